@@ -1,0 +1,139 @@
+use std::error::Error;
+use std::fmt;
+
+use super::{Outcome, Verdict, error};
+use crate::head::HttpResponse;
+
+/// Makes the [`Verdict`] of an answer.
+///
+/// Implemented by [`HttpClassifier`], the default of every layer, for all
+/// responses with a status and headers; by [`ErrorClassifier`] for every
+/// response; and by what [`classify_fn`] and [`result_fn`] make of closures.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't judge the response `{Res}`",
+    label = "this classifier doesn't understand `{Res}`",
+    note = "`HttpClassifier`, the default, understands `http::Response<B>` and, with the feature `reqwest`, `reqwest::Response`",
+    note = "for a response that isn't HTTP give the layer `.classifier(ErrorClassifier)` or `.classifier(result_fn(|seen: Result<&MyResponse, _>| ..))`"
+)]
+pub trait Classify<Res> {
+    /// The verdict of what was seen: a response's head, or an error.
+    fn classify(&self, seen: Result<&Res, &(dyn Error + 'static)>) -> Verdict;
+}
+
+/// Status, headers and errors of HTTP, gRPC included: the default.
+///
+/// A response with a `grpc-status` header is judged by that, as gRPC reports
+/// errors under a status of 200; every other one by its HTTP status; an error by
+/// what its chain of sources says (see [`Outcome::verdict`]).
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct HttpClassifier;
+
+impl HttpClassifier {
+    /// The default classifier.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+impl<Res: HttpResponse> Classify<Res> for HttpClassifier {
+    fn classify(&self, seen: Result<&Res, &(dyn Error + 'static)>) -> Verdict {
+        Outcome::of(seen).verdict()
+    }
+}
+
+/// Every response is a success; errors are judged by what their chain of sources says.
+///
+/// For services that don't speak HTTP.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct ErrorClassifier;
+
+impl ErrorClassifier {
+    /// A classifier of errors alone.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+impl<Res> Classify<Res> for ErrorClassifier {
+    fn classify(&self, seen: Result<&Res, &(dyn Error + 'static)>) -> Verdict {
+        match seen {
+            Ok(_) => Verdict::success(),
+            Err(error) => error::verdict(error),
+        }
+    }
+}
+
+/// A closure as classifier of HTTP answers. Made by [`classify_fn`].
+#[derive(Clone, Copy)]
+pub struct ClassifyFn<F>(F);
+
+/// Makes a classifier of a closure over status, headers and error.
+///
+/// The closure needs no type annotation, and works over every client.
+pub const fn classify_fn<F>(f: F) -> ClassifyFn<F>
+where
+    F: Fn(Outcome<'_>) -> Verdict,
+{
+    ClassifyFn(f)
+}
+
+impl<F> fmt::Debug for ClassifyFn<F> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("ClassifyFn")
+    }
+}
+
+impl<F, Res> Classify<Res> for ClassifyFn<F>
+where
+    F: Fn(Outcome<'_>) -> Verdict,
+    Res: HttpResponse,
+{
+    fn classify(&self, seen: Result<&Res, &(dyn Error + 'static)>) -> Verdict {
+        (self.0)(Outcome::of(seen))
+    }
+}
+
+/// A closure as classifier of any response. Made by [`result_fn`].
+#[derive(Clone, Copy)]
+pub struct ResultFn<F>(F);
+
+/// Makes a classifier of a closure over the whole result, for responses that aren't HTTP.
+///
+/// ```
+/// use std::error::Error;
+/// use tower_upstream::classify::{Outcome, Verdict, result_fn};
+///
+/// struct Reply { busy: bool }
+///
+/// let classifier = result_fn(|seen: Result<&Reply, &(dyn Error + 'static)>| match seen {
+///     Ok(reply) if reply.busy => Verdict::overloaded(),
+///     Ok(_) => Verdict::success(),
+///     Err(error) => Outcome::error(error).verdict(),
+/// });
+/// # let _ = classifier;
+/// ```
+pub const fn result_fn<Res, F>(f: F) -> ResultFn<F>
+where
+    F: Fn(Result<&Res, &(dyn Error + 'static)>) -> Verdict,
+{
+    ResultFn(f)
+}
+
+impl<F> fmt::Debug for ResultFn<F> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("ResultFn")
+    }
+}
+
+impl<F, Res> Classify<Res> for ResultFn<F>
+where
+    F: Fn(Result<&Res, &(dyn Error + 'static)>) -> Verdict,
+{
+    fn classify(&self, seen: Result<&Res, &(dyn Error + 'static)>) -> Verdict {
+        (self.0)(seen)
+    }
+}

@@ -1,0 +1,98 @@
+//! The gRPC rows of the verdict table.
+
+use std::fmt;
+
+use http::HeaderMap;
+
+use super::{Cause, Verdict};
+use crate::hint::Hint;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal;)*) => {
+        /// A gRPC status code.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[allow(missing_docs)] // their meaning is gRPC's
+        pub enum GrpcCode {
+            $($name = $number,)*
+        }
+
+        impl GrpcCode {
+            /// The code of a number; an unknown number is `UNKNOWN`, as gRPC has it.
+            #[must_use]
+            pub const fn from_number(number: u32) -> Self {
+                match number {
+                    $($number => Self::$name,)*
+                    _ => Self::Unknown,
+                }
+            }
+
+            /// The code's name as the gRPC specification writes it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    Ok = 0, "OK";
+    Cancelled = 1, "CANCELLED";
+    Unknown = 2, "UNKNOWN";
+    InvalidArgument = 3, "INVALID_ARGUMENT";
+    DeadlineExceeded = 4, "DEADLINE_EXCEEDED";
+    NotFound = 5, "NOT_FOUND";
+    AlreadyExists = 6, "ALREADY_EXISTS";
+    PermissionDenied = 7, "PERMISSION_DENIED";
+    ResourceExhausted = 8, "RESOURCE_EXHAUSTED";
+    FailedPrecondition = 9, "FAILED_PRECONDITION";
+    Aborted = 10, "ABORTED";
+    OutOfRange = 11, "OUT_OF_RANGE";
+    Unimplemented = 12, "UNIMPLEMENTED";
+    Internal = 13, "INTERNAL";
+    Unavailable = 14, "UNAVAILABLE";
+    DataLoss = 15, "DATA_LOSS";
+    Unauthenticated = 16, "UNAUTHENTICATED";
+}
+
+impl fmt::Display for GrpcCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The code that a response's head carries, if it carries one.
+///
+/// A gRPC error without a message comes as such a head ("Trailers-Only"); after
+/// a message the status is in the trailers, which a head doesn't show.
+pub(super) fn code(headers: &HeaderMap) -> Option<GrpcCode> {
+    let value = headers.get("grpc-status")?.to_str().ok();
+    Some(value.and_then(|text| text.parse().ok()).map_or(GrpcCode::Unknown, GrpcCode::from_number))
+}
+
+/// The verdict of a gRPC status, with what the server asked for beside it.
+pub(super) fn verdict(code: GrpcCode, hint: Hint) -> Verdict {
+    let verdict = match code {
+        GrpcCode::Ok => Verdict::success(),
+        GrpcCode::ResourceExhausted => Verdict::throttled(),
+        GrpcCode::Unauthenticated => Verdict::credential_rejected(),
+        GrpcCode::Unavailable if hint.retry_after.is_some() => Verdict::overloaded(),
+        GrpcCode::Unavailable
+        | GrpcCode::Cancelled
+        | GrpcCode::Unknown
+        | GrpcCode::DeadlineExceeded
+        | GrpcCode::Aborted
+        | GrpcCode::Internal
+        | GrpcCode::DataLoss => Verdict::transient(),
+        GrpcCode::InvalidArgument
+        | GrpcCode::NotFound
+        | GrpcCode::AlreadyExists
+        | GrpcCode::PermissionDenied
+        | GrpcCode::FailedPrecondition
+        | GrpcCode::OutOfRange
+        | GrpcCode::Unimplemented => Verdict::rejected(),
+    };
+    verdict.cause_is(Cause::Grpc(code)).hint_is(hint)
+}

@@ -1,0 +1,38 @@
+//! The HTTP rows of the verdict table.
+
+use http::{HeaderMap, StatusCode};
+
+use super::{Cause, Verdict, grpc};
+use crate::hint::Hint;
+
+/// The verdict of a response's head.
+pub(super) fn verdict(status: StatusCode, headers: &HeaderMap) -> Verdict {
+    if status == StatusCode::OK {
+        if let Some(code) = grpc::code(headers) {
+            return grpc::verdict(code, Hint::from_headers_if(code != super::GrpcCode::Ok, headers));
+        }
+        return Verdict::success().cause_is(Cause::Status(status));
+    }
+    of_status(status).hint_is(Hint::from_headers_if(!is_success(status), headers))
+}
+
+/// The verdict of a status alone.
+pub(super) fn of_status(status: StatusCode) -> Verdict {
+    let verdict = match status.as_u16() {
+        _ if is_success(status) => Verdict::success(),
+        401 => Verdict::credential_rejected(),
+        // Too early (425) and conflict (409) pass when sent again a little later.
+        408 | 409 | 425 => Verdict::transient(),
+        429 => Verdict::throttled(),
+        501 => Verdict::rejected(),
+        // 529 is what Anthropic and others say for "overloaded".
+        503 | 529 => Verdict::overloaded(),
+        500.. => Verdict::transient(),
+        _ => Verdict::rejected(),
+    };
+    verdict.cause_is(Cause::Status(status))
+}
+
+fn is_success(status: StatusCode) -> bool {
+    status.as_u16() < 400
+}

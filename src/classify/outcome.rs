@@ -1,0 +1,111 @@
+use std::error::Error;
+use std::fmt;
+
+use http::{HeaderMap, StatusCode};
+
+use super::{Verdict, error, http as http_table};
+use crate::hint::Hint;
+use crate::head::HttpResponse;
+
+/// An answer without its type: a status and headers, or an error.
+///
+/// What a closure given to [`classify_fn`](super::classify_fn) sees.
+#[derive(Clone, Copy)]
+pub struct Outcome<'a>(Seen<'a>);
+
+#[derive(Clone, Copy)]
+enum Seen<'a> {
+    Head(StatusCode, &'a HeaderMap),
+    Error(&'a (dyn Error + 'static)),
+}
+
+impl<'a> Outcome<'a> {
+    /// The outcome of a call that was answered with this head.
+    #[must_use]
+    pub const fn head(status: StatusCode, headers: &'a HeaderMap) -> Self {
+        Self(Seen::Head(status, headers))
+    }
+
+    /// The outcome of a call that ended in this error.
+    #[must_use]
+    pub const fn error(error: &'a (dyn Error + 'static)) -> Self {
+        Self(Seen::Error(error))
+    }
+
+    pub(super) fn of<Res: HttpResponse>(seen: Result<&'a Res, &'a (dyn Error + 'static)>) -> Self {
+        match seen {
+            Ok(response) => Self::head(response.status(), response.headers()),
+            Err(error) => Self::error(error),
+        }
+    }
+
+    /// The status, where there was a response.
+    #[must_use]
+    pub const fn status(&self) -> Option<StatusCode> {
+        match self.0 {
+            Seen::Head(status, _) => Some(status),
+            Seen::Error(_) => None,
+        }
+    }
+
+    /// The headers, where there was a response.
+    #[must_use]
+    pub const fn headers(&self) -> Option<&'a HeaderMap> {
+        match self.0 {
+            Seen::Head(_, headers) => Some(headers),
+            Seen::Error(_) => None,
+        }
+    }
+
+    /// A header's value, where there was a response that has it, once, as text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        self.headers()?.get(name)?.to_str().ok()
+    }
+
+    /// The error, where there was one.
+    #[must_use]
+    pub const fn as_error(&self) -> Option<&'a (dyn Error + 'static)> {
+        match self.0 {
+            Seen::Head(..) => None,
+            Seen::Error(error) => Some(error),
+        }
+    }
+
+    /// The first error of type `E` in the chain of sources.
+    #[must_use]
+    pub fn cause<E: Error + 'static>(&self) -> Option<&'a E> {
+        crate::error::cause_ref(self.as_error()?)
+    }
+
+    /// What the server asked for, by its headers.
+    #[must_use]
+    pub fn hint(&self) -> Hint {
+        self.headers().map_or(Hint::NONE, Hint::from_headers)
+    }
+
+    /// The default verdict: that of [`HttpClassifier`](super::HttpClassifier).
+    ///
+    /// Of an error it is what the first thing known in its chain of sources
+    /// means: this crate's rejections, tower's and tokio's timeouts, tower's
+    /// load shed, `std::io::Error`, and, with their features, the errors of
+    /// hyper, hyper-util, h2, reqwest and tonic. What never left is told from
+    /// what may have been processed. An unknown error is
+    /// [`Transient`](super::Class::Transient): it may have been processed.
+    pub fn verdict(&self) -> Verdict {
+        match self.0 {
+            Seen::Head(status, headers) => http_table::verdict(status, headers),
+            Seen::Error(error) => error::verdict(error),
+        }
+    }
+}
+
+impl fmt::Debug for Outcome<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Neither headers nor an error's text: they can hold secrets.
+        match self.0 {
+            Seen::Head(status, _) => f.debug_tuple("Head").field(&status).finish(),
+            Seen::Error(_) => f.write_str("Error"),
+        }
+    }
+}

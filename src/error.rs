@@ -1,0 +1,63 @@
+//! One error type at any depth, and how to find what is in it.
+//!
+//! Every layer takes an inner service whose error converts into [`BoxError`]
+//! and answers with `BoxError`, as tower's own `Timeout` and `Buffer` do. What
+//! the client below said passes through unchanged; what a layer decided is an
+//! error type of its own, named for what happened
+//! ([`CircuitOpen`](crate::circuit_breaker::CircuitOpen),
+//! [`RateLimited`](crate::rate_limit::RateLimited)), found at any depth:
+//!
+//! ```
+//! # #[cfg(feature = "circuit-breaker")] {
+//! use tower_upstream::{BoxError, cause_ref, circuit_breaker::CircuitOpen};
+//!
+//! fn when_to_come_back(error: &BoxError) -> Option<std::time::Duration> {
+//!     cause_ref::<CircuitOpen>(&**error)?.retry_after()
+//! }
+//! # let _ = when_to_come_back;
+//! # }
+//! ```
+
+use std::error::Error;
+use std::fmt;
+
+/// A boxed error: what every layer of this crate answers with. Tower's own.
+pub use tower::BoxError;
+
+/// How far a chain of sources is followed, should one ever be a circle.
+const LONGEST_CHAIN: usize = 64;
+
+/// The first error of type `E` in the chain: `error` itself, its source, and so on.
+#[must_use]
+pub fn cause_ref<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    chain(error).find_map(|error| error.downcast_ref())
+}
+
+/// `error`, its source, the source's source …
+pub(crate) fn chain<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    // `&dyn Error` is an `Error` too, with a shorter life: hence the stars.
+    std::iter::successors(Some(error), |error| (**error).source()).take(LONGEST_CHAIN)
+}
+
+/// A configuration that can't work, told when it is built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidConfig {
+    message: String,
+}
+
+impl InvalidConfig {
+    #[cfg(feature = "circuit-breaker")]
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into() }
+    }
+}
+
+impl fmt::Display for InvalidConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for InvalidConfig {}

@@ -1,0 +1,175 @@
+//! One stream of typed events from every layer.
+//!
+//! Logs, metrics and alerts are [`Observer`]s of the same [`Event`]s. A layer
+//! given none pays one branch. Events carry names, numbers and kinds of
+//! failure; never an error's text, a body, a credential or a full URL.
+//!
+//! ```
+//! # #[cfg(feature = "retry")] {
+//! use tower_upstream::{RetryLayer, event::{Event, observer_fn}};
+//!
+//! let retry = RetryLayer::new().observer(observer_fn(|event: &Event<'_>| println!("{event}")));
+//! # let _ = retry;
+//! # }
+//! ```
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Something that a layer did.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// The retry layer decided about a failed attempt.
+    #[cfg(feature = "retry")]
+    Retry(crate::retry::RetryEvent),
+    /// A circuit changed state, or turned a call away.
+    #[cfg(feature = "circuit-breaker")]
+    CircuitBreaker(crate::circuit_breaker::CircuitEvent<'a>),
+    /// A rate limiter made a call wait, turned it away, or was told to wait.
+    #[cfg(feature = "rate-limit")]
+    RateLimit(crate::rate_limit::RateLimitEvent<'a>),
+    #[doc(hidden)]
+    _Lifetime(std::marker::PhantomData<&'a ()>, std::convert::Infallible),
+}
+
+impl fmt::Display for Event<'_> {
+    fn fmt(&self, #[allow(unused_variables)] f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            #[cfg(feature = "retry")]
+            Self::Retry(event) => event.fmt(f),
+            #[cfg(feature = "circuit-breaker")]
+            Self::CircuitBreaker(event) => event.fmt(f),
+            #[cfg(feature = "rate-limit")]
+            Self::RateLimit(event) => event.fmt(f),
+            Self::_Lifetime(_, never) => match *never {},
+        }
+    }
+}
+
+/// Hears every [`Event`] of the layers it is given to.
+///
+/// It is called on the caller's task, outside locks, and must be quick and not
+/// block: hand slow work to a bounded queue.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` isn't an observer",
+    note = "wrap a closure as `observer_fn(|event: &Event<'_>| ..)`"
+)]
+pub trait Observer: Send + Sync + 'static {
+    /// Hears one event.
+    fn observe(&self, event: &Event<'_>);
+}
+
+/// Hears nothing.
+impl Observer for () {
+    fn observe(&self, _: &Event<'_>) {}
+}
+
+/// Both hear every event, the first one first.
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn observe(&self, event: &Event<'_>) {
+        self.0.observe(event);
+        self.1.observe(event);
+    }
+}
+
+impl<O: Observer + ?Sized> Observer for Arc<O> {
+    fn observe(&self, event: &Event<'_>) {
+        (**self).observe(event);
+    }
+}
+
+/// A closure as observer. Made by [`observer_fn`].
+#[derive(Clone, Copy)]
+pub struct ObserverFn<F>(F);
+
+/// Makes an observer of a closure.
+pub const fn observer_fn<F>(f: F) -> ObserverFn<F>
+where
+    F: Fn(&Event<'_>) + Send + Sync + 'static,
+{
+    ObserverFn(f)
+}
+
+impl<F> fmt::Debug for ObserverFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ObserverFn")
+    }
+}
+
+impl<F> Observer for ObserverFn<F>
+where
+    F: Fn(&Event<'_>) + Send + Sync + 'static,
+{
+    fn observe(&self, event: &Event<'_>) {
+        (self.0)(event);
+    }
+}
+
+/// Tells every event to `tracing`, under the target `tower_upstream`.
+///
+/// Circuits that open and retries that are given up are warnings, the rest is
+/// debug.
+#[cfg(feature = "tracing")]
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct TracingObserver;
+
+#[cfg(feature = "tracing")]
+impl TracingObserver {
+    /// An observer that tells events to `tracing`.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+#[cfg(feature = "tracing")]
+impl Observer for TracingObserver {
+    fn observe(&self, event: &Event<'_>) {
+        if event.is_warning() {
+            tracing::warn!(target: "tower_upstream", "{event}");
+        } else {
+            tracing::debug!(target: "tower_upstream", "{event}");
+        }
+    }
+}
+
+#[cfg(feature = "tracing")]
+impl Event<'_> {
+    fn is_warning(&self) -> bool {
+        match self {
+            #[cfg(feature = "retry")]
+            Self::Retry(event) => event.is_final(),
+            #[cfg(feature = "circuit-breaker")]
+            Self::CircuitBreaker(event) => event.is_opening(),
+            #[cfg(feature = "rate-limit")]
+            Self::RateLimit(event) => event.is_gate(),
+            Self::_Lifetime(_, never) => match *never {},
+        }
+    }
+}
+
+/// The observer that a layer was given, if any.
+#[derive(Clone, Default)]
+pub(crate) struct Listener(Option<Arc<dyn Observer>>);
+
+impl Listener {
+    pub(crate) fn new(observer: impl Observer) -> Self {
+        Self(Some(Arc::new(observer)))
+    }
+
+    /// Tells the event, which is only made if somebody listens.
+    #[inline]
+    pub(crate) fn tell<'a>(&self, event: impl FnOnce() -> Event<'a>) {
+        if let Some(observer) = &self.0 {
+            observer.observe(&event());
+        }
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Some(Observer)" } else { "None" })
+    }
+}

@@ -1,0 +1,56 @@
+//! What a server asks of its clients: when to come back, and whether to.
+//!
+//! | header | written as | by |
+//! |---|---|---|
+//! | `retry-after` | seconds, fractions of them, or an HTTP date | RFC 9110 §10.2.3 |
+//! | `retry-after-ms`, `x-ms-retry-after-ms` | milliseconds | OpenAI, Azure |
+//! | `x-should-retry` | `true` or `false` | OpenAI, Anthropic |
+//! | `grpc-retry-pushback-ms` | milliseconds; anything else means *do not retry* | gRPC A6 |
+//!
+//! What is malformed, negative or past means *unknown*, never zero: a zero
+//! would turn a server's mistake into a storm. A date is measured against the
+//! answer's own `Date` where it has one, as clocks differ.
+
+mod pushback;
+mod retry_after;
+mod should_retry;
+
+use std::time::Duration;
+
+use http::HeaderMap;
+
+/// What a server asked for in an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hint {
+    /// How long to wait before calling again. `None`: not said.
+    pub retry_after: Option<Duration>,
+    /// Whether to send the same request again at all, over what the status
+    /// says. `None`: not said.
+    pub should_retry: Option<bool>,
+}
+
+impl Hint {
+    /// Nothing was said.
+    pub const NONE: Self = Self { retry_after: None, should_retry: None };
+
+    /// The hint in a response's headers.
+    #[must_use]
+    pub fn from_headers(headers: &HeaderMap) -> Self {
+        let pushback = pushback::parse(headers);
+        Self {
+            retry_after: match pushback {
+                Some(pushback) => pushback.wait(),
+                None => retry_after::parse(headers),
+            },
+            should_retry: match pushback {
+                Some(pushback) if pushback.wait().is_none() => Some(false),
+                _ => should_retry::parse(headers),
+            },
+        }
+    }
+
+    /// As [`from_headers`](Self::from_headers), but looks only where a hint matters.
+    pub(crate) fn from_headers_if(looked_for: bool, headers: &HeaderMap) -> Self {
+        if looked_for { Self::from_headers(headers) } else { Self::NONE }
+    }
+}

@@ -1,0 +1,191 @@
+//! Which calls share one circuit, or one quota.
+//!
+//! A layer keeps one state for all calls, or one a key: [`ByAuthority`],
+//! [`ByCredential`], or what a closure says ([`key_fn`], [`request_key_fn`]).
+//! Keys are looked up as text or as a hash, so no layer names a request type.
+
+mod registry;
+
+use std::fmt;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::OnceLock;
+
+use http::header::AUTHORIZATION;
+
+use crate::head::{HttpRequest, RequestHead};
+
+pub(crate) use self::registry::{Keyed, Registry};
+
+/// Tells the key of a request.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't tell the key of the request `{Req}`",
+    label = "no key for this request",
+    note = "`ByAuthority`, `ByCredential` and `key_fn` read `http::Request<B>` and, with the feature `reqwest`, `reqwest::Request`",
+    note = "for other requests use `.key(request_key_fn(|request: &MyRequest| ..))`"
+)]
+pub trait Key<Req> {
+    /// The key of this request.
+    fn key<'a>(&self, request: &'a Req) -> KeyRef<'a>;
+}
+
+/// A key, borrowed from the request where it can be.
+#[derive(Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum KeyRef<'a> {
+    /// No key: the state that all such calls share.
+    Shared,
+    /// A text that may be shown, such as a tenant or a model.
+    Text(&'a str),
+    /// A host, and the port where the target names one.
+    Authority(&'a str, Option<u16>),
+    /// A number: one that counts or, for a [secret](KeyRef::secret), a hash.
+    Number(u64),
+}
+
+impl KeyRef<'_> {
+    /// The key of something that must never be shown, such as a credential: a
+    /// hash of it, salted anew in each process.
+    #[must_use]
+    pub fn secret(secret: &[u8]) -> Self {
+        static SALT: OnceLock<RandomState> = OnceLock::new();
+        Self::Number(SALT.get_or_init(RandomState::new).hash_one(secret))
+    }
+}
+
+impl fmt::Display for KeyRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shared => f.write_str("all"),
+            Self::Text(text) => f.write_str(text),
+            Self::Authority(host, Some(port)) => write!(f, "{host}:{port}"),
+            Self::Authority(host, None) => f.write_str(host),
+            Self::Number(number) => write!(f, "#{number:016x}"),
+        }
+    }
+}
+
+impl fmt::Debug for KeyRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyRef({self})")
+    }
+}
+
+/// One state for all calls: the default.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct AllCalls;
+
+impl<Req> Key<Req> for AllCalls {
+    fn key<'a>(&self, _: &'a Req) -> KeyRef<'a> {
+        KeyRef::Shared
+    }
+}
+
+/// One state for each host and port.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct ByAuthority;
+
+impl<Req: HttpRequest> Key<Req> for ByAuthority {
+    fn key<'a>(&self, request: &'a Req) -> KeyRef<'a> {
+        let head = request.head();
+        head.host().map_or(KeyRef::Shared, |host| KeyRef::Authority(host, head.port()))
+    }
+}
+
+/// One state for each credential: the `Authorization` header, else `x-api-key`,
+/// `api-key` (Azure) or `x-goog-api-key`. Kept and shown as a salted hash only.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct ByCredential;
+
+impl<Req: HttpRequest> Key<Req> for ByCredential {
+    fn key<'a>(&self, request: &'a Req) -> KeyRef<'a> {
+        let headers = request.head().headers();
+        let others = ["x-api-key", "api-key", "x-goog-api-key"];
+        let credential = headers
+            .get(AUTHORIZATION)
+            .or_else(|| others.into_iter().find_map(|name| headers.get(name)));
+        credential.map_or(KeyRef::Shared, |value| KeyRef::secret(value.as_bytes()))
+    }
+}
+
+/// A closure over the request's head as key. Made by [`key_fn`].
+#[derive(Clone, Copy)]
+pub struct KeyFn<F>(F);
+
+/// Makes a key of a closure over a request's head; `None` is the shared state.
+///
+/// The closure needs no type annotation, and works over every client. What it
+/// answers is shown in events and status: for a secret use [`ByCredential`].
+///
+/// ```
+/// use tower_upstream::key::key_fn;
+///
+/// let by_tenant = key_fn(|head| head.header("x-tenant"));
+/// # let _ = by_tenant;
+/// ```
+pub const fn key_fn<F>(f: F) -> KeyFn<F>
+where
+    F: for<'a> Fn(RequestHead<'a>) -> Option<&'a str>,
+{
+    KeyFn(f)
+}
+
+impl<F, Req> Key<Req> for KeyFn<F>
+where
+    F: for<'a> Fn(RequestHead<'a>) -> Option<&'a str>,
+    Req: HttpRequest,
+{
+    fn key<'a>(&self, request: &'a Req) -> KeyRef<'a> {
+        (self.0)(request.head()).map_or(KeyRef::Shared, KeyRef::Text)
+    }
+}
+
+impl<F> fmt::Debug for KeyFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyFn")
+    }
+}
+
+/// A closure over the whole request as key. Made by [`request_key_fn`].
+#[derive(Clone, Copy)]
+pub struct RequestKeyFn<F>(F);
+
+/// Makes a key of a closure over the whole request, of any type.
+///
+/// ```
+/// use tower_upstream::key::{KeyRef, request_key_fn};
+///
+/// struct Query { shard: u64 }
+/// let by_shard = request_key_fn(|query: &Query| KeyRef::Number(query.shard));
+/// # let _ = by_shard;
+/// ```
+pub const fn request_key_fn<Req, F>(f: F) -> RequestKeyFn<F>
+where
+    F: for<'a> Fn(&'a Req) -> KeyRef<'a>,
+{
+    RequestKeyFn(f)
+}
+
+impl<F, Req> Key<Req> for RequestKeyFn<F>
+where
+    F: for<'a> Fn(&'a Req) -> KeyRef<'a>,
+{
+    fn key<'a>(&self, request: &'a Req) -> KeyRef<'a> {
+        (self.0)(request)
+    }
+}
+
+impl<F> fmt::Debug for RequestKeyFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RequestKeyFn")
+    }
+}
+
+/// The hash that a registry files a key under.
+fn hash_of(salt: &RandomState, key: &KeyRef<'_>) -> u64 {
+    let mut hasher = salt.build_hasher();
+    key.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,135 @@
+//! One state a key, in bounded memory.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::{KeyRef, hash_of};
+use crate::time::Instant;
+
+/// A state that a registry can hold, and let go of.
+pub(crate) trait Keyed {
+    /// Whether nothing would be lost if this state were forgotten now. One
+    /// that remembers a failing upstream or a spent quota is not idle.
+    fn is_idle(&self, now: Instant) -> bool;
+}
+
+/// The states of all keys.
+///
+/// Bounded: once full, a new key takes the place of an idle one and, where none
+/// is idle, shares the common state, so that no flood of keys can take the
+/// memory or make a state that matters forgotten.
+pub(crate) struct Registry<V> {
+    common: Arc<V>,
+    keyed: RwLock<HashMap<u64, Arc<V>>>,
+    salt: RandomState,
+    capacity: usize,
+    make: Box<dyn Fn(&KeyRef<'_>) -> V + Send + Sync>,
+}
+
+impl<V: Keyed> Registry<V> {
+    pub(crate) fn new(
+        capacity: usize,
+        make: impl Fn(&KeyRef<'_>) -> V + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            common: Arc::new(make(&KeyRef::Shared)),
+            keyed: RwLock::default(),
+            salt: RandomState::new(),
+            capacity,
+            make: Box::new(make),
+        }
+    }
+
+    /// The state that calls without a key share.
+    pub(crate) fn common(&self) -> &Arc<V> {
+        &self.common
+    }
+
+    /// The state of `key`, made if it is new.
+    pub(crate) fn get(&self, key: &KeyRef<'_>, now: Instant) -> Arc<V> {
+        if matches!(key, KeyRef::Shared) {
+            return Arc::clone(&self.common);
+        }
+        // 64 salted bits: that two of at most thousands of keys share a hash,
+        // and so a state, is less likely than a hardware fault.
+        let hash = hash_of(&self.salt, key);
+        let known = self.keyed.read().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned();
+        known.unwrap_or_else(|| self.insert(hash, key, now))
+    }
+
+    fn insert(&self, hash: u64, key: &KeyRef<'_>, now: Instant) -> Arc<V> {
+        let mut keyed = self.keyed.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = keyed.get(&hash) {
+            return Arc::clone(known);
+        }
+        if keyed.len() >= self.capacity {
+            // Dropping all that are idle, not one, makes this rare: a scan is
+            // paid for by as many keys as it makes room for.
+            keyed.retain(|_, value| Arc::strong_count(value) > 1 || !value.is_idle(now));
+            if keyed.len() >= self.capacity {
+                return Arc::clone(&self.common);
+            }
+        }
+        let value = Arc::new((self.make)(key));
+        keyed.insert(hash, Arc::clone(&value));
+        value
+    }
+
+    /// Every state there is, the common one first.
+    pub(crate) fn all(&self) -> Vec<Arc<V>> {
+        let keyed = self.keyed.read().unwrap_or_else(PoisonError::into_inner);
+        std::iter::once(&self.common).chain(keyed.values()).map(Arc::clone).collect()
+    }
+}
+
+impl<V> fmt::Debug for Registry<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("capacity", &self.capacity).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time;
+
+    struct Busy(bool);
+
+    impl Keyed for Busy {
+        fn is_idle(&self, _: Instant) -> bool {
+            !self.0
+        }
+    }
+
+    #[test]
+    fn one_state_a_key() {
+        let registry = Registry::new(10, |_| Busy(false));
+        let (a, b) = (KeyRef::Text("a"), KeyRef::Authority("a", None));
+        let now = time::now();
+        assert!(Arc::ptr_eq(&registry.get(&a, now), &registry.get(&a, now)));
+        assert!(!Arc::ptr_eq(&registry.get(&a, now), &registry.get(&b, now)));
+        assert!(Arc::ptr_eq(&registry.get(&KeyRef::Shared, now), registry.common()));
+    }
+
+    #[test]
+    fn idle_states_make_room_and_busy_ones_stay() {
+        let registry = Registry::new(2, |key| Busy(*key == KeyRef::Text("busy")));
+        let now = time::now();
+        let busy = Arc::as_ptr(&registry.get(&KeyRef::Text("busy"), now));
+        for number in 0..1_000 {
+            registry.get(&KeyRef::Number(number), now);
+            assert!(registry.all().len() <= 3);
+        }
+        assert_eq!(Arc::as_ptr(&registry.get(&KeyRef::Text("busy"), now)), busy);
+    }
+
+    #[test]
+    fn a_full_registry_of_busy_states_shares_the_common_one() {
+        let registry = Registry::new(1, |_| Busy(true));
+        let now = time::now();
+        registry.get(&KeyRef::Text("a"), now);
+        assert!(Arc::ptr_eq(&registry.get(&KeyRef::Text("b"), now), registry.common()));
+    }
+}

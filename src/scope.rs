@@ -1,0 +1,212 @@
+//! What the layers of one stack share about one logical call.
+//!
+//! A logical call is what the caller asked for once, however often it is sent.
+//! The layers below a retry need to know which attempt this is and when the
+//! caller stops waiting; the layers above need to know whether anything left.
+//! That can't travel in the request (`reqwest::Request` hides its extensions,
+//! and a first insert into `http::Extensions` allocates three times), so it
+//! travels beside it, as `tokio::task_local!` and tracing's spans do: a small
+//! `Copy` value in a thread-local, set around each inner `call` and `poll`.
+//!
+//! # Where it reaches, and where not
+//!
+//! - A `call` made inside an outer layer's `call` belongs to the same logical
+//!   call: an inner retry layer passes through, an inner limiter knows the deadline.
+//! - A `call` made while a future is *polled* (a token refreshed through another
+//!   stack, an `async` block) starts afresh. A middleware of yours that calls
+//!   its inner service from an `async` block carries the scope over with
+//!   [`CallScope::current`] and [`CallScope::enter`].
+//! - It doesn't cross `tokio::spawn` or tower's `Buffer`. Below those, layers
+//!   see no deadline and no attempt, and a second retry layer there makes
+//!   attempts of its own: keep one retry layer a stack, above the `Buffer`.
+
+use std::cell::Cell;
+
+use crate::time::Instant;
+
+/// What is known about the logical call that is being made.
+#[derive(Clone, Copy, Debug)]
+pub struct CallScope {
+    attempt: u32,
+    deadline: Option<Instant>,
+    retried: bool,
+    sent_at: Option<Instant>,
+}
+
+/// How the current scope came to be current.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Around an inner `call`: a layer called now belongs to this scope.
+    Call,
+    /// Around an inner `poll`: a layer called now is called for something else.
+    Poll,
+}
+
+thread_local! {
+    static CURRENT: Cell<Option<(CallScope, Mode)>> = const { Cell::new(None) };
+}
+
+impl CallScope {
+    /// The scope of a call that begins here.
+    #[cfg(feature = "retry")]
+    pub(crate) const fn begin(deadline: Option<Instant>) -> Self {
+        Self { attempt: 1, deadline, retried: false, sent_at: None }
+    }
+
+    /// The scope of the call that this code runs within, if a layer of this
+    /// crate that keeps one (a retry) stands above.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        CURRENT.get().map(|(scope, _)| scope)
+    }
+
+    /// The scope that an outer layer's `call` hands to this layer's `call`.
+    pub(crate) fn offered() -> Option<Self> {
+        match CURRENT.get() {
+            Some((scope, Mode::Call)) => Some(scope),
+            _ => None,
+        }
+    }
+
+    /// Which attempt of the logical call this is; the first is 1.
+    #[must_use]
+    pub const fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// When the caller stops waiting.
+    #[must_use]
+    pub const fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Runs `f`, in which an inner service may be called as part of this logical call.
+    ///
+    /// For middleware that calls its inner service from an `async` block: take
+    /// [`current`](Self::current) in `call`, and wrap the inner `call` in this.
+    pub fn enter<R>(self, f: impl FnOnce() -> R) -> R {
+        let mut scope = self;
+        scope.within(Mode::Call, f)
+    }
+
+    /// Runs an inner `call` in this scope, and takes over what it noted.
+    #[cfg(feature = "retry")]
+    pub(crate) fn call<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        self.within(Mode::Call, f)
+    }
+
+    /// Runs an inner `poll` in this scope, and takes over what it noted.
+    #[cfg(feature = "retry")]
+    pub(crate) fn poll<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        self.within(Mode::Poll, f)
+    }
+
+    fn within<R>(&mut self, mode: Mode, f: impl FnOnce() -> R) -> R {
+        /// Puts the outer scope back also when `f` panics.
+        struct Restore(Option<(CallScope, Mode)>);
+
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                CURRENT.set(self.0);
+            }
+        }
+
+        let _restore = Restore(CURRENT.replace(Some((*self, mode))));
+        let result = f();
+        if let Some((noted, _)) = CURRENT.get() {
+            *self = noted;
+        }
+        result
+    }
+
+    /// The same scope at its next attempt.
+    #[cfg(feature = "retry")]
+    pub(crate) const fn next_attempt(mut self) -> Self {
+        self.attempt = self.attempt.saturating_add(1);
+        self.sent_at = None;
+        self
+    }
+
+    /// The same scope with a retry loop in it; an inner one passes through.
+    #[cfg(feature = "retry")]
+    pub(crate) const fn with_retry(mut self) -> Self {
+        self.retried = true;
+        self
+    }
+
+    /// Whether a retry loop stands above.
+    #[cfg(feature = "retry")]
+    pub(crate) const fn has_retry(&self) -> bool {
+        self.retried
+    }
+
+    /// When this attempt left this crate for the client, if it has.
+    #[must_use]
+    pub const fn sent_at(&self) -> Option<Instant> {
+        self.sent_at
+    }
+}
+
+/// Changes the scope that this code runs within, for the layers above to see.
+#[cfg(any(feature = "circuit-breaker", feature = "rate-limit"))]
+pub(crate) fn note_sent(at: Instant) {
+    if let Some((mut scope, mode)) = CURRENT.get() {
+        scope.sent_at = Some(at);
+        CURRENT.set(Some((scope, mode)));
+    }
+}
+
+/// Calls an inner service from a future's `poll`, as part of the logical call
+/// that the future belongs to.
+///
+/// `belongs` is whether the layer's own `call` was [offered](CallScope::offered)
+/// a scope: a future of another call that happens to be polled here isn't part
+/// of the current one.
+#[cfg(any(feature = "circuit-breaker", feature = "rate-limit"))]
+pub(crate) fn call_later<R>(belongs: bool, f: impl FnOnce() -> R) -> R {
+    match CURRENT.get() {
+        Some((mut scope, mode)) if belongs => {
+            let result = scope.within(Mode::Call, f);
+            CURRENT.set(Some((scope, mode)));
+            result
+        }
+        _ => f(),
+    }
+}
+
+#[cfg(all(test, feature = "retry", feature = "rate-limit"))]
+mod tests {
+    use super::*;
+    use crate::time;
+
+    #[test]
+    fn a_call_is_offered_the_scope_and_a_poll_is_not() {
+        let mut scope = CallScope::begin(None);
+        assert!(CallScope::current().is_none());
+        scope.call(|| assert!(CallScope::offered().is_some()));
+        scope.poll(|| {
+            assert!(CallScope::offered().is_none());
+            assert!(CallScope::current().is_some());
+        });
+        assert!(CallScope::current().is_none());
+    }
+
+    #[test]
+    fn what_an_inner_layer_notes_reaches_the_outer_one() {
+        let mut scope = CallScope::begin(None);
+        let sent = time::now();
+        scope.poll(|| call_later(true, || note_sent(sent)));
+        assert_eq!(scope.sent_at(), Some(sent));
+        assert_eq!(scope.next_attempt().sent_at(), None);
+    }
+
+    #[test]
+    fn a_panic_leaves_no_scope_behind() {
+        let caught = std::panic::catch_unwind(|| {
+            let mut scope = CallScope::begin(None);
+            scope.call(|| panic!("an inner service panics"));
+        });
+        assert!(caught.is_err());
+        assert!(CallScope::current().is_none());
+    }
+}

@@ -1,0 +1,37 @@
+//! `std`'s synchronisation, or loom's when models are checked.
+
+#[cfg(not(loom))]
+pub(crate) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+#[cfg(not(loom))]
+use std::sync::{Mutex as Raw, MutexGuard};
+
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+#[cfg(loom)]
+use loom::sync::{Mutex as Raw, MutexGuard};
+
+use std::fmt;
+use std::sync::PoisonError;
+
+/// A mutex without poisoning.
+///
+/// What it guards here is changed in one step or is a count that stays
+/// meaningful, so a panic elsewhere must not take every other call down.
+#[derive(Default)]
+pub(crate) struct Mutex<T>(Raw<T>);
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Raw::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> fmt::Debug for Mutex<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Mutex(..)")
+    }
+}

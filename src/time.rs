@@ -1,0 +1,61 @@
+//! The only door to the clock.
+//!
+//! Every reading and every timer of this crate comes through here, on tokio's
+//! clock, so that `tokio::time::pause` drives retries, circuits and governor
+//! alike. `clippy.toml` bans the other doors.
+
+use std::time::{Duration, SystemTime};
+
+pub(crate) use tokio::time::{Instant, Sleep};
+
+/// Now, on tokio's clock. Works outside a runtime too.
+#[allow(clippy::disallowed_methods)]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// A timer that completes at `deadline`. Needs a runtime, as all of tokio's timers do.
+#[cfg(any(feature = "retry", feature = "rate-limit"))]
+#[allow(clippy::disallowed_methods)]
+pub(crate) fn sleep_until(deadline: Instant) -> Sleep {
+    tokio::time::sleep_until(deadline)
+}
+
+/// The wall clock, moved by as much as tokio's clock is ahead of the machine's:
+/// nothing on a running clock, the time skipped so far on a paused one.
+#[allow(clippy::disallowed_methods)]
+pub(crate) fn wall_now() -> SystemTime {
+    let skipped = now().into_std().saturating_duration_since(std::time::Instant::now());
+    let real = SystemTime::now();
+    real.checked_add(skipped).unwrap_or(real)
+}
+
+/// `instant + duration`, where `+` would panic past the end of time.
+pub(crate) fn after(instant: Instant, duration: Duration) -> Instant {
+    /// About thirty years: tokio's own notion of "never".
+    const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
+    instant
+        .checked_add(duration.min(FAR))
+        .or_else(|| instant.checked_add(FAR))
+        .unwrap_or(instant)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_saturates() {
+        let start = now();
+        assert!(after(start, Duration::MAX) > start);
+        assert_eq!(after(start, Duration::from_secs(1)), start + Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wall_clock_follows_a_paused_clock() {
+        let before = wall_now();
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        let moved = wall_now().duration_since(before).unwrap();
+        assert!(moved >= Duration::from_secs(3599) && moved < Duration::from_secs(3610));
+    }
+}
