@@ -61,3 +61,18 @@ impl fmt::Display for InvalidConfig {
 }
 
 impl Error for InvalidConfig {}
+
+/// The gRPC status of a rejection, made when a tonic client asks for it.
+///
+/// A generated client makes its `Status` of the first one in an error's chain
+/// of sources; a rejection without one would be `UNKNOWN`.
+#[cfg(feature = "tonic")]
+#[derive(Debug, Default)]
+pub(crate) struct LazyStatus(std::sync::OnceLock<tonic::Status>);
+
+#[cfg(feature = "tonic")]
+impl LazyStatus {
+    pub(crate) fn get(&self, code: tonic::Code, error: &impl fmt::Display) -> &tonic::Status {
+        self.0.get_or_init(|| tonic::Status::new(code, error.to_string()))
+    }
+}

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{KeyRef, hash_of};
-use crate::time::Instant;
+use crate::time::{self, Instant};
 
 /// A state that a registry can hold, and let go of.
 pub(crate) trait Keyed {
@@ -22,6 +22,8 @@ pub(crate) trait Keyed {
 /// memory or make a state that matters forgotten.
 pub(crate) struct Registry<V> {
     common: Arc<V>,
+    /// By 64 salted bits of the key: that two of some thousands of keys share
+    /// those, and so a state, is less likely than a fault of the hardware.
     keyed: RwLock<HashMap<u64, Arc<V>>>,
     salt: RandomState,
     capacity: usize,
@@ -48,23 +50,29 @@ impl<V: Keyed> Registry<V> {
     }
 
     /// The state of `key`, made if it is new.
-    pub(crate) fn get(&self, key: &KeyRef<'_>, now: Instant) -> Arc<V> {
-        if matches!(key, KeyRef::Shared) {
-            return Arc::clone(&self.common);
-        }
-        // 64 salted bits: that two of at most thousands of keys share a hash,
-        // and so a state, is less likely than a hardware fault.
-        let hash = hash_of(&self.salt, key);
-        let known = self.keyed.read().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned();
-        known.unwrap_or_else(|| self.insert(hash, key, now))
+    #[inline]
+    pub(crate) fn get(&self, key: &KeyRef<'_>) -> Arc<V> {
+        self.find(key).unwrap_or_else(|| self.insert(key))
     }
 
-    fn insert(&self, hash: u64, key: &KeyRef<'_>, now: Instant) -> Arc<V> {
+    /// The state of `key`, if there is one.
+    #[inline]
+    pub(crate) fn find(&self, key: &KeyRef<'_>) -> Option<Arc<V>> {
+        if matches!(key, KeyRef::Shared) {
+            return Some(Arc::clone(&self.common));
+        }
+        let hash = hash_of(&self.salt, key);
+        self.keyed.read().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned()
+    }
+
+    fn insert(&self, key: &KeyRef<'_>) -> Arc<V> {
+        let hash = hash_of(&self.salt, key);
         let mut keyed = self.keyed.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = keyed.get(&hash) {
             return Arc::clone(known);
         }
         if keyed.len() >= self.capacity {
+            let now = time::now();
             // Dropping all that are idle, not one, makes this rare: a scan is
             // paid for by as many keys as it makes room for.
             keyed.retain(|_, value| Arc::strong_count(value) > 1 || !value.is_idle(now));
@@ -93,7 +101,6 @@ impl<V> fmt::Debug for Registry<V> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time;
 
     struct Busy(bool);
 
@@ -107,29 +114,26 @@ mod tests {
     fn one_state_a_key() {
         let registry = Registry::new(10, |_| Busy(false));
         let (a, b) = (KeyRef::Text("a"), KeyRef::Authority("a", None));
-        let now = time::now();
-        assert!(Arc::ptr_eq(&registry.get(&a, now), &registry.get(&a, now)));
-        assert!(!Arc::ptr_eq(&registry.get(&a, now), &registry.get(&b, now)));
-        assert!(Arc::ptr_eq(&registry.get(&KeyRef::Shared, now), registry.common()));
+        assert!(Arc::ptr_eq(&registry.get(&a), &registry.get(&a)));
+        assert!(!Arc::ptr_eq(&registry.get(&a), &registry.get(&b)));
+        assert!(Arc::ptr_eq(&registry.get(&KeyRef::Shared), registry.common()));
     }
 
     #[test]
     fn idle_states_make_room_and_busy_ones_stay() {
         let registry = Registry::new(2, |key| Busy(*key == KeyRef::Text("busy")));
-        let now = time::now();
-        let busy = Arc::as_ptr(&registry.get(&KeyRef::Text("busy"), now));
+        let busy = Arc::as_ptr(&registry.get(&KeyRef::Text("busy")));
         for number in 0..1_000 {
-            registry.get(&KeyRef::Number(number), now);
+            registry.get(&KeyRef::Number(number));
             assert!(registry.all().len() <= 3);
         }
-        assert_eq!(Arc::as_ptr(&registry.get(&KeyRef::Text("busy"), now)), busy);
+        assert_eq!(Arc::as_ptr(&registry.get(&KeyRef::Text("busy"))), busy);
     }
 
     #[test]
     fn a_full_registry_of_busy_states_shares_the_common_one() {
         let registry = Registry::new(1, |_| Busy(true));
-        let now = time::now();
-        registry.get(&KeyRef::Text("a"), now);
-        assert!(Arc::ptr_eq(&registry.get(&KeyRef::Text("b"), now), registry.common()));
+        registry.get(&KeyRef::Text("a"));
+        assert!(Arc::ptr_eq(&registry.get(&KeyRef::Text("b")), registry.common()));
     }
 }

@@ -1,0 +1,137 @@
+use std::mem;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tower_service::Service;
+
+use super::circuit::{Circuit, Common};
+use super::future::ResponseFuture;
+use super::CircuitBreakerLayer;
+use crate::classify::Classify;
+use crate::error::BoxError;
+use crate::key::{Key, Registry};
+use crate::scope::{self, CallScope};
+use crate::spare::Spare;
+use crate::sync::Ordering;
+use crate::time;
+
+/// A service behind a circuit breaker. Made by [`CircuitBreakerLayer`].
+#[derive(Debug)]
+pub struct CircuitBreaker<S, C, K> {
+    inner: S,
+    readiness: Readiness,
+    classifier: C,
+    key: K,
+    shared: Arc<Shared<S>>,
+}
+
+/// What is behind one call of `layer()`.
+#[derive(Debug)]
+struct Shared<S> {
+    spare: Spare<S>,
+    circuits: Arc<Registry<Circuit>>,
+    common: Arc<Common>,
+}
+
+/// What `poll_ready` found.
+#[derive(Debug, Default)]
+enum Readiness {
+    /// Not asked, or the inner service isn't ready: a call readies a handle of its own.
+    #[default]
+    Unready,
+    /// The inner service is ready, and holds what that takes.
+    Ready,
+    /// The inner service failed to get ready. The failure belongs to the call
+    /// that comes next, whose circuit must count it.
+    Failed(BoxError),
+}
+
+impl<S: Clone, C: Clone, K: Clone> CircuitBreaker<S, C, K> {
+    pub(super) fn new(inner: S, layer: &CircuitBreakerLayer<C, K>) -> Self {
+        let shared = Shared {
+            spare: Spare::new(&inner),
+            circuits: Arc::clone(&layer.circuits),
+            common: Arc::clone(&layer.common),
+        };
+        Self {
+            inner,
+            readiness: Readiness::Unready,
+            classifier: layer.classifier.clone(),
+            key: layer.key.clone(),
+            shared: Arc::new(shared),
+        }
+    }
+}
+
+/// A clone isn't ready: readiness stays with the handle that was readied.
+impl<S: Clone, C: Clone, K: Clone> Clone for CircuitBreaker<S, C, K> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            readiness: Readiness::Unready,
+            classifier: self.classifier.clone(),
+            key: self.key.clone(),
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<S, Req, C, K> Service<Req> for CircuitBreaker<S, C, K>
+where
+    S: Service<Req> + Clone,
+    S::Error: Into<BoxError>,
+    C: Classify<S::Response> + Clone,
+    K: Key<Req>,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = ResponseFuture<S, Req, C>;
+
+    /// Ready when the inner service is, or at once while a circuit isn't closed:
+    /// what is down may never get ready, and an open circuit must answer all the same.
+    /// Which circuit a call goes through is known only with its request.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        if !matches!(self.readiness, Readiness::Unready)
+            || self.shared.common.tripped.load(Ordering::Acquire) > 0
+        {
+            return Poll::Ready(Ok(()));
+        }
+        self.readiness = match ready!(self.inner.poll_ready(cx)) {
+            Ok(()) => Readiness::Ready,
+            Err(error) => Readiness::Failed(error.into()),
+        };
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let readiness = mem::take(&mut self.readiness);
+        // Only now, at the moment of sending, and not in `poll_ready`: a
+        // readiness that isn't used must not cost a probe its place.
+        let permit = self.shared.circuits.get(&self.key.key(&request)).admit();
+        match (permit, readiness) {
+            (Ok(permit), Readiness::Ready) => {
+                if CallScope::offered().is_some() {
+                    scope::note_sent(time::now());
+                }
+                let future = self.inner.call(request);
+                ResponseFuture::calling(future, permit, self.classifier.clone())
+            }
+            (Ok(permit), Readiness::Unready) => {
+                let service = self.shared.spare.fresh();
+                ResponseFuture::readying(service, request, permit, self.classifier.clone())
+            }
+            (Ok(permit), Readiness::Failed(error)) => {
+                self.inner = self.shared.spare.fresh();
+                permit.report(&self.classifier.classify(Err(&*error)));
+                ResponseFuture::failed(error)
+            }
+            (Err(open), readiness) => {
+                // Lets go of the readiness that isn't used.
+                if !matches!(readiness, Readiness::Unready) {
+                    self.inner = self.shared.spare.fresh();
+                }
+                ResponseFuture::failed(open.into())
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+use std::time::Duration;
+
+use super::window::{CallWindow, TimeWindow};
+use crate::circuit_breaker::Count;
+use crate::error::InvalidConfig;
+use crate::time::Instant;
+
+/// Opens when too large a share of the calls in a window failed.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_upstream::circuit_breaker::FailureRate;
+///
+/// // Half of the last 100 calls, once there were 20.
+/// let calls = FailureRate::over_calls(100).at(0.5).min_calls(20);
+/// // A fifth of the last minute's.
+/// let minute = FailureRate::over_time(Duration::from_secs(60)).at(0.2);
+/// # let _ = (calls, minute);
+/// ```
+///
+/// A call that is neither failure nor success isn't in the window.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct FailureRate {
+    over: Over,
+    rate: f64,
+    min_calls: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Over {
+    Calls(u32),
+    Time(Duration),
+}
+
+/// The largest window of calls: a bit each.
+const MAX_CALLS: u32 = 1 << 20;
+
+impl FailureRate {
+    /// Over the last `calls` calls, from 1 to 1,048,576. Opens at half, once
+    /// the window is full, unless told otherwise.
+    pub const fn over_calls(calls: u32) -> Self {
+        Self { over: Over::Calls(calls), rate: 0.5, min_calls: None }
+    }
+
+    /// Over the calls of the last `window`, kept in 64 buckets of equal length, at
+    /// least a millisecond each. Opens at half, once there were 10 calls, unless
+    /// told otherwise.
+    pub const fn over_time(window: Duration) -> Self {
+        Self { over: Over::Time(window), rate: 0.5, min_calls: None }
+    }
+
+    /// The share of failures to open at: more than 0, at most 1.
+    pub const fn at(mut self, rate: f64) -> Self {
+        self.rate = rate;
+        self
+    }
+
+    /// How many calls the window must hold before it can open the circuit.
+    pub const fn min_calls(mut self, calls: u32) -> Self {
+        self.min_calls = Some(calls);
+        self
+    }
+
+    /// Refuses what could never open, or would open by nothing.
+    pub(in crate::circuit_breaker) fn check(&self) -> Result<(), InvalidConfig> {
+        if !(self.rate > 0.0 && self.rate <= 1.0) {
+            let message = format!("a failure rate is above 0 and at most 1, not {}", self.rate);
+            return Err(InvalidConfig::new(message));
+        }
+        if self.min_calls == Some(0) {
+            return Err(InvalidConfig::new("a failure rate needs min_calls of at least 1"));
+        }
+        match self.over {
+            Over::Calls(calls) if !(1..=MAX_CALLS).contains(&calls) => Err(InvalidConfig::new(
+                format!("a window of calls holds 1 to {MAX_CALLS} of them, not {calls}"),
+            )),
+            Over::Calls(calls) if self.min_calls.is_some_and(|min| min > calls) => {
+                Err(InvalidConfig::new(format!(
+                    "a window of {calls} calls never holds min_calls; lower min_calls to {calls}"
+                )))
+            }
+            Over::Time(window) if window < TimeWindow::SHORTEST => Err(InvalidConfig::new(
+                format!("a window of time is at least {:?}, not {window:?}", TimeWindow::SHORTEST),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A failure rate at work in one circuit.
+#[derive(Debug)]
+pub(in crate::circuit_breaker) struct RateTrip {
+    window: Window,
+    rate: f64,
+    min_calls: u32,
+    /// What the circuit's generation was when the window was last cleared.
+    generation: u32,
+}
+
+#[derive(Debug)]
+enum Window {
+    Calls(CallWindow),
+    Time(TimeWindow),
+}
+
+impl RateTrip {
+    pub(in crate::circuit_breaker) fn new(config: FailureRate, now: Instant) -> Self {
+        let (window, min_calls) = match config.over {
+            Over::Calls(calls) => (Window::Calls(CallWindow::new(calls)), calls),
+            Over::Time(time) => (Window::Time(TimeWindow::new(time, now)), 10),
+        };
+        let min_calls = config.min_calls.unwrap_or(min_calls);
+        Self { window, rate: config.rate, min_calls, generation: 0 }
+    }
+
+    /// Takes one result in; whether the rate is reached. A result of another
+    /// generation than the window's is late and changes nothing.
+    pub(in crate::circuit_breaker) fn record(
+        &mut self,
+        count: Count,
+        generation: u32,
+        now: Instant,
+    ) -> bool {
+        let failed = match count {
+            Count::Neutral => return false,
+            Count::Failure => true,
+            Count::Success => false,
+        };
+        if generation != self.generation {
+            return false;
+        }
+        let (failures, calls) = match &mut self.window {
+            Window::Calls(window) => window.record(failed),
+            Window::Time(window) => window.record(failed, now),
+        };
+        failed
+            && calls >= u64::from(self.min_calls)
+            && f64::from(u32::try_from(failures).unwrap_or(u32::MAX))
+                >= self.rate * f64::from(u32::try_from(calls).unwrap_or(u32::MAX))
+    }
+
+    /// Forgets everything: the circuit has moved on to `generation`.
+    pub(in crate::circuit_breaker) fn clear(&mut self, generation: u32, now: Instant) {
+        self.generation = generation;
+        match &mut self.window {
+            Window::Calls(window) => window.clear(),
+            Window::Time(window) => window.clear(now),
+        }
+    }
+}

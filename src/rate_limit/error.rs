@@ -1,0 +1,127 @@
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::classify::{Cause, Class, Verdict};
+
+/// The limit on this side turned the call away; nothing was sent.
+///
+/// Over tonic, with the feature `tonic`, a client sees it as `RESOURCE_EXHAUSTED`.
+#[derive(Debug)]
+pub struct RateLimited {
+    limiter: Arc<str>,
+    reason: RateLimitedReason,
+    retry_after: Duration,
+    #[cfg(feature = "tonic")]
+    status: crate::error::LazyStatus,
+}
+
+/// Why a call was turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RateLimitedReason {
+    /// It would have had to wait longer than the layer's `max_wait`.
+    MaxWait,
+    /// It would have had to wait past the call's deadline.
+    Deadline,
+    /// As many calls as may wait are waiting.
+    QueueFull,
+}
+
+impl RateLimited {
+    pub(super) fn new(limiter: Arc<str>, reason: RateLimitedReason, retry_after: Duration) -> Self {
+        Self {
+            limiter,
+            reason,
+            retry_after,
+            #[cfg(feature = "tonic")]
+            status: Default::default(),
+        }
+    }
+
+    /// The limiter's name.
+    #[must_use]
+    pub fn limiter(&self) -> &str {
+        &self.limiter
+    }
+
+    /// Why the call didn't wait, or not longer.
+    #[must_use]
+    pub fn reason(&self) -> RateLimitedReason {
+        self.reason
+    }
+
+    /// When a call like this one would pass, as far as is known now.
+    #[must_use]
+    pub fn retry_after(&self) -> Duration {
+        self.retry_after
+    }
+
+    pub(crate) fn verdict(&self) -> Verdict {
+        let verdict = Verdict::new(Class::Local).cause_is(Cause::LimitedHere);
+        verdict.retry_after(self.retry_after)
+    }
+}
+
+impl fmt::Display for RateLimited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reason = match self.reason {
+            RateLimitedReason::MaxWait => "the wait would be too long",
+            RateLimitedReason::Deadline => "the wait would pass the deadline",
+            RateLimitedReason::QueueFull => "too many calls are waiting",
+        };
+        let (limiter, wait) = (&self.limiter, self.retry_after);
+        write!(f, "rate limit {limiter}: {reason}; try again in {wait:.1?}")
+    }
+}
+
+impl Error for RateLimited {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        #[cfg(feature = "tonic")]
+        return Some(self.status.get(tonic::Code::ResourceExhausted, self));
+        #[cfg(not(feature = "tonic"))]
+        None
+    }
+}
+
+/// The request costs more than the whole quota: it could never pass.
+///
+/// Send less at once, or raise the quota.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CostAboveQuota {
+    cost: u32,
+    capacity: u32,
+}
+
+impl CostAboveQuota {
+    pub(super) fn new(cost: u32, capacity: u32) -> Self {
+        Self { cost, capacity }
+    }
+
+    /// What the request costs.
+    #[must_use]
+    pub fn cost(&self) -> u32 {
+        self.cost
+    }
+
+    /// The most that can be taken at once.
+    #[must_use]
+    pub fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
+    #[allow(clippy::unused_self)] // as its siblings
+    pub(crate) fn verdict(&self) -> Verdict {
+        Verdict::new(Class::Local).cause_is(Cause::LimitedHere)
+    }
+}
+
+impl fmt::Display for CostAboveQuota {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cost, capacity } = self;
+        write!(f, "the request costs {cost}, and the quota passes at most {capacity} at once")
+    }
+}
+
+impl Error for CostAboveQuota {}

@@ -1,0 +1,65 @@
+use std::fmt;
+use std::time::Duration;
+
+/// Something that a rate limiter did.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct RateLimitEvent<'a> {
+    /// The limiter's name.
+    pub limiter: &'a str,
+    /// What it did.
+    pub kind: RateLimitEventKind,
+}
+
+/// What a rate limiter did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RateLimitEventKind {
+    /// A call has to wait.
+    Waiting {
+        /// For about how long.
+        wait: Duration,
+        /// How many wait before it.
+        ahead: usize,
+    },
+    /// A call was turned away.
+    Rejected {
+        /// When it would pass.
+        retry_after: Duration,
+    },
+    /// The server asked for a pause: nobody passes for so long.
+    GateClosed {
+        /// How long.
+        pause: Duration,
+    },
+    /// A call that never left gave back what it had taken.
+    Refunded {
+        /// How much.
+        cost: u32,
+    },
+}
+
+impl RateLimitEvent<'_> {
+    #[cfg(feature = "tracing")]
+    pub(crate) fn is_gate(&self) -> bool {
+        matches!(self.kind, RateLimitEventKind::GateClosed { .. })
+    }
+}
+
+impl fmt::Display for RateLimitEvent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rate limit {}: ", self.limiter)?;
+        match self.kind {
+            RateLimitEventKind::Waiting { wait, ahead } => {
+                write!(f, "a call waits about {wait:.1?} behind {ahead} others")
+            }
+            RateLimitEventKind::Rejected { retry_after } => {
+                write!(f, "turned a call away that could pass in {retry_after:.1?}")
+            }
+            RateLimitEventKind::GateClosed { pause } => {
+                write!(f, "closed for {pause:.1?} at the server's word")
+            }
+            RateLimitEventKind::Refunded { cost } => write!(f, "{cost} given back"),
+        }
+    }
+}

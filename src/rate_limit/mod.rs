@@ -1,0 +1,71 @@
+//! Stay under the provider's limit, and leave none of it unused.
+//!
+//! A client that finds the limit by running into it pays for every call that is
+//! answered 429, and providers suspend keys for it. A [`RateLimitLayer`] keeps
+//! a [`Quota`] on this side: calls pass while there is some left, and then wait
+//! in order of arrival, or are turned away at once if they would wait too long.
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//! use tower_upstream::{BoxError, Quota, RateLimitLayer, cause_ref, rate_limit::RateLimited};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), BoxError> {
+//! // The provider allows a key 60 requests a minute; nobody waits over 10 s.
+//! let limit = RateLimitLayer::builder(Quota::per_minute(60))
+//!     .by_credential()
+//!     .max_wait(Duration::from_secs(10))
+//!     .build();
+//!
+//! let mut client = ServiceBuilder::new().layer(limit).service(service_fn(
+//!     |_: http::Request<()>| async { Ok::<_, BoxError>(http::Response::new(())) },
+//! ));
+//!
+//! for _ in 0..60 {
+//!     client.ready().await?.call(http::Request::new(())).await?;
+//! }
+//! let error = client.ready().await?.call(http::Request::new(())).await.unwrap_err();
+//! let limited = cause_ref::<RateLimited>(&*error).expect("the minute's quota is spent");
+//! assert!(limited.retry_after() > Duration::from_secs(50));
+//! # Ok(()) }
+//! ```
+//!
+//! # How it decides
+//!
+//! [governor] decides each admission, on tokio's clock. A plain quota is
+//! strict: never more than its limit in *any* window. One with a
+//! [`burst`](Quota::burst) is paced by GCRA. Waiting calls are served first
+//! come, first served, at one wake-up a grant. A call that never left (the
+//! circuit below was open, the connection refused, the caller gave up before)
+//! gives back what it took.
+//!
+//! # What the server says
+//!
+//! A 429 that says when to come back closes the gate: no call of that key
+//! passes before, from whichever clone it comes. Waiting calls that can't wait
+//! so long are turned away then.
+//!
+//! [governor]: https://docs.rs/governor
+
+mod clock;
+mod cost;
+mod error;
+mod event;
+mod future;
+mod layer;
+mod limiter;
+mod meter;
+mod queue;
+mod quota;
+mod service;
+mod status;
+
+pub use self::cost::{Cost, CostFn, OneEach};
+pub use self::error::{CostAboveQuota, RateLimited, RateLimitedReason};
+pub use self::event::{RateLimitEvent, RateLimitEventKind};
+pub use self::future::ResponseFuture;
+pub use self::layer::{RateLimitBuilder, RateLimitLayer};
+pub use self::quota::Quota;
+pub use self::service::RateLimit;
+pub use self::status::{RateLimitHandle, RateLimitStatus};

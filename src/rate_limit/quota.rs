@@ -1,0 +1,74 @@
+use std::time::Duration;
+
+/// How many calls, or units of [cost](super::RateLimitLayer::cost_fn), may be
+/// sent in what time.
+///
+/// ```
+/// use tower_upstream::Quota;
+///
+/// // At most 60 in any minute, whatever minute one looks at: the whole 60 may
+/// // go at once, and then none for a minute.
+/// let strict = Quota::per_minute(60);
+///
+/// // One a second, and up to 10 at once after a lull. In its first minute this
+/// // passes 69 calls: right for smoothing, wrong for a provider's limit of 60.
+/// let paced = Quota::per_minute(60).burst(10);
+/// # let _ = (strict, paced);
+/// ```
+///
+/// A quota of 0 lets nothing through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Quota {
+    pub(super) limit: u32,
+    pub(super) window: Duration,
+    pub(super) burst: Option<u32>,
+    pub(super) margin: Option<Duration>,
+}
+
+impl Quota {
+    /// At most `limit` in any second.
+    pub const fn per_second(limit: u32) -> Self {
+        Self::new(limit, Duration::from_secs(1))
+    }
+
+    /// At most `limit` in any minute.
+    pub const fn per_minute(limit: u32) -> Self {
+        Self::new(limit, Duration::from_secs(60))
+    }
+
+    /// At most `limit` in any hour.
+    pub const fn per_hour(limit: u32) -> Self {
+        Self::new(limit, Duration::from_secs(3600))
+    }
+
+    /// At most `limit` in any `window`.
+    pub const fn new(limit: u32, window: Duration) -> Self {
+        Self { limit, window, burst: None, margin: None }
+    }
+
+    /// Paced instead of strict: at the quota's rate, one every
+    /// `window / limit`, and up to `burst` at once after a lull.
+    ///
+    /// The burst comes on top: in a window up to `limit + burst - 1` pass.
+    pub const fn burst(mut self, burst: u32) -> Self {
+        self.burst = Some(burst);
+        self
+    }
+
+    /// By how much a strict window is longer here than at the server. Default:
+    /// a hundredth of the window.
+    ///
+    /// The server counts when calls *arrive*. One that is slow to get there,
+    /// having to connect first, and others that are fast a window later would
+    /// be in one window for the server, though not for the client.
+    pub const fn margin(mut self, margin: Duration) -> Self {
+        self.margin = Some(margin);
+        self
+    }
+
+    /// The window as it is kept here.
+    pub(super) fn kept_window(&self) -> Duration {
+        self.window.saturating_add(self.margin.unwrap_or(self.window / 100))
+    }
+}
