@@ -47,10 +47,14 @@ thread_local! {
 }
 
 impl CallScope {
-    /// The scope of a call that begins here.
+    /// The scope of a call that begins here, or goes on from an outer layer's,
+    /// with a deadline that is the earlier of the two.
     #[cfg(feature = "retry")]
-    pub(crate) const fn begin(deadline: Option<Instant>) -> Self {
-        Self { attempt: 1, deadline, retried: false, sent_at: None }
+    pub(crate) fn begin(outer: Option<Self>, deadline: Option<Instant>) -> Self {
+        let first = Self { attempt: 1, deadline: None, retried: false, sent_at: None };
+        let scope = outer.unwrap_or(first);
+        let deadline = deadline.into_iter().chain(scope.deadline).min();
+        Self { deadline, ..scope }
     }
 
     /// The scope of the call that this code runs within, if a layer of this
@@ -181,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_call_is_offered_the_scope_and_a_poll_is_not() {
-        let mut scope = CallScope::begin(None);
+        let mut scope = CallScope::begin(None, None);
         assert!(CallScope::current().is_none());
         scope.call(|| assert!(CallScope::offered().is_some()));
         scope.poll(|| {
@@ -193,7 +197,7 @@ mod tests {
 
     #[test]
     fn what_an_inner_layer_notes_reaches_the_outer_one() {
-        let mut scope = CallScope::begin(None);
+        let mut scope = CallScope::begin(None, None);
         let sent = time::now();
         scope.poll(|| call_later(true, || note_sent(sent)));
         assert_eq!(scope.sent_at(), Some(sent));
@@ -203,7 +207,7 @@ mod tests {
     #[test]
     fn a_panic_leaves_no_scope_behind() {
         let caught = std::panic::catch_unwind(|| {
-            let mut scope = CallScope::begin(None);
+            let mut scope = CallScope::begin(None, None);
             scope.call(|| panic!("an inner service panics"));
         });
         assert!(caught.is_err());

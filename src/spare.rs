@@ -57,6 +57,12 @@ where
         Self::Calling { future }
     }
 
+    /// Whether the service got ready and was called.
+    #[cfg(feature = "retry")]
+    pub(crate) fn was_called(&self) -> bool {
+        matches!(self, Self::Calling { .. })
+    }
+
     /// Goes on; `call` makes the call when the service is ready.
     pub(crate) fn poll_with(
         mut self: Pin<&mut Self>,

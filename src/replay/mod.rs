@@ -1,0 +1,76 @@
+//! What makes a request sendable twice.
+//!
+//! A retry needs a second copy of a request whose first one is being sent, and
+//! not every request can be cloned: tonic's, axum's and any streamed body
+//! can't. So how to repeat a request is a strategy of the layer, not a bound on
+//! its type:
+//!
+//! - [`HttpReplay`], the default, knows `http::Request` with the bodies that
+//!   implement [`RepeatableBody`] (plain bytes and text, `http_body_util`'s
+//!   `Full` and `Empty`, and, with their features, tonic's, axum's and boxed
+//!   bodies), and `reqwest::Request`.
+//! - [`BodyReplay`] takes any other body of `http::Request`, given how to wrap
+//!   one: see [`RetryLayer::replay_body`](crate::RetryLayer::replay_body).
+//! - [`CloneReplay`] clones any request that is `Clone`.
+//!
+//! Streamed bodies are recorded, within a bound, while the first attempt sends
+//! them ([`ReplayBody`]).
+
+mod body;
+mod http;
+mod repeatable;
+
+pub use self::body::{ReplayBody, Superseded};
+pub use self::http::{BodyReplay, HttpReplay, Kept};
+pub use self::repeatable::RepeatableBody;
+
+/// How a request is sent again.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` doesn't know how to send the request `{Req}` twice",
+    label = "this request can't be repeated by this strategy",
+    note = "the default knows `http::Request<B>` where `B: RepeatableBody`, and with the feature `reqwest` `reqwest::Request`",
+    note = "for another body of `http::Request` add `.replay_body(|body| MyBody::new(body))`, for a request that is `Clone` add `.replay_clone()`"
+)]
+pub trait Replay<Req> {
+    /// What is kept of a request while it is being sent.
+    type Kept;
+
+    /// Keeps what it takes to send the request again, and returns the request
+    /// to send now; `None` if this one can only be sent once.
+    fn keep(&self, request: Req) -> (Req, Option<Self::Kept>);
+
+    /// The request once more. `last`: it will not be asked for again, so
+    /// nothing needs to be kept. `None` if it turns out that it can't be
+    /// repeated, such as when the body was longer than what is recorded.
+    fn again(&self, kept: Self::Kept, last: bool) -> Option<(Req, Option<Self::Kept>)>;
+
+    /// Whether sending it twice does no more than sending it once, so that it
+    /// may be repeated when it isn't known whether it was processed.
+    fn is_idempotent(&self, request: &Req) -> bool;
+}
+
+/// Repeats any request by cloning it.
+///
+/// What it stands for isn't known, so none counts as idempotent: what may have
+/// been processed is only sent again if the layer says
+/// [`retry_non_idempotent`](crate::RetryLayer::retry_non_idempotent).
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct CloneReplay;
+
+impl<Req: Clone> Replay<Req> for CloneReplay {
+    type Kept = Req;
+
+    fn keep(&self, request: Req) -> (Req, Option<Req>) {
+        let kept = request.clone();
+        (request, Some(kept))
+    }
+
+    fn again(&self, kept: Req, last: bool) -> Option<(Req, Option<Req>)> {
+        Some(if last { (kept, None) } else { (kept.clone(), Some(kept)) })
+    }
+
+    fn is_idempotent(&self, _: &Req) -> bool {
+        false
+    }
+}

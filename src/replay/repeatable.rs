@@ -1,0 +1,91 @@
+/// A body that can be sent twice.
+///
+/// Implemented for bodies that are plain bytes, and for those streamed ones
+/// that are known how to wrap.
+#[diagnostic::on_unimplemented(
+    message = "the body `{Self}` can't be sent twice as it is",
+    label = "a retry doesn't know how to repeat this body",
+    note = "tonic's and axum's bodies are known with the features `tonic` and `axum`, `Full` and `Empty` with `hyper-util`",
+    note = "for another body add `.replay_body(|body| MyBody::new(body))` to the retry layer, or collect it into `bytes::Bytes` first"
+)]
+pub trait RepeatableBody: Sized {
+    /// What is kept of the body while it is being sent.
+    type Kept;
+
+    /// Keeps what it takes to send the body again, up to `limit` bytes if it is
+    /// streamed, and returns the body to send now.
+    fn keep(self, limit: usize) -> (Self, Option<Self::Kept>);
+
+    /// The body once more; see [`Replay::again`](super::Replay::again).
+    fn again(kept: Self::Kept, last: bool) -> Option<(Self, Option<Self::Kept>)>;
+}
+
+macro_rules! by_clone {
+    ($($body:ty $(where $param:ident $(: $bound:path)?)?;)*) => {$(
+        impl$(<$param $(: $bound)?>)? RepeatableBody for $body {
+            type Kept = Self;
+
+            fn keep(self, _: usize) -> (Self, Option<Self>) {
+                let kept = self.clone();
+                (self, Some(kept))
+            }
+
+            fn again(kept: Self, last: bool) -> Option<(Self, Option<Self>)> {
+                Some(if last { (kept, None) } else { (kept.clone(), Some(kept)) })
+            }
+        }
+    )*};
+}
+
+by_clone! {
+    ();
+    bytes::Bytes;
+    &'static str;
+    &'static [u8];
+    String;
+    Vec<u8>;
+}
+
+#[cfg(feature = "hyper-util")]
+by_clone! {
+    http_body_util::Full<D> where D: Clone;
+    http_body_util::Empty<D> where D;
+}
+
+/// Bodies of one type for any content: what is recorded fits in again.
+#[cfg(any(feature = "tonic", feature = "axum", feature = "hyper-util"))]
+macro_rules! by_recording {
+    ($($body:ty: $wrap:path;)*) => {$(
+        impl RepeatableBody for $body {
+            type Kept = super::ReplayBody<Self>;
+
+            fn keep(self, limit: usize) -> (Self, Option<Self::Kept>) {
+                match super::ReplayBody::record(self, limit) {
+                    Ok((body, kept)) => ($wrap(body), Some(kept)),
+                    Err(body) => (body, None),
+                }
+            }
+
+            fn again(kept: Self::Kept, last: bool) -> Option<(Self, Option<Self::Kept>)> {
+                let body = kept.rewind()?;
+                Some(($wrap(body), (!last).then_some(kept)))
+            }
+        }
+    )*};
+}
+
+#[cfg(feature = "tonic")]
+by_recording! {
+    tonic::body::Body: tonic::body::Body::new;
+}
+
+#[cfg(feature = "axum")]
+by_recording! {
+    axum_core::body::Body: axum_core::body::Body::new;
+}
+
+#[cfg(feature = "hyper-util")]
+by_recording! {
+    http_body_util::combinators::BoxBody<bytes::Bytes, crate::BoxError>: http_body_util::combinators::BoxBody::new;
+    http_body_util::combinators::UnsyncBoxBody<bytes::Bytes, crate::BoxError>: http_body_util::combinators::UnsyncBoxBody::new;
+}

@@ -1,0 +1,141 @@
+use std::time::Duration;
+
+/// How long to wait before which attempt.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_upstream::retry::{Backoff, Jitter};
+///
+/// let backoff = Backoff::exponential(Duration::from_secs(1))
+///     .max(Duration::from_secs(8))
+///     .jitter(Jitter::None);
+/// let waits: Vec<_> = backoff.waits(0).take(5).map(|wait| wait.as_secs()).collect();
+/// assert_eq!(waits, [1, 2, 4, 8, 8]);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[must_use]
+pub struct Backoff {
+    base: Duration,
+    doubling: bool,
+    min: Duration,
+    max: Duration,
+    jitter: Jitter,
+}
+
+/// What chance does to a wait, so that clients that failed together don't come
+/// back together.
+///
+/// After Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Jitter {
+    /// Anything between nothing and the wait. Spreads best: the default.
+    #[default]
+    Full,
+    /// Half of the wait, and anything up to the other half.
+    Equal,
+    /// Anything between the base and three times the last wait.
+    Decorrelated,
+    /// The wait, and anything up to this on top.
+    Additive(Duration),
+    /// The wait, exactly: clients that failed together come back together.
+    None,
+}
+
+impl Backoff {
+    /// `base`, twice that, four times that …, up to 10 s, with full jitter.
+    pub const fn exponential(base: Duration) -> Self {
+        Self {
+            base,
+            doubling: true,
+            min: Duration::ZERO,
+            max: Duration::from_secs(10),
+            jitter: Jitter::Full,
+        }
+    }
+
+    /// The same wait each time, without jitter.
+    pub const fn constant(wait: Duration) -> Self {
+        Self { base: wait, doubling: false, min: Duration::ZERO, max: wait, jitter: Jitter::None }
+    }
+
+    /// No wait is shorter, jitter included. Default: zero.
+    pub const fn min(mut self, min: Duration) -> Self {
+        self.min = min;
+        self
+    }
+
+    /// No wait is longer, jitter included. Default: 10 s. Below
+    /// [`min`](Self::min) it has no effect.
+    pub const fn max(mut self, max: Duration) -> Self {
+        self.max = max;
+        self
+    }
+
+    /// What chance does to each wait. Default: [`Jitter::Full`].
+    pub const fn jitter(mut self, jitter: Jitter) -> Self {
+        self.jitter = jitter;
+        self
+    }
+
+    /// The waits before the second attempt, the third, and so on, without end.
+    #[must_use]
+    pub fn waits(&self, seed: u64) -> Waits {
+        Waits { backoff: *self, retry: 0, last: self.base, random: fastrand::Rng::with_seed(seed) }
+    }
+
+    /// The wait before retry number `retry` (the first is 0), after one of `last`.
+    pub(super) fn wait(&self, retry: u32, last: Duration, random: &mut fastrand::Rng) -> Duration {
+        let wait = if self.doubling {
+            self.base.saturating_mul(1u32.checked_shl(retry).unwrap_or(u32::MAX))
+        } else {
+            self.base
+        };
+        let wait = self.clamp(wait);
+        let up_to = |most: Duration, random: &mut fastrand::Rng| {
+            Duration::try_from_secs_f64(most.as_secs_f64() * random.f64()).unwrap_or(most)
+        };
+        let wait = match self.jitter {
+            Jitter::None => wait,
+            Jitter::Full => up_to(wait, random),
+            Jitter::Equal => wait / 2 + up_to(wait / 2, random),
+            Jitter::Additive(most) => wait.saturating_add(up_to(most, random)),
+            Jitter::Decorrelated => {
+                let most = self.clamp(last.saturating_mul(3)).saturating_sub(self.base);
+                self.base.saturating_add(up_to(most, random))
+            }
+        };
+        self.clamp(wait)
+    }
+
+    fn clamp(&self, wait: Duration) -> Duration {
+        wait.min(self.max).max(self.min)
+    }
+}
+
+/// The default: 250 ms, doubling up to 10 s, with full jitter.
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::exponential(Duration::from_millis(250))
+    }
+}
+
+/// The waits of a [`Backoff`]. Made by [`Backoff::waits`].
+#[derive(Clone, Debug)]
+pub struct Waits {
+    backoff: Backoff,
+    retry: u32,
+    last: Duration,
+    random: fastrand::Rng,
+}
+
+impl Iterator for Waits {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let wait = self.backoff.wait(self.retry, self.last, &mut self.random);
+        self.retry = self.retry.saturating_add(1);
+        self.last = wait;
+        Some(wait)
+    }
+}

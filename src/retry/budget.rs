@@ -1,0 +1,110 @@
+use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::time::{self, Instant};
+
+/// Bounds how much a client adds to the load of an upstream that is failing.
+///
+/// Each logical request deposits, each retry withdraws; when nothing is left,
+/// failures are returned instead of retried. Attempts alone don't bound
+/// anything: with four attempts a request, an upstream that fails gets four
+/// times its load.
+pub trait Budget: Send + Sync + 'static {
+    /// A logical request has begun.
+    fn deposit(&self);
+
+    /// Takes what a retry costs; false if there isn't enough, and nothing is taken.
+    fn withdraw(&self) -> bool;
+
+    /// Gives back what a retry cost that was called off before it was sent.
+    fn give_back(&self);
+}
+
+/// A share of the requests, plus a few a second.
+///
+/// Over any span of time, retries ≤ ratio × requests + rate × seconds +
+/// reserve. A retry's own success gives nothing back.
+///
+/// The idea is Finagle's `RetryBudget`.
+#[derive(Debug)]
+pub struct RetryBudget {
+    /// In thousandths of a retry.
+    deposit: u64,
+    reserve: u64,
+    per_second: f64,
+    balance: AtomicU64,
+    refilled: Mutex<Instant>,
+}
+
+/// A retry, in the units of the balance.
+const RETRY: u64 = 1_000;
+
+impl RetryBudget {
+    /// `ratio` of the requests may be retried, 0.2 being a fifth; besides
+    /// `per_second` a second, for clients with few requests; and `reserve` can be
+    /// saved up.
+    ///
+    /// A ratio or rate that is negative or not a number is taken for zero.
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // `as` saturates
+    pub fn new(ratio: f64, per_second: f64, reserve: u32) -> Self {
+        let reserve = u64::from(reserve) * RETRY;
+        Self {
+            deposit: ((ratio * 1000.0).round() as u64).min(reserve),
+            reserve,
+            per_second: if per_second > 0.0 { per_second } else { 0.0 },
+            balance: AtomicU64::new(reserve),
+            refilled: Mutex::new(time::now()),
+        }
+    }
+
+    /// How many retries could be made now.
+    #[must_use]
+    pub fn remaining(&self) -> u32 {
+        self.refill(time::now());
+        u32::try_from(self.balance.load(Ordering::Relaxed) / RETRY).unwrap_or(u32::MAX)
+    }
+
+    fn add(&self, units: u64) {
+        // Mostly it is full, and then there is nothing to write.
+        if self.balance.load(Ordering::Relaxed) < self.reserve {
+            let add = |balance: u64| Some(balance.saturating_add(units).min(self.reserve));
+            _ = self.balance.fetch_update(Ordering::AcqRel, Ordering::Relaxed, add);
+        }
+    }
+
+    /// Adds what the time since the last refill is worth.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // `as` saturates
+    fn refill(&self, now: Instant) {
+        let mut refilled = self.refilled.lock();
+        let elapsed = now.saturating_duration_since(*refilled);
+        let units = elapsed.as_secs_f64() * self.per_second * RETRY as f64;
+        if units >= 1.0 {
+            *refilled = now;
+            self.add(units as u64);
+        }
+    }
+}
+
+/// A fifth of the requests, one every ten seconds, and a reserve of ten.
+///
+/// The rate is a tenth of the smallest common quota, 60 a minute.
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self::new(0.2, 0.1, 10)
+    }
+}
+
+impl Budget for RetryBudget {
+    fn deposit(&self) {
+        self.add(self.deposit);
+    }
+
+    fn withdraw(&self) -> bool {
+        self.refill(time::now());
+        let take = |balance: u64| balance.checked_sub(RETRY);
+        self.balance.fetch_update(Ordering::AcqRel, Ordering::Relaxed, take).is_ok()
+    }
+
+    fn give_back(&self) {
+        self.add(RETRY);
+    }
+}

@@ -1,0 +1,225 @@
+//! Whether a failed attempt is followed by another: one place, a plain function.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Backoff;
+use crate::classify::{Class, Verdict};
+use crate::time::Instant;
+
+/// What is done with a server's hint of when to come back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HintUse {
+    /// The wait is at least the hint; the backoff may make it longer. The default.
+    #[default]
+    Floor,
+    /// The wait is the hint; the backoff counts only where there is none.
+    Replace,
+    /// The hint is ignored.
+    Ignore,
+}
+
+/// Everything that a decision goes by.
+#[derive(Clone)]
+pub(super) struct Policy {
+    pub(super) max_attempts: u32,
+    pub(super) backoff: Backoff,
+    pub(super) hint_use: HintUse,
+    pub(super) hint_cap: Duration,
+    pub(super) non_idempotent: bool,
+    pub(super) retry_if: Option<Arc<dyn Fn(&Verdict) -> bool + Send + Sync>>,
+}
+
+/// What is known of the call when an attempt has failed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts {
+    /// Which attempt has failed; the first is 1.
+    pub(super) attempt: u32,
+    /// Whether sending twice does no more than sending once.
+    pub(super) idempotent: bool,
+    /// Whether there is something left to send.
+    pub(super) kept: bool,
+    pub(super) now: Instant,
+    pub(super) deadline: Option<Instant>,
+}
+
+/// What becomes of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It isn't a failure of the upstream: it goes to the caller.
+    Return,
+    /// Another attempt is made after this wait.
+    Retry {
+        /// How long.
+        wait: Duration,
+    },
+    /// It is a failure, and goes to the caller all the same.
+    Stop(StopReason),
+}
+
+/// Why a failed attempt isn't followed by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StopReason {
+    /// It was the last one allowed.
+    MaxAttempts,
+    /// The server said not to send it again.
+    ServerSaidNo,
+    /// The account's quota is spent.
+    QuotaExhausted,
+    /// The credential was refused.
+    CredentialRejected,
+    /// The layer was told not to retry this verdict.
+    NotRetryable,
+    /// It may have been processed, and isn't idempotent.
+    NotIdempotent,
+    /// There is nothing left to send: the body was longer than what is
+    /// recorded, or the request can't be repeated.
+    NotReplayable,
+    /// The server asked for a longer wait than the cap on it.
+    HintAboveCap {
+        /// What the server asked for.
+        asked: Duration,
+        /// The cap.
+        cap: Duration,
+    },
+    /// The wait would pass the deadline.
+    Deadline,
+    /// The budget is spent.
+    Budget,
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MaxAttempts => f.write_str("it was the last attempt"),
+            Self::ServerSaidNo => f.write_str("the server said not to retry"),
+            Self::QuotaExhausted => f.write_str("quota exhausted"),
+            Self::CredentialRejected => f.write_str("credential rejected"),
+            Self::NotRetryable => f.write_str("the layer doesn't retry this"),
+            Self::NotIdempotent => {
+                f.write_str("it may have been processed, and isn't safe to send twice")
+            }
+            Self::NotReplayable => f.write_str("the request can't be sent again"),
+            Self::HintAboveCap { asked, cap } => {
+                write!(f, "the server asked for {asked:.1?}, the cap is {cap:.1?}")
+            }
+            Self::Deadline => f.write_str("the wait would pass the deadline"),
+            Self::Budget => f.write_str("the retry budget is spent"),
+        }
+    }
+}
+
+/// Whether a verdict is worth another attempt by default: what may pass by itself.
+#[must_use]
+pub fn is_retryable(verdict: &Verdict) -> bool {
+    match verdict.class() {
+        Class::Throttled
+        | Class::Overloaded
+        | Class::NotSent
+        | Class::Transient
+        | Class::CircuitOpen => true,
+        Class::Success
+        | Class::QuotaExhausted
+        | Class::CredentialRejected
+        | Class::Rejected
+        | Class::Local => verdict.hint().should_retry == Some(true),
+    }
+}
+
+impl Policy {
+    /// Decides. `backoff` makes the wait by chance, `withdraw` takes from the
+    /// budget; each is called once at most, and only when it comes to that.
+    pub(super) fn decide(
+        &self,
+        verdict: &Verdict,
+        facts: Facts,
+        backoff: impl FnOnce(&Backoff) -> Duration,
+        withdraw: impl FnOnce() -> bool,
+    ) -> Decision {
+        let hint = verdict.hint();
+        match verdict.class() {
+            Class::Success | Class::Local => return Decision::Return,
+            Class::QuotaExhausted => return Decision::Stop(StopReason::QuotaExhausted),
+            Class::CredentialRejected => return Decision::Stop(StopReason::CredentialRejected),
+            _ if hint.should_retry == Some(false) => {
+                return Decision::Stop(StopReason::ServerSaidNo);
+            }
+            _ => {}
+        }
+        let worth_it = match &self.retry_if {
+            Some(retry_if) => retry_if(verdict),
+            None => is_retryable(verdict),
+        };
+        if !worth_it {
+            return match verdict.class() {
+                Class::Rejected => Decision::Return,
+                _ => Decision::Stop(StopReason::NotRetryable),
+            };
+        }
+        match self.stop_reason(verdict, facts) {
+            Some(reason) => Decision::Stop(reason),
+            None => self.decide_wait(verdict, facts, backoff, withdraw),
+        }
+    }
+
+    fn stop_reason(&self, verdict: &Verdict, facts: Facts) -> Option<StopReason> {
+        let safe = facts.idempotent
+            || self.non_idempotent
+            || verdict.is_unprocessed()
+            || verdict.hint().should_retry == Some(true);
+        if facts.attempt >= self.max_attempts {
+            Some(StopReason::MaxAttempts)
+        } else if !safe {
+            Some(StopReason::NotIdempotent)
+        } else if !facts.kept {
+            Some(StopReason::NotReplayable)
+        } else {
+            None
+        }
+    }
+
+    fn decide_wait(
+        &self,
+        verdict: &Verdict,
+        facts: Facts,
+        backoff: impl FnOnce(&Backoff) -> Duration,
+        withdraw: impl FnOnce() -> bool,
+    ) -> Decision {
+        let asked = match self.hint_use {
+            HintUse::Ignore => None,
+            HintUse::Floor | HintUse::Replace => verdict.hint().retry_after,
+        };
+        // A hint isn't shortened: calling sooner than asked is what gets keys suspended.
+        if let Some(asked) = asked.filter(|asked| *asked > self.hint_cap) {
+            return Decision::Stop(StopReason::HintAboveCap { asked, cap: self.hint_cap });
+        }
+        let wait = match (self.hint_use, asked) {
+            (HintUse::Replace, Some(asked)) => asked,
+            (_, asked) => backoff(&self.backoff).max(asked.unwrap_or_default()),
+        };
+        let left = facts.deadline.map(|deadline| deadline.saturating_duration_since(facts.now));
+        if left.is_some_and(|left| wait >= left) {
+            return Decision::Stop(StopReason::Deadline);
+        }
+        // An open circuit here sends nothing, so waiting for it costs nothing.
+        if verdict.class() != Class::CircuitOpen && !withdraw() {
+            return Decision::Stop(StopReason::Budget);
+        }
+        Decision::Retry { wait }
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy")
+            .field("max_attempts", &self.max_attempts)
+            .field("backoff", &self.backoff)
+            .field("hint_use", &self.hint_use)
+            .field("hint_cap", &self.hint_cap)
+            .field("non_idempotent", &self.non_idempotent)
+            .finish_non_exhaustive()
+    }
+}

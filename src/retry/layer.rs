@@ -1,0 +1,261 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tower_layer::Layer;
+
+use super::budget::{Budget, RetryBudget};
+use super::decision::{HintUse, Policy};
+use super::{Backoff, Retry};
+use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
+use crate::event::{Listener, Observer};
+use crate::replay::{BodyReplay, CloneReplay, HttpReplay, ReplayBody};
+use crate::sync::Mutex;
+
+/// Sends a failed request again, where that is safe and may help.
+///
+/// See the [module](super) for what it does and an example. Clones, and the
+/// services of all clones, share one budget.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct RetryLayer<C = HttpClassifier, R = HttpReplay> {
+    pub(super) config: Config<C, R>,
+}
+
+/// What a retry goes by.
+#[derive(Clone)]
+pub(super) struct Config<C, R> {
+    pub(super) policy: Policy,
+    pub(super) budget: Option<Arc<dyn Budget>>,
+    pub(super) deadline: Option<Duration>,
+    pub(super) attempt_timeout: Option<Duration>,
+    pub(super) credential_error: bool,
+    pub(super) random: Option<Arc<Mutex<fastrand::Rng>>>,
+    pub(super) listener: Listener,
+    pub(super) classifier: C,
+    pub(super) replay: R,
+}
+
+impl RetryLayer {
+    /// Three attempts; waits from 250 ms, doubling up to 10 s, with full jitter;
+    /// a server's hint is obeyed up to 60 s; a budget of a fifth of the requests.
+    pub fn new() -> Self {
+        Self {
+            config: Config {
+                policy: Policy {
+                    max_attempts: 3,
+                    backoff: Backoff::default(),
+                    hint_use: HintUse::Floor,
+                    hint_cap: Duration::from_secs(60),
+                    non_idempotent: false,
+                    retry_if: None,
+                },
+                budget: Some(Arc::new(RetryBudget::default())),
+                deadline: None,
+                attempt_timeout: None,
+                credential_error: false,
+                random: None,
+                listener: Listener::default(),
+                classifier: HttpClassifier::new(),
+                replay: HttpReplay::new(),
+            },
+        }
+    }
+}
+
+impl Default for RetryLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<C, R> RetryLayer<C, R> {
+    /// How often a request is sent at most, the first time included. Default: 3.
+    /// 0 and 1 both mean that it is never sent again.
+    pub fn max_attempts(mut self, attempts: u32) -> Self {
+        self.config.policy.max_attempts = attempts;
+        self
+    }
+
+    /// How long to wait before the next attempt. Default: [`Backoff::default`].
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.config.policy.backoff = backoff;
+        self
+    }
+
+    /// What is done with a server's hint (`Retry-After`). Default: [`HintUse::Floor`].
+    pub fn hint(mut self, hint: HintUse) -> Self {
+        self.config.policy.hint_use = hint;
+        self
+    }
+
+    /// The longest hint that is waited for. Default: 60 s. Past it the answer is
+    /// returned at once: a hint is never shortened. `Duration::MAX`: no cap.
+    pub fn hint_cap(mut self, cap: Duration) -> Self {
+        self.config.policy.hint_cap = cap;
+        self
+    }
+
+    /// How long the whole call may take, waits and attempts. Default: no limit.
+    ///
+    /// A wait that would pass the deadline isn't begun: the last answer is
+    /// returned at once. An attempt in flight at the deadline is dropped, and
+    /// the call ends with [`DeadlineExceeded`](super::DeadlineExceeded).
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.config.deadline = Some(deadline);
+        self
+    }
+
+    /// How long an attempt may take. Default: no limit.
+    ///
+    /// It then counts as a timeout. With a circuit breaker below, put
+    /// tower's `TimeoutLayer` under that instead, so that it sees the timeouts.
+    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.config.attempt_timeout = Some(timeout);
+        self
+    }
+
+    /// How many retries all calls together may make. Default:
+    /// [`RetryBudget::default`]. To share one among layers, give each the same `Arc`.
+    pub fn budget(mut self, budget: Arc<dyn Budget>) -> Self {
+        self.config.budget = Some(budget);
+        self
+    }
+
+    /// No budget: each call may use all its attempts.
+    ///
+    /// When the upstream fails, it then gets as many times its usual load as
+    /// there are attempts.
+    pub fn no_budget(mut self) -> Self {
+        self.config.budget = None;
+        self
+    }
+
+    /// Also sends again what may have been processed and isn't idempotent.
+    ///
+    /// By default that is only done if it is certain that the upstream didn't
+    /// act on the request, or the request's method or its `Idempotency-Key`
+    /// header makes a repetition safe.
+    pub fn retry_non_idempotent(mut self) -> Self {
+        self.config.policy.non_idempotent = true;
+        self
+    }
+
+    /// Which verdicts are worth another attempt, in place of
+    /// [`is_retryable`](super::is_retryable). A success, a dead credential, an exhausted quota and a
+    /// decision of this side are never retried, whatever it says.
+    pub fn retry_if(mut self, f: impl Fn(&Verdict) -> bool + Send + Sync + 'static) -> Self {
+        self.config.policy.retry_if = Some(Arc::new(f));
+        self
+    }
+
+    /// Ends a call whose credential was refused with the error
+    /// [`CredentialRejected`](super::CredentialRejected), in place of the response.
+    pub fn credential_error(mut self) -> Self {
+        self.config.credential_error = true;
+        self
+    }
+
+    /// Makes the jitter repeatable, for tests and simulations.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.config.random = Some(Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))));
+        self
+    }
+
+    /// Who hears of each decision about a failed attempt, and its reason.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.config.listener = Listener::new(observer);
+        self
+    }
+
+    /// How answers are judged. Default: [`HttpClassifier`].
+    pub fn classifier<C2>(self, classifier: C2) -> RetryLayer<C2, R> {
+        self.map(|_, replay| (classifier, replay))
+    }
+
+    /// How answers are judged: a closure over status, headers and error.
+    pub fn classify_fn<F>(self, f: F) -> RetryLayer<ClassifyFn<F>, R>
+    where
+        F: Fn(Outcome<'_>) -> Verdict,
+    {
+        self.classifier(classify_fn(f))
+    }
+
+    /// How requests are repeated. Default: [`HttpReplay`].
+    pub fn replay<R2>(self, replay: R2) -> RetryLayer<C, R2> {
+        self.map(|classifier, _| (classifier, replay))
+    }
+
+    /// Repeats requests whose bodies are neither plain bytes nor known: given
+    /// how to make such a body of a recording one.
+    ///
+    /// ```
+    /// use tower_upstream::RetryLayer;
+    /// use http_body_util::combinators::UnsyncBoxBody;
+    /// # type MyBody = UnsyncBoxBody<bytes::Bytes, tower_upstream::BoxError>;
+    ///
+    /// let retry = RetryLayer::new().replay_body(|body| MyBody::new(body));
+    /// # fn check<L: tower::Layer<S>, S>(_: L, _: S) {}
+    /// # check(retry, tower::service_fn(|_: http::Request<MyBody>| async { Ok::<_, std::io::Error>(http::Response::new(())) }));
+    /// ```
+    pub fn replay_body<B, F>(self, wrap: F) -> RetryLayer<C, BodyReplay<F>>
+    where
+        F: Fn(ReplayBody<B>) -> B,
+    {
+        self.replay(BodyReplay::new(wrap))
+    }
+
+    /// Repeats any request that is `Clone`, by cloning it.
+    pub fn replay_clone(self) -> RetryLayer<C, CloneReplay> {
+        self.replay(CloneReplay::default())
+    }
+
+    fn map<C2, R2>(self, f: impl FnOnce(C, R) -> (C2, R2)) -> RetryLayer<C2, R2> {
+        let config = self.config;
+        let (classifier, replay) = f(config.classifier, config.replay);
+        RetryLayer {
+            config: Config {
+                policy: config.policy,
+                budget: config.budget,
+                deadline: config.deadline,
+                attempt_timeout: config.attempt_timeout,
+                credential_error: config.credential_error,
+                random: config.random,
+                listener: config.listener,
+                classifier,
+                replay,
+            },
+        }
+    }
+}
+
+impl<S, C, R> Layer<S> for RetryLayer<C, R>
+where
+    S: Clone,
+    C: Clone,
+    R: Clone,
+{
+    type Service = Retry<S, C, R>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Retry::new(inner, self.config.clone())
+    }
+}
+
+impl<C, R> Config<C, R> {
+    pub(super) fn random<T>(&self, f: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
+        match &self.random {
+            Some(seeded) => f(&mut seeded.lock()),
+            None => f(&mut fastrand::Rng::new()),
+        }
+    }
+}
+
+impl<C, R> std::fmt::Debug for Config<C, R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("policy", &self.policy)
+            .field("deadline", &self.deadline)
+            .field("attempt_timeout", &self.attempt_timeout)
+            .finish_non_exhaustive()
+    }
+}
