@@ -10,6 +10,7 @@ pub mod event;
 pub mod head;
 pub mod hint;
 pub mod key;
+pub mod presets;
 #[cfg(feature = "rate-limit")]
 pub mod rate_limit;
 #[cfg(feature = "retry")]

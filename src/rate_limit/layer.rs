@@ -24,7 +24,7 @@ pub struct RateLimitLayer<C = HttpClassifier, K = AllCalls, W = OneEach> {
 
 impl RateLimitLayer {
     /// A limiter of this quota over all calls, each of which takes one unit and
-    /// waits for up to a minute.
+    /// waits for up to two minutes.
     #[must_use]
     pub fn new(quota: Quota) -> Self {
         Self::builder(quota).build()
@@ -78,7 +78,7 @@ impl RateLimitBuilder {
             quota,
             max_keys: 1024,
             rules: Rules {
-                max_wait: Duration::from_secs(60),
+                max_wait: Duration::from_secs(120),
                 max_waiting: 10_000,
                 max_pause: Duration::from_secs(3600),
                 listener: Listener::default(),
@@ -97,7 +97,7 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
         self
     }
 
-    /// The longest that a call waits. Default: 60 s. One that would wait longer
+    /// The longest that a call waits. Default: two minutes. One that would wait longer
     /// is turned away on arrival, with [`RateLimited`](super::RateLimited).
     pub fn max_wait(mut self, wait: Duration) -> Self {
         self.rules.max_wait = wait;

@@ -1,0 +1,192 @@
+//! Whole policies that were written by hand before this crate, exactly so.
+//!
+//! Two teams lost a morning and a provider's trust with clients like these. The
+//! presets say what those clients did, so that one can move to this crate
+//! first and improve the policy then. For something new start from
+//! [`RetryLayer::new`](crate::RetryLayer::new) and
+//! [`CircuitBreakerLayer::new`](crate::CircuitBreakerLayer::new), which have a
+//! budget, tell what is safe to repeat, and obey hints.
+//!
+//! Where a preset differs from the hand-written policy, it says so.
+
+#[cfg(any(feature = "circuit-breaker", feature = "retry"))]
+use std::time::Duration;
+
+#[cfg(any(feature = "circuit-breaker", feature = "retry"))]
+use http::StatusCode;
+
+#[cfg(feature = "circuit-breaker")]
+use crate::circuit_breaker::{CircuitBreakerBuilder, CircuitBreakerLayer, Count};
+#[cfg(any(feature = "circuit-breaker", feature = "retry"))]
+use crate::classify::Cause;
+#[cfg(feature = "retry")]
+use crate::classify::{ClassifyFn, Outcome, classify_fn};
+#[cfg(any(feature = "circuit-breaker", feature = "retry"))]
+use crate::classify::{Class, Verdict};
+#[cfg(feature = "circuit-breaker")]
+use crate::key::ByAuthority;
+#[cfg(feature = "rate-limit")]
+use crate::key::ByCredential;
+#[cfg(feature = "rate-limit")]
+use crate::rate_limit::{Quota, RateLimitBuilder, RateLimitLayer};
+#[cfg(feature = "retry")]
+use crate::retry::{Backoff, HintUse, Jitter, RetryLayer};
+
+/// A classifier that is a plain function.
+#[cfg(feature = "retry")]
+pub type PlainClassifier = ClassifyFn<fn(Outcome<'_>) -> Verdict>;
+
+/// Retry A: patient, and obedient to a 429.
+///
+/// - At most 5 attempts, each of at most 30 s.
+/// - Waits `min(60 s, 1 s · 2^n + U(0, 1 s))`, n from 0.
+/// - A 429 waits its `Retry-After` in place of that, however long, and that
+///   where it has none.
+/// - A status of 500 or more, a timeout and a broken or refused connection wait
+///   that; their hints are ignored.
+/// - A 401 ends the call at once with
+///   [`CredentialRejected`](crate::retry::CredentialRejected): the key is invalid or suspended.
+/// - Every other answer comes back as it is.
+///
+/// It repeats a `POST` that may have been processed, and has no budget.
+///
+/// Differs: when the attempts are spent, the last real answer comes back; by
+/// hand it was an error that hid it. A server that says `x-should-retry: false`
+/// isn't asked again.
+#[cfg(feature = "retry")]
+pub fn retry_a() -> RetryLayer<PlainClassifier> {
+    fn hints_of_a_429_only(outcome: Outcome<'_>) -> Verdict {
+        let verdict = outcome.verdict();
+        let mut hint = verdict.hint();
+        if verdict.class() != Class::Throttled {
+            hint.retry_after = None;
+        }
+        verdict.hint_is(hint)
+    }
+    let classifier: PlainClassifier = classify_fn(hints_of_a_429_only);
+    RetryLayer::new()
+        .max_attempts(5)
+        .attempt_timeout(Duration::from_secs(30))
+        .backoff(
+            Backoff::exponential(Duration::from_secs(1))
+                .max(Duration::from_secs(60))
+                .jitter(Jitter::Additive(Duration::from_secs(1))),
+        )
+        .hint(HintUse::Replace)
+        .hint_cap(Duration::MAX)
+        .no_budget()
+        .retry_non_idempotent()
+        .credential_error()
+        .retry_if(|verdict| match verdict.cause() {
+            Cause::Status(status) => status.as_u16() >= 500 || status == TOO_MANY,
+            cause => is_timeout_or_connection(cause),
+        })
+        .classifier(classifier)
+}
+
+/// Retry B: brief, and deaf to hints.
+///
+/// - At most 3 attempts; waits 2 s each time (exponential from 1 s, held
+///   between 2 s and 10 s), without jitter.
+/// - Only a timeout, a broken or refused connection and a 429, whose
+///   `Retry-After` it ignores, are tried again.
+///
+/// It repeats a `POST` that may have been processed, and has no budget.
+///
+/// Differs: a server that says `x-should-retry: false` isn't asked again.
+#[cfg(feature = "retry")]
+pub fn retry_b() -> RetryLayer {
+    RetryLayer::new()
+        .max_attempts(3)
+        .backoff(
+            Backoff::exponential(Duration::from_secs(1))
+                .min(Duration::from_secs(2))
+                .max(Duration::from_secs(10))
+                .jitter(Jitter::None),
+        )
+        .hint(HintUse::Ignore)
+        .no_budget()
+        .retry_non_idempotent()
+        .retry_if(|verdict| match verdict.cause() {
+            Cause::Status(status) => status == TOO_MANY,
+            cause => is_timeout_or_connection(cause),
+        })
+}
+
+/// Breaker A: opens after 5 failures in a row, probes after 30 s.
+///
+/// - A success while closed sets the count to zero.
+/// - 30 s after it opened, at most 3 calls go through half-open; 2 successes
+///   close it, one failure opens it again.
+/// - A failure is what was raised by hand: a timeout, a broken or refused
+///   connection, any other error, a 401, a 429, a status of 500 or more. Every other
+///   answer is a success.
+/// - One breaker a region, by its host.
+///
+/// One team opened after 3: `circuit_breaker_a().consecutive_failures(3)`.
+///
+/// Differs: the three calls are those in flight or succeeded, and one that is
+/// dropped gives its place back (by hand the circuit then stuck half-open for
+/// ever). A late result of a call begun before it opened changes nothing, so the
+/// 30 s count from the failure that opened it.
+#[cfg(feature = "circuit-breaker")]
+pub fn circuit_breaker_a() -> CircuitBreakerBuilder<crate::classify::HttpClassifier, ByAuthority> {
+    use std::num::NonZeroU32;
+
+    const PROBES: NonZeroU32 = NonZeroU32::new(3).unwrap();
+    const SUCCESSES: NonZeroU32 = NonZeroU32::new(2).unwrap();
+    CircuitBreakerLayer::builder()
+        .consecutive_failures(5)
+        .open_for(Duration::from_secs(30))
+        .hint_cap(Duration::ZERO)
+        .half_open(PROBES, SUCCESSES)
+        .count_fn(|verdict| match (verdict.cause(), verdict.class()) {
+            (Cause::Status(status), _) => {
+                let raised = status.as_u16() >= 500
+                    || status == TOO_MANY
+                    || status == StatusCode::UNAUTHORIZED;
+                if raised { Count::Failure } else { Count::Success }
+            }
+            (_, Class::CircuitOpen | Class::Local) => Count::Neutral,
+            (_, Class::Success | Class::Rejected) => Count::Success,
+            _ => Count::Failure,
+        })
+        .by_authority()
+}
+
+/// Breaker B: a leaky count, and no probes.
+///
+/// - Up one for a timeout, a broken or refused connection or a 429; down one for
+///   a 200, never below 0; nothing for any other answer.
+/// - Opens at 10; 60 s later starts again from zero, closed.
+#[cfg(feature = "circuit-breaker")]
+pub fn circuit_breaker_b() -> CircuitBreakerBuilder {
+    CircuitBreakerLayer::builder()
+        .leaky_failures(10)
+        .open_for(Duration::from_secs(60))
+        .hint_cap(Duration::ZERO)
+        .no_half_open()
+        .count_fn(|verdict| match verdict.cause() {
+            Cause::Status(StatusCode::OK) => Count::Success,
+            Cause::Status(TOO_MANY) => Count::Failure,
+            cause if is_timeout_or_connection(cause) => Count::Failure,
+            _ => Count::Neutral,
+        })
+}
+
+/// The provider's standard tier: 60 requests in any minute for each key.
+#[cfg(feature = "rate-limit")]
+pub fn standard_tier() -> RateLimitBuilder<crate::classify::HttpClassifier, ByCredential> {
+    RateLimitLayer::builder(Quota::per_minute(60)).by_credential()
+}
+
+#[cfg(any(feature = "circuit-breaker", feature = "retry"))]
+const TOO_MANY: StatusCode = StatusCode::TOO_MANY_REQUESTS;
+
+#[cfg(any(feature = "circuit-breaker", feature = "retry"))]
+fn is_timeout_or_connection(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::Timeout | Cause::Connect | Cause::Connection | Cause::RefusedStream
+    )
+}
