@@ -1,4 +1,109 @@
 //! Tower layers for calls to an upstream that you do not control.
+//!
+//! A provider times out, then answers 429, then suspends the key because the
+//! client retried without end. These layers stand between your code and such
+//! an API. Each is useful alone; together they act on one
+//! [verdict](classify) about each answer, tell one stream of
+//! [events](event), and keep time on one clock, tokio's, so that a paused test
+//! drives them all.
+//!
+//! ```
+//! # #[cfg(all(feature = "retry", feature = "rate-limit", feature = "circuit-breaker"))]
+//! # {
+//! use std::time::Duration;
+//! use tower::{ServiceBuilder, timeout::TimeoutLayer};
+//! use tower_upstream::{CircuitBreakerLayer, Quota, RateLimitLayer, RetryLayer};
+//!
+//! # let your_client = tower::service_fn(|_: http::Request<String>| async {
+//! #     Ok::<_, std::io::Error>(http::Response::new(String::new()))
+//! # });
+//! let client = ServiceBuilder::new()
+//!     .layer(RetryLayer::new().deadline(Duration::from_secs(60)))
+//!     .layer(RateLimitLayer::new(Quota::per_minute(60)))
+//!     .layer(CircuitBreakerLayer::new())
+//!     .layer(TimeoutLayer::new(Duration::from_secs(30)))
+//!     .service(your_client);
+//! # fn check<S: tower::Service<http::Request<String>>>(_: S) {}
+//! # check(client);
+//! # }
+//! ```
+//!
+//! `your_client` is any tower service: hyper-util's client, `reqwest::Client`, a
+//! tonic `Channel`, an axum `Router`, a `service_fn`. It must be `Clone`, and its
+//! error must convert into [`BoxError`].
+//!
+//! # Why this order
+//!
+//! From the outside in, each layer sees what it must see:
+//!
+//! 1. **[Retry](retry)** repeats everything below it, so that each attempt takes
+//!    its place in the limit and asks the circuit anew. There is one retry loop:
+//!    turn off the client's own.
+//! 2. **[Rate limit](rate_limit)**: every attempt spends quota. Above the breaker,
+//!    so that time in our own queue isn't taken for the upstream's, and a
+//!    call that waited isn't sent into a circuit that has opened since; an open
+//!    circuit gives the permit back.
+//! 3. **[Circuit breaker](circuit_breaker)** decides at the moment of sending.
+//! 4. The **attempt's timeout**, tower's own, below the breaker, so that it sees
+//!    timeouts.
+//!
+//! # Beyond HTTP
+//!
+//! The layers name no request, response or error type. For a service that
+//! doesn't speak HTTP say how answers are judged and requests repeated:
+//!
+//! ```
+//! # #[cfg(all(feature = "retry", feature = "circuit-breaker"))]
+//! # {
+//! use tower::ServiceBuilder;
+//! use tower_upstream::classify::ErrorClassifier;
+//! use tower_upstream::{BoxError, CircuitBreakerLayer, RetryLayer};
+//!
+//! # fn main() -> Result<(), BoxError> {
+//! let client = ServiceBuilder::new()
+//!     .layer(RetryLayer::new().replay_clone().classifier(ErrorClassifier::new()))
+//!     .layer(CircuitBreakerLayer::builder().classifier(ErrorClassifier::new()).build()?)
+//!     .service_fn(|number: u32| async move { Ok::<_, std::io::Error>(number + 1) });
+//! # fn check<S: tower::Service<u32>>(_: S) {}
+//! # check(client);
+//! # Ok(()) }
+//! # main().unwrap();
+//! # }
+//! ```
+//!
+//! # When a stack doesn't compile
+//!
+//! `client.oneshot(request)` only says that a bound isn't met. A function that
+//! states the bounds says which:
+//!
+//! ```
+//! use tower::Service;
+//! use tower_upstream::BoxError;
+//!
+//! fn check<S, Req, Res>(stack: S) -> S
+//! where
+//!     S: Service<Req, Response = Res, Error = BoxError> + Clone + Send + Sync + 'static,
+//!     S::Future: Send,
+//! {
+//!     stack
+//! }
+//! # let _ = check::<tower::util::BoxCloneSyncService<(), (), BoxError>, (), ()>;
+//! ```
+//!
+//! # Features
+//!
+//! | feature | brings | by default |
+//! |---|---|---|
+//! | `retry`, `circuit-breaker`, `rate-limit` | the layers | yes |
+//! | `tracing` | `event::TracingObserver` | |
+//! | `hyper-util` | hyper's, hyper-util's and h2's errors; `http-body-util`'s bodies | |
+//! | `reqwest` | `reqwest::Request`, `Response` and `Error` | |
+//! | `tonic` | tonic's body and errors; rejections as `tonic::Status` | |
+//! | `axum` | axum's body | |
+//! | `full` | all of these | |
+//!
+//! Without a client's feature its errors are known by the `std::io::Error` in
+//! their chain of sources, if there is one.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
