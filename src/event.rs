@@ -170,6 +170,10 @@ impl Listener {
 
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Some(Observer)" } else { "None" })
+        f.write_str(if self.0.is_some() {
+            "Some(Observer)"
+        } else {
+            "None"
+        })
     }
 }

@@ -105,6 +105,7 @@
 //! Without a client's feature its errors are known by the `std::io::Error` in
 //! their chain of sources, if there is one.
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::unwrap_used))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "circuit-breaker")]

@@ -19,10 +19,10 @@ use http::StatusCode;
 use crate::circuit_breaker::{CircuitBreakerBuilder, CircuitBreakerLayer, Count};
 #[cfg(any(feature = "circuit-breaker", feature = "retry"))]
 use crate::classify::Cause;
-#[cfg(feature = "retry")]
-use crate::classify::{ClassifyFn, Outcome, classify_fn};
 #[cfg(any(feature = "circuit-breaker", feature = "retry"))]
 use crate::classify::{Class, Verdict};
+#[cfg(feature = "retry")]
+use crate::classify::{ClassifyFn, Outcome, classify_fn};
 #[cfg(feature = "circuit-breaker")]
 use crate::key::ByAuthority;
 #[cfg(feature = "rate-limit")]
@@ -145,7 +145,11 @@ pub fn circuit_breaker_a() -> CircuitBreakerBuilder<crate::classify::HttpClassif
                 let raised = status.as_u16() >= 500
                     || status == TOO_MANY
                     || status == StatusCode::UNAUTHORIZED;
-                if raised { Count::Failure } else { Count::Success }
+                if raised {
+                    Count::Failure
+                } else {
+                    Count::Success
+                }
             }
             (_, Class::CircuitOpen | Class::Local) => Count::Neutral,
             (_, Class::Success | Class::Rejected) => Count::Success,

@@ -1,7 +1,9 @@
 //! What a call through each layer costs: `cargo bench -p benches`.
 
 use benches::{Visit, call_once, visit_all};
-use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
+use criterion::{
+    BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime,
+};
 use http::{Request, Response};
 use tower::{BoxError, Service};
 
@@ -14,7 +16,8 @@ impl Visit for Group<'_> {
         S::Error: Into<BoxError>,
         S::Future: Send,
     {
-        self.0.bench_function(name, |bencher| bencher.iter(|| call_once(&mut subject)));
+        self.0
+            .bench_function(name, |bencher| bencher.iter(|| call_once(&mut subject)));
     }
 }
 

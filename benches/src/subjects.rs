@@ -23,15 +23,24 @@ pub fn visit_all(visit: &mut impl Visit) {
 
     visit.visit("retry", RetryLayer::new().layer(Bare));
     let observer = observer_fn(|event: &Event<'_>| _ = std::hint::black_box(event));
-    visit.visit("retry_observed", RetryLayer::new().observer(observer).layer(Bare));
+    visit.visit(
+        "retry_observed",
+        RetryLayer::new().observer(observer).layer(Bare),
+    );
 
-    visit.visit("circuit_breaker_consecutive", CircuitBreakerLayer::new().layer(Bare));
+    visit.visit(
+        "circuit_breaker_consecutive",
+        CircuitBreakerLayer::new().layer(Bare),
+    );
     visit.visit("circuit_breaker_rate", by_rate().layer(Bare));
     visit.visit("circuit_breaker_by_authority", by_authority().layer(Bare));
     visit.visit("circuit_breaker_open", open());
 
     visit.visit("rate_limit", RateLimitLayer::new(PLENTY).layer(Bare));
-    visit.visit("rate_limit_strict", RateLimitLayer::new(strict()).layer(Bare));
+    visit.visit(
+        "rate_limit_strict",
+        RateLimitLayer::new(strict()).layer(Bare),
+    );
 
     let stack = ServiceBuilder::new()
         .layer(RetryLayer::new())
@@ -40,7 +49,10 @@ pub fn visit_all(visit: &mut impl Visit) {
         .service(Bare);
     visit.visit("stack_of_three", stack);
 
-    visit.visit("tower_retry", tower::retry::RetryLayer::new(TowerPolicy::new()).layer(Bare));
+    visit.visit(
+        "tower_retry",
+        tower::retry::RetryLayer::new(TowerPolicy::new()).layer(Bare),
+    );
     visit.visit("governor", Governed::new());
 }
 
@@ -56,20 +68,17 @@ fn by_rate() -> CircuitBreakerLayer {
         .expect("a valid configuration")
 }
 
-fn by_authority() -> CircuitBreakerLayer<
-    tower_upstream::classify::HttpClassifier,
-    tower_upstream::key::ByAuthority,
-> {
-    CircuitBreakerLayer::builder().by_authority().build().expect("a valid configuration")
+fn by_authority()
+-> CircuitBreakerLayer<tower_upstream::classify::HttpClassifier, tower_upstream::key::ByAuthority> {
+    CircuitBreakerLayer::builder()
+        .by_authority()
+        .build()
+        .expect("a valid configuration")
 }
 
 /// A breaker whose circuit is open and stays so.
-fn open() -> impl Service<
-    Request<()>,
-    Response = Response<()>,
-    Error = BoxError,
-    Future = impl Send,
-> + Clone
+fn open() -> impl Service<Request<()>, Response = Response<()>, Error = BoxError, Future = impl Send>
++ Clone
 + Send
 + Sync
 + 'static {
@@ -133,14 +142,20 @@ impl<Res, E> Policy<Request<()>, Res, E> for TowerPolicy {
 /// governor's own check in front of the service.
 #[derive(Clone)]
 struct Governed {
-    limiter: Arc<governor::DefaultDirectRateLimiter<governor::middleware::NoOpMiddleware<std::time::Instant>>>,
+    limiter: Arc<
+        governor::DefaultDirectRateLimiter<
+            governor::middleware::NoOpMiddleware<std::time::Instant>,
+        >,
+    >,
 }
 
 impl Governed {
     fn new() -> Self {
         let plenty = NonZeroU32::new(1_000_000_000).expect("not zero");
         let quota = governor::Quota::per_second(plenty);
-        Self { limiter: Arc::new(governor::RateLimiter::direct(quota)) }
+        Self {
+            limiter: Arc::new(governor::RateLimiter::direct(quota)),
+        }
     }
 }
 

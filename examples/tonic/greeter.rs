@@ -17,10 +17,10 @@ pub mod greeter_client {
         dead_code,
         missing_docs,
         clippy::wildcard_imports,
-        clippy::let_unit_value,
+        clippy::let_unit_value
     )]
-    use tonic::codegen::*;
     use tonic::codegen::http::Uri;
+    use tonic::codegen::*;
     #[derive(Debug, Clone)]
     pub struct GreeterClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -59,14 +59,13 @@ pub mod greeter_client {
             F: tonic::service::Interceptor,
             T::ResponseBody: Default,
             T: tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-                Response = http::Response<
-                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                    http::Request<tonic::body::Body>,
+                    Response = http::Response<
+                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                    >,
                 >,
-            >,
-            <T as tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
+                Into<StdError> + std::marker::Send + std::marker::Sync,
         {
             GreeterClient::new(InterceptedService::new(inner, interceptor))
         }
@@ -106,18 +105,14 @@ pub mod greeter_client {
             &mut self,
             request: impl tonic::IntoRequest<super::GreetRequest>,
         ) -> std::result::Result<tonic::Response<super::GreetReply>, tonic::Status> {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/greeter.Greeter/Greet");
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("greeter.Greeter", "Greet"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("greeter.Greeter", "Greet"));
             self.inner.unary(req, path, codec).await
         }
         /// Greets once for each name.
@@ -125,18 +120,14 @@ pub mod greeter_client {
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::GreetRequest>,
         ) -> std::result::Result<tonic::Response<super::GreetReply>, tonic::Status> {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/greeter.Greeter/GreetAll");
             let mut req = request.into_streaming_request();
-            req.extensions_mut().insert(GrpcMethod::new("greeter.Greeter", "GreetAll"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("greeter.Greeter", "GreetAll"));
             self.inner.client_streaming(req, path, codec).await
         }
     }
@@ -148,7 +139,7 @@ pub mod greeter_server {
         dead_code,
         missing_docs,
         clippy::wildcard_imports,
-        clippy::let_unit_value,
+        clippy::let_unit_value
     )]
     use tonic::codegen::*;
     /// Generated trait containing gRPC methods that should be implemented for use with GreeterServer.
@@ -186,10 +177,7 @@ pub mod greeter_server {
                 max_encoding_message_size: None,
             }
         }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> InterceptedService<Self, F>
+        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
         where
             F: tonic::service::Interceptor,
         {
@@ -244,21 +232,15 @@ pub mod greeter_server {
                 "/greeter.Greeter/Greet" => {
                     #[allow(non_camel_case_types)]
                     struct GreetSvc<T: Greeter>(pub Arc<T>);
-                    impl<T: Greeter> tonic::server::UnaryService<super::GreetRequest>
-                    for GreetSvc<T> {
+                    impl<T: Greeter> tonic::server::UnaryService<super::GreetRequest> for GreetSvc<T> {
                         type Response = super::GreetReply;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
                         fn call(
                             &mut self,
                             request: tonic::Request<super::GreetRequest>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as Greeter>::greet(&inner, request).await
-                            };
+                            let fut = async move { <T as Greeter>::greet(&inner, request).await };
                             Box::pin(fut)
                         }
                     }
@@ -287,25 +269,16 @@ pub mod greeter_server {
                 "/greeter.Greeter/GreetAll" => {
                     #[allow(non_camel_case_types)]
                     struct GreetAllSvc<T: Greeter>(pub Arc<T>);
-                    impl<
-                        T: Greeter,
-                    > tonic::server::ClientStreamingService<super::GreetRequest>
-                    for GreetAllSvc<T> {
+                    impl<T: Greeter> tonic::server::ClientStreamingService<super::GreetRequest> for GreetAllSvc<T> {
                         type Response = super::GreetReply;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
                         fn call(
                             &mut self,
-                            request: tonic::Request<
-                                tonic::Streaming<super::GreetRequest>,
-                            >,
+                            request: tonic::Request<tonic::Streaming<super::GreetRequest>>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as Greeter>::greet_all(&inner, request).await
-                            };
+                            let fut =
+                                async move { <T as Greeter>::greet_all(&inner, request).await };
                             Box::pin(fut)
                         }
                     }
@@ -331,25 +304,19 @@ pub mod greeter_server {
                     };
                     Box::pin(fut)
                 }
-                _ => {
-                    Box::pin(async move {
-                        let mut response = http::Response::new(
-                            tonic::body::Body::default(),
-                        );
-                        let headers = response.headers_mut();
-                        headers
-                            .insert(
-                                tonic::Status::GRPC_STATUS,
-                                (tonic::Code::Unimplemented as i32).into(),
-                            );
-                        headers
-                            .insert(
-                                http::header::CONTENT_TYPE,
-                                tonic::metadata::GRPC_CONTENT_TYPE,
-                            );
-                        Ok(response)
-                    })
-                }
+                _ => Box::pin(async move {
+                    let mut response = http::Response::new(tonic::body::Body::default());
+                    let headers = response.headers_mut();
+                    headers.insert(
+                        tonic::Status::GRPC_STATUS,
+                        (tonic::Code::Unimplemented as i32).into(),
+                    );
+                    headers.insert(
+                        http::header::CONTENT_TYPE,
+                        tonic::metadata::GRPC_CONTENT_TYPE,
+                    );
+                    Ok(response)
+                }),
             }
         }
     }

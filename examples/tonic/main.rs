@@ -7,7 +7,13 @@
 //!
 //! `cargo run --example tonic --features tonic`
 
-#[allow(clippy::pedantic, clippy::unwrap_used, missing_docs, unused_qualifications, unreachable_pub)]
+#[allow(
+    clippy::pedantic,
+    clippy::unwrap_used,
+    missing_docs,
+    unused_qualifications,
+    unreachable_pub
+)]
 mod greeter;
 
 use std::sync::Arc;
@@ -24,7 +30,7 @@ use tower_upstream::{BoxError, CircuitBreakerLayer, Quota, RateLimitLayer, Retry
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let upstream = spawn_upstream().await?;
+    let upstream = spawn_upstream()?;
 
     let channel = ServiceBuilder::new()
         // Greeting twice does no harm; gRPC's POST doesn't say so by itself.
@@ -35,7 +41,12 @@ async fn main() -> Result<(), BoxError> {
         .service(Channel::from_shared(upstream)?.connect_lazy());
     let mut client = GreeterClient::new(channel);
 
-    let reply = client.greet(GreetRequest { name: "world".into() }).await?.into_inner();
+    let reply = client
+        .greet(GreetRequest {
+            name: "world".into(),
+        })
+        .await?
+        .into_inner();
     println!("{}", reply.message);
     assert_eq!(reply.message, "hello world, at attempt 3");
     Ok(())
@@ -68,15 +79,21 @@ impl Greeter for Moody {
         while let Some(request) = requests.message().await? {
             names.push(request.name);
         }
-        Ok(Response::new(GreetReply { message: format!("hello {}", names.join(", ")) }))
+        Ok(Response::new(GreetReply {
+            message: format!("hello {}", names.join(", ")),
+        }))
     }
 }
 
 /// A server that answers `UNAVAILABLE`, `UNAVAILABLE`, `OK`.
-async fn spawn_upstream() -> Result<String, BoxError> {
+fn spawn_upstream() -> Result<String, BoxError> {
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse()?)?;
     let address = incoming.local_addr()?;
     let service = GreeterServer::new(Moody::default());
-    tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
+    tokio::spawn(
+        Server::builder()
+            .add_service(service)
+            .serve_with_incoming(incoming),
+    );
     Ok(format!("http://{address}"))
 }

@@ -17,6 +17,7 @@ pub(super) fn verdict(status: StatusCode, headers: &HeaderMap) -> Verdict {
 }
 
 /// The verdict of a status alone.
+#[allow(clippy::match_same_arms)] // the rows in the order of the table
 pub(super) fn of_status(status: StatusCode) -> Verdict {
     let verdict = match status.as_u16() {
         _ if is_success(status) => Verdict::success(),
