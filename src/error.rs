@@ -20,6 +20,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 
 /// A boxed error: what every layer of this crate answers with. Tower's own.
 pub use tower::BoxError;
@@ -37,8 +38,16 @@ pub fn cause_ref<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Op
 pub(crate) fn chain<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    // `&dyn Error` is an `Error` too, with a shorter life: hence the stars.
-    std::iter::successors(Some(error), |error| (**error).source()).take(LONGEST_CHAIN)
+    std::iter::successors(Some(error), |error| below(*error)).take(LONGEST_CHAIN)
+}
+
+/// The source of an `io::Error` that was made of another error is that error's
+/// source: the error itself would be skipped.
+fn below<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => Some(inner),
+        None => error.source(),
+    }
 }
 
 /// A configuration that can't work, told when it is built.
@@ -50,7 +59,9 @@ pub struct InvalidConfig {
 impl InvalidConfig {
     #[cfg(feature = "circuit-breaker")]
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into() }
+        Self {
+            message: message.into(),
+        }
     }
 }
 
@@ -73,6 +84,7 @@ pub(crate) struct LazyStatus(std::sync::OnceLock<tonic::Status>);
 #[cfg(feature = "tonic")]
 impl LazyStatus {
     pub(crate) fn get(&self, code: tonic::Code, error: &impl fmt::Display) -> &tonic::Status {
-        self.0.get_or_init(|| tonic::Status::new(code, error.to_string()))
+        self.0
+            .get_or_init(|| tonic::Status::new(code, error.to_string()))
     }
 }

@@ -107,6 +107,12 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::unwrap_used))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// One layer alone doesn't use all that the layers share. What none of them uses
+// is found where all are built.
+#![cfg_attr(
+    not(all(feature = "circuit-breaker", feature = "rate-limit", feature = "retry")),
+    allow(dead_code, unused_imports, unreachable_code)
+)]
 
 #[cfg(feature = "circuit-breaker")]
 pub mod circuit_breaker;

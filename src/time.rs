@@ -25,7 +25,9 @@ pub(crate) fn sleep_until(deadline: Instant) -> Sleep {
 /// nothing on a running clock, the time skipped so far on a paused one.
 #[allow(clippy::disallowed_methods)]
 pub(crate) fn wall_now() -> SystemTime {
-    let skipped = now().into_std().saturating_duration_since(std::time::Instant::now());
+    let skipped = now()
+        .into_std()
+        .saturating_duration_since(std::time::Instant::now());
     let real = SystemTime::now();
     real.checked_add(skipped).unwrap_or(real)
 }
@@ -48,7 +50,10 @@ mod tests {
     fn after_saturates() {
         let start = now();
         assert!(after(start, Duration::MAX) > start);
-        assert_eq!(after(start, Duration::from_secs(1)), start + Duration::from_secs(1));
+        assert_eq!(
+            after(start, Duration::from_secs(1)),
+            start + Duration::from_secs(1)
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -68,8 +68,11 @@ impl fmt::Display for GrpcCode {
 /// A gRPC error without a message comes as such a head ("Trailers-Only"); after
 /// a message the status is in the trailers, which a head doesn't show.
 pub(super) fn code(headers: &HeaderMap) -> Option<GrpcCode> {
-    let value = headers.get("grpc-status")?.to_str().ok();
-    Some(value.and_then(|text| text.parse().ok()).map_or(GrpcCode::Unknown, GrpcCode::from_number))
+    Some(match headers.get("grpc-status")?.as_bytes() {
+        [digit @ b'0'..=b'9'] => GrpcCode::from_number(u32::from(digit - b'0')),
+        [b'1', digit @ b'0'..=b'9'] => GrpcCode::from_number(10 + u32::from(digit - b'0')),
+        _ => GrpcCode::Unknown,
+    })
 }
 
 /// The verdict of a gRPC status, with what the server asked for beside it.

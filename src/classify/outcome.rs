@@ -86,8 +86,8 @@ impl<'a> Outcome<'a> {
 
     /// The default verdict: that of [`HttpClassifier`](super::HttpClassifier).
     ///
-    /// Of an error it is what the first thing known in its chain of sources
-    /// means: this crate's rejections, tower's and tokio's timeouts, tower's
+    /// Of an error it is what the first in its chain of sources that is certain
+    /// means, or else the innermost that is known: this crate's rejections, tower's and tokio's timeouts, tower's
     /// load shed, `std::io::Error`, and, with their features, the errors of
     /// hyper, hyper-util, h2, reqwest and tonic. What never left is told from
     /// what may have been processed. An unknown error is

@@ -7,13 +7,20 @@
 //! | `x-should-retry` | `true` or `false` | OpenAI, Anthropic |
 //! | `grpc-retry-pushback-ms` | milliseconds; anything else means *do not retry* | gRPC A6 |
 //!
-//! What is malformed, negative or past means *unknown*, never zero: a zero
-//! would turn a server's mistake into a storm. A date is measured against the
-//! answer's own `Date` where it has one, as clocks differ.
+//! What is malformed, negative, past or longer than a year means *unknown*,
+//! never zero: a zero would turn a server's mistake into a storm. So does a
+//! zero itself, but for gRPC's, which says *at once*. A date is measured
+//! against the answer's own `Date` where it has one, as clocks differ.
+//!
+//! The first header that means something is taken, in this order: pushback,
+//! milliseconds, `retry-after`. Of one header sent several times it is the
+//! longest wait, and *no* rather than *yes*.
 
 mod pushback;
 mod retry_after;
 mod should_retry;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -31,7 +38,10 @@ pub struct Hint {
 
 impl Hint {
     /// Nothing was said.
-    pub const NONE: Self = Self { retry_after: None, should_retry: None };
+    pub const NONE: Self = Self {
+        retry_after: None,
+        should_retry: None,
+    };
 
     /// The hint in a response's headers.
     #[must_use]
@@ -51,6 +61,10 @@ impl Hint {
 
     /// As [`from_headers`](Self::from_headers), but looks only where a hint matters.
     pub(crate) fn from_headers_if(looked_for: bool, headers: &HeaderMap) -> Self {
-        if looked_for { Self::from_headers(headers) } else { Self::NONE }
+        if looked_for {
+            Self::from_headers(headers)
+        } else {
+            Self::NONE
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 /// What a gRPC server pushes back with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,11 +20,27 @@ impl Pushback {
     }
 }
 
-/// A negative or malformed value means *do not retry* (gRFC A6), unlike every other hint.
+/// A negative or malformed value means *do not retry* (gRFC A6), unlike every
+/// other hint; and so do several of them, as gRPC's own clients have it.
 pub(super) fn parse(headers: &HeaderMap) -> Option<Pushback> {
-    let value = headers.get("grpc-retry-pushback-ms")?;
-    let millis = value.to_str().ok().and_then(|text| text.trim().parse::<u32>().ok());
-    Some(millis.map_or(Pushback::DoNotRetry, |millis| {
-        Pushback::Wait(Duration::from_millis(millis.into()))
-    }))
+    let mut values = headers.get_all("grpc-retry-pushback-ms").iter();
+    let value = values.next()?;
+    let wait = if values.next().is_none() {
+        millis(value)
+    } else {
+        None
+    };
+    Some(wait.map_or(Pushback::DoNotRetry, Pushback::Wait))
+}
+
+/// A signed number of 32 bits, by A6. Zero is one, and means *at once*.
+fn millis(value: &HeaderValue) -> Option<Duration> {
+    let text = value.to_str().ok()?.trim();
+    // `i32::from_str` takes a plus sign, which A6 doesn't.
+    let millis: i32 = if text.starts_with('+') {
+        None
+    } else {
+        text.parse().ok()
+    }?;
+    u64::try_from(millis).ok().map(Duration::from_millis)
 }

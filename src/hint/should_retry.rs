@@ -2,13 +2,18 @@
 
 use http::HeaderMap;
 
+/// One *no* is enough, should there be several values.
 pub(super) fn parse(headers: &HeaderMap) -> Option<bool> {
-    let text = headers.get("x-should-retry")?.to_str().ok()?.trim();
-    if text.eq_ignore_ascii_case("true") {
-        Some(true)
-    } else if text.eq_ignore_ascii_case("false") {
-        Some(false)
-    } else {
-        None
-    }
+    let values = headers.get_all("x-should-retry").iter();
+    let texts = values.filter_map(|value| value.to_str().ok().map(str::trim));
+    let answers = texts.filter_map(|text| {
+        if text.eq_ignore_ascii_case("true") {
+            Some(true)
+        } else if text.eq_ignore_ascii_case("false") {
+            Some(false)
+        } else {
+            None
+        }
+    });
+    answers.reduce(|all, one| all && one)
 }

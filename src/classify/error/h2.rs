@@ -1,0 +1,48 @@
+//! `h2::Error`.
+
+use std::error::Error;
+
+use h2::Reason;
+
+use super::Finding;
+use crate::classify::{Cause, Verdict};
+
+pub(super) fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
+    error
+        .downcast_ref::<h2::Error>()
+        .map(|error| Finding::Certain(verdict(error)))
+}
+
+pub(super) fn verdict(error: &h2::Error) -> Verdict {
+    if is_refused(error) {
+        return Verdict::not_sent().cause_is(Cause::RefusedStream);
+    }
+    let is_ours = error.is_reset() && !error.is_remote() && !error.is_library();
+    match error.reason() {
+        // Headers or a target that HTTP/2 doesn't allow.
+        None if !error.is_io() => Verdict::rejected(),
+        // This side reset the stream, which is what becomes of a request whose
+        // body fails.
+        Some(_) if is_ours => Verdict::rejected(),
+        _ => Verdict::transient().cause_is(error.get_io().map_or(Cause::Connection, |error| {
+            super::io::broken_by(error.kind())
+        })),
+    }
+}
+
+/// Whether the peer said that it hasn't processed the stream.
+///
+/// Said by the peer: h2 resets a stream in its own name for whatever reason the
+/// body's error gave, were that a refused stream elsewhere.
+///
+/// On a `GOAWAY` h2 ends only the streams above the last one that the peer names,
+/// and those that would have come after; the others go on, and end with an
+/// `io::Error` if the peer hangs up on them. RFC 9113 6.8 makes no difference
+/// between reasons, but one that goes away over an error isn't taken at its word.
+fn is_refused(error: &h2::Error) -> bool {
+    match error.reason() {
+        Some(Reason::REFUSED_STREAM) => error.is_reset() && error.is_remote(),
+        Some(Reason::NO_ERROR) => error.is_go_away() && error.is_remote(),
+        _ => false,
+    }
+}

@@ -1,0 +1,67 @@
+//! `hyper::Error`.
+
+use std::error::Error;
+use std::io;
+
+use super::Finding;
+use crate::classify::{Cause, Verdict};
+
+pub(super) fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
+    // Certain, as hyper only sees connections that have been made.
+    error
+        .downcast_ref::<hyper::Error>()
+        .map(|error| Finding::Certain(verdict(error)))
+}
+
+fn verdict(error: &hyper::Error) -> Verdict {
+    // First of all, as the body's error may be one of hyper's too, which then
+    // answers `is_timeout`.
+    if error.is_user() {
+        return by_this_side(error);
+    }
+    // Canceled: the connection ended with the request still in the queue before
+    // it, from which hyper hands it back. Closed: it ended before it took one.
+    // A body's channel closes too, but only the side that receives sees that.
+    if error.is_closed() || (error.is_canceled() && !is_of_an_upgrade(error)) {
+        return Verdict::not_sent().cause_is(Cause::Connection);
+    }
+    if let Some(error) = error.source().and_then(|source| source.downcast_ref()) {
+        return super::h2::verdict(error);
+    }
+    // A ping of HTTP/2 that wasn't answered, or the socket's own timeout. What
+    // else there is broke the connection, or was malformed.
+    let kind = error
+        .source()
+        .and_then(|source| source.downcast_ref())
+        .map(io::Error::kind);
+    let cause = match kind {
+        _ if error.is_timeout() => Cause::Timeout,
+        Some(kind) => super::io::broken_by(kind),
+        None => Cause::Connection,
+    };
+    Verdict::transient().cause_is(cause)
+}
+
+/// What hyper calls the user's fault.
+///
+/// The request's body failed, or was shorter than declared: nothing of the
+/// upstream's doing, and no better when sent again.
+///
+/// One isn't: the task that drives the connection was dropped. Hyper tells the
+/// two apart only in words. Should those change, a call is not repeated that
+/// could have been.
+fn by_this_side(error: &hyper::Error) -> Verdict {
+    if error.to_string() == "dispatch task is gone" {
+        Verdict::transient().cause_is(Cause::Connection)
+    } else {
+        Verdict::rejected()
+    }
+}
+
+/// Whether it is the upgrade after a response that was canceled, which has only
+/// its source's words to be known by.
+fn is_of_an_upgrade(error: &hyper::Error) -> bool {
+    error
+        .source()
+        .is_some_and(|source| source.to_string().starts_with("upgrade"))
+}

@@ -1,0 +1,44 @@
+//! `std::io::Error`.
+
+use std::error::Error;
+use std::io::{self, ErrorKind as Kind};
+
+use super::Finding;
+use crate::classify::{Cause, Verdict};
+
+pub(super) fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
+    let error = error.downcast_ref::<io::Error>()?;
+    let verdict = of_kind(error.kind())?;
+    Some(match error.get_ref() {
+        // Who gave the kind may have guessed it from what is inside.
+        Some(_) => Finding::Provisional(verdict),
+        None => Finding::Certain(verdict),
+    })
+}
+
+fn of_kind(kind: Kind) -> Option<Verdict> {
+    let verdict = match kind {
+        // What `connect` fails with. Where a client's error tells that the
+        // connection was made, it is certain, and this is never asked.
+        Kind::ConnectionRefused
+        | Kind::HostUnreachable
+        | Kind::NetworkUnreachable
+        | Kind::AddrNotAvailable
+        | Kind::AddrInUse => Verdict::not_sent().cause_is(Cause::Connect),
+        Kind::TimedOut
+        | Kind::ConnectionReset
+        | Kind::ConnectionAborted
+        | Kind::BrokenPipe
+        | Kind::UnexpectedEof => Verdict::transient().cause_is(broken_by(kind)),
+        _ => return None,
+    };
+    Some(verdict)
+}
+
+/// The cause of an error with which a connection ended that had been made.
+pub(super) fn broken_by(kind: Kind) -> Cause {
+    match kind {
+        Kind::TimedOut => Cause::Timeout,
+        _ => Cause::Connection,
+    }
+}

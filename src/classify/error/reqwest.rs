@@ -1,0 +1,32 @@
+//! `reqwest::Error`.
+
+use std::error::Error;
+
+use super::Finding;
+use crate::classify::{Cause, Verdict, http};
+
+pub(super) fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
+    let error = error.downcast_ref::<reqwest::Error>()?;
+    // Whether it was about connecting is left to the client's error in the
+    // chain: `is_connect` is also true of a request whose body, a response of
+    // elsewhere, failed to connect.
+    let cause = if error.is_timeout() {
+        Cause::Timeout
+    } else {
+        Cause::Connection
+    };
+    let broken = Verdict::transient().cause_is(cause);
+    if let Some(status) = error.status() {
+        Some(Finding::Certain(http::of_status(status)))
+    } else if error.is_builder() || error.is_redirect() {
+        Some(Finding::Certain(Verdict::rejected()))
+    } else if error.is_body() || error.is_decode() || error.is_upgrade() {
+        // The head of a response has been seen.
+        Some(Finding::Certain(broken))
+    } else if error.is_timeout() {
+        // Of the whole request, or of connecting: then the source knows.
+        Some(Finding::Provisional(broken))
+    } else {
+        None
+    }
+}

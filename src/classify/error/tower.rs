@@ -1,0 +1,21 @@
+//! Errors of tower's own middleware, and tokio's.
+
+use std::error::Error;
+
+use super::Finding;
+use crate::classify::{Cause, Verdict};
+
+pub(super) fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
+    // Tower's timeout can't tell what the time went on: the request may have
+    // been processed.
+    let verdict = if error.is::<tower::timeout::error::Elapsed>()
+        || error.is::<tokio::time::error::Elapsed>()
+    {
+        Verdict::transient().cause_is(Cause::Timeout)
+    } else if error.is::<tower::load_shed::error::Overloaded>() {
+        Verdict::new(crate::classify::Class::Local).cause_is(Cause::LimitedHere)
+    } else {
+        return None;
+    };
+    Some(Finding::Certain(verdict))
+}
