@@ -41,6 +41,8 @@ pin_project! {
     {
         Readying { service: S, request: Option<Req> },
         Calling { #[pin] future: S::Future },
+        // It wasn't called after all; what its readiness held is let go of.
+        Refused,
     }
 }
 
@@ -58,28 +60,44 @@ where
     }
 
     /// Whether the service got ready and was called.
-    #[cfg(feature = "retry")]
     pub(crate) fn was_called(&self) -> bool {
         matches!(self, Self::Calling { .. })
     }
 
     /// Goes on; `call` makes the call when the service is ready.
     pub(crate) fn poll_with(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         call: impl FnOnce(&mut S, Req) -> S::Future,
     ) -> Poll<Result<S::Response, S::Error>> {
+        self.poll_unless(cx, |service, request| Ok(call(service, request)))
+    }
+
+    /// Goes on; `call` makes the call when the service is ready, or refuses to.
+    pub(crate) fn poll_unless<E>(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        call: impl FnOnce(&mut S, Req) -> Result<S::Future, E>,
+    ) -> Poll<Result<S::Response, E>>
+    where
+        S::Error: Into<E>,
+    {
         if let Project::Readying { service, request } = self.as_mut().project() {
-            ready!(service.poll_ready(cx))?;
+            ready!(service.poll_ready(cx)).map_err(Into::into)?;
             // Polled on after its end it stays at "readying" without a request:
             // a misuse by the caller, as with every future.
             let request = request.take().expect("polled after it was done");
-            let future = call(service, request);
-            self.set(Self::Calling { future });
+            match call(service, request) {
+                Ok(future) => self.set(Self::Calling { future }),
+                Err(refusal) => {
+                    self.set(Self::Refused);
+                    return Poll::Ready(Err(refusal));
+                }
+            }
         }
         match self.project() {
-            Project::Calling { future } => future.poll(cx),
-            Project::Readying { .. } => unreachable!("it was called above"),
+            Project::Calling { future } => future.poll(cx).map_err(Into::into),
+            Project::Readying { .. } | Project::Refused => panic!("polled after it was done"),
         }
     }
 }

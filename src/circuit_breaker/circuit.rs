@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::common::Common;
 use super::permit::Permit;
 use super::rules::Rules;
 use super::state::{Admission, CircuitState, Machine, Transition};
@@ -12,19 +13,10 @@ use super::trip::RateTrip;
 use super::word::Word;
 use super::{CircuitEvent, CircuitEventKind, CircuitOpen, Count};
 use crate::classify::{Cause, Verdict};
-use crate::event::{Event, Listener};
+use crate::event::Event;
 use crate::key::Keyed;
-use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::time::{self, Instant};
-
-/// What all circuits of one layer share.
-#[derive(Debug)]
-pub(super) struct Common {
-    pub(super) rules: Rules,
-    pub(super) listener: Listener,
-    /// How many circuits aren't closed: while none is, nobody looks further.
-    pub(super) tripped: AtomicUsize,
-}
 
 /// One circuit.
 ///
@@ -46,6 +38,8 @@ struct Inner {
     machine: Machine,
     /// Why it last opened.
     cause: Cause,
+    /// Whether it is counted as [tripped](Common::is_any_tripped).
+    counted: bool,
 }
 
 impl Circuit {
@@ -55,7 +49,7 @@ impl Circuit {
         let word = Word::new(machine.generation(), machine.state()).pack();
         Self {
             word: AtomicU64::new(word),
-            machine: Mutex::new(Inner { machine, cause: Cause::Unknown }),
+            machine: Mutex::new(Inner { machine, cause: Cause::Unknown, counted: false }),
             rate: common.rules.rate.map(|rate| Mutex::new(RateTrip::new(rate, now))),
             stats: Stats::new(now),
             name,
@@ -79,7 +73,7 @@ impl Circuit {
         let (admission, transition, generation, cause) = {
             let mut inner = self.machine.lock();
             let (admission, transition) = inner.machine.admit(&self.common.rules, now);
-            self.publish(&inner, now);
+            self.publish(&mut inner, now);
             (admission, transition, inner.machine.generation(), inner.cause)
         };
         self.tell(transition, cause);
@@ -92,10 +86,20 @@ impl Circuit {
         }
     }
 
+    /// Whether it is still in the state that granted a permit of this generation.
+    pub(super) fn is_at(&self, generation: u32) -> bool {
+        Word::unpack(self.word.load(Ordering::Acquire)).generation == generation
+    }
+
+    /// What a verdict counts as here.
+    #[inline]
+    pub(super) fn count(&self, verdict: &Verdict) -> Count {
+        self.common.rules.count.count(verdict)
+    }
+
     /// Takes in how a call that was let through has ended.
     #[inline]
-    pub(super) fn report(&self, generation: u32, probe: bool, verdict: &Verdict) {
-        let count = self.common.rules.count.count(verdict);
+    pub(super) fn report(&self, generation: u32, probe: bool, count: Count, verdict: &Verdict) {
         self.stats.record(count);
         if probe {
             self.probed(generation, count.of_probe(verdict), verdict);
@@ -129,12 +133,8 @@ impl Circuit {
                 break;
             }
             let next = Word { counts, ..word }.pack();
-            match self.word.compare_exchange_weak(
-                packed,
-                next,
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            ) {
+            match self.word.compare_exchange_weak(packed, next, Ordering::AcqRel, Ordering::Acquire)
+            {
                 Ok(_) => break,
                 Err(changed) => packed = changed,
             }
@@ -176,29 +176,46 @@ impl Circuit {
             if transition.is_some_and(|transition| transition.to == CircuitState::Open) {
                 inner.cause = verdict.cause();
             }
-            self.publish(&inner, now);
+            self.publish(&mut inner, now);
             transition
         };
         self.tell(transition, verdict.cause());
     }
 
     /// Makes the machine's state what calls see; called with its lock held.
-    fn publish(&self, inner: &Inner, now: Instant) {
+    fn publish(&self, inner: &mut Inner, now: Instant) {
         let (generation, state) = (inner.machine.generation(), inner.machine.state());
-        let before = Word::unpack(self.word.load(Ordering::Acquire));
-        if before.generation == generation {
+        if self.is_at(generation) {
             return;
         }
         self.word.store(Word::new(generation, state).pack(), Ordering::Release);
         if let Some(rate) = &self.rate {
             rate.lock().clear(generation, now);
         }
-        match (before.state, state) {
-            (CircuitState::Closed, CircuitState::Closed) => {}
-            (CircuitState::Closed, _) => _ = self.common.tripped.fetch_add(1, Ordering::AcqRel),
-            (_, CircuitState::Closed) => _ = self.common.tripped.fetch_sub(1, Ordering::AcqRel),
-            _ => {}
+        self.count_tripped(inner, state != CircuitState::Closed);
+    }
+
+    fn count_tripped(&self, inner: &mut Inner, tripped: bool) {
+        let counted = std::mem::replace(&mut inner.counted, tripped);
+        self.common.count_tripped(counted, tripped);
+    }
+
+    /// Stops holding up the calls of other circuits (see
+    /// [`poll_ready`](super::CircuitBreaker)) if nobody has called this one for
+    /// long. It stays open: its next call is a probe.
+    pub(super) fn rest(&self, now: Instant) {
+        let mut inner = self.machine.lock();
+        if self.is_past(&inner, now) {
+            self.count_tripped(&mut inner, false);
         }
+    }
+
+    /// Whether what it knows is too old to matter.
+    fn is_past(&self, inner: &Inner, now: Instant) -> bool {
+        let mattered = inner.machine.mattered();
+        mattered
+            .max(self.stats.last_failure())
+            .is_none_or(|last| time::after(last, self.common.rules.memory()) <= now)
     }
 
     /// Tells a change of state; called without the lock.
@@ -212,9 +229,9 @@ impl Circuit {
     }
 
     fn event(&self, kind: impl FnOnce() -> CircuitEventKind) {
-        self.common.listener.tell(|| {
-            Event::CircuitBreaker(CircuitEvent { circuit: &self.name, kind: kind() })
-        });
+        self.common
+            .listener
+            .tell(|| Event::CircuitBreaker(CircuitEvent { circuit: &self.name, kind: kind() }));
     }
 
     /// How the circuit is now.
@@ -238,10 +255,15 @@ impl Circuit {
 }
 
 impl Keyed for Circuit {
-    fn is_idle(&self, _: Instant) -> bool {
-        // Closed, with no failure counted. The rate's window is forgotten: a
-        // window that mattered belongs to a key that is in use.
-        let word = Word::unpack(self.word.load(Ordering::Acquire));
-        word.state == CircuitState::Closed && word.counts == super::word::Counts::default()
+    /// One that has failed lately matters, whatever its state; one that failed
+    /// long ago must not take a place for ever.
+    fn is_idle(&self, now: Instant) -> bool {
+        self.is_past(&self.machine.lock(), now)
+    }
+}
+
+impl Drop for Circuit {
+    fn drop(&mut self) {
+        self.count_tripped(&mut self.machine.lock(), false);
     }
 }

@@ -1,8 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::StatusCode;
-
 use crate::classify::{Cause, Class, Verdict};
 
 /// What a verdict counts as in a circuit.
@@ -26,36 +24,30 @@ impl Count {
     /// a half-open circuit's upstream alive.
     #[must_use]
     pub fn by_default(verdict: &Verdict) -> Self {
-        match verdict.class() {
-            Class::Success => Self::Success,
-            Class::Transient if is_conflict(verdict.cause()) => Self::Neutral,
-            Class::Overloaded | Class::NotSent | Class::Transient => Self::Failure,
-            Class::Throttled
-            | Class::QuotaExhausted
-            | Class::CredentialRejected
-            | Class::Rejected
-            | Class::CircuitOpen
-            | Class::Local => Self::Neutral,
+        if verdict.is_success() {
+            Self::Success
+        } else if verdict.is_upstream_failure() {
+            Self::Failure
+        } else {
+            Self::Neutral
         }
     }
 
-    /// What it counts as for a probe: that the request was at fault proves the
-    /// upstream alive.
+    /// What it counts as for a probe: that the upstream found the request at
+    /// fault proves it alive. A fault that was found on this side doesn't.
     pub(super) fn of_probe(self, verdict: &Verdict) -> Self {
-        match (self, verdict.class()) {
-            (Self::Neutral, Class::Rejected) => Self::Success,
+        match (self, verdict.class(), verdict.cause()) {
+            (Self::Neutral, Class::Rejected, Cause::Status(_) | Cause::Grpc(_)) => Self::Success,
             _ => self,
         }
     }
 }
 
-fn is_conflict(cause: Cause) -> bool {
-    matches!(cause, Cause::Status(StatusCode::CONFLICT | StatusCode::TOO_EARLY))
-}
-
 /// The user's closure in the place of [`Count::by_default`].
 #[derive(Clone)]
-pub(super) struct CountFn(Option<Arc<dyn Fn(&Verdict) -> Count + Send + Sync>>);
+pub(super) struct CountFn(Option<Arc<Closure>>);
+
+type Closure = dyn Fn(&Verdict) -> Count + Send + Sync;
 
 impl CountFn {
     pub(super) const BY_DEFAULT: Self = Self(None);

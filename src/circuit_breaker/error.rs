@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::classify::{Cause, Class, Verdict};
+#[cfg(feature = "tonic")]
+use crate::error::LazyStatus;
 
 /// The circuit is open: the call was answered here, and nothing was sent.
 ///
@@ -14,7 +16,7 @@ pub struct CircuitOpen {
     cause: Cause,
     retry_after: Option<Duration>,
     #[cfg(feature = "tonic")]
-    status: crate::error::LazyStatus,
+    status: LazyStatus,
 }
 
 impl CircuitOpen {
@@ -24,7 +26,7 @@ impl CircuitOpen {
             cause,
             retry_after,
             #[cfg(feature = "tonic")]
-            status: Default::default(),
+            status: LazyStatus::default(),
         }
     }
 

@@ -78,16 +78,19 @@ where
                 return Poll::Ready(Err(error));
             }
         };
-        let scoped = *this.scoped;
-        let result = ready!(call.poll_with(cx, |service, request| {
-            scope::call_later(scoped, || {
+        let (scoped, permit) = (*this.scoped, &mut *this.permit);
+        let result = ready!(call.poll_unless(cx, |service, request| {
+            // Getting ready took its time: the circuit may have opened meanwhile.
+            if let Some(granted) = permit.take() {
+                *permit = Some(granted.renew()?);
+            }
+            Ok::<_, BoxError>(scope::call_later(scoped, || {
                 if scoped {
                     scope::note_sent(time::now());
                 }
                 service.call(request)
-            })
+            }))
         }));
-        let result = result.map_err(Into::into);
         if let (Some(permit), Some(classifier)) = (this.permit.take(), this.classifier.take()) {
             permit.report(&classifier.classify(result.as_ref().map_err(|error| &**error as _)));
         }

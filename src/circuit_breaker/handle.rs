@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use super::circuit::Circuit;
 use super::CircuitStatus;
+use super::circuit::Circuit;
 use crate::key::{KeyRef, Registry};
 
 /// Looks at a breaker's circuits, and closes them.

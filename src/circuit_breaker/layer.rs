@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::circuit::{Circuit, Common};
+use super::circuit::Circuit;
+use super::common::Common;
 use super::count::CountFn;
 use super::rules::{Recovery, Rules};
 use super::{CircuitBreaker, CircuitBreakerHandle, Count, FailureRate};
 use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
 use crate::error::InvalidConfig;
 use crate::event::{Listener, Observer};
-use crate::key::{AllCalls, ByAuthority, ByCredential, KeyFn, KeyRef, Registry, key_fn};
 use crate::head::RequestHead;
-use crate::sync::AtomicUsize;
+use crate::key::{AllCalls, ByAuthority, ByCredential, KeyFn, KeyRef, Registry, key_fn};
 
 /// Stops calling an upstream that is down, and finds out when it is back.
 ///
@@ -35,7 +35,6 @@ impl CircuitBreakerLayer {
     }
 
     /// Everything else.
-    #[must_use]
     pub fn builder() -> CircuitBreakerBuilder {
         CircuitBreakerBuilder::new()
     }
@@ -151,7 +150,7 @@ impl<C, K> CircuitBreakerBuilder<C, K> {
     }
 
     /// How long the probes of a half-open circuit may take, before others are
-    /// let through in their place. Default: 60 s.
+    /// let through in their place. More than zero; default: 60 s.
     pub fn probe_lease(mut self, lease: Duration) -> Self {
         self.rules.probe_lease = lease;
         self
@@ -225,7 +224,8 @@ impl<C, K> CircuitBreakerBuilder<C, K> {
     }
 
     /// How many keys have circuits of their own at once. Default: 1,024. Past
-    /// that, idle healthy ones make room, and where none is idle new keys share one.
+    /// that, those that haven't failed for ten minutes or more make room, and
+    /// where none has, new keys share one.
     pub fn max_keys(mut self, keys: usize) -> Self {
         self.max_keys = keys;
         self
@@ -235,7 +235,7 @@ impl<C, K> CircuitBreakerBuilder<C, K> {
     ///
     /// # Errors
     ///
-    /// If a threshold, a window or a rate is out of its range, or more
+    /// If a threshold, a window, a rate or a lease is out of its range, or more
     /// successes are needed to close than a half-open circuit lets through.
     pub fn build(self) -> Result<CircuitBreakerLayer<C, K>, InvalidConfig> {
         let rules = self.rules.clone().checked()?;
@@ -244,7 +244,7 @@ impl<C, K> CircuitBreakerBuilder<C, K> {
 
     pub(super) fn build_checked(self, rules: Rules) -> CircuitBreakerLayer<C, K> {
         let Self { name, classifier, key, max_keys, rules: _, listener } = self;
-        let common = Arc::new(Common { rules, listener, tripped: AtomicUsize::new(0) });
+        let common = Arc::new(Common::new(rules, listener));
         let for_circuits = Arc::clone(&common);
         let circuits = Registry::new(max_keys, move |key| {
             let name = match key {

@@ -58,10 +58,13 @@
 //! An open circuit answers without asking the inner service, which may never get
 //! ready. So while any circuit of the layer isn't closed, `poll_ready` is ready
 //! at once, and the call itself waits for the inner service where it is let
-//! through. An inner service that fails to get ready counts as a failed call:
+//! through; should its circuit open meanwhile, it isn't sent. (A circuit that
+//! nobody has called for ten minutes no longer counts for this: it may be that
+//! of a host which is gone.) An inner service that fails to get ready counts as a failed call:
 //! its error comes from `call`.
 
 mod circuit;
+mod common;
 mod count;
 mod error;
 mod event;

@@ -46,6 +46,8 @@ impl Rules {
     /// How many failures in a row open a circuit that was told no policy.
     const CONSECUTIVE: u32 = 5;
 
+    const MEMORY: Duration = Duration::from_secs(600);
+
     pub(super) fn with_default_policy(mut self) -> Self {
         if self.counts.consecutive.is_none() && self.counts.leaky.is_none() && self.rate.is_none() {
             self.counts.consecutive = Some(Self::CONSECUTIVE);
@@ -65,6 +67,9 @@ impl Rules {
         if let Some(rate) = &self.rate {
             rate.check()?;
         }
+        if self.probe_lease.is_zero() {
+            return Err(InvalidConfig::new("a probe needs some time: a lease above zero"));
+        }
         if self.successes() > self.probes() {
             return Err(InvalidConfig::new(format!(
                 "a half-open circuit that lets {} calls through can't see {} successes; \
@@ -74,6 +79,14 @@ impl Rules {
             )));
         }
         Ok(self.with_default_policy())
+    }
+
+    /// How long a failure is remembered where memory is scarce.
+    pub(super) fn memory(&self) -> Duration {
+        let window = self.rate.as_ref().map_or(Duration::ZERO, FailureRate::time);
+        // On top, so that a half-open circuit whose probes hang isn't forgotten
+        // between two of them.
+        Self::MEMORY.saturating_add(window.max(self.open_for).max(self.probe_lease))
     }
 
     pub(super) fn probes(&self) -> u32 {

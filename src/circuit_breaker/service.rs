@@ -4,15 +4,15 @@ use std::task::{Context, Poll, ready};
 
 use tower_service::Service;
 
-use super::circuit::{Circuit, Common};
-use super::future::ResponseFuture;
 use super::CircuitBreakerLayer;
+use super::circuit::Circuit;
+use super::common::Common;
+use super::future::ResponseFuture;
 use crate::classify::Classify;
 use crate::error::BoxError;
 use crate::key::{Key, Registry};
 use crate::scope::{self, CallScope};
 use crate::spare::Spare;
-use crate::sync::Ordering;
 use crate::time;
 
 /// A service behind a circuit breaker. Made by [`CircuitBreakerLayer`].
@@ -33,12 +33,27 @@ struct Shared<S> {
     common: Arc<Common>,
 }
 
+impl<S> Shared<S> {
+    /// Whether a circuit isn't closed that has been called lately: one of a host
+    /// that is gone for good must not end the backpressure for all others.
+    #[cold]
+    fn is_tripped(&self) -> bool {
+        let now = time::now();
+        if self.common.looks_for_rest(now) {
+            self.circuits.all().iter().for_each(|circuit| circuit.rest(now));
+        }
+        self.common.is_any_tripped()
+    }
+}
+
 /// What `poll_ready` found.
 #[derive(Debug, Default)]
 enum Readiness {
-    /// Not asked, or the inner service isn't ready: a call readies a handle of its own.
+    /// Not asked: a call readies a handle of its own.
     #[default]
     Unready,
+    /// Asked, and not ready yet: the handle may stand in a queue for its readiness.
+    Asked,
     /// The inner service is ready, and holds what that takes.
     Ready,
     /// The inner service failed to get ready. The failure belongs to the call
@@ -60,6 +75,18 @@ impl<S: Clone, C: Clone, K: Clone> CircuitBreaker<S, C, K> {
             key: layer.key.clone(),
             shared: Arc::new(shared),
         }
+    }
+}
+
+impl<S: Clone, C, K> CircuitBreaker<S, C, K> {
+    /// Lets go of what the inner service's readiness, or its place in a queue
+    /// for that, holds: another handle takes its place. What it was.
+    fn let_go(&mut self) -> Readiness {
+        let readiness = mem::take(&mut self.readiness);
+        if !matches!(readiness, Readiness::Unready) {
+            self.inner = self.shared.spare.fresh();
+        }
+        readiness
     }
 }
 
@@ -91,11 +118,14 @@ where
     /// what is down may never get ready, and an open circuit must answer all the same.
     /// Which circuit a call goes through is known only with its request.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        if !matches!(self.readiness, Readiness::Unready)
-            || self.shared.common.tripped.load(Ordering::Acquire) > 0
-        {
+        if matches!(self.readiness, Readiness::Ready | Readiness::Failed(_)) {
             return Poll::Ready(Ok(()));
         }
+        if self.shared.common.is_any_tripped() && self.shared.is_tripped() {
+            self.let_go();
+            return Poll::Ready(Ok(()));
+        }
+        self.readiness = Readiness::Asked;
         self.readiness = match ready!(self.inner.poll_ready(cx)) {
             Ok(()) => Readiness::Ready,
             Err(error) => Readiness::Failed(error.into()),
@@ -104,34 +134,28 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let readiness = mem::take(&mut self.readiness);
         // Only now, at the moment of sending, and not in `poll_ready`: a
         // readiness that isn't used must not cost a probe its place.
-        let permit = self.shared.circuits.get(&self.key.key(&request)).admit();
-        match (permit, readiness) {
-            (Ok(permit), Readiness::Ready) => {
-                if CallScope::offered().is_some() {
-                    scope::note_sent(time::now());
-                }
-                let future = self.inner.call(request);
-                ResponseFuture::calling(future, permit, self.classifier.clone())
+        let permit = match self.shared.circuits.get(&self.key.key(&request)).admit() {
+            Ok(permit) => permit,
+            Err(open) => {
+                self.let_go();
+                return ResponseFuture::failed(open.into());
             }
-            (Ok(permit), Readiness::Unready) => {
-                let service = self.shared.spare.fresh();
-                ResponseFuture::readying(service, request, permit, self.classifier.clone())
+        };
+        if matches!(self.readiness, Readiness::Ready) {
+            self.readiness = Readiness::Unready;
+            if CallScope::offered().is_some() {
+                scope::note_sent(time::now());
             }
-            (Ok(permit), Readiness::Failed(error)) => {
-                self.inner = self.shared.spare.fresh();
-                permit.report(&self.classifier.classify(Err(&*error)));
-                ResponseFuture::failed(error)
-            }
-            (Err(open), readiness) => {
-                // Lets go of the readiness that isn't used.
-                if !matches!(readiness, Readiness::Unready) {
-                    self.inner = self.shared.spare.fresh();
-                }
-                ResponseFuture::failed(open.into())
-            }
+            let future = self.inner.call(request);
+            return ResponseFuture::calling(future, permit, self.classifier.clone());
         }
+        if let Readiness::Failed(error) = self.let_go() {
+            permit.report(&self.classifier.classify(Err(&*error)));
+            return ResponseFuture::failed(error);
+        }
+        let service = self.shared.spare.fresh();
+        ResponseFuture::readying(service, request, permit, self.classifier.clone())
     }
 }

@@ -97,6 +97,15 @@ impl Machine {
         }
     }
 
+    /// Until when a circuit that isn't closed has mattered to its callers, at least.
+    pub(super) fn mattered(&self) -> Option<Instant> {
+        match self.state {
+            State::Closed => None,
+            State::Open { until } => Some(until),
+            State::HalfOpen { last_admitted, .. } => Some(last_admitted),
+        }
+    }
+
     /// A call wants to pass.
     pub(super) fn admit(&mut self, rules: &Rules, now: Instant) -> (Admission, Option<Transition>) {
         let mut transition = None;
@@ -157,7 +166,9 @@ impl Machine {
         if generation != self.generation {
             return None;
         }
-        let State::HalfOpen { in_flight, succeeded, .. } = &mut self.state else { return None };
+        let State::HalfOpen { in_flight, succeeded, .. } = &mut self.state else {
+            return None;
+        };
         *in_flight = in_flight.saturating_sub(1);
         match count {
             Count::Neutral => None,
@@ -204,3 +215,6 @@ fn next(generation: u32) -> u32 {
 fn half_open(now: Instant) -> State {
     State::HalfOpen { in_flight: 0, succeeded: 0, last_admitted: now }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,10 @@ use crate::hint::Hint;
 pub(super) fn verdict(status: StatusCode, headers: &HeaderMap) -> Verdict {
     if status == StatusCode::OK {
         if let Some(code) = grpc::code(headers) {
-            return grpc::verdict(code, Hint::from_headers_if(code != super::GrpcCode::Ok, headers));
+            return grpc::verdict(
+                code,
+                Hint::from_headers_if(code != super::GrpcCode::Ok, headers),
+            );
         }
         return Verdict::success().cause_is(Cause::Status(status));
     }

@@ -4,8 +4,8 @@ use std::fmt;
 use http::{HeaderMap, StatusCode};
 
 use super::{Verdict, error, http as http_table};
-use crate::hint::Hint;
 use crate::head::HttpResponse;
+use crate::hint::Hint;
 
 /// An answer without its type: a status and headers, or an error.
 ///

@@ -1,3 +1,5 @@
+use http::StatusCode;
+
 use super::Cause;
 use crate::hint::Hint;
 
@@ -147,6 +149,19 @@ impl Verdict {
         match self.class {
             Class::NotSent | Class::Throttled | Class::CircuitOpen | Class::Local => true,
             Class::Overloaded => self.hint.retry_after.is_some(),
+            _ => false,
+        }
+    }
+
+    /// Whether it speaks against the upstream itself: it is overloaded, can't be
+    /// reached, or failed. A conflict (409) or "too early" (425) doesn't.
+    #[must_use]
+    pub fn is_upstream_failure(&self) -> bool {
+        const CONFLICT: Cause = Cause::Status(StatusCode::CONFLICT);
+        const TOO_EARLY: Cause = Cause::Status(StatusCode::TOO_EARLY);
+        match self.class {
+            Class::Overloaded | Class::NotSent => true,
+            Class::Transient => self.cause != CONFLICT && self.cause != TOO_EARLY,
             _ => false,
         }
     }

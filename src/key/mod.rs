@@ -7,7 +7,7 @@
 mod registry;
 
 use std::fmt;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 
 use http::header::AUTHORIZATION;
@@ -185,7 +185,5 @@ impl<F> fmt::Debug for RequestKeyFn<F> {
 
 /// The hash that a registry files a key under.
 fn hash_of(salt: &RandomState, key: &KeyRef<'_>) -> u64 {
-    let mut hasher = salt.build_hasher();
-    key.hash(&mut hasher);
-    hasher.finish()
+    salt.hash_one(key)
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use super::{KeyRef, hash_of};
 use crate::time::{self, Instant};
@@ -24,11 +25,20 @@ pub(crate) struct Registry<V> {
     common: Arc<V>,
     /// By 64 salted bits of the key: that two of some thousands of keys share
     /// those, and so a state, is less likely than a fault of the hardware.
-    keyed: RwLock<HashMap<u64, Arc<V>>>,
+    keyed: RwLock<States<V>>,
     salt: RandomState,
     capacity: usize,
     make: Box<dyn Fn(&KeyRef<'_>) -> V + Send + Sync>,
 }
+
+struct States<V> {
+    by_hash: HashMap<u64, Arc<V>>,
+    /// Before this nobody looks for idle ones: there were none just now.
+    look_from: Option<Instant>,
+}
+
+/// How long a full registry without an idle state is taken for that.
+const PAUSE: Duration = Duration::from_secs(1);
 
 impl<V: Keyed> Registry<V> {
     pub(crate) fn new(
@@ -37,7 +47,7 @@ impl<V: Keyed> Registry<V> {
     ) -> Self {
         Self {
             common: Arc::new(make(&KeyRef::Shared)),
-            keyed: RwLock::default(),
+            keyed: RwLock::new(States { by_hash: HashMap::new(), look_from: None }),
             salt: RandomState::new(),
             capacity,
             make: Box::new(make),
@@ -62,33 +72,43 @@ impl<V: Keyed> Registry<V> {
             return Some(Arc::clone(&self.common));
         }
         let hash = hash_of(&self.salt, key);
-        self.keyed.read().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned()
+        self.keyed.read().unwrap_or_else(PoisonError::into_inner).by_hash.get(&hash).cloned()
     }
 
     fn insert(&self, key: &KeyRef<'_>) -> Arc<V> {
         let hash = hash_of(&self.salt, key);
         let mut keyed = self.keyed.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = keyed.get(&hash) {
+        if let Some(known) = keyed.by_hash.get(&hash) {
             return Arc::clone(known);
         }
-        if keyed.len() >= self.capacity {
-            let now = time::now();
-            // Dropping all that are idle, not one, makes this rare: a scan is
-            // paid for by as many keys as it makes room for.
-            keyed.retain(|_, value| Arc::strong_count(value) > 1 || !value.is_idle(now));
-            if keyed.len() >= self.capacity {
-                return Arc::clone(&self.common);
-            }
+        if keyed.by_hash.len() >= self.capacity && !keyed.make_room(self.capacity) {
+            return Arc::clone(&self.common);
         }
         let value = Arc::new((self.make)(key));
-        keyed.insert(hash, Arc::clone(&value));
+        keyed.by_hash.insert(hash, Arc::clone(&value));
         value
     }
 
     /// Every state there is, the common one first.
     pub(crate) fn all(&self) -> Vec<Arc<V>> {
         let keyed = self.keyed.read().unwrap_or_else(PoisonError::into_inner);
-        std::iter::once(&self.common).chain(keyed.values()).map(Arc::clone).collect()
+        std::iter::once(&self.common).chain(keyed.by_hash.values()).map(Arc::clone).collect()
+    }
+}
+
+impl<V: Keyed> States<V> {
+    /// Drops all that are idle, not one: so a scan is paid for by as many keys
+    /// as it makes room for. One that makes none isn't repeated for a while, or
+    /// a flood of new keys would keep everybody waiting for scans.
+    fn make_room(&mut self, capacity: usize) -> bool {
+        let now = time::now();
+        if self.look_from.is_some_and(|from| now < from) {
+            return false;
+        }
+        self.by_hash.retain(|_, value| Arc::strong_count(value) > 1 || !value.is_idle(now));
+        let made = self.by_hash.len() < capacity;
+        self.look_from = (!made).then(|| time::after(now, PAUSE));
+        made
     }
 }
 
@@ -100,6 +120,8 @@ impl<V> fmt::Debug for Registry<V> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     struct Busy(bool);
@@ -128,6 +150,37 @@ mod tests {
             assert!(registry.all().len() <= 3);
         }
         assert_eq!(Arc::as_ptr(&registry.get(&KeyRef::Text("busy"))), busy);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_new_keys_does_not_scan_each_time() {
+        struct Counted(Arc<AtomicUsize>);
+
+        impl Keyed for Counted {
+            fn is_idle(&self, _: Instant) -> bool {
+                self.0.fetch_add(1, Ordering::Relaxed);
+                false
+            }
+        }
+
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let registry = Registry::new(100, move |_| Counted(Arc::clone(&count)));
+        for number in 0..10_000 {
+            registry.get(&KeyRef::Number(number));
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 100);
+        tokio::time::advance(PAUSE).await;
+        registry.get(&KeyRef::Number(10_000));
+        assert_eq!(asked.load(Ordering::Relaxed), 200);
+    }
+
+    #[test]
+    fn a_state_in_use_is_never_forgotten() {
+        let registry = Registry::new(1, |_| Busy(false));
+        let used = registry.get(&KeyRef::Text("a"));
+        assert!(Arc::ptr_eq(&registry.get(&KeyRef::Text("b")), registry.common()));
+        assert!(Arc::ptr_eq(&registry.get(&KeyRef::Text("a")), &used));
     }
 
     #[test]

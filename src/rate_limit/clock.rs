@@ -1,6 +1,6 @@
 //! governor on this crate's clock.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use governor::clock::Clock;
@@ -12,20 +12,21 @@ use crate::time::{self, Instant};
 ///
 /// governor's own clock doesn't follow a paused tokio clock. It takes its first
 /// reading when a limiter is made and counts from there; as that reading
-/// is zero here, its numbers and ours are the same.
+/// is zero here, for all clones, its numbers and ours are the same.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TokioClock {
-    start: OnceLock<Instant>,
+    start: Arc<OnceLock<Instant>>,
 }
 
 impl TokioClock {
     /// The moment that is so many nanoseconds from the start.
-    pub(super) fn instant(&self, nanos: Nanos) -> Instant {
-        time::after(*self.start.get_or_init(time::now), nanos.into())
+    pub(super) fn instant(&self, nanos: u64) -> Instant {
+        let start = *self.start.get_or_init(time::now);
+        time::after(start, Duration::from_nanos(nanos))
     }
 
     /// The nanoseconds from the start to a moment.
-    pub(super) fn nanos(&self, instant: Instant) -> Nanos {
+    pub(super) fn nanos(&self, instant: Instant) -> u64 {
         let start = *self.start.get_or_init(|| instant);
         nanos(instant.saturating_duration_since(start))
     }
@@ -35,11 +36,11 @@ impl Clock for TokioClock {
     type Instant = Nanos;
 
     fn now(&self) -> Nanos {
-        self.nanos(time::now())
+        Nanos::new(self.nanos(time::now()))
     }
 }
 
-/// governor's `From<Duration>` panics past 584 years.
-pub(super) fn nanos(duration: Duration) -> Nanos {
-    Nanos::new(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+/// A duration in nanoseconds, or five centuries.
+pub(super) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

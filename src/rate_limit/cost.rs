@@ -7,7 +7,8 @@ use std::fmt;
     note = "name the request's type in the closure: `.cost_fn(|request: &MyRequest| ..)`"
 )]
 pub trait Cost<Req> {
-    /// How many units the request takes. 0 passes at once.
+    /// How many units the request takes. 0 passes at once, unless the server has
+    /// asked for a pause.
     fn cost(&self, request: &Req) -> u32;
 }
 
@@ -22,7 +23,7 @@ impl<Req> Cost<Req> for OneEach {
     }
 }
 
-/// A closure as cost. Made by [`cost_fn`](super::RateLimitLayer::cost_fn).
+/// A closure as cost. Made by [`cost_fn`](super::RateLimitBuilder::cost_fn).
 #[derive(Clone, Copy)]
 pub struct CostFn<F>(pub(super) F);
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::classify::{Cause, Class, Verdict};
+#[cfg(feature = "tonic")]
+use crate::error::LazyStatus;
 
 /// The limit on this side turned the call away; nothing was sent.
 ///
@@ -14,7 +16,7 @@ pub struct RateLimited {
     reason: RateLimitedReason,
     retry_after: Duration,
     #[cfg(feature = "tonic")]
-    status: crate::error::LazyStatus,
+    status: LazyStatus,
 }
 
 /// Why a call was turned away.
@@ -36,7 +38,7 @@ impl RateLimited {
             reason,
             retry_after,
             #[cfg(feature = "tonic")]
-            status: Default::default(),
+            status: LazyStatus::default(),
         }
     }
 
@@ -87,16 +89,24 @@ impl Error for RateLimited {
 
 /// The request costs more than the whole quota: it could never pass.
 ///
-/// Send less at once, or raise the quota.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Send less at once, or raise the quota. Over tonic, with the feature `tonic`, a
+/// client sees it as `RESOURCE_EXHAUSTED`.
+#[derive(Debug)]
 pub struct CostAboveQuota {
     cost: u32,
     capacity: u32,
+    #[cfg(feature = "tonic")]
+    status: LazyStatus,
 }
 
 impl CostAboveQuota {
     pub(super) fn new(cost: u32, capacity: u32) -> Self {
-        Self { cost, capacity }
+        Self {
+            cost,
+            capacity,
+            #[cfg(feature = "tonic")]
+            status: LazyStatus::default(),
+        }
     }
 
     /// What the request costs.
@@ -119,9 +129,16 @@ impl CostAboveQuota {
 
 impl fmt::Display for CostAboveQuota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cost, capacity } = self;
+        let Self { cost, capacity, .. } = self;
         write!(f, "the request costs {cost}, and the quota passes at most {capacity} at once")
     }
 }
 
-impl Error for CostAboveQuota {}
+impl Error for CostAboveQuota {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        #[cfg(feature = "tonic")]
+        return Some(self.status.get(tonic::Code::ResourceExhausted, self));
+        #[cfg(not(feature = "tonic"))]
+        None
+    }
+}

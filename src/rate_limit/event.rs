@@ -27,6 +27,13 @@ pub enum RateLimitEventKind {
         /// When it would pass.
         retry_after: Duration,
     },
+    /// A call was turned away that costs more than can ever be taken at once.
+    AboveQuota {
+        /// What it costs.
+        cost: u32,
+        /// The most that can be taken at once.
+        capacity: u32,
+    },
     /// The server asked for a pause: nobody passes for so long.
     GateClosed {
         /// How long.
@@ -55,6 +62,9 @@ impl fmt::Display for RateLimitEvent<'_> {
             }
             RateLimitEventKind::Rejected { retry_after } => {
                 write!(f, "turned a call away that could pass in {retry_after:.1?}")
+            }
+            RateLimitEventKind::AboveQuota { cost, capacity } => {
+                write!(f, "turned a call away that costs {cost} of at most {capacity}")
             }
             RateLimitEventKind::GateClosed { pause } => {
                 write!(f, "closed for {pause:.1?} at the server's word")

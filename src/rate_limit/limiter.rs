@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::meter::{Meter, Taken};
+use super::meter::{Meter, Receipt};
 use super::queue::{Line, Place};
 use super::{CostAboveQuota, Quota, RateLimitEvent, RateLimitEventKind};
 use super::{RateLimitStatus, RateLimited, RateLimitedReason};
@@ -51,7 +51,7 @@ pub(super) enum Entry {
 /// How long a waiting call waits at most.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
-    until: Instant,
+    pub(super) until: Instant,
     reason: RateLimitedReason,
 }
 
@@ -70,18 +70,20 @@ impl Limiter {
     /// Lets a call pass, wait or go. That it would wait too long is found here,
     /// on arrival, and not after the wait.
     pub(super) fn enter(self: &Arc<Self>, cost: u32, deadline: Option<Instant>) -> Entry {
-        if self.line.is_empty()
+        let capacity = self.meter.capacity();
+        if cost > capacity {
+            self.tell(|| RateLimitEventKind::AboveQuota { cost, capacity });
+            return Entry::Reject(CostAboveQuota::new(cost, capacity).into());
+        }
+        // What costs nothing takes nothing from those who wait.
+        if (cost == 0 || self.line.is_empty())
             && let Ok(permit) = self.take(cost)
         {
             return Entry::Pass(permit);
         }
-        let capacity = self.meter.capacity();
-        if cost > capacity {
-            return Entry::Reject(CostAboveQuota::new(cost, capacity).into());
-        }
         let now = time::now();
         let patience = self.patience(now, deadline);
-        let at = self.meter.available_at(self.line.units(), cost).max(self.gate_until());
+        let at = self.available_at(now, self.line.units(), cost);
         if at > patience.until {
             return Entry::Reject(self.reject(patience.reason, now, at).into());
         }
@@ -91,6 +93,10 @@ impl Limiter {
         let wait = at.saturating_duration_since(now);
         self.tell(|| RateLimitEventKind::Waiting { wait, ahead: self.line.len() - 1 });
         Entry::Wait(place, patience)
+    }
+
+    fn available_at(&self, now: Instant, ahead: u64, cost: u32) -> Instant {
+        self.meter.available_at(now.max(self.gate_until()), ahead, cost)
     }
 
     fn patience(&self, now: Instant, deadline: Option<Instant>) -> Patience {
@@ -112,8 +118,10 @@ impl Limiter {
                 return Err(until);
             }
         }
-        let taken = self.meter.take(cost)?;
-        Ok(Permit { limiter: Arc::clone(self), taken, cost, sent: false })
+        if cost > 0 {
+            self.meter.take(cost)?;
+        }
+        Ok(Permit { limiter: Arc::clone(self), cost, receipt: None })
     }
 
     /// The next try of the call at the head of the line: the permit, when to
@@ -132,6 +140,14 @@ impl Limiter {
         })
     }
 
+    /// Turns away a call in the line that has no more patience. It may be one
+    /// behind a head that has: the server's pause came after both.
+    pub(super) fn give_up(&self, cost: u32, patience: Patience) -> RateLimited {
+        let now = time::now();
+        let ahead = self.line.units().saturating_sub(cost.into());
+        self.reject(patience.reason, now, self.available_at(now, ahead, cost))
+    }
+
     fn reject(&self, reason: RateLimitedReason, now: Instant, at: Instant) -> RateLimited {
         let retry_after = at.saturating_duration_since(now);
         self.tell(|| RateLimitEventKind::Rejected { retry_after });
@@ -145,8 +161,9 @@ impl Limiter {
             Class::QuotaExhausted => Some(verdict.hint().retry_after.unwrap_or(EXHAUSTED)),
             _ => None,
         };
-        if let Some(pause) = pause {
-            self.close_gate(pause.min(self.rules.max_pause));
+        let pause = pause.unwrap_or_default().min(self.rules.max_pause);
+        if !pause.is_zero() {
+            self.close_gate(pause);
         }
     }
 
@@ -164,16 +181,16 @@ impl Limiter {
         time::after(self.start, Duration::from_nanos(self.gate.load(Ordering::Acquire)))
     }
 
-    fn give_back(&self, taken: Taken, cost: u32) {
-        self.meter.give_back(taken);
+    /// Tells that units came back.
+    fn refunded(&self, cost: u32) {
         self.line.stir();
         self.tell(|| RateLimitEventKind::Refunded { cost });
     }
 
     fn tell(&self, kind: impl FnOnce() -> RateLimitEventKind) {
-        self.rules.listener.tell(|| {
-            Event::RateLimit(RateLimitEvent { limiter: &self.name, kind: kind() })
-        });
+        self.rules
+            .listener
+            .tell(|| Event::RateLimit(RateLimitEvent { limiter: &self.name, kind: kind() }));
     }
 
     pub(super) fn status(&self) -> RateLimitStatus {
@@ -199,28 +216,36 @@ impl Keyed for Limiter {
 #[derive(Debug)]
 pub(super) struct Permit {
     limiter: Arc<Limiter>,
-    taken: Taken,
     cost: u32,
-    sent: bool,
+    /// Of the units, once they were sent.
+    receipt: Option<Receipt>,
 }
 
 impl Permit {
     /// The call is being sent: from here on only its answer can tell that it never left.
     pub(super) fn sent(&mut self) {
-        self.sent = true;
+        if self.cost > 0 && self.receipt.is_none() {
+            self.receipt = Some(self.limiter.meter.send(self.cost));
+        }
     }
 
     /// Takes in how the call ended.
-    pub(super) fn settle(mut self, verdict: &Verdict) {
+    pub(super) fn settle(self, verdict: &Verdict) {
         self.limiter.learn(verdict);
-        self.sent = !verdict.never_left();
+        if let Some(receipt) = self.receipt
+            && verdict.never_left()
+        {
+            self.limiter.meter.give_back(self.cost, receipt);
+            self.limiter.refunded(self.cost);
+        }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if !self.sent && self.cost > 0 {
-            self.limiter.give_back(self.taken, self.cost);
+        if self.cost > 0 && self.receipt.is_none() {
+            self.limiter.meter.put_back(self.cost);
+            self.limiter.refunded(self.cost);
         }
     }
 }

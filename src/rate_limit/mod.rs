@@ -40,6 +40,10 @@
 //! circuit below was open, the connection refused, the caller gave up before)
 //! gives back what it took.
 //!
+//! What a call took counts in time from when it is sent. Where the inner service
+//! isn't ready, a call that has its permit waits for that too, and what it took
+//! is kept for it.
+//!
 //! # What the server says
 //!
 //! A 429 that says when to come back closes the gate: no call of that key

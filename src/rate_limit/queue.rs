@@ -1,15 +1,16 @@
 //! The line of waiting calls: first come, first served.
 //!
 //! One *turn* goes through the line, and only who holds it asks for a permit and
-//! sets a timer; the others sleep. Who leaves with the turn, served, turned
-//! away or dropped, hands it on. So a grant wakes one waiter for the turn and
-//! once by its timer, however many wait.
+//! sets a timer for the next look; the others sleep until their patience ends. Who
+//! leaves with the turn, served, turned away or dropped, hands it on. So a grant
+//! wakes one waiter for the turn and once by its timer, however many wait.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::fence;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::sync::Notify;
@@ -105,6 +106,9 @@ pin_project! {
         // dropped goes on by itself.
         #[pin]
         stage: Stage,
+        // In line: until our patience ends. At the head: until the next look.
+        #[pin]
+        timer: Option<Sleep>,
         place: Option<Place>,
         patience: Patience,
     }
@@ -118,15 +122,25 @@ pin_project! {
         // Our turn: look now.
         Head,
         // Our turn, and nothing to take before the timer ends, unless we are stirred.
-        Timed { #[pin] timer: Sleep, #[pin] stirred: OwnedNotified },
+        Timed { #[pin] stirred: OwnedNotified },
+        // Served or turned away; whatever notification still comes goes on to another.
+        Done,
     }
 }
 
 impl Ticket {
     pub(super) fn new(place: Place, patience: Patience) -> Self {
         let turn = Arc::clone(&place.limiter.line.turn).notified_owned();
-        Self { stage: Stage::InLine { turn }, place: Some(place), patience }
+        Self { stage: Stage::InLine { turn }, timer: None, place: Some(place), patience }
     }
+}
+
+/// How much longer than its patience a call stays in the line: where the patience of
+/// several ends when units come free, the turn must get through to the last of them.
+const GRACE: Duration = Duration::from_millis(5);
+
+fn expired(timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> Poll<()> {
+    timer.as_pin_mut().map_or(Poll::Pending, |timer| timer.poll(cx))
 }
 
 impl Future for Ticket {
@@ -138,31 +152,49 @@ impl Future for Ticket {
         loop {
             match this.stage.as_mut().project() {
                 StageProject::InLine { turn } => {
-                    ready!(turn.poll(cx));
-                    place.has_turn = true;
-                    this.stage.set(Stage::Head);
+                    if turn.poll(cx).is_ready() {
+                        place.has_turn = true;
+                        this.stage.set(Stage::Head);
+                        continue;
+                    }
+                    if this.timer.is_none() {
+                        let end = time::after(this.patience.until, GRACE);
+                        this.timer.set(Some(time::sleep_until(end)));
+                    }
+                    ready!(expired(this.timer.as_mut(), cx));
+                    let rejection = place.limiter.give_up(place.cost, *this.patience);
+                    this.stage.set(Stage::Done);
+                    *this.place = None;
+                    return Poll::Ready(Err(rejection));
                 }
-                StageProject::Head => match place.limiter.retake(place.cost, *this.patience) {
-                    Ok(permit) => {
-                        *this.place = None;
-                        return Poll::Ready(Ok(permit));
-                    }
-                    Err(Ok(at)) => {
-                        let stirred = Arc::clone(&place.limiter.line.stirred).notified_owned();
-                        this.stage.set(Stage::Timed { timer: time::sleep_until(at), stirred });
-                    }
-                    Err(Err(rejection)) => {
-                        *this.place = None;
-                        return Poll::Ready(Err(rejection));
-                    }
-                },
-                StageProject::Timed { timer, stirred } => {
-                    if timer.poll(cx).is_pending() && stirred.poll(cx).is_pending() {
+                StageProject::Head => {
+                    let result = match place.limiter.retake(place.cost, *this.patience) {
+                        Ok(permit) => Ok(permit),
+                        Err(Err(rejection)) => Err(rejection),
+                        Err(Ok(at)) => {
+                            let stirred = Arc::clone(&place.limiter.line.stirred).notified_owned();
+                            this.timer.set(Some(time::sleep_until(at)));
+                            this.stage.set(Stage::Timed { stirred });
+                            continue;
+                        }
+                    };
+                    this.stage.set(Stage::Done);
+                    *this.place = None;
+                    return Poll::Ready(result);
+                }
+                StageProject::Timed { stirred } => {
+                    if expired(this.timer.as_mut(), cx).is_pending()
+                        && stirred.poll(cx).is_pending()
+                    {
                         return Poll::Pending;
                     }
                     this.stage.set(Stage::Head);
                 }
+                StageProject::Done => panic!("polled after it was done"),
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// How many calls, or units of [cost](super::RateLimitLayer::cost_fn), may be
+/// How many calls, or units of [cost](super::RateLimitBuilder::cost_fn), may be
 /// sent in what time.
 ///
 /// ```
@@ -16,7 +16,7 @@ use std::time::Duration;
 /// # let _ = (strict, paced);
 /// ```
 ///
-/// A quota of 0 lets nothing through.
+/// A quota of 0 lets nothing through that costs anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Quota {

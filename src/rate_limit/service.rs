@@ -3,11 +3,11 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
+use super::RateLimitLayer;
 use super::cost::Cost;
 use super::future::ResponseFuture;
 use super::limiter::{Entry, Limiter};
 use super::queue::Ticket;
-use super::RateLimitLayer;
 use crate::classify::Classify;
 use crate::error::BoxError;
 use crate::key::{Key, Registry};

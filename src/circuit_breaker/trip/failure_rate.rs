@@ -62,6 +62,14 @@ impl FailureRate {
         self
     }
 
+    /// How long the window reaches back, where it is one of time.
+    pub(in crate::circuit_breaker) fn time(&self) -> Duration {
+        match self.over {
+            Over::Calls(_) => Duration::ZERO,
+            Over::Time(window) => window,
+        }
+    }
+
     /// Refuses what could never open, or would open by nothing.
     pub(in crate::circuit_breaker) fn check(&self) -> Result<(), InvalidConfig> {
         if !(self.rate > 0.0 && self.rate <= 1.0) {
@@ -86,6 +94,12 @@ impl FailureRate {
             _ => Ok(()),
         }
     }
+}
+
+/// Divided, 7 of 100 is the same number as a literal 0.07; multiplied, it isn't.
+#[allow(clippy::cast_precision_loss)] // from 2^53 calls on
+fn share(failures: u64, calls: u64) -> f64 {
+    failures as f64 / calls as f64
 }
 
 /// A failure rate at work in one circuit.
@@ -134,10 +148,7 @@ impl RateTrip {
             Window::Calls(window) => window.record(failed),
             Window::Time(window) => window.record(failed, now),
         };
-        failed
-            && calls >= u64::from(self.min_calls)
-            && f64::from(u32::try_from(failures).unwrap_or(u32::MAX))
-                >= self.rate * f64::from(u32::try_from(calls).unwrap_or(u32::MAX))
+        failed && calls >= u64::from(self.min_calls) && share(failures, calls) >= self.rate
     }
 
     /// Forgets everything: the circuit has moved on to `generation`.
@@ -147,5 +158,37 @@ impl RateTrip {
             Window::Calls(window) => window.clear(),
             Window::Time(window) => window.clear(now),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_exact_at_every_hundredth() {
+        for failures in 1..=100_u32 {
+            let rate: f64 = format!("{:.2}", f64::from(failures) / 100.0).parse().unwrap();
+            assert!(share(failures.into(), 100) >= rate);
+            assert!(share(u64::from(failures) - 1, 100) < rate);
+        }
+    }
+
+    #[test]
+    fn a_share_holds_past_32_bits() {
+        // A fifth of ten thousand million calls isn't half of them.
+        assert!(share(2_200_000_000, 10_000_000_000) < 0.5);
+        assert!(share(u64::MAX / 2, u64::MAX) <= 0.5);
+    }
+
+    #[test]
+    fn results_of_another_generation_are_not_taken_in() {
+        let now = crate::time::now();
+        let mut trip = RateTrip::new(FailureRate::over_calls(2).at(1.0), now);
+        assert!(!trip.record(Count::Failure, 0, now));
+        trip.clear(1, now);
+        assert!(!trip.record(Count::Failure, 0, now));
+        assert!(!trip.record(Count::Failure, 1, now));
+        assert!(trip.record(Count::Failure, 1, now));
     }
 }

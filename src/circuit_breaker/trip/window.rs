@@ -49,7 +49,7 @@ impl CallWindow {
 /// 64ths of the time asked for.
 #[derive(Debug)]
 pub(super) struct TimeWindow {
-    buckets: [Bucket; TimeWindow::BUCKETS],
+    buckets: Box<[Bucket; TimeWindow::BUCKETS]>,
     bucket: Duration,
     start: Instant,
     /// The number, counted from `start`, of the bucket that is being filled.
@@ -69,14 +69,14 @@ impl TimeWindow {
 
     pub(super) fn new(window: Duration, now: Instant) -> Self {
         let bucket = window.max(Self::SHORTEST) / 64;
-        let buckets = [Bucket::default(); Self::BUCKETS];
+        let buckets = Box::new([Bucket::default(); Self::BUCKETS]);
         Self { buckets, bucket, start: now, current: 0, total: Bucket::default() }
     }
 
     /// Takes a result in, and tells the window's failures and calls.
     pub(super) fn record(&mut self, failed: bool, now: Instant) -> (u64, u64) {
         self.slide(now);
-        let index = self.index(self.current);
+        let index = Self::index(self.current);
         for bucket in [&mut self.buckets[index], &mut self.total] {
             bucket.calls += 1;
             bucket.failures += u64::from(failed);
@@ -97,7 +97,7 @@ impl TimeWindow {
         // A reading from before another thread's falls into that one's bucket.
         let passed = current.saturating_sub(self.current).min(Self::BUCKETS as u128);
         for step in 1..=passed {
-            let index = self.index(self.current + step);
+            let index = Self::index(self.current + step);
             let left = std::mem::take(&mut self.buckets[index]);
             self.total.failures -= left.failures;
             self.total.calls -= left.calls;
@@ -106,7 +106,7 @@ impl TimeWindow {
     }
 
     #[allow(clippy::cast_possible_truncation)] // less than BUCKETS
-    fn index(&self, number: u128) -> usize {
+    fn index(number: u128) -> usize {
         (number % Self::BUCKETS as u128) as usize
     }
 }

@@ -8,9 +8,7 @@ use super::Finding;
 use crate::classify::{Cause, Verdict};
 
 pub(super) fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
-    error
-        .downcast_ref::<h2::Error>()
-        .map(|error| Finding::Certain(verdict(error)))
+    error.downcast_ref::<h2::Error>().map(|error| Finding::Certain(verdict(error)))
 }
 
 pub(super) fn verdict(error: &h2::Error) -> Verdict {
@@ -24,9 +22,9 @@ pub(super) fn verdict(error: &h2::Error) -> Verdict {
         // This side reset the stream, which is what becomes of a request whose
         // body fails.
         Some(_) if is_ours => Verdict::rejected(),
-        _ => Verdict::transient().cause_is(error.get_io().map_or(Cause::Connection, |error| {
-            super::io::broken_by(error.kind())
-        })),
+        _ => Verdict::transient().cause_is(
+            error.get_io().map_or(Cause::Connection, |error| super::io::broken_by(error.kind())),
+        ),
     }
 }
 

@@ -8,9 +8,7 @@ use crate::classify::{Cause, Verdict};
 
 pub(super) fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
     // Certain, as hyper only sees connections that have been made.
-    error
-        .downcast_ref::<hyper::Error>()
-        .map(|error| Finding::Certain(verdict(error)))
+    error.downcast_ref::<hyper::Error>().map(|error| Finding::Certain(verdict(error)))
 }
 
 fn verdict(error: &hyper::Error) -> Verdict {
@@ -30,10 +28,7 @@ fn verdict(error: &hyper::Error) -> Verdict {
     }
     // A ping of HTTP/2 that wasn't answered, or the socket's own timeout. What
     // else there is broke the connection, or was malformed.
-    let kind = error
-        .source()
-        .and_then(|source| source.downcast_ref())
-        .map(io::Error::kind);
+    let kind = error.source().and_then(|source| source.downcast_ref()).map(io::Error::kind);
     let cause = match kind {
         _ if error.is_timeout() => Cause::Timeout,
         Some(kind) => super::io::broken_by(kind),
@@ -61,7 +56,5 @@ fn by_this_side(error: &hyper::Error) -> Verdict {
 /// Whether it is the upgrade after a response that was canceled, which has only
 /// its source's words to be known by.
 fn is_of_an_upgrade(error: &hyper::Error) -> bool {
-    error
-        .source()
-        .is_some_and(|source| source.to_string().starts_with("upgrade"))
+    error.source().is_some_and(|source| source.to_string().starts_with("upgrade"))
 }

@@ -66,13 +66,9 @@ pub(super) fn verdict(error: &(dyn Error + 'static)) -> Verdict {
 /// What this one error means, its sources apart.
 fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
     let known = ours(error).map(Finding::Certain);
-    let known = known
-        .or_else(|| tower::known(error))
-        .or_else(|| io::known(error));
+    let known = known.or_else(|| tower::known(error)).or_else(|| io::known(error));
     #[cfg(any(feature = "hyper-util", feature = "tonic"))]
-    let known = known
-        .or_else(|| hyper::known(error))
-        .or_else(|| h2::known(error));
+    let known = known.or_else(|| hyper::known(error)).or_else(|| h2::known(error));
     #[cfg(feature = "hyper-util")]
     let known = known.or_else(|| hyper_util::known(error));
     #[cfg(feature = "reqwest")]

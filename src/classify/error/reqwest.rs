@@ -10,11 +10,7 @@ pub(super) fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
     // Whether it was about connecting is left to the client's error in the
     // chain: `is_connect` is also true of a request whose body, a response of
     // elsewhere, failed to connect.
-    let cause = if error.is_timeout() {
-        Cause::Timeout
-    } else {
-        Cause::Connection
-    };
+    let cause = if error.is_timeout() { Cause::Timeout } else { Cause::Connection };
     let broken = Verdict::transient().cause_is(cause);
     if let Some(status) = error.status() {
         Some(Finding::Certain(http::of_status(status)))

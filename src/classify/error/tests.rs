@@ -70,16 +70,8 @@ fn kinds_of_io() {
     ];
     for (kind, expected) in rows {
         assert_eq!(meaning(&io::Error::from(kind)), expected, "{kind}");
-        assert_eq!(
-            meaning(&io::Error::new(kind, "why")),
-            expected,
-            "{kind}, with words"
-        );
-        assert_eq!(
-            meaning(&failed(io::Error::from(kind))),
-            expected,
-            "{kind}, wrapped"
-        );
+        assert_eq!(meaning(&io::Error::new(kind, "why")), expected, "{kind}, with words");
+        assert_eq!(meaning(&failed(io::Error::from(kind))), expected, "{kind}, wrapped");
     }
 }
 
@@ -87,29 +79,15 @@ fn kinds_of_io() {
 fn what_an_io_error_is_made_of_is_seen() {
     // `source` would skip the inner error itself.
     assert_eq!(meaning(&io::Error::other(overloaded())), LIMITED_HERE);
-    assert_eq!(
-        meaning(&io::Error::other(failed(overloaded()))),
-        LIMITED_HERE
-    );
-    let nested = io::Error::other(io::Error::other(io::Error::from(
-        ErrorKind::ConnectionRefused,
-    )));
+    assert_eq!(meaning(&io::Error::other(failed(overloaded()))), LIMITED_HERE);
+    let nested = io::Error::other(io::Error::other(io::Error::from(ErrorKind::ConnectionRefused)));
     assert_eq!(meaning(&nested), NOT_CONNECTED);
     // And it knows better than the kind that somebody gave it.
     let reset = || io::Error::from(ErrorKind::ConnectionReset);
-    assert_eq!(
-        meaning(&io::Error::new(ErrorKind::ConnectionRefused, reset())),
-        BROKEN
-    );
-    assert_eq!(
-        meaning(&io::Error::new(ErrorKind::TimedOut, failed(reset()))),
-        BROKEN
-    );
+    assert_eq!(meaning(&io::Error::new(ErrorKind::ConnectionRefused, reset())), BROKEN);
+    assert_eq!(meaning(&io::Error::new(ErrorKind::TimedOut, failed(reset()))), BROKEN);
     let refused = io::Error::from(ErrorKind::ConnectionRefused);
-    assert_eq!(
-        meaning(&io::Error::new(ErrorKind::TimedOut, refused)),
-        NOT_CONNECTED
-    );
+    assert_eq!(meaning(&io::Error::new(ErrorKind::TimedOut, refused)), NOT_CONNECTED);
 }
 
 #[tokio::test(start_paused = true)]
@@ -178,21 +156,14 @@ mod of_tonic {
     #[test]
     fn a_status_carries_its_hint() {
         let mut status = Status::unavailable("");
-        status
-            .metadata_mut()
-            .insert("grpc-retry-pushback-ms", "250".parse().unwrap());
+        status.metadata_mut().insert("grpc-retry-pushback-ms", "250".parse().unwrap());
         let seen = verdict(&status);
         assert_eq!(seen.class(), Class::Overloaded);
         assert_eq!(seen.hint().retry_after, Some(Duration::from_millis(250)));
 
         let mut status = Status::resource_exhausted("");
-        status
-            .metadata_mut()
-            .insert("retry-after", "2".parse().unwrap());
-        assert_eq!(
-            verdict(&status).hint().retry_after,
-            Some(Duration::from_secs(2))
-        );
+        status.metadata_mut().insert("retry-after", "2".parse().unwrap());
+        assert_eq!(verdict(&status).hint().retry_after, Some(Duration::from_secs(2)));
     }
 
     #[test]
@@ -201,30 +172,17 @@ mod of_tonic {
         assert_eq!(meaning(&status(Code::Unknown, refused)), NOT_CONNECTED);
         let timeout = status(Code::Cancelled, tonic::TimeoutExpired(()));
         assert_eq!(meaning(&timeout), TIMED_OUT);
-        assert_eq!(
-            meaning(&status(Code::Unavailable, overloaded())),
-            LIMITED_HERE
-        );
+        assert_eq!(meaning(&status(Code::Unavailable, overloaded())), LIMITED_HERE);
         let unknown = status(Code::Unavailable, failed("why"));
-        assert_eq!(
-            meaning(&unknown),
-            (Class::Transient, Cause::Grpc(GrpcCode::Unavailable))
-        );
+        assert_eq!(meaning(&unknown), (Class::Transient, Cause::Grpc(GrpcCode::Unavailable)));
         // The server's status inside the one that tonic copied it to.
         let copied = Status::from_error(Box::new(failed(Status::not_found(""))));
-        assert_eq!(
-            meaning(&copied),
-            (Class::Rejected, Cause::Grpc(GrpcCode::NotFound))
-        );
+        assert_eq!(meaning(&copied), (Class::Rejected, Cause::Grpc(GrpcCode::NotFound)));
     }
 
     #[test]
     fn connecting_is_never_sending() {
-        for kind in [
-            ErrorKind::TimedOut,
-            ErrorKind::ConnectionReset,
-            ErrorKind::InvalidData,
-        ] {
+        for kind in [ErrorKind::TimedOut, ErrorKind::ConnectionReset, ErrorKind::InvalidData] {
             let error = tonic::ConnectError(Box::new(io::Error::from(kind)));
             assert_eq!(meaning(&failed(error)), NOT_CONNECTED);
         }
@@ -255,11 +213,8 @@ mod of_hyper {
         Request::new(Empty::new())
     }
 
-    async fn connected() -> (
-        http1::SendRequest<Empty<Bytes>>,
-        tokio::task::JoinHandle<()>,
-        DuplexStream,
-    ) {
+    async fn connected()
+    -> (http1::SendRequest<Empty<Bytes>>, tokio::task::JoinHandle<()>, DuplexStream) {
         let (near, far) = duplex(1024);
         let (sender, connection) = http1::handshake(TokioIo::new(near)).await.unwrap();
         let driver = tokio::spawn(async move { drop(connection.with_upgrades().await) });
@@ -372,11 +327,7 @@ mod of_hyper {
 
     #[test]
     fn only_the_peer_can_refuse_a_stream() {
-        for reason in [
-            Reason::REFUSED_STREAM,
-            Reason::NO_ERROR,
-            Reason::INTERNAL_ERROR,
-        ] {
+        for reason in [Reason::REFUSED_STREAM, Reason::NO_ERROR, Reason::INTERNAL_ERROR] {
             assert_eq!(meaning(&h2::Error::from(reason)), BROKEN);
             assert_eq!(meaning(&io::Error::other(h2::Error::from(reason))), BROKEN);
         }

@@ -10,14 +10,10 @@ use crate::hint::Hint;
 pub(super) fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
     if error.is::<tonic::ConnectError>() || is_connect_timeout(error) {
         // DNS, TCP, TLS, or the time for them was up.
-        return Some(Finding::Certain(
-            Verdict::not_sent().cause_is(Cause::Connect),
-        ));
+        return Some(Finding::Certain(Verdict::not_sent().cause_is(Cause::Connect)));
     }
     if error.is::<tonic::TimeoutExpired>() {
-        return Some(Finding::Certain(
-            Verdict::transient().cause_is(Cause::Timeout),
-        ));
+        return Some(Finding::Certain(Verdict::transient().cause_is(Cause::Timeout)));
     }
     error.downcast_ref().map(status)
 }

@@ -1,19 +1,20 @@
-//! What has been spent of a quota. governor decides; its clock and its state
-//! store are ours.
+//! What has been spent of a quota. governor judges; its clock and its state are ours.
 //!
-//! governor's GCRA keeps one number, the theoretical arrival time, and asks a
-//! state store to update it. That is all it takes:
+//! governor's GCRA keeps one number, the theoretical arrival time. A
+//! [paced](paced) quota is one such number; a [strict](strict) one asks about
+//! a [log](log) of them, one a unit that was sent.
 //!
-//! - A [paced](paced) quota is one such number, and a refund moves it back.
-//! - A [strict](strict) one is a ring of them: each slot is a quota of one call a
-//!   window, and the calls take the slots in turn. So the call that
-//!   wants to pass is asked about the one that passed `limit` calls ago.
+//! Units are spent in two steps, since between the decision and the sending a
+//! call may have to wait for the inner service: they are *taken*, which keeps
+//! them from others, and count in time only from when they are *sent*. Else calls
+//! that were let through in several windows could be sent in one.
 
+mod judge;
+mod log;
 mod paced;
 mod strict;
 
 use governor::clock::Clock;
-use governor::nanos::Nanos;
 
 use self::paced::Paced;
 use self::strict::Strict;
@@ -36,19 +37,13 @@ enum Kind {
     Strict(Strict),
 }
 
-/// Units taken from a meter, for giving them back.
+/// What giving back units that were sent takes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Taken {
-    units: u32,
-    /// When the taken slots would be free again, in a strict window.
-    free_at: Nanos,
-}
+pub(super) struct Receipt(u64);
 
 impl Meter {
     pub(super) fn new(quota: Quota) -> Self {
         let clock = TokioClock::default();
-        // The clock's start, before governor clones it.
-        clock.now();
         let kind = match quota.burst {
             _ if quota.limit == 0 => Kind::Nothing,
             Some(0) => Kind::Nothing,
@@ -67,36 +62,53 @@ impl Meter {
         }
     }
 
-    /// Takes the units, or tells when that will be possible.
-    pub(super) fn take(&self, units: u32) -> Result<Taken, Instant> {
-        let taken = match &self.kind {
-            Kind::Nothing => Err(Nanos::new(u64::MAX)),
+    /// Takes units, at most the capacity, or tells before when that won't be possible.
+    pub(super) fn take(&self, units: u32) -> Result<(), Instant> {
+        match &self.kind {
+            Kind::Nothing => Err(u64::MAX),
             Kind::Paced(paced) => paced.take(units),
             Kind::Strict(strict) => strict.take(units),
-        };
-        match taken {
-            Ok(free_at) => Ok(Taken { units, free_at }),
-            Err(at) => Err(self.clock.instant(at)),
         }
+        .map_err(|at| self.clock.instant(at))
     }
 
-    /// Gives units back that weren't used.
-    pub(super) fn give_back(&self, taken: Taken) {
+    /// Units that were taken are being sent.
+    pub(super) fn send(&self, units: u32) -> Receipt {
+        Receipt(match &self.kind {
+            Kind::Nothing => 0,
+            Kind::Paced(paced) => paced.send(units),
+            Kind::Strict(strict) => strict.send(units),
+        })
+    }
+
+    /// Units that were taken won't be sent.
+    pub(super) fn put_back(&self, units: u32) {
         match &self.kind {
             Kind::Nothing => {}
-            Kind::Paced(paced) => paced.give_back(taken.units),
-            Kind::Strict(strict) => strict.give_back(taken.units, taken.free_at),
+            Kind::Paced(paced) => paced.put_back(units),
+            Kind::Strict(strict) => strict.put_back(units),
         }
     }
 
-    /// When `units` can be taken if `ahead` units are taken first. The past: now.
-    pub(super) fn available_at(&self, ahead: u64, units: u32) -> Instant {
-        let at = match &self.kind {
-            Kind::Nothing => u64::MAX,
-            Kind::Paced(paced) => paced.available_at(ahead, units),
-            Kind::Strict(strict) => strict.available_at(ahead, units),
-        };
-        self.clock.instant(Nanos::new(at))
+    /// Units that were sent turn out to have never left.
+    pub(super) fn give_back(&self, units: u32, Receipt(receipt): Receipt) {
+        match &self.kind {
+            Kind::Nothing => {}
+            Kind::Paced(paced) => paced.give_back(units, receipt),
+            Kind::Strict(strict) => strict.give_back(units, receipt),
+        }
+    }
+
+    /// When `units` can be taken, as far as is known, if `ahead` units are taken
+    /// first and none before `from`.
+    pub(super) fn available_at(&self, from: Instant, ahead: u64, units: u32) -> Instant {
+        let nanos = self.clock.nanos(from);
+        match &self.kind {
+            _ if units == 0 => from,
+            Kind::Nothing => self.clock.instant(u64::MAX),
+            Kind::Paced(paced) => self.clock.instant(paced.available_at(nanos, ahead, units)),
+            Kind::Strict(strict) => self.clock.instant(strict.available_at(nanos, ahead, units)),
+        }
     }
 
     /// How many units could be taken now.
@@ -108,4 +120,10 @@ impl Meter {
             Kind::Strict(strict) => strict.remaining(now),
         }
     }
+}
+
+#[cfg(test)]
+fn on_paused_time(test: impl Future<Output = ()>) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_time().start_paused(true).build().unwrap().block_on(test);
 }

@@ -1,0 +1,176 @@
+//! The paced meter against timestamps.
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::*;
+use crate::rate_limit::meter::on_paused_time;
+
+const INTERVAL: u64 = 1_000;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Wait(u64),
+    Take(u32),
+    /// One of those that were taken is sent, or isn't.
+    Send(Index),
+    PutBack(Index),
+    /// One of those that were sent never left.
+    GiveBack(Index),
+}
+
+fn steps(refunds: u32) -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        40 => (0..3 * INTERVAL).prop_map(Step::Wait),
+        60 => (1..6_u32).prop_map(Step::Take),
+        60 => any::<Index>().prop_map(Step::Send),
+        10 => any::<Index>().prop_map(Step::PutBack),
+        refunds => any::<Index>().prop_map(Step::GiveBack),
+    ];
+    prop::collection::vec(step, 0..150)
+}
+
+/// When, how many units, and the receipt.
+type Sent = (u64, u32, u64);
+
+/// Never above `burst + rate * time`, from whichever call on one counts.
+fn conforms(sent: &[Sent], burst: u32) {
+    for (at, (from, ..)) in sent.iter().enumerate() {
+        let mut units = 0;
+        for (to, more, _) in &sent[at..] {
+            units += u64::from(*more);
+            assert!(
+                units * INTERVAL <= u64::from(burst) * INTERVAL + (to - from),
+                "{units} from {from} to {to}: {sent:?}"
+            );
+        }
+    }
+}
+
+async fn check(burst: u32, steps: Vec<Step>) {
+    let quota = Quota::new(1, Duration::from_nanos(INTERVAL)).burst(burst);
+    let paced = Paced::new(&quota, burst, TokioClock::default());
+    let (mut taken, mut sent, mut now) = (Vec::new(), Vec::<Sent>::new(), 0);
+    let mut refunded = false;
+    for step in steps {
+        match step {
+            Step::Wait(nanos) => {
+                tokio::time::advance(Duration::from_nanos(nanos)).await;
+                now += nanos;
+            }
+            Step::Take(units) if units <= burst => {
+                let foreseen = paced.available_at(now, 0, units);
+                // Without refunds it is GCRA to the nanosecond: the bucket's level.
+                let level = sent.iter().fold((0, 0), |(level, last), (at, units, _)| {
+                    let level = u64::saturating_sub(level, at - last);
+                    (level + u64::from(*units) * INTERVAL, *at)
+                });
+                let level = level.0.saturating_sub(now - level.1);
+                let wanted: u32 = taken.iter().sum::<u32>() + units;
+                let fits = level + u64::from(wanted) * INTERVAL <= u64::from(burst) * INTERVAL;
+                match paced.take(units) {
+                    Ok(()) => {
+                        assert_eq!(foreseen, now);
+                        taken.push(units);
+                    }
+                    Err(at) => {
+                        assert!(!fits || refunded);
+                        assert!(at > now);
+                        assert_eq!(foreseen, at);
+                    }
+                }
+                assert!(fits || refunded || taken.last() != Some(&units) || foreseen > now);
+            }
+            Step::Send(index) if !taken.is_empty() => {
+                let units = taken.swap_remove(index.index(taken.len()));
+                sent.push((now, units, paced.send(units)));
+            }
+            Step::PutBack(index) if !taken.is_empty() => {
+                paced.put_back(taken.swap_remove(index.index(taken.len())));
+            }
+            Step::GiveBack(index) if !sent.is_empty() => {
+                let (_, units, receipt) = sent.remove(index.index(sent.len()));
+                paced.give_back(units, receipt);
+                refunded = true;
+            }
+            _ => {}
+        }
+        conforms(&sent, burst);
+        let all: u32 = taken.iter().sum();
+        assert!(paced.remaining(now) <= burst - all);
+    }
+    // After a lull nothing is owed.
+    taken.drain(..).for_each(|units| paced.put_back(units));
+    let lull = u64::from(burst) * INTERVAL;
+    tokio::time::advance(Duration::from_nanos(lull)).await;
+    assert_eq!(paced.remaining(now + lull), burst);
+    paced.take(burst).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn never_above_the_burst_and_the_rate(burst in 1_u32..12, steps in steps(1)) {
+        on_paused_time(check(burst, steps));
+    }
+
+    #[test]
+    fn refunds_add_no_burst_and_leave_no_debt(burst in 1_u32..12, steps in steps(40)) {
+        on_paused_time(check(burst, steps));
+    }
+
+    #[test]
+    fn what_is_given_back_at_once_was_never_taken(
+        burst in 1_u32..12,
+        before in 0_u32..12,
+        wait in 0..5 * INTERVAL,
+        units in 1_u32..12,
+    ) {
+        on_paused_time(async move {
+            let quota = Quota::new(1, Duration::from_nanos(INTERVAL)).burst(burst);
+            let paced = Paced::new(&quota, burst, TokioClock::default());
+            let now = paced.clock.now().as_u64() + wait;
+            if (1..=burst).contains(&before) {
+                paced.take(before).unwrap();
+                paced.send(before);
+            }
+            tokio::time::advance(Duration::from_nanos(wait)).await;
+            let remaining = paced.remaining(now);
+            if units <= burst && paced.take(units).is_ok() {
+                let receipt = paced.send(units);
+                paced.give_back(units, receipt);
+            }
+            assert_eq!(paced.remaining(now), remaining);
+        });
+    }
+
+    #[test]
+    fn a_line_of_single_units_is_foreseen_exactly(
+        burst in 1_u32..6,
+        spent in 0_u32..6,
+        ahead in 0_u64..40,
+        later in 0..20 * INTERVAL,
+    ) {
+        on_paused_time(async move {
+            let quota = Quota::new(1, Duration::from_nanos(INTERVAL)).burst(burst);
+            let paced = Paced::new(&quota, burst, TokioClock::default());
+            if (1..=burst).contains(&spent) {
+                paced.take(spent).unwrap();
+                paced.send(spent);
+            }
+            let foreseen = paced.available_at(later, ahead, 1);
+            let mut now = later;
+            tokio::time::advance(Duration::from_nanos(later)).await;
+            for _ in 0..=ahead {
+                while let Err(at) = paced.take(1) {
+                    assert!(at > now);
+                    tokio::time::advance(Duration::from_nanos(at - now)).await;
+                    now = at;
+                }
+                paced.send(1);
+            }
+            assert_eq!(foreseen, now);
+        });
+    }
+}

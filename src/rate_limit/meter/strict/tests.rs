@@ -1,0 +1,204 @@
+//! The strict meter against timestamps.
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::*;
+use crate::rate_limit::meter::on_paused_time;
+
+const WINDOW: u64 = 1_000_000;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Wait(u64),
+    Take(u32),
+    /// One of those that were taken is sent, or isn't.
+    Send(Index),
+    PutBack(Index),
+    /// One of those that were sent never left.
+    GiveBack(Index),
+}
+
+fn steps(most: u32) -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        3 => (0..WINDOW / 3).prop_map(Step::Wait),
+        1 => (0..3_u64).prop_map(|windows| Step::Wait(windows * WINDOW)),
+        6 => (1..=most).prop_map(Step::Take),
+        6 => any::<Index>().prop_map(Step::Send),
+        1 => any::<Index>().prop_map(Step::PutBack),
+        2 => any::<Index>().prop_map(Step::GiveBack),
+    ];
+    prop::collection::vec(step, 0..150)
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    at: u64,
+    units: u32,
+    receipt: u64,
+}
+
+fn sum(sent: &[Sent], from: u64, to: u64) -> u64 {
+    let inside = sent.iter().filter(|sent| from < sent.at && sent.at <= to);
+    inside.map(|sent| u64::from(sent.units)).sum()
+}
+
+/// What is used `now` if a window were so long.
+fn used(taken: &[u32], sent: &[Sent], now: u64, window: u64) -> u64 {
+    let taken: u64 = taken.iter().copied().map(u64::from).sum();
+    // Times are counted from a window after zero, so that nothing underflows.
+    taken + sum(sent, now - window, now)
+}
+
+async fn check(limit: u32, steps: Vec<Step>) {
+    let quota = Quota::new(limit, Duration::from_nanos(WINDOW)).margin(Duration::ZERO);
+    let strict = Strict::new(&quota, TokioClock::default());
+    let grain = if limit > Strict::FINEST { WINDOW / u64::from(Strict::FINEST) } else { 0 };
+    let (mut taken, mut sent, mut now) = (Vec::new(), Vec::<Sent>::new(), 3 * WINDOW);
+    for step in steps {
+        match step {
+            Step::Wait(nanos) => {
+                tokio::time::advance(Duration::from_nanos(nanos)).await;
+                now += nanos;
+            }
+            Step::Take(units) => {
+                let left = u64::from(limit).checked_sub(u64::from(units));
+                let (fits, surely) = (
+                    left.is_some_and(|left| used(&taken, &sent, now, WINDOW) <= left),
+                    left.is_some_and(|left| used(&taken, &sent, now, WINDOW + grain) <= left),
+                );
+                if units > limit {
+                    continue;
+                }
+                let from = now - 3 * WINDOW;
+                let foreseen = strict.available_at(from, 0, units);
+                match strict.take(units) {
+                    Ok(()) => {
+                        assert!(fits, "{units} taken of a spent quota: {taken:?} {sent:?}");
+                        assert_eq!(foreseen, from);
+                        taken.push(units);
+                    }
+                    Err(at) => {
+                        assert!(!surely, "{units} refused: {taken:?} {sent:?}");
+                        assert!(at > from && at <= from + WINDOW + grain);
+                        assert_eq!(foreseen, at);
+                        if taken.is_empty() && grain == 0 {
+                            // Exactly then, and not before.
+                            let at = at + 3 * WINDOW;
+                            let room = |at| used(&[], &sent, at, WINDOW) + u64::from(units);
+                            assert!(room(at) <= u64::from(limit));
+                            assert!(room(at - 1) > u64::from(limit));
+                        }
+                    }
+                }
+            }
+            Step::Send(index) if !taken.is_empty() => {
+                let units = taken.swap_remove(index.index(taken.len()));
+                let receipt = strict.send(units);
+                sent.push(Sent { at: now, units, receipt });
+            }
+            Step::PutBack(index) if !taken.is_empty() => {
+                strict.put_back(taken.swap_remove(index.index(taken.len())));
+            }
+            Step::GiveBack(index) if !sent.is_empty() => {
+                let sent = sent.swap_remove(index.index(sent.len()));
+                strict.give_back(sent.units, sent.receipt);
+            }
+            Step::Send(_) | Step::PutBack(_) | Step::GiveBack(_) => {}
+        }
+        let remaining = strict.remaining(now - 3 * WINDOW);
+        let coarsely = used(&taken, &sent, now, WINDOW + grain);
+        let at_least = u64::from(limit).saturating_sub(coarsely);
+        let at_most = u64::from(limit) - used(&taken, &sent, now, WINDOW);
+        assert!((at_least..=at_most).contains(&remaining.into()), "{remaining} remain");
+    }
+    for last in &sent {
+        assert!(sum(&sent, last.at - WINDOW, last.at) <= limit.into());
+    }
+    // After a quiet window nothing is lost.
+    taken.drain(..).for_each(|units| strict.put_back(units));
+    tokio::time::advance(Duration::from_nanos(WINDOW + grain)).await;
+    assert_eq!(strict.remaining(now - 2 * WINDOW + grain), limit);
+    strict.take(limit).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn never_more_than_the_limit_in_any_window(
+        (limit, steps) in (1_u32..=50).prop_flat_map(|limit| (Just(limit), steps(limit.min(9)))),
+    ) {
+        on_paused_time(check(limit, steps));
+    }
+
+    #[test]
+    fn large_limits_with_large_and_small_costs(
+        limit in prop_oneof![Just(40_000_u32), Just(16_384), Just(16_385), Just(u32::MAX)],
+        large in steps(u32::MAX),
+        steps in prop_oneof![steps(3), steps(30_000)],
+    ) {
+        on_paused_time(async move {
+            check(limit, steps).await;
+            check(limit, large).await;
+        });
+    }
+
+    #[test]
+    fn a_line_of_single_units_is_foreseen_exactly(
+        limit in 1_u32..10,
+        gaps in prop::collection::vec(0..WINDOW / 2, 0..20),
+        ahead in 0_u64..40,
+        later in 0..3 * WINDOW,
+    ) {
+        on_paused_time(async move {
+            let quota = Quota::new(limit, Duration::from_nanos(WINDOW)).margin(Duration::ZERO);
+            let strict = Strict::new(&quota, TokioClock::default());
+            let start = strict.now();
+            // When each unit was sent, and then will be.
+            let mut sent = Vec::new();
+            for gap in gaps {
+                tokio::time::advance(Duration::from_nanos(gap)).await;
+                if strict.take(1).is_ok() {
+                    strict.send(1);
+                    sent.push(strict.now());
+                }
+            }
+            let from = strict.now() + later;
+            for _ in 0..=ahead {
+                let before = sent.len().checked_sub(limit as usize);
+                sent.push(before.map_or(from, |before| (sent[before] + WINDOW).max(from)));
+            }
+            assert_eq!(strict.available_at(from, ahead, 1), sent[sent.len() - 1]);
+            assert!(start <= from);
+        });
+    }
+}
+
+#[test]
+fn a_busy_log_takes_bounded_memory() {
+    let grain = WINDOW / u64::from(Strict::FINEST);
+    let mut log = Log::new(grain);
+    for now in (0..4 * WINDOW).step_by(7) {
+        log.forget(now);
+        log.push(1, now + WINDOW);
+        assert!(log.len() <= Strict::FINEST as usize + 2);
+    }
+}
+
+#[test]
+fn refunds_leave_no_empty_entries_behind() {
+    let mut log = Log::new(0);
+    log.push(1, 10);
+    for at in 11..1_000 {
+        log.push(1, at);
+        log.take_out(1, at - 1);
+        assert_eq!((log.len(), log.units()), (1, 1));
+    }
+    // What isn't there any more can't be taken out.
+    log.take_out(5, 3);
+    log.take_out(5, 5_000);
+    assert_eq!(log.units(), 1);
+    log.take_out(5, 999);
+    assert_eq!((log.len(), log.units()), (0, 0));
+}

@@ -1,0 +1,191 @@
+use tokio::time::advance;
+use tokio_test::{assert_pending, assert_ready, task};
+
+use super::*;
+use crate::classify::Verdict;
+use crate::event::Listener;
+use crate::rate_limit::limiter::{Entry, Rules};
+use crate::rate_limit::{Quota, RateLimitedReason};
+use crate::time::Instant;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn limiter(quota: Quota, max_wait: Duration) -> Arc<Limiter> {
+    let rules = Rules {
+        max_wait,
+        max_waiting: usize::MAX,
+        max_pause: Duration::MAX,
+        listener: Listener::default(),
+    };
+    Arc::new(Limiter::new("test".into(), quota, rules))
+}
+
+/// At most so many in any ten seconds.
+fn ten_seconds(limit: u32) -> Quota {
+    Quota::new(limit, 10 * SECOND).margin(Duration::ZERO)
+}
+
+fn passes(limiter: &Arc<Limiter>) {
+    match limiter.enter(1, None) {
+        Entry::Pass(mut permit) => permit.sent(),
+        _ => panic!("it should pass at once"),
+    }
+}
+
+/// Waits in the line, polled once.
+fn waits(limiter: &Arc<Limiter>, deadline: Option<Instant>) -> task::Spawn<Ticket> {
+    let Entry::Wait(place, patience) = limiter.enter(1, deadline) else {
+        panic!("it should wait");
+    };
+    let mut ticket = task::spawn(Ticket::new(place, patience));
+    assert_pending!(ticket.poll());
+    ticket
+}
+
+fn is_served(ticket: &mut task::Spawn<Ticket>) {
+    assert_ready!(ticket.poll()).expect("a permit").sent();
+}
+
+fn reason(ticket: &mut task::Spawn<Ticket>) -> (RateLimitedReason, Duration) {
+    let rejection = assert_ready!(ticket.poll()).unwrap_err();
+    (rejection.reason(), rejection.retry_after())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_past_the_deadline_is_turned_away_on_arrival() {
+    let limiter = limiter(ten_seconds(1), 60 * SECOND);
+    passes(&limiter);
+    let now = time::now();
+    for seconds in [0, 1, 9] {
+        let Entry::Reject(error) = limiter.enter(1, Some(now + seconds * SECOND)) else {
+            panic!("it should be turned away");
+        };
+        let rejection = error.downcast::<RateLimited>().unwrap();
+        assert_eq!(rejection.reason(), RateLimitedReason::Deadline);
+        assert_eq!(rejection.retry_after(), 10 * SECOND);
+    }
+    let mut exactly = waits(&limiter, Some(now + 10 * SECOND));
+    advance(10 * SECOND).await;
+    is_served(&mut exactly);
+    // A deadline that has passed is no reason to turn away what passes at once.
+    advance(10 * SECOND).await;
+    assert!(matches!(limiter.enter(1, Some(now)), Entry::Pass(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_holds_behind_a_head_with_more_patience() {
+    let limiter = limiter(ten_seconds(1), 300 * SECOND);
+    passes(&limiter);
+    let mut patient = waits(&limiter, None);
+    let mut hurried = waits(&limiter, Some(time::now() + 30 * SECOND));
+    // A pause that the head waits for, and the next one can't.
+    limiter.learn(&Verdict::throttled().retry_after(100 * SECOND));
+    assert!(patient.is_woken());
+    assert_pending!(patient.poll());
+    advance(30 * SECOND + GRACE).await;
+    assert!(hurried.is_woken());
+    let until_free = (80 * SECOND).saturating_sub(GRACE);
+    assert_eq!(reason(&mut hurried), (RateLimitedReason::Deadline, until_free));
+    assert_eq!(limiter.line.len(), 1);
+    // Kept after its end, it gets in nobody's way.
+    let mut last = waits(&limiter, None);
+    advance(70 * SECOND).await;
+    is_served(&mut patient);
+    assert_pending!(last.poll());
+    advance(10 * SECOND).await;
+    is_served(&mut last);
+    drop(hurried);
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_whose_patience_ends_when_units_come_free_are_served() {
+    let limiter = limiter(ten_seconds(5), 10 * SECOND);
+    (0..5).for_each(|_| passes(&limiter));
+    let mut line: Vec<_> = (0..5).map(|_| waits(&limiter, None)).collect();
+    assert!(matches!(limiter.enter(1, None), Entry::Reject(_)));
+    advance(10 * SECOND).await;
+    // Polled from the back: only the turn decides.
+    for ticket in line[1..].iter_mut().rev() {
+        assert_pending!(ticket.poll());
+    }
+    line.iter_mut().for_each(is_served);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refund_between_the_look_and_the_sleep_is_not_missed() {
+    let limiter = limiter(ten_seconds(1), 60 * SECOND);
+    let Entry::Pass(permit) = limiter.enter(1, None) else { panic!("it should pass") };
+    let Entry::Wait(place, patience) = limiter.enter(1, None) else { panic!("it should wait") };
+    let mut ticket = task::spawn(Ticket::new(place, patience));
+    // Before the first look …
+    drop(permit);
+    let permit = assert_ready!(ticket.poll()).unwrap();
+    // … and after it: the notification finds nobody asleep and is kept.
+    let mut next = waits(&limiter, None);
+    drop(permit);
+    assert!(next.is_woken());
+    is_served(&mut next);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_that_is_not_sent_keeps_its_units_for_as_long_as_it_takes() {
+    let limiter = limiter(ten_seconds(1), 60 * SECOND);
+    let Entry::Pass(mut permit) = limiter.enter(1, None) else { panic!("it should pass") };
+    let mut waiting = waits(&limiter, None);
+    for _ in 0..5 {
+        advance(10 * SECOND).await;
+        assert_pending!(waiting.poll());
+    }
+    permit.sent();
+    advance(5 * SECOND).await;
+    assert_pending!(waiting.poll());
+    advance(5 * SECOND).await;
+    is_served(&mut waiting);
+}
+
+#[test]
+fn many_threads_lose_no_wake_up() {
+    const CALLS: u32 = 20_000;
+    // Never more than two at once, given back as soon as taken: whoever waits is
+    // woken by another's refund, or sleeps for a year.
+    let year = Duration::from_secs(365 * 86_400);
+    let limiter = limiter(Quota::new(2, year), Duration::MAX);
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(4).enable_time().build().unwrap();
+    runtime.block_on(async {
+        let mut tasks = tokio::task::JoinSet::new();
+        for task in 0..8 {
+            let limiter = Arc::clone(&limiter);
+            tasks.spawn(async move {
+                for call in 0..CALLS / 8 {
+                    let permit = match limiter.enter(1 + (call % 2), None) {
+                        Entry::Pass(permit) => permit,
+                        Entry::Wait(place, patience) => {
+                            let mut ticket = Box::pin(Ticket::new(place, patience));
+                            if (call + task) % 5 == 0 {
+                                let once = std::future::poll_fn(|cx| {
+                                    Poll::Ready(ticket.as_mut().poll(cx))
+                                });
+                                let Poll::Ready(result) = once.await else {
+                                    continue;
+                                };
+                                result.unwrap()
+                            } else {
+                                ticket.await.unwrap()
+                            }
+                        }
+                        Entry::Reject(error) => panic!("{error}"),
+                    };
+                    if call % 3 == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                    drop(permit);
+                }
+            });
+        }
+        tasks.join_all().await;
+    });
+    assert_eq!(limiter.line.len(), 0);
+    assert_eq!(limiter.line.units(), 0);
+    assert_eq!(limiter.status().remaining, 2);
+}

@@ -1,0 +1,1171 @@
+//! The rate limiter as a layer, by what can be seen from outside.
+
+#![cfg(feature = "rate-limit")]
+
+use std::future::{Future, pending};
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use http::{Request, Response};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, advance};
+use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok, task};
+use tower::limit::ConcurrencyLimit;
+use tower::{Layer, Service, ServiceExt};
+use tower_test::mock;
+use tower_upstream::event::{Event, Observer, observer_fn};
+use tower_upstream::key::KeyRef;
+use tower_upstream::rate_limit::{
+    CostAboveQuota, RateLimitBuilder, RateLimitEventKind, RateLimitHandle, RateLimited,
+    RateLimitedReason,
+};
+use tower_upstream::{BoxError, Quota, RateLimitLayer, cause_ref};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What the upstream does with a request: its body says so.
+#[derive(Debug)]
+enum Answer {
+    Status(u16),
+    /// A status with a `Retry-After` of so many seconds.
+    After(u16, u32),
+    Refused,
+    /// Never reached if `true` is sent here, else a 200.
+    RefusedLater(oneshot::Receiver<bool>),
+    /// A 429 with a `Retry-After` of the seconds that are sent here.
+    ThrottledLater(oneshot::Receiver<u32>),
+    Hangs,
+}
+
+use Answer::{After, Hangs, Refused, RefusedLater, Status, ThrottledLater};
+
+/// Notes which calls reached it, and when.
+#[derive(Clone, Debug, Default)]
+struct Upstream(Arc<Mutex<Vec<(u32, Instant)>>>);
+
+impl Upstream {
+    /// The numbers of the calls that reached it, in order.
+    fn numbers(&self) -> Vec<u32> {
+        self.0.lock().unwrap().iter().map(|(number, _)| *number).collect()
+    }
+
+    /// When calls reached it, in seconds from `start`.
+    fn seconds_from(&self, start: Instant) -> Vec<u64> {
+        self.0.lock().unwrap().iter().map(|(_, at)| (*at - start).as_secs()).collect()
+    }
+}
+
+impl Service<Request<Answer>> for Upstream {
+    type Response = Response<()>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<()>, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Answer>) -> Self::Future {
+        let number = header(&request, "number").unwrap_or(0);
+        self.0.lock().unwrap().push((number, Instant::now()));
+        Box::pin(answer(request.into_body()))
+    }
+}
+
+async fn answer(answer: Answer) -> Result<Response<()>, BoxError> {
+    let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+    let (status, after) = match answer {
+        Status(status) => (status, None),
+        After(status, seconds) => (status, Some(seconds)),
+        Refused => return Err(refused.into()),
+        RefusedLater(later) => {
+            if later.await? {
+                return Err(refused.into());
+            }
+            (200, None)
+        }
+        ThrottledLater(seconds) => (429, Some(seconds.await?)),
+        Hangs => pending().await,
+    };
+    let response = Response::builder().status(status);
+    let response = match after {
+        Some(seconds) => response.header("retry-after", seconds),
+        None => response,
+    };
+    Ok(response.body(())?)
+}
+
+fn header<B>(request: &Request<B>, name: &str) -> Option<u32> {
+    request.headers().get(name)?.to_str().ok()?.parse().ok()
+}
+
+fn numbered(number: u32, answer: Answer) -> Request<Answer> {
+    Request::builder().header("number", number).body(answer).unwrap()
+}
+
+fn costing(cost: u32, answer: Answer) -> Request<Answer> {
+    Request::builder().header("cost", cost).body(answer).unwrap()
+}
+
+fn by_header(request: &Request<Answer>) -> u32 {
+    header(request, "cost").unwrap_or(1)
+}
+
+trait Client:
+    Service<Request<Answer>, Response = Response<()>, Error = BoxError, Future: Send> + Clone + Send
+{
+}
+
+impl<S> Client for S where
+    S: Service<Request<Answer>, Response = Response<()>, Error = BoxError, Future: Send>
+        + Clone
+        + Send
+{
+}
+
+type Called = task::Spawn<Pin<Box<dyn Future<Output = Result<Response<()>, BoxError>> + Send>>>;
+
+/// Calls without polling.
+fn call(client: &(impl Client + 'static), request: Request<Answer>) -> Called {
+    let mut client = client.clone();
+    let ready = client.ready().now_or_never().expect("always ready").unwrap();
+    task::spawn(Box::pin(ready.call(request)))
+}
+
+/// Calls, and polls once.
+fn send(client: &(impl Client + 'static), request: Request<Answer>) -> Called {
+    let mut called = call(client, request);
+    _ = called.poll();
+    called
+}
+
+/// Calls, and asserts that it passes at once.
+fn passes(client: &(impl Client + 'static), answer: Answer) {
+    assert_ready!(call(client, Request::new(answer)).poll()).ok();
+}
+
+/// Calls, and asserts that it is turned away at once.
+fn rejected(
+    client: &(impl Client + 'static),
+    request: Request<Answer>,
+) -> (RateLimitedReason, Duration) {
+    rejection(&mut call(client, request))
+}
+
+fn rejection(called: &mut Called) -> (RateLimitedReason, Duration) {
+    let error = assert_ready_err!(called.poll());
+    let limited = cause_ref::<RateLimited>(&*error).expect("a rejection");
+    (limited.reason(), limited.retry_after())
+}
+
+/// At most so many in any ten seconds, to the second.
+fn ten_seconds(limit: u32) -> Quota {
+    Quota::new(limit, 10 * SECOND).margin(Duration::ZERO)
+}
+
+fn builder(quota: Quota) -> RateLimitBuilder {
+    RateLimitLayer::builder(quota).max_wait(1_000 * SECOND)
+}
+
+fn build(builder: RateLimitBuilder) -> (impl Client, Upstream, RateLimitHandle) {
+    let (layer, upstream) = (builder.build(), Upstream::default());
+    (layer.layer(upstream.clone()), upstream, layer.handle())
+}
+
+// Quotas.
+
+#[tokio::test(start_paused = true)]
+async fn a_strict_quota_passes_its_limit_in_any_window() {
+    let (client, upstream, handle) = build(builder(ten_seconds(2)));
+    let start = Instant::now();
+    let mut tasks = JoinSet::new();
+    for number in 0..7 {
+        let mut called = call(&client, numbered(number, Status(200)));
+        tasks.spawn(async move { (&mut *called).await.map(drop) });
+    }
+    tokio::task::yield_now().await;
+    assert_eq!((handle.status().remaining, handle.status().waiting), (0, 5));
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap().unwrap();
+    }
+    assert_eq!(upstream.seconds_from(start), [0, 0, 10, 10, 20, 20, 30]);
+    assert_eq!(upstream.numbers(), [0, 1, 2, 3, 4, 5, 6]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_window_slides_with_each_call() {
+    let (client, upstream, _) = build(builder(ten_seconds(3)));
+    let start = Instant::now();
+    for _ in 0..3 {
+        passes(&client, Status(200));
+        advance(3 * SECOND).await;
+    }
+    let mut tasks = JoinSet::new();
+    for number in 0..6 {
+        let mut called = call(&client, numbered(number, Status(200)));
+        tasks.spawn(async move { (&mut *called).await.map(drop) });
+    }
+    tasks.join_all().await;
+    assert_eq!(upstream.seconds_from(start), [0, 3, 6, 10, 13, 16, 20, 23, 26]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_is_a_hundredth_longer_here_unless_told_otherwise() {
+    let (client, _, _) = build(builder(Quota::per_minute(1)).no_wait());
+    passes(&client, Status(200));
+    advance(60 * SECOND).await;
+    assert_eq!(rejected(&client, Request::new(Hangs)).1, Duration::from_millis(600));
+    advance(Duration::from_millis(600)).await;
+    passes(&client, Status(200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paced_quota_passes_its_burst_and_then_its_rate() {
+    let (client, upstream, handle) = build(builder(Quota::per_minute(60).burst(3)));
+    let start = Instant::now();
+    let mut tasks = JoinSet::new();
+    for number in 0..6 {
+        let mut called = call(&client, numbered(number, Status(200)));
+        tasks.spawn(async move { (&mut *called).await.map(drop) });
+    }
+    tasks.join_all().await;
+    assert_eq!(upstream.seconds_from(start), [0, 0, 0, 1, 2, 3]);
+    assert_eq!(handle.status().remaining, 0);
+    advance(SECOND).await;
+    assert_eq!(handle.status().remaining, 1);
+    advance(1_000 * SECOND).await;
+    assert_eq!(handle.status().remaining, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quota_of_nothing_lets_nothing_through_and_nothing_wait() {
+    for quota in [Quota::per_second(0), Quota::per_second(5).burst(0)] {
+        let (client, upstream, handle) = build(builder(quota).max_wait(Duration::MAX));
+        let error = assert_ready_err!(call(&client, Request::new(Status(200))).poll());
+        assert_eq!(cause_ref::<CostAboveQuota>(&*error).unwrap().capacity(), 0);
+        assert!(upstream.numbers().is_empty());
+        assert_eq!(handle.status().remaining, 0);
+    }
+}
+
+// Costs.
+
+#[tokio::test(start_paused = true)]
+async fn a_cost_above_the_quota_is_turned_away_at_once() {
+    for quota in [ten_seconds(5), Quota::per_second(1).burst(5)] {
+        let layer = builder(quota).cost_fn(by_header).build();
+        let client = layer.layer(Upstream::default());
+        for cost in [6, u32::MAX] {
+            let error = assert_ready_err!(call(&client, costing(cost, Status(200))).poll());
+            let above = cause_ref::<CostAboveQuota>(&*error).unwrap();
+            assert_eq!((above.cost(), above.capacity()), (cost, 5));
+        }
+        assert_eq!(layer.handle().status().remaining, 5);
+        assert_ready_ok!(call(&client, costing(5, Status(200))).poll());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cost_of_zero_passes_a_spent_quota_and_a_line() {
+    for quota in [ten_seconds(1), Quota::per_second(1).burst(1), Quota::per_second(0)] {
+        let layer = builder(quota).cost_fn(by_header).build();
+        let client = layer.layer(Upstream::default());
+        assert_ready_ok!(call(&client, costing(0, Status(200))).poll());
+        let _first = send(&client, costing(1, Status(200)));
+        let waiting = send(&client, costing(1, Status(200)));
+        assert_ready_ok!(call(&client, costing(0, Status(200))).poll());
+        drop(waiting);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dear_call_waits_for_all_it_needs_and_nobody_overtakes_it() {
+    let layer = builder(ten_seconds(10)).cost_fn(by_header).build();
+    let (upstream, start) = (Upstream::default(), Instant::now());
+    let client = layer.layer(upstream.clone());
+    let mut tasks = JoinSet::new();
+    for (number, cost) in [6, 3, 7, 1, 10].into_iter().enumerate() {
+        let request = Request::builder().header("cost", cost).header("number", number);
+        let mut called = call(&client, request.body(Status(200)).unwrap());
+        tasks.spawn(async move { (&mut *called).await.map(drop) });
+        tokio::task::yield_now().await;
+        advance(SECOND).await;
+    }
+    tasks.join_all().await;
+    assert_eq!(upstream.numbers(), [0, 1, 2, 3, 4]);
+    assert_eq!(upstream.seconds_from(start), [0, 1, 10, 11, 21]);
+}
+
+// The line.
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_waiters_are_served_first_come_first_served() {
+    for quota in [ten_seconds(7), Quota::per_second(100).burst(3)] {
+        let (client, upstream, _) = build(builder(quota).max_wait(Duration::MAX));
+        let mut tasks = JoinSet::new();
+        for number in 0..1_000 {
+            let mut called = call(&client, numbered(number, Status(200)));
+            tasks.spawn(async move { (&mut *called).await.map(drop) });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done.unwrap().unwrap();
+        }
+        assert_eq!(upstream.numbers(), (0..1_000).collect::<Vec<_>>());
+    }
+}
+
+/// Counts how often what it wraps is polled.
+struct Counted<F>(F, Arc<AtomicUsize>);
+
+impl<F: Future + Unpin> Future for Counted<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.poll_unpin(cx)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_wakes_a_waiter_or_two_however_many_wait() {
+    const WAITERS: usize = 10_000;
+    for quota in [ten_seconds(3), Quota::per_second(10).burst(2)] {
+        let (client, _, _) = build(builder(quota).max_wait(Duration::MAX));
+        let polls = Arc::new(AtomicUsize::new(0));
+        let mut tasks = JoinSet::new();
+        for number in 0..WAITERS {
+            let number = u32::try_from(number).unwrap();
+            let mut client = client.clone();
+            let ready = client.ready().await.unwrap();
+            let called = Box::pin(ready.call(numbered(number, Status(200))));
+            tasks.spawn(Counted(called, Arc::clone(&polls)));
+        }
+        while let Some(done) = tasks.join_next().await {
+            done.unwrap().unwrap();
+        }
+        // Once to join the line, once to get the turn, once by the timer.
+        let polls = polls.load(Ordering::Relaxed);
+        assert!(polls <= 3 * WAITERS, "{polls} polls");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiters_that_leave_neither_stall_nor_reorder_the_line() {
+    // At every place, in every state: never polled, waiting, and with the turn.
+    for leaves in 0..10 {
+        for polled in [false, true] {
+            let (client, upstream, handle) = build(builder(ten_seconds(1)));
+            passes(&client, Status(200));
+            let mut line: Vec<_> = (1..=10)
+                .map(|number| {
+                    let mut called = call(&client, numbered(number, Status(200)));
+                    if polled || leaves + 1 != number {
+                        assert_pending!(called.poll());
+                    }
+                    Some(called)
+                })
+                .collect();
+            advance(5 * SECOND).await;
+            line[leaves as usize] = None;
+            assert_eq!(handle.status().waiting, 9);
+            for _ in 0..20 {
+                advance(5 * SECOND).await;
+                // Polled from the back, to see that only the turn decides.
+                for called in line.iter_mut().rev() {
+                    if called.as_ref().is_some_and(Called::is_woken) {
+                        _ = called.as_mut().unwrap().poll();
+                    }
+                }
+                for called in line.iter_mut().rev() {
+                    if called.as_ref().is_some_and(Called::is_woken) {
+                        _ = called.as_mut().unwrap().poll();
+                    }
+                }
+            }
+            let served = (1..=10).filter(|number| *number != leaves + 1);
+            assert_eq!(upstream.numbers()[1..], served.collect::<Vec<_>>());
+            assert_eq!(handle.status().waiting, 0);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_was_handed_the_turn_and_is_dropped_hands_it_on() {
+    let (client, upstream, _) = build(builder(ten_seconds(1)));
+    passes(&client, Status(200));
+    let mut first = send(&client, numbered(1, Status(200)));
+    let second = send(&client, numbered(2, Status(200)));
+    let mut third = send(&client, numbered(3, Status(200)));
+    advance(10 * SECOND).await;
+    assert_ready_ok!(first.poll());
+    // The second has been notified, and is dropped before it is polled.
+    assert!(second.is_woken());
+    drop(second);
+    assert!(third.is_woken());
+    assert_pending!(third.poll());
+    advance(10 * SECOND).await;
+    assert!(third.is_woken());
+    assert_ready_ok!(third.poll());
+    assert_eq!(upstream.numbers(), [0, 1, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_never_polled_holds_nobody_up() {
+    let (client, upstream, handle) = build(builder(ten_seconds(1)));
+    passes(&client, Status(200));
+    let unpolled = call(&client, numbered(1, Status(200)));
+    let mut polled = send(&client, numbered(2, Status(200)));
+    advance(10 * SECOND).await;
+    assert_ready_ok!(polled.poll());
+    assert_eq!(upstream.numbers(), [0, 2]);
+    assert_eq!(handle.status().waiting, 1);
+    drop(unpolled);
+    assert_eq!(handle.status().waiting, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_does_not_overtake_the_line() {
+    let (client, upstream, _) = build(builder(ten_seconds(1)));
+    passes(&client, Status(200));
+    let mut first = send(&client, numbered(1, Status(200)));
+    advance(10 * SECOND).await;
+    let mut newcomer = send(&client, numbered(2, Status(200)));
+    assert_ready_ok!(first.poll());
+    assert_pending!(newcomer.poll());
+    assert_eq!(upstream.numbers(), [0, 1]);
+}
+
+// What isn't waited for.
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_would_be_too_long_is_known_on_arrival() {
+    for quota in [ten_seconds(2), Quota::per_second(1).burst(2)] {
+        let (client, _, _) = build(builder(quota).max_wait(20 * SECOND));
+        let mut line = Vec::new();
+        for _ in 0..2 {
+            passes(&client, Status(200));
+        }
+        let refused = loop {
+            let mut called = call(&client, Request::new(Status(200)));
+            match called.poll() {
+                Poll::Pending => line.push(called),
+                Poll::Ready(result) => break result.unwrap_err(),
+            }
+        };
+        let limited = cause_ref::<RateLimited>(&*refused).unwrap();
+        assert_eq!(limited.reason(), RateLimitedReason::MaxWait);
+        assert!(limited.retry_after() > 20 * SECOND);
+        assert!(limited.retry_after() <= 30 * SECOND);
+        // All others are served in that time.
+        let mut tasks = JoinSet::new();
+        for mut called in line {
+            tasks.spawn(async move { (&mut *called).await.map(drop) });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done.unwrap().unwrap();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_wait_turns_away_what_cannot_pass_at_once() {
+    let (client, _, handle) = build(builder(ten_seconds(1)).no_wait());
+    passes(&client, Status(200));
+    for _ in 0..3 {
+        assert_eq!(
+            rejected(&client, Request::new(Hangs)),
+            (RateLimitedReason::MaxWait, 10 * SECOND)
+        );
+    }
+    assert_eq!(handle.status().waiting, 0);
+    advance(10 * SECOND).await;
+    passes(&client, Status(200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_line_turns_away() {
+    let (client, _, handle) = build(builder(ten_seconds(1)).max_waiting(2));
+    passes(&client, Status(200));
+    let mut first = send(&client, Request::new(Status(200)));
+    let second = send(&client, Request::new(Status(200)));
+    let (reason, after) = rejected(&client, Request::new(Hangs));
+    assert_eq!((reason, after), (RateLimitedReason::QueueFull, 30 * SECOND));
+    drop(second);
+    let mut third = send(&client, Request::new(Status(200)));
+    assert_eq!(handle.status().waiting, 2);
+    advance(10 * SECOND).await;
+    assert_ready_ok!(first.poll());
+    assert_pending!(third.poll());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_behind_a_closed_gate_and_a_line_is_foreseen() {
+    for quota in [ten_seconds(1), Quota::new(1, 10 * SECOND).burst(1)] {
+        let (client, _, _) = build(builder(quota).max_wait(75 * SECOND));
+        advance(1_000 * SECOND).await;
+        passes(&client, After(429, 60));
+        // After the pause, one each ten seconds.
+        let mut first = send(&client, Request::new(Status(200)));
+        let mut second = send(&client, Request::new(Status(200)));
+        let (reason, after) = rejected(&client, Request::new(Hangs));
+        assert_eq!((reason, after), (RateLimitedReason::MaxWait, 80 * SECOND));
+        advance(60 * SECOND).await;
+        assert_ready_ok!(first.poll());
+        assert_pending!(second.poll());
+        advance(10 * SECOND).await;
+        assert_ready_ok!(second.poll());
+    }
+}
+
+// What the server says.
+
+#[tokio::test(start_paused = true)]
+async fn a_429_that_says_when_closes_the_gate_for_all() {
+    let (client, upstream, handle) = build(builder(ten_seconds(100)).max_wait(30 * SECOND));
+    passes(&client, After(429, 20));
+    assert_eq!(handle.status().paused_until, Some(Instant::now() + 20 * SECOND));
+    let mut waiting = send(&client.clone(), numbered(1, Status(200)));
+    assert_pending!(waiting.poll());
+    advance(19 * SECOND).await;
+    assert!(!waiting.is_woken());
+    advance(SECOND).await;
+    assert!(waiting.is_woken());
+    assert_ready_ok!(waiting.poll());
+    assert_eq!(upstream.numbers(), [0, 1]);
+    assert_eq!(handle.status().paused_until, None);
+    // A gate only closes for longer: a shorter hint doesn't open it.
+    passes(&client, After(429, 25));
+    let mut waiting = send(&client, Request::new(Status(200)));
+    advance(25 * SECOND).await;
+    assert_ready_ok!(waiting.poll());
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_wait_are_turned_away_when_the_gate_passes_their_patience() {
+    let (client, upstream, handle) = build(builder(ten_seconds(2)).max_wait(30 * SECOND));
+    let (throttle, later) = oneshot::channel();
+    let mut throttled = send(&client, Request::new(ThrottledLater(later)));
+    passes(&client, Status(200));
+    let mut line: Vec<_> = (0..3).map(|_| send(&client, Request::new(Status(200)))).collect();
+    advance(SECOND).await;
+    // The pause would end after 41 s: nobody waits for that.
+    throttle.send(40).unwrap();
+    assert_ready_ok!(throttled.poll());
+    for called in &mut line {
+        assert!(called.is_woken());
+        assert_eq!(rejection(called), (RateLimitedReason::MaxWait, 40 * SECOND));
+    }
+    assert_eq!(handle.status().waiting, 0);
+    assert_eq!(rejected(&client, Request::new(Hangs)).0, RateLimitedReason::MaxWait);
+    assert_eq!(upstream.numbers().len(), 2);
+    advance(40 * SECOND).await;
+    passes(&client, Status(200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_is_capped_and_may_be_ignored() {
+    let (client, _, handle) = build(builder(ten_seconds(100)).max_pause(5 * SECOND));
+    passes(&client, After(429, 3_000));
+    assert_eq!(handle.status().paused_until, Some(Instant::now() + 5 * SECOND));
+
+    let heard = Log::default();
+    let ignoring = builder(ten_seconds(100)).max_pause(Duration::ZERO).observer(heard.clone());
+    let (client, _, handle) = build(ignoring);
+    passes(&client, After(429, 3_000));
+    assert_eq!(handle.status().paused_until, None);
+    assert_eq!(*heard.0.lock().unwrap(), []);
+    passes(&client, Status(200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_429_without_a_hint_and_a_503_leave_the_gate_open() {
+    let (client, _, handle) = build(builder(ten_seconds(100)));
+    passes(&client, Status(429));
+    passes(&client, After(503, 30));
+    assert_eq!(handle.status().paused_until, None);
+    passes(&client, Status(200));
+}
+
+// Refunds.
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_connection_gives_the_units_back_and_wakes_the_head_at_once() {
+    for quota in [ten_seconds(1), Quota::new(1, 10 * SECOND).burst(1)] {
+        let (client, upstream, handle) = build(builder(quota));
+        let (refuse, later) = oneshot::channel();
+        let mut refused = send(&client, Request::new(RefusedLater(later)));
+        let mut first = send(&client, numbered(1, Status(200)));
+        let mut second = send(&client, numbered(2, Status(200)));
+        assert_pending!(first.poll());
+        refuse.send(true).unwrap();
+        assert_ready_err!(refused.poll());
+        assert!(first.is_woken());
+        assert_ready_ok!(first.poll());
+        assert_pending!(second.poll());
+        assert_eq!(upstream.numbers(), [0, 1]);
+        assert_eq!(handle.status().waiting, 1);
+    }
+}
+
+#[cfg(feature = "circuit-breaker")]
+#[tokio::test(start_paused = true)]
+async fn an_open_circuit_below_drains_the_line_at_once() {
+    use tower_upstream::CircuitBreakerLayer;
+    use tower_upstream::circuit_breaker::CircuitOpen;
+
+    for quota in [ten_seconds(3), ten_seconds(40_000), Quota::new(3, 10 * SECOND).burst(3)] {
+        let breaker = CircuitBreakerLayer::builder().consecutive_failures(1).build().unwrap();
+        let limit = builder(quota).cost_fn(by_header).build();
+        let full = limit.handle().status().remaining;
+        let client = limit.layer(breaker.layer(Upstream::default()));
+        let (end, later) = oneshot::channel::<bool>();
+        let mut failing = send(&client, costing(full - 1, RefusedLater(later)));
+        let mut line: Vec<_> = (0..100).map(|_| send(&client, costing(2, Status(200)))).collect();
+        assert_eq!(limit.handle().status().waiting, 100);
+        // It fails in a way that may have been processed: that is spent.
+        drop(end);
+        assert_ready_err!(failing.poll());
+        advance(10 * SECOND).await;
+        for called in &mut line {
+            assert!(called.is_woken());
+            let error = assert_ready_err!(called.poll());
+            assert!(cause_ref::<CircuitOpen>(&*error).is_some());
+        }
+        assert_eq!(limit.handle().status().remaining, full);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_unit_comes_back_whatever_the_quota() {
+    for quota in [ten_seconds(5), ten_seconds(16_384), ten_seconds(16_385), ten_seconds(40_000)] {
+        let layer = builder(quota).no_wait().build();
+        let client = layer.layer(Upstream::default());
+        let full = layer.handle().status().remaining;
+        // One after the other, and several at once that end in another order.
+        for _ in 0..3 {
+            for _ in 0..10 {
+                passes(&client, Refused);
+            }
+            let mut called: Vec<_> = (0..5)
+                .map(|_| {
+                    let (refuse, end) = oneshot::channel();
+                    (refuse, send(&client, Request::new(RefusedLater(end))))
+                })
+                .collect();
+            for at in [2, 0, 1, 1, 0] {
+                let (refuse, mut refused) = called.remove(at);
+                refuse.send(true).unwrap();
+                assert_ready_err!(refused.poll());
+                advance(Duration::from_millis(1)).await;
+            }
+        }
+        assert_eq!(layer.handle().status().remaining, full);
+        passes(&client, Status(200));
+        advance(10 * SECOND).await;
+        assert_eq!(layer.handle().status().remaining, full);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_refund_of_a_paced_quota_adds_no_burst() {
+    let layer = builder(Quota::per_second(1).burst(10)).no_wait().build();
+    let client = layer.layer(Upstream::default());
+    let (refuse, end) = oneshot::channel();
+    let mut refused = send(&client, Request::new(RefusedLater(end)));
+    // What it took has long been replenished when it turns out not to have left.
+    advance(5 * SECOND).await;
+    for _ in 0..10 {
+        passes(&client, Status(200));
+    }
+    refuse.send(true).unwrap();
+    assert_ready_err!(refused.poll());
+    assert_eq!(rejected(&client, Request::new(Hangs)).1, SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_is_given_back_before_the_call_is_sent_and_not_after() {
+    let (inner, mut upstream) = mock::pair::<Request<()>, Response<()>>();
+    upstream.allow(1);
+    let limit = builder(ten_seconds(1)).build();
+    let mut client = limit.layer(inner);
+    client.ready().await.unwrap();
+    let mut call = || task::spawn(Box::pin(client.call(Request::new(()))));
+    let mut first = call();
+    assert_pending!(first.poll());
+    assert_ready!(task::spawn(upstream.next_request()).poll()).unwrap();
+    // Sent: dropping it gives nothing back.
+    drop(first);
+    assert_eq!(limit.handle().status().remaining, 0);
+    // Waits for the quota, then for the inner service: not sent.
+    let mut second = call();
+    assert_pending!(second.poll());
+    advance(10 * SECOND).await;
+    assert_pending!(second.poll());
+    assert_eq!((limit.handle().status().remaining, limit.handle().status().waiting), (0, 0));
+    drop(second);
+    assert_eq!(limit.handle().status().remaining, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_inner_service_breaks_after_the_wait_gives_its_units_back() {
+    let (inner, mut upstream) = mock::pair::<Request<()>, Response<()>>();
+    upstream.allow(1);
+    let limit = builder(ten_seconds(1)).build();
+    let mut client = limit.layer(inner);
+    client.ready().await.unwrap();
+    let _sent = task::spawn(Box::pin(client.call(Request::new(()))));
+    let mut waiting = task::spawn(Box::pin(client.call(Request::new(()))));
+    assert_pending!(waiting.poll());
+    advance(10 * SECOND).await;
+    upstream.send_error("can't get ready");
+    assert_ready_err!(waiting.poll());
+    assert_eq!(limit.handle().status().remaining, 1);
+}
+
+// Readiness.
+
+#[tokio::test(start_paused = true)]
+async fn an_unused_readiness_spends_nothing() {
+    let (client, _, handle) = build(builder(ten_seconds(1)));
+    for _ in 0..10 {
+        client.clone().ready().await.unwrap();
+    }
+    assert_eq!(handle.status().remaining, 1);
+    passes(&client, Status(200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiting_call_holds_no_readiness_of_the_inner_service() {
+    let inner = ConcurrencyLimit::new(Upstream::default(), 1);
+    let limit = builder(ten_seconds(1)).build();
+    let mut client = limit.layer(inner.clone());
+    client.ready().await.unwrap().call(Request::new(Status(200))).await.unwrap();
+    let mut waiting =
+        task::spawn(Box::pin(client.ready().await.unwrap().call(Request::new(Hangs))));
+    assert_pending!(waiting.poll());
+    let mut other = mock::Spawn::new(inner);
+    assert_ready_ok!(other.poll_ready::<Request<Answer>>());
+    // With its permit, it waits for the inner service in its turn.
+    advance(10 * SECOND).await;
+    assert_pending!(waiting.poll());
+    drop(other);
+    assert!(waiting.is_woken());
+    assert_pending!(waiting.poll());
+    assert_eq!(limit.handle().status().remaining, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejected_call_lets_go_of_the_readiness_it_held() {
+    let inner = ConcurrencyLimit::new(Upstream::default(), 1);
+    let limit = builder(ten_seconds(1)).no_wait().build();
+    let mut client = limit.layer(inner.clone());
+    client.ready().await.unwrap().call(Request::new(Status(200))).await.unwrap();
+    let rejected = client.ready().await.unwrap().call(Request::new(Status(200)));
+    let mut other = mock::Spawn::new(inner);
+    assert_ready_ok!(other.poll_ready::<Request<Answer>>());
+    assert!(rejected.await.is_err());
+}
+
+/// Ready when told to be; notes when it was called.
+#[derive(Clone)]
+struct Gated {
+    gate: Arc<Gate>,
+    upstream: Upstream,
+}
+
+#[derive(Default)]
+struct Gate {
+    shut: AtomicBool,
+    wakers: Mutex<Vec<Waker>>,
+}
+
+impl Gate {
+    fn shut(&self, shut: bool) {
+        self.shut.store(shut, Ordering::SeqCst);
+        self.wakers.lock().unwrap().drain(..).for_each(Waker::wake);
+    }
+}
+
+impl Service<Request<Answer>> for Gated {
+    type Response = Response<()>;
+    type Error = BoxError;
+    type Future = <Upstream as Service<Request<Answer>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        if self.gate.shut.load(Ordering::SeqCst) {
+            self.gate.wakers.lock().unwrap().push(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Answer>) -> Self::Future {
+        self.upstream.call(request)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_quota_holds_at_the_moment_of_sending() {
+    for quota in [ten_seconds(2), Quota::new(2, 10 * SECOND).burst(2)] {
+        let gated = Gated { gate: Arc::default(), upstream: Upstream::default() };
+        let (gate, upstream) = (Arc::clone(&gated.gate), gated.upstream.clone());
+        let client = builder(quota).build().layer(gated);
+        let start = Instant::now();
+        let mut tasks = JoinSet::new();
+        for number in 0..10 {
+            let mut called = call(&client, numbered(number, Status(200)));
+            tasks.spawn(async move { (&mut *called).await.map(drop) });
+        }
+        tokio::task::yield_now().await;
+        // The inner service is busy for a while: who gets a permit meanwhile is
+        // not sent, and must not be sent all at once afterwards.
+        gate.shut(true);
+        for _ in 0..35 {
+            advance(SECOND).await;
+        }
+        assert_eq!(upstream.numbers(), [0, 1]);
+        gate.shut(false);
+        tasks.join_all().await;
+        let sent = upstream.seconds_from(start);
+        assert_eq!(sent.len(), 10);
+        for window in sent.windows(3) {
+            assert!(window[2] - window[0] >= 5, "{sent:?}");
+        }
+        for window in sent.windows(4) {
+            assert!(window[3] - window[0] >= 10, "{sent:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_readied_service_is_called_in_place() {
+    let clones = Arc::new(AtomicUsize::new(0));
+    let inner = CountsClones { ready: false, clones: Arc::clone(&clones) };
+    let mut client = builder(ten_seconds(10)).build().layer(inner);
+    let before = clones.load(Ordering::SeqCst);
+    for _ in 0..10 {
+        client.ready().await.unwrap().call(Request::new(Status(200))).await.unwrap();
+    }
+    assert_eq!(clones.load(Ordering::SeqCst), before);
+    // After a wait, another handle is readied.
+    client.ready().await.unwrap().call(Request::new(Status(200))).await.unwrap();
+}
+
+/// Counts its clones and asserts that it was readied before each call.
+struct CountsClones {
+    ready: bool,
+    clones: Arc<AtomicUsize>,
+}
+
+impl Clone for CountsClones {
+    fn clone(&self) -> Self {
+        self.clones.fetch_add(1, Ordering::SeqCst);
+        Self { ready: false, clones: Arc::clone(&self.clones) }
+    }
+}
+
+impl Service<Request<Answer>> for CountsClones {
+    type Response = Response<()>;
+    type Error = BoxError;
+    type Future = <Upstream as Service<Request<Answer>>>::Future;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.ready = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Answer>) -> Self::Future {
+        assert!(std::mem::take(&mut self.ready), "called without being ready");
+        Box::pin(answer(request.into_body()))
+    }
+}
+
+// Keys and sharing.
+
+#[tokio::test(start_paused = true)]
+async fn credentials_have_quotas_of_their_own_and_are_never_shown() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&seen);
+    let layer = builder(ten_seconds(1))
+        .by_credential()
+        .no_wait()
+        .observer(observer_fn(move |event: &Event<'_>| {
+            log.lock().unwrap().push(format!("{event} {event:?}"));
+        }))
+        .build();
+    let client = layer.layer(Upstream::default());
+    for name in ["authorization", "x-api-key", "api-key", "x-goog-api-key"] {
+        for secret in ["sk-secret-1", "sk-secret-2"] {
+            let secret = format!("{secret}-{name}");
+            let request = || Request::builder().header(name, &secret).body(Status(200)).unwrap();
+            assert_ready_ok!(call(&client, request()).poll());
+            let mut client = client.clone();
+            let future = client.ready().await.unwrap().call(request());
+            seen.lock().unwrap().push(format!("{future:?}"));
+            let error = future.await.unwrap_err();
+            seen.lock().unwrap().push(format!("{error} {error:?}"));
+        }
+    }
+    let handle = layer.handle();
+    assert_eq!(handle.all().len(), 9);
+    assert_eq!(handle.status().remaining, 1);
+    let mut seen = seen.lock().unwrap().clone();
+    seen.push(format!("{client:?} {layer:?} {handle:?} {:?}", handle.all()));
+    let seen = seen.join(" ");
+    assert!(seen.contains("try again"));
+    assert!(!seen.contains("sk-") && !seen.contains("secret"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn hosts_and_texts_have_quotas_of_their_own() {
+    let layer = builder(ten_seconds(1)).by_authority().no_wait().build();
+    let client = layer.layer(Upstream::default());
+    let to = |uri: &str| Request::builder().uri(uri).body(Status(200)).unwrap();
+    assert_ready_ok!(call(&client, to("http://a.test/x")).poll());
+    rejected(&client, to("http://a.test/y"));
+    assert_ready_ok!(call(&client, to("http://b.test/x")).poll());
+    let status = layer.handle().status_of(&KeyRef::Authority("b.test", None)).unwrap();
+    assert_eq!((&*status.name, status.remaining), ("upstream/b.test", 0));
+
+    let layer = builder(ten_seconds(1)).key_fn(|head| head.header("tenant")).no_wait().build();
+    let client = layer.layer(Upstream::default());
+    let of = |tenant: &str| Request::builder().header("tenant", tenant).body(Status(200)).unwrap();
+    assert_ready_ok!(call(&client, of("a")).poll());
+    rejected(&client, of("a"));
+    assert_ready_ok!(call(&client, of("b")).poll());
+    assert_ready_ok!(call(&client, Request::new(Status(200))).poll());
+    rejected(&client, Request::new(Status(200)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn spent_quotas_are_not_forgotten_for_new_keys() {
+    for quota in [ten_seconds(1), ten_seconds(40_000), Quota::per_second(1).burst(1)] {
+        let layer = builder(quota)
+            .key_fn(|head| head.header("key"))
+            .max_keys(10)
+            .no_wait()
+            .cost_fn(by_header)
+            .build();
+        let client = layer.layer(Upstream::default());
+        let cost = layer.handle().status().remaining;
+        let request = |key: &str, cost: u32| {
+            let request = Request::builder().header("key", key).header("cost", cost);
+            request.body(Status(200)).unwrap()
+        };
+        assert_ready_ok!(call(&client, request("spent", cost)).poll());
+        for number in 0..100 {
+            // These are refunded, or cost nothing.
+            let key = number.to_string();
+            assert_ready_ok!(call(&client, request(&key, 0)).poll());
+            assert!(layer.handle().all().len() <= 11);
+        }
+        rejected(&client, request("spent", 1));
+        // Ten spent ones, and after their windows they make room.
+        for number in 0..20 {
+            _ = call(&client, request(&number.to_string(), 1)).poll();
+        }
+        advance(3_600 * SECOND).await;
+        assert_ready_ok!(call(&client, request("new", 1)).poll());
+        assert!(layer.handle().status_of(&KeyRef::Text("new")).is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_of_one_layer_and_their_clones_share_their_quota() {
+    let layer = builder(ten_seconds(3)).no_wait().build();
+    let first = layer.layer(Upstream::default());
+    let second = layer.clone().layer(Upstream::default());
+    let third = second.clone();
+    passes(&first, Status(200));
+    passes(&second, Status(200));
+    passes(&third, Status(200));
+    for client in [&first, &second, &third] {
+        rejected(client, Request::new(Hangs));
+    }
+    assert_eq!(layer.handle().status().remaining, 0);
+}
+
+// Events.
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<RateLimitEventKind>>>);
+
+impl Observer for Log {
+    fn observe(&self, event: &Event<'_>) {
+        let Event::RateLimit(event) = event else {
+            return;
+        };
+        self.0.lock().unwrap().push(event.kind);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_come_in_order() {
+    let log = Log::default();
+    let limit = builder(ten_seconds(2)).max_wait(15 * SECOND).observer(log.clone());
+    let client = limit.cost_fn(by_header).build().layer(Upstream::default());
+    _ = call(&client, costing(3, Hangs)).poll();
+    passes(&client, Status(200));
+    passes(&client, Refused);
+    passes(&client, Status(200));
+    let first = send(&client, Request::new(Status(200)));
+    let second = send(&client, Request::new(Status(200)));
+    rejected(&client, Request::new(Hangs));
+    drop((first, second));
+    advance(10 * SECOND).await;
+    passes(&client, After(429, 7));
+    assert_eq!(
+        *log.0.lock().unwrap(),
+        [
+            RateLimitEventKind::AboveQuota { cost: 3, capacity: 2 },
+            RateLimitEventKind::Refunded { cost: 1 },
+            RateLimitEventKind::Waiting { wait: 10 * SECOND, ahead: 0 },
+            RateLimitEventKind::Waiting { wait: 10 * SECOND, ahead: 1 },
+            RateLimitEventKind::Rejected { retry_after: 20 * SECOND },
+            RateLimitEventKind::GateClosed { pause: 7 * SECOND },
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_may_look_and_even_call() {
+    type Call = Box<dyn Fn() + Send + Sync>;
+    let reentrant = Arc::new(OnceLock::<Call>::new());
+    let heard = Arc::new(AtomicUsize::new(0));
+    let (calls, count) = (Arc::clone(&reentrant), Arc::clone(&heard));
+    let observer = observer_fn(move |_: &Event<'_>| {
+        if count.fetch_add(1, Ordering::SeqCst) < 100 {
+            calls.get().unwrap()();
+        }
+    });
+    let layer = builder(ten_seconds(2)).max_wait(15 * SECOND).observer(observer).build();
+    let client = layer.layer(Upstream::default());
+    let (handle, inside) = (layer.handle(), Mutex::new(client.clone()));
+    _ = reentrant.set(Box::new(move || {
+        _ = handle.status();
+        _ = handle.all();
+        let client = inside.lock().unwrap().clone();
+        drop(send(&client, Request::new(Status(200))));
+    }));
+    // Refunded, waiting, gate closed, rejected.
+    passes(&client, Refused);
+    advance(10 * SECOND).await;
+    passes(&client, After(429, 10));
+    drop(send(&client, Request::new(Status(200))));
+    advance(10 * SECOND).await;
+    drop(send(&client, Request::new(After(429, 20))));
+    drop(send(&client, Request::new(Hangs)));
+    assert!(heard.load(Ordering::SeqCst) > 3);
+}
+
+// Configuration.
+
+#[tokio::test(start_paused = true)]
+async fn nothing_panics_at_the_ends_of_the_numbers() {
+    let quotas = [
+        Quota::new(0, Duration::ZERO),
+        Quota::new(1, Duration::ZERO),
+        Quota::new(u32::MAX, Duration::ZERO),
+        Quota::new(1, Duration::MAX),
+        Quota::new(u32::MAX, Duration::MAX),
+        Quota::new(1, Duration::MAX).margin(Duration::MAX),
+        Quota::new(5, SECOND).margin(Duration::MAX),
+        Quota::new(u32::MAX, Duration::from_nanos(1)),
+        Quota::per_hour(u32::MAX),
+        Quota::new(0, Duration::ZERO).burst(0),
+        Quota::new(1, Duration::ZERO).burst(1),
+        Quota::new(1, Duration::ZERO).burst(u32::MAX),
+        Quota::new(1, Duration::MAX).burst(u32::MAX),
+        Quota::new(u32::MAX, Duration::MAX).burst(u32::MAX),
+        Quota::new(u32::MAX, Duration::from_nanos(1)).burst(u32::MAX),
+        Quota::new(0, SECOND).burst(u32::MAX),
+    ];
+    for quota in quotas {
+        for most in [0, 1, usize::MAX] {
+            for time in [Duration::ZERO, SECOND, Duration::MAX] {
+                let limit = builder(quota)
+                    .max_wait(time)
+                    .max_pause(time)
+                    .max_waiting(most)
+                    .max_keys(most)
+                    .by_authority()
+                    .cost_fn(by_header)
+                    .build();
+                let client = limit.layer(Upstream::default());
+                let mut calls = Vec::new();
+                for cost in [1, 0, u32::MAX, u32::MAX, 2, 1, 1, u32::MAX] {
+                    calls.push(send(&client, costing(cost, Refused)));
+                    calls.push(send(&client, costing(cost, After(429, u32::MAX))));
+                    calls.push(send(&client, costing(cost, Hangs)));
+                    advance(SECOND).await;
+                }
+                for called in &mut calls {
+                    if called.is_woken() {
+                        _ = called.poll();
+                    }
+                }
+                _ = limit.handle().all();
+            }
+        }
+    }
+}
+
+#[test]
+fn is_built_and_rejects_outside_a_runtime() {
+    let layer = RateLimitLayer::builder(Quota::per_minute(1)).no_wait().build();
+    let client = layer.layer(Upstream::default());
+    passes(&client, Status(200));
+    let (reason, after) = rejected(&client, Request::new(Hangs));
+    assert_eq!(reason, RateLimitedReason::MaxWait);
+    assert!(after > 50 * SECOND);
+    let error = assert_ready_err!(call(&client, Request::new(Hangs)).poll());
+    assert!(error.to_string().starts_with("rate limit upstream: the wait would be too long; try"));
+    // A call that would wait can be made, and dropped.
+    let layer = RateLimitLayer::new(Quota::per_minute(1));
+    let client = layer.layer(Upstream::default());
+    passes(&client, Status(200));
+    drop(call(&client, Request::new(Status(200))));
+    assert_eq!(layer.handle().status().waiting, 0);
+}
+
+#[test]
+fn layers_services_and_futures_can_be_sent() {
+    fn check<T: Send>(_: &T) {}
+    fn check_sync<T: Send + Sync>(_: &T) {}
+    let layer = RateLimitLayer::new(Quota::per_second(1));
+    check_sync(&layer);
+    check_sync(&layer.handle());
+    let mut client = layer.layer(Upstream::default());
+    check_sync(&client);
+    check(&client.call(Request::new(Hangs)));
+}
+
+#[test]
+fn no_unit_is_lost_or_won_between_threads() {
+    let layer = RateLimitLayer::builder(Quota::per_hour(1_000)).no_wait().build();
+    let upstream = Upstream::default();
+    let client = Mutex::new(layer.layer(upstream.clone()));
+    let sent = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (client, sent) = (client.lock().unwrap().clone(), &sent);
+            scope.spawn(move || {
+                for step in 0..500 {
+                    let refused = (step + thread) % 3 == 0;
+                    let answer = if refused { Refused } else { Status(200) };
+                    if let Poll::Ready(Ok(_)) = call(&client, Request::new(answer)).poll() {
+                        sent.fetch_add(1, Ordering::SeqCst);
+                    }
+                }
+            });
+        }
+    });
+    let sent = u32::try_from(sent.load(Ordering::SeqCst)).unwrap();
+    assert_eq!(layer.handle().status().remaining, 1_000 - sent);
+    assert_eq!(sent, 1_000);
+}
