@@ -44,15 +44,8 @@ async fn pass_on(State(app): State<App>, mut request: Request) -> Response {
         Ok(response) => response,
         Err(error) => match cause_ref::<CircuitOpen>(&*error) {
             Some(open) => {
-                let wait = open
-                    .retry_after()
-                    .unwrap_or(Duration::from_secs(1))
-                    .as_secs()
-                    + 1;
-                (
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    [("retry-after", wait.to_string())],
-                )
+                let wait = open.retry_after().unwrap_or(Duration::from_secs(1)).as_secs() + 1;
+                (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", wait.to_string())])
                     .into_response()
             }
             None => StatusCode::BAD_GATEWAY.into_response(),
@@ -63,37 +56,23 @@ async fn pass_on(State(app): State<App>, mut request: Request) -> Response {
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     // Nobody listens here: the upstream is dead.
-    let upstream = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await?
-        .local_addr()?;
+    let upstream = tokio::net::TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
 
     let client = ServiceBuilder::new()
         .layer(RetryLayer::new().deadline(Duration::from_secs(2)))
-        .layer(
-            CircuitBreakerLayer::builder()
-                .consecutive_failures(6)
-                .build()?,
-        )
+        .layer(CircuitBreakerLayer::builder().consecutive_failures(6).build()?)
         .layer(TimeoutLayer::new(Duration::from_secs(1)))
         .map_response(|response: http::Response<hyper::body::Incoming>| response.map(Body::new))
         .service(Client::builder(TokioExecutor::new()).build_http::<Body>());
     let client = BoxCloneSyncService::new(client);
-    let app = Router::new()
-        .route("/{*path}", any(pass_on))
-        .with_state(App { client, upstream });
+    let app = Router::new().route("/{*path}", any(pass_on)).with_state(App { client, upstream });
 
-    for expected in [
-        StatusCode::BAD_GATEWAY,
-        StatusCode::BAD_GATEWAY,
-        StatusCode::SERVICE_UNAVAILABLE,
-    ] {
+    for expected in
+        [StatusCode::BAD_GATEWAY, StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE]
+    {
         let request = Request::get("/models").body(Body::empty())?;
         let response = app.clone().oneshot(request).await?;
-        println!(
-            "{} {:?}",
-            response.status(),
-            response.headers().get("retry-after")
-        );
+        println!("{} {:?}", response.status(), response.headers().get("retry-after"));
         assert_eq!(response.status(), expected);
     }
     Ok(())

@@ -28,19 +28,12 @@ async fn main() -> Result<(), BoxError> {
 
     let mut client = ServiceBuilder::new()
         .layer(RetryLayer::new().observer(observer_fn(|event: &Event<'_>| println!("{event}"))))
-        .layer(
-            RateLimitLayer::builder(Quota::per_minute(60))
-                .by_credential()
-                .build(),
-        )
+        .layer(RateLimitLayer::builder(Quota::per_minute(60)).by_credential().build())
         .layer(CircuitBreakerLayer::builder().by_authority().build()?)
         .service(http.clone());
 
-    let request = http
-        .post(&upstream)
-        .bearer_auth("sk-test")
-        .body("{\"prompt\":\"hello\"}")
-        .build()?;
+    let request =
+        http.post(&upstream).bearer_auth("sk-test").body("{\"prompt\":\"hello\"}").build()?;
     let start = Instant::now();
     let response = client.ready().await?.call(request).await?;
 

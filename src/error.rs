@@ -59,9 +59,7 @@ pub struct InvalidConfig {
 impl InvalidConfig {
     #[cfg(feature = "circuit-breaker")]
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-        }
+        Self { message: message.into() }
     }
 }
 
@@ -84,7 +82,6 @@ pub(crate) struct LazyStatus(std::sync::OnceLock<tonic::Status>);
 #[cfg(feature = "tonic")]
 impl LazyStatus {
     pub(crate) fn get(&self, code: tonic::Code, error: &impl fmt::Display) -> &tonic::Status {
-        self.0
-            .get_or_init(|| tonic::Status::new(code, error.to_string()))
+        self.0.get_or_init(|| tonic::Status::new(code, error.to_string()))
     }
 }

@@ -29,6 +29,9 @@ pub enum Event<'a> {
     /// A rate limiter made a call wait, turned it away, or was told to wait.
     #[cfg(feature = "rate-limit")]
     RateLimit(crate::rate_limit::RateLimitEvent<'a>),
+    /// A region was lost or is back, or a call went to another one.
+    #[cfg(feature = "failover")]
+    Failover(crate::failover::FailoverEvent<'a>),
     #[doc(hidden)]
     _Lifetime(std::marker::PhantomData<&'a ()>, std::convert::Infallible),
 }
@@ -42,6 +45,8 @@ impl fmt::Display for Event<'_> {
             Self::CircuitBreaker(event) => event.fmt(f),
             #[cfg(feature = "rate-limit")]
             Self::RateLimit(event) => event.fmt(f),
+            #[cfg(feature = "failover")]
+            Self::Failover(event) => event.fmt(f),
             Self::_Lifetime(_, never) => match *never {},
         }
     }
@@ -145,6 +150,8 @@ impl Event<'_> {
             Self::CircuitBreaker(event) => event.is_opening(),
             #[cfg(feature = "rate-limit")]
             Self::RateLimit(event) => event.is_gate(),
+            #[cfg(feature = "failover")]
+            Self::Failover(event) => event.is_loss(),
             Self::_Lifetime(_, never) => match *never {},
         }
     }
@@ -170,10 +177,6 @@ impl Listener {
 
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() {
-            "Some(Observer)"
-        } else {
-            "None"
-        })
+        f.write_str(if self.0.is_some() { "Some(Observer)" } else { "None" })
     }
 }

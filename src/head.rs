@@ -57,12 +57,7 @@ impl<'a> RequestHead<'a> {
         port: Option<u16>,
         headers: &'a HeaderMap,
     ) -> Self {
-        Self {
-            method,
-            host,
-            port,
-            headers,
-        }
+        Self { method, host, port, headers }
     }
 
     /// A head of these parts, host and port being the target's or, without
@@ -70,16 +65,9 @@ impl<'a> RequestHead<'a> {
     #[must_use]
     pub fn from_parts(method: &'a Method, uri: &'a Uri, headers: &'a HeaderMap) -> Self {
         if let Some(authority) = uri.authority() {
-            return Self::new(
-                method,
-                Some(authority.host()),
-                authority.port_u16(),
-                headers,
-            );
+            return Self::new(method, Some(authority.host()), authority.port_u16(), headers);
         }
-        let host = headers
-            .get(http::header::HOST)
-            .and_then(|host| host.to_str().ok());
+        let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
         let (host, port) = match host.and_then(|host| host.rsplit_once(':')) {
             Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
                 (Some(name), port.parse().ok())
@@ -122,9 +110,7 @@ impl<'a> RequestHead<'a> {
 
 impl std::fmt::Debug for RequestHead<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RequestHead")
-            .field("method", self.method)
-            .finish_non_exhaustive()
+        f.debug_struct("RequestHead").field("method", self.method).finish_non_exhaustive()
     }
 }
 

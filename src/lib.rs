@@ -105,12 +105,20 @@
 //! Without a client's feature its errors are known by the `std::io::Error` in
 //! their chain of sources, if there is one.
 #![forbid(unsafe_code)]
+#![warn(clippy::pedantic, clippy::must_use_candidate, clippy::return_self_not_must_use)]
 #![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::unwrap_used))]
+// Names repeat their module where tower's do (`retry::RetryLayer`).
+#![allow(clippy::module_name_repetitions)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // One layer alone doesn't use all that the layers share. What none of them uses
 // is found where all are built.
 #![cfg_attr(
-    not(all(feature = "circuit-breaker", feature = "rate-limit", feature = "retry")),
+    not(all(
+        feature = "circuit-breaker",
+        feature = "failover",
+        feature = "rate-limit",
+        feature = "retry"
+    )),
     allow(dead_code, unused_imports, unreachable_code)
 )]
 
@@ -119,20 +127,20 @@ pub mod circuit_breaker;
 pub mod classify;
 pub mod error;
 pub mod event;
+#[cfg(feature = "failover")]
+pub mod failover;
 pub mod head;
 pub mod hint;
 pub mod key;
 pub mod presets;
 #[cfg(feature = "rate-limit")]
 pub mod rate_limit;
-#[cfg(feature = "retry")]
+#[cfg(any(feature = "failover", feature = "retry"))]
 pub mod replay;
 #[cfg(feature = "retry")]
 pub mod retry;
 pub mod scope;
-#[cfg(any(feature = "circuit-breaker", feature = "rate-limit", feature = "retry"))]
 mod spare;
-#[cfg(feature = "circuit-breaker")]
 mod stripe;
 mod sync;
 mod time;
@@ -142,6 +150,9 @@ mod time;
 pub use self::circuit_breaker::CircuitBreakerLayer;
 #[doc(inline)]
 pub use self::error::{BoxError, InvalidConfig, cause_ref};
+#[cfg(feature = "failover")]
+#[doc(inline)]
+pub use self::failover::FailoverLayer;
 #[cfg(feature = "rate-limit")]
 #[doc(inline)]
 pub use self::rate_limit::{Quota, RateLimitLayer};

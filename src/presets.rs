@@ -145,11 +145,7 @@ pub fn circuit_breaker_a() -> CircuitBreakerBuilder<crate::classify::HttpClassif
                 let raised = status.as_u16() >= 500
                     || status == TOO_MANY
                     || status == StatusCode::UNAUTHORIZED;
-                if raised {
-                    Count::Failure
-                } else {
-                    Count::Success
-                }
+                if raised { Count::Failure } else { Count::Success }
             }
             (_, Class::CircuitOpen | Class::Local) => Count::Neutral,
             (_, Class::Success | Class::Rejected) => Count::Success,
@@ -189,8 +185,5 @@ const TOO_MANY: StatusCode = StatusCode::TOO_MANY_REQUESTS;
 
 #[cfg(any(feature = "circuit-breaker", feature = "retry"))]
 fn is_timeout_or_connection(cause: Cause) -> bool {
-    matches!(
-        cause,
-        Cause::Timeout | Cause::Connect | Cause::Connection | Cause::RefusedStream
-    )
+    matches!(cause, Cause::Timeout | Cause::Connect | Cause::Connection | Cause::RefusedStream)
 }

@@ -31,6 +31,42 @@ pub struct CallScope {
     deadline: Option<Instant>,
     retried: bool,
     sent_at: Option<Instant>,
+    region: Option<&'static str>,
+    tried: Tried,
+    elsewhere: bool,
+}
+
+/// The regions that a call has tried, by number: at most so many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tried {
+    regions: [u16; Tried::MOST],
+    len: u8,
+}
+
+impl Tried {
+    /// How many regions one call can try.
+    pub(crate) const MOST: usize = 7;
+
+    pub(crate) fn len(&self) -> usize {
+        self.len.into()
+    }
+
+    pub(crate) fn contains(&self, region: usize) -> bool {
+        self.iter().any(|tried| tried == region)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = usize> {
+        self.regions[..self.len()].iter().map(|region| usize::from(*region))
+    }
+
+    /// Adds a region; past the bound it is forgotten.
+    pub(crate) fn push(&mut self, region: usize) {
+        let len = self.len();
+        if let (Some(place), Ok(region)) = (self.regions.get_mut(len), region.try_into()) {
+            *place = region;
+            self.len += 1;
+        }
+    }
 }
 
 /// How the current scope came to be current.
@@ -49,9 +85,16 @@ thread_local! {
 impl CallScope {
     /// The scope of a call that begins here, or goes on from an outer layer's,
     /// with a deadline that is the earlier of the two.
-    #[cfg(feature = "retry")]
     pub(crate) fn begin(outer: Option<Self>, deadline: Option<Instant>) -> Self {
-        let first = Self { attempt: 1, deadline: None, retried: false, sent_at: None };
+        let first = Self {
+            attempt: 1,
+            deadline: None,
+            retried: false,
+            sent_at: None,
+            region: None,
+            tried: Tried::default(),
+            elsewhere: false,
+        };
         let scope = outer.unwrap_or(first);
         let deadline = deadline.into_iter().chain(scope.deadline).min();
         Self { deadline, ..scope }
@@ -94,13 +137,11 @@ impl CallScope {
     }
 
     /// Runs an inner `call` in this scope, and takes over what it noted.
-    #[cfg(feature = "retry")]
     pub(crate) fn call<R>(&mut self, f: impl FnOnce() -> R) -> R {
         self.within(Mode::Call, f)
     }
 
     /// Runs an inner `poll` in this scope, and takes over what it noted.
-    #[cfg(feature = "retry")]
     pub(crate) fn poll<R>(&mut self, f: impl FnOnce() -> R) -> R {
         self.within(Mode::Poll, f)
     }
@@ -123,23 +164,51 @@ impl CallScope {
         result
     }
 
-    /// The same scope at its next attempt.
-    #[cfg(feature = "retry")]
-    pub(crate) const fn next_attempt(mut self) -> Self {
+    /// The same scope at its next attempt. One that doesn't go to another region
+    /// begins with all of them again.
+    pub(crate) fn next_attempt(mut self) -> Self {
         self.attempt = self.attempt.saturating_add(1);
         self.sent_at = None;
+        if !std::mem::take(&mut self.elsewhere) {
+            self.tried = Tried::default();
+        }
         self
     }
 
+    /// The region that this attempt goes to, if a failover stands above.
+    #[must_use]
+    pub const fn region(&self) -> Option<&'static str> {
+        self.region
+    }
+
+    pub(crate) fn at_region(mut self, region: &'static str) -> Self {
+        self.region = Some(region);
+        self
+    }
+
+    /// The same scope at its next attempt, in another region than this one.
+    pub(crate) fn leave(mut self, region: usize) -> Self {
+        self.tried.push(region);
+        self.elsewhere = true;
+        self.next_attempt()
+    }
+
+    pub(crate) const fn tried(&self) -> Tried {
+        self.tried
+    }
+
+    /// Whether a failover below asks for another attempt, at once, in another region.
+    pub(crate) const fn goes_elsewhere(&self) -> bool {
+        self.elsewhere
+    }
+
     /// The same scope with a retry loop in it; an inner one passes through.
-    #[cfg(feature = "retry")]
     pub(crate) const fn with_retry(mut self) -> Self {
         self.retried = true;
         self
     }
 
     /// Whether a retry loop stands above.
-    #[cfg(feature = "retry")]
     pub(crate) const fn has_retry(&self) -> bool {
         self.retried
     }
@@ -151,11 +220,24 @@ impl CallScope {
     }
 }
 
-/// Changes the scope that this code runs within, for the layers above to see.
-#[cfg(any(feature = "circuit-breaker", feature = "rate-limit"))]
+/// Tells the layers above that the call is being sent.
 pub(crate) fn note_sent(at: Instant) {
+    note(|scope| scope.sent_at = Some(at));
+}
+
+/// Tells the layers above which region failed, and whether another one should
+/// be tried at once.
+pub(crate) fn note_region(region: usize, elsewhere: bool) {
+    note(|scope| {
+        scope.tried.push(region);
+        scope.elsewhere = elsewhere;
+    });
+}
+
+/// Changes the scope that this code runs within, for the layers above to see.
+fn note(change: impl FnOnce(&mut CallScope)) {
     if let Some((mut scope, mode)) = CURRENT.get() {
-        scope.sent_at = Some(at);
+        change(&mut scope);
         CURRENT.set(Some((scope, mode)));
     }
 }
@@ -166,7 +248,6 @@ pub(crate) fn note_sent(at: Instant) {
 /// `belongs` is whether the layer's own `call` was [offered](CallScope::offered)
 /// a scope: a future of another call that happens to be polled here isn't part
 /// of the current one.
-#[cfg(any(feature = "circuit-breaker", feature = "rate-limit"))]
 pub(crate) fn call_later<R>(belongs: bool, f: impl FnOnce() -> R) -> R {
     match CURRENT.get() {
         Some((mut scope, mode)) if belongs => {
@@ -178,10 +259,17 @@ pub(crate) fn call_later<R>(belongs: bool, f: impl FnOnce() -> R) -> R {
     }
 }
 
-#[cfg(all(test, feature = "retry", feature = "rate-limit"))]
+#[cfg(all(test, feature = "retry"))]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::time::Duration;
+
     use super::*;
     use crate::time;
+
+    fn attempt() -> Option<u32> {
+        CallScope::current().map(|scope| scope.attempt())
+    }
 
     #[test]
     fn a_call_is_offered_the_scope_and_a_poll_is_not() {
@@ -196,6 +284,41 @@ mod tests {
     }
 
     #[test]
+    fn a_scope_within_another_gives_way_to_it_again() {
+        let mut outer = CallScope::begin(None, None);
+        let mut inner = outer.next_attempt();
+        let carried = outer;
+        outer.call(|| {
+            inner.poll(|| {
+                assert_eq!(attempt(), Some(2));
+                carried.enter(|| assert!(CallScope::offered().is_some()));
+                assert!(CallScope::offered().is_none());
+            });
+            assert_eq!(attempt(), Some(1));
+            assert!(CallScope::offered().is_some());
+        });
+        assert_eq!((outer.attempt(), inner.attempt()), (1, 2));
+        assert!(CallScope::current().is_none());
+    }
+
+    #[test]
+    fn a_call_goes_on_from_the_one_it_belongs_to() {
+        let now = time::now();
+        let (soon, late) = (now + Duration::from_secs(1), now + Duration::from_secs(9));
+        let until = |outer, own| CallScope::begin(outer, own).deadline();
+        assert_eq!(until(None, None), None);
+        assert_eq!(until(None, Some(late)), Some(late));
+        let outer = CallScope::begin(None, Some(soon)).next_attempt().with_retry();
+        assert_eq!(until(Some(outer), None), Some(soon));
+        assert_eq!(until(Some(outer), Some(late)), Some(soon));
+        assert_eq!(until(Some(CallScope::begin(None, Some(late))), Some(soon)), Some(soon));
+        let inner = CallScope::begin(Some(outer), None);
+        assert!(inner.has_retry() && inner.attempt() == 2);
+        assert!(!CallScope::begin(None, None).has_retry());
+    }
+
+    #[cfg(feature = "rate-limit")]
+    #[test]
     fn what_an_inner_layer_notes_reaches_the_outer_one() {
         let mut scope = CallScope::begin(None, None);
         let sent = time::now();
@@ -205,12 +328,36 @@ mod tests {
     }
 
     #[test]
+    fn a_call_made_later_is_offered_the_scope_only_where_it_belongs() {
+        let mut scope = CallScope::begin(None, None);
+        scope.poll(|| {
+            call_later(true, || assert!(CallScope::offered().is_some()));
+            assert!(CallScope::offered().is_none());
+            call_later(false, || assert!(CallScope::offered().is_none()));
+        });
+        call_later(true, || assert!(CallScope::current().is_none()));
+    }
+
+    #[test]
     fn a_panic_leaves_no_scope_behind() {
-        let caught = std::panic::catch_unwind(|| {
+        let caught = catch_unwind(|| {
             let mut scope = CallScope::begin(None, None);
             scope.call(|| panic!("an inner service panics"));
         });
         assert!(caught.is_err());
         assert!(CallScope::current().is_none());
+    }
+
+    #[test]
+    fn a_panic_within_another_scope_puts_that_back() {
+        let mut outer = CallScope::begin(None, None);
+        let mut inner = outer.next_attempt();
+        outer.call(|| {
+            let panicking = || call_later(true, || panic!("an inner service panics"));
+            let caught = catch_unwind(AssertUnwindSafe(|| inner.poll(panicking)));
+            assert!(caught.is_err());
+            assert_eq!(attempt(), Some(1));
+            assert!(CallScope::offered().is_some());
+        });
     }
 }

@@ -25,9 +25,7 @@ pub(crate) fn sleep_until(deadline: Instant) -> Sleep {
 /// nothing on a running clock, the time skipped so far on a paused one.
 #[allow(clippy::disallowed_methods)]
 pub(crate) fn wall_now() -> SystemTime {
-    let skipped = now()
-        .into_std()
-        .saturating_duration_since(std::time::Instant::now());
+    let skipped = now().into_std().saturating_duration_since(std::time::Instant::now());
     let real = SystemTime::now();
     real.checked_add(skipped).unwrap_or(real)
 }
@@ -36,10 +34,7 @@ pub(crate) fn wall_now() -> SystemTime {
 pub(crate) fn after(instant: Instant, duration: Duration) -> Instant {
     /// About thirty years: tokio's own notion of "never".
     const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
-    instant
-        .checked_add(duration.min(FAR))
-        .or_else(|| instant.checked_add(FAR))
-        .unwrap_or(instant)
+    instant.checked_add(duration.min(FAR)).or_else(|| instant.checked_add(FAR)).unwrap_or(instant)
 }
 
 #[cfg(test)]
@@ -50,10 +45,7 @@ mod tests {
     fn after_saturates() {
         let start = now();
         assert!(after(start, Duration::MAX) > start);
-        assert_eq!(
-            after(start, Duration::from_secs(1)),
-            start + Duration::from_secs(1)
-        );
+        assert_eq!(after(start, Duration::from_secs(1)), start + Duration::from_secs(1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -25,10 +25,7 @@ fn verdict(error: &(dyn Error + 'static)) -> Verdict {
     let verdict = Outcome::error(error).verdict();
     let http: Verdict = HttpClassifier::new().classify(Err::<&Response<()>, _>(error));
     assert_eq!(http, verdict);
-    assert_eq!(
-        ErrorClassifier::new().classify(Err::<&(), _>(error)),
-        verdict
-    );
+    assert_eq!(ErrorClassifier::new().classify(Err::<&(), _>(error)), verdict);
     verdict
 }
 
@@ -47,9 +44,5 @@ fn verdict_of(status: StatusCode, headers: HeaderMap) -> Verdict {
 #[allow(dead_code)] // without clients there are no errors
 fn assert_means(error: &(dyn Error + 'static), class: Class, cause: Cause) {
     let verdict = verdict(error);
-    assert_eq!(
-        (verdict.class(), verdict.cause()),
-        (class, cause),
-        "{error:?}"
-    );
+    assert_eq!((verdict.class(), verdict.cause()), (class, cause), "{error:?}");
 }

@@ -44,17 +44,10 @@ impl Scripted {
 
 async fn by_script(State(server): State<Scripted>) -> Response {
     server.asked.lock().unwrap().push(Instant::now());
-    let (status, hint) = server
-        .script
-        .lock()
-        .unwrap()
-        .pop_front()
-        .unwrap_or((200, None));
+    let (status, hint) = server.script.lock().unwrap().pop_front().unwrap_or((200, None));
     let mut response = StatusCode::from_u16(status).unwrap().into_response();
     if let Some(hint) = hint {
-        response
-            .headers_mut()
-            .insert("retry-after", hint.parse().unwrap());
+        response.headers_mut().insert("retry-after", hint.parse().unwrap());
     }
     response
 }
@@ -64,19 +57,14 @@ async fn scripted(script: &[Answer]) -> (SocketAddr, Scripted) {
         script: Arc::new(Mutex::new(script.iter().copied().collect())),
         ..Default::default()
     };
-    let app = Router::new()
-        .fallback(any(by_script))
-        .with_state(server.clone());
+    let app = Router::new().fallback(any(by_script)).with_state(server.clone());
     (serve(app, "127.0.0.1:0".parse().unwrap()).await.0, server)
 }
 
 async fn serve(app: Router, at: SocketAddr) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind(at).await.unwrap();
     let address = listener.local_addr().unwrap();
-    (
-        address,
-        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() }),
-    )
+    (address, tokio::spawn(async move { axum::serve(listener, app).await.unwrap() }))
 }
 
 fn hyper() -> Client<HttpConnector, Full<Bytes>> {
@@ -84,9 +72,7 @@ fn hyper() -> Client<HttpConnector, Full<Bytes>> {
 }
 
 fn get(address: SocketAddr) -> Request<Full<Bytes>> {
-    Request::get(format!("http://{address}/v1/models"))
-        .body(Full::default())
-        .unwrap()
+    Request::get(format!("http://{address}/v1/models")).body(Full::default()).unwrap()
 }
 
 fn quick() -> RetryLayer {
@@ -99,20 +85,11 @@ async fn overloaded_twice_succeeds_in_three_attempts() {
 
     let (address, server) = scripted(&script).await;
     let mut client = ServiceBuilder::new().layer(quick()).service(hyper());
-    let response = client
-        .ready()
-        .await
-        .unwrap()
-        .call(get(address))
-        .await
-        .unwrap();
+    let response = client.ready().await.unwrap().call(get(address)).await.unwrap();
     assert_eq!((response.status().as_u16(), server.asked().len()), (200, 3));
 
     let (address, server) = scripted(&script).await;
-    let http = reqwest::Client::builder()
-        .retry(reqwest::retry::never())
-        .build()
-        .unwrap();
+    let http = reqwest::Client::builder().retry(reqwest::retry::never()).build().unwrap();
     let mut client = ServiceBuilder::new().layer(quick()).service(http.clone());
     let request = http.get(format!("http://{address}/")).build().unwrap();
     let response = client.ready().await.unwrap().call(request).await.unwrap();
@@ -123,21 +100,11 @@ async fn overloaded_twice_succeeds_in_three_attempts() {
 async fn a_429_is_not_sent_again_before_its_hint() {
     let (address, server) = scripted(&[(429, Some("1")), (200, None)]).await;
     let mut client = ServiceBuilder::new().layer(quick()).service(hyper());
-    let response = client
-        .ready()
-        .await
-        .unwrap()
-        .call(get(address))
-        .await
-        .unwrap();
+    let response = client.ready().await.unwrap().call(get(address)).await.unwrap();
     assert_eq!(response.status(), 200);
     let asked = server.asked();
     assert_eq!(asked.len(), 2);
-    assert!(
-        asked[1] - asked[0] >= Duration::from_secs(1),
-        "{:?}",
-        asked[1] - asked[0]
-    );
+    assert!(asked[1] - asked[0] >= Duration::from_secs(1), "{:?}", asked[1] - asked[0]);
 }
 
 #[tokio::test]
@@ -145,20 +112,10 @@ async fn a_401_is_sent_once() {
     let (address, server) = scripted(&[(401, None)]).await;
     let mut client = ServiceBuilder::new()
         .layer(quick())
-        .layer(
-            RateLimitLayer::builder(Quota::per_minute(60))
-                .by_credential()
-                .build(),
-        )
+        .layer(RateLimitLayer::builder(Quota::per_minute(60)).by_credential().build())
         .layer(CircuitBreakerLayer::new())
         .service(hyper());
-    let response = client
-        .ready()
-        .await
-        .unwrap()
-        .call(get(address))
-        .await
-        .unwrap();
+    let response = client.ready().await.unwrap().call(get(address)).await.unwrap();
     assert_eq!((response.status().as_u16(), server.asked().len()), (401, 1));
 }
 
@@ -175,10 +132,7 @@ struct Strict {
 async fn by_limit(State(server): State<Strict>) -> StatusCode {
     let now = Instant::now();
     let mut arrivals = server.arrivals.lock().unwrap();
-    while arrivals
-        .front()
-        .is_some_and(|first| now - *first >= server.window)
-    {
+    while arrivals.front().is_some_and(|first| now - *first >= server.window) {
         arrivals.pop_front();
     }
     if arrivals.len() >= server.limit {
@@ -192,15 +146,8 @@ async fn by_limit(State(server): State<Strict>) -> StatusCode {
 #[tokio::test]
 async fn a_hundred_calls_at_once_meet_a_strict_limit_without_one_429() {
     let window = Duration::from_secs(1);
-    let server = Strict {
-        limit: 60,
-        window,
-        arrivals: Arc::default(),
-        refused: Arc::default(),
-    };
-    let app = Router::new()
-        .fallback(any(by_limit))
-        .with_state(server.clone());
+    let server = Strict { limit: 60, window, arrivals: Arc::default(), refused: Arc::default() };
+    let app = Router::new().fallback(any(by_limit)).with_state(server.clone());
     let (address, _) = serve(app, "127.0.0.1:0".parse().unwrap()).await;
     // The first calls have to connect and arrive late; the margin allows for that.
     let quota = Quota::new(60, window).margin(Duration::from_millis(250));
@@ -221,59 +168,30 @@ async fn a_hundred_calls_at_once_meet_a_strict_limit_without_one_429() {
 #[tokio::test]
 async fn a_dead_servers_circuit_opens_answers_at_once_and_recovers_by_a_probe() {
     // A port where nobody listens, until later.
-    let address = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let open_for = Duration::from_millis(500);
-    let breaker = CircuitBreakerLayer::builder()
-        .consecutive_failures(3)
-        .open_for(open_for)
-        .build()
-        .unwrap();
+    let breaker =
+        CircuitBreakerLayer::builder().consecutive_failures(3).open_for(open_for).build().unwrap();
     let handle = breaker.handle();
     let mut client = ServiceBuilder::new()
         .layer(breaker)
         .layer(TimeoutLayer::new(Duration::from_secs(5)))
         .service(hyper());
     for _ in 0..3 {
-        let error = client
-            .ready()
-            .await
-            .unwrap()
-            .call(get(address))
-            .await
-            .unwrap_err();
+        let error = client.ready().await.unwrap().call(get(address)).await.unwrap_err();
         assert!(cause_ref::<CircuitOpen>(&*error).is_none());
     }
     let start = Instant::now();
     for _ in 0..1_000 {
-        let error = client
-            .ready()
-            .await
-            .unwrap()
-            .call(get(address))
-            .await
-            .unwrap_err();
+        let error = client.ready().await.unwrap().call(get(address)).await.unwrap_err();
         let open = cause_ref::<CircuitOpen>(&*error).expect("the circuit is open");
         assert!(open.retry_after().unwrap() <= open_for);
     }
-    assert!(
-        start.elapsed() < open_for / 2,
-        "a thousand rejections took {:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < open_for / 2, "a thousand rejections took {:?}", start.elapsed());
 
     let (_, server) = serve(Router::new().fallback(any(StatusCode::OK)), address).await;
     tokio::time::sleep(open_for).await;
-    let response = client
-        .ready()
-        .await
-        .unwrap()
-        .call(get(address))
-        .await
-        .unwrap();
+    let response = client.ready().await.unwrap().call(get(address)).await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(handle.status().state, CircuitState::Closed);
     server.abort();
@@ -293,29 +211,13 @@ async fn a_closure_classifies_by_status_and_error_over_every_client() {
             None if outcome.status().is_some_and(|status| status == 418) => Verdict::overloaded(),
             None => outcome.verdict(),
         }))
-        .layer(
-            CircuitBreakerLayer::builder()
-                .classify_fn(later)
-                .build()
-                .unwrap(),
-        )
+        .layer(CircuitBreakerLayer::builder().classify_fn(later).build().unwrap())
         .service(hyper());
-    let response = client
-        .ready()
-        .await
-        .unwrap()
-        .call(get(address))
-        .await
-        .unwrap();
+    let response = client.ready().await.unwrap().call(get(address)).await.unwrap();
     assert_eq!((response.status().as_u16(), server.asked().len()), (200, 2));
 
-    let http = reqwest::Client::builder()
-        .retry(reqwest::retry::never())
-        .build()
-        .unwrap();
-    let mut client = ServiceBuilder::new()
-        .layer(quick().classify_fn(later))
-        .service(http.clone());
+    let http = reqwest::Client::builder().retry(reqwest::retry::never()).build().unwrap();
+    let mut client = ServiceBuilder::new().layer(quick().classify_fn(later)).service(http.clone());
     let request = http.get(format!("http://{address}/")).build().unwrap();
     let response = client.ready().await.unwrap().call(request).await.unwrap();
     assert_eq!((response.status().as_u16(), server.asked().len()), (200, 4));
@@ -334,9 +236,8 @@ where
 #[tokio::test]
 async fn the_three_stack_over_a_tonic_channel_too() {
     let (address, server) = scripted(&[(503, None), (200, None)]).await;
-    let channel = tonic::transport::Channel::from_shared(format!("http://{address}"))
-        .unwrap()
-        .connect_lazy();
+    let channel =
+        tonic::transport::Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy();
     let mut client = check(
         ServiceBuilder::new()
             .layer(quick())

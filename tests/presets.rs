@@ -39,26 +39,17 @@ struct Upstream {
 impl Upstream {
     fn new(script: &[Answer]) -> Self {
         let script = script.iter().copied().collect();
-        Self {
-            script: Arc::new(Mutex::new(script)),
-            asked: Arc::default(),
-        }
+        Self { script: Arc::new(Mutex::new(script)), asked: Arc::default() }
     }
 
     async fn answer(self) -> Result<Response<()>, BoxError> {
         self.asked.lock().unwrap().push(Instant::now());
-        let answer = self
-            .script
-            .lock()
-            .unwrap()
-            .pop_front()
-            .unwrap_or(Status(200));
+        let answer = self.script.lock().unwrap().pop_front().unwrap_or(Status(200));
         match answer {
             Status(status) => Ok(Response::builder().status(status).body(())?),
-            Hint(status, after) => Ok(Response::builder()
-                .status(status)
-                .header("retry-after", after)
-                .body(())?),
+            Hint(status, after) => {
+                Ok(Response::builder().status(status).header("retry-after", after).body(())?)
+            }
             Refused => Err(io::Error::from(io::ErrorKind::ConnectionRefused).into()),
             Reset => Err(io::Error::from(io::ErrorKind::ConnectionReset).into()),
             Hangs => std::future::pending().await,
@@ -72,17 +63,12 @@ impl Upstream {
     /// The seconds between one attempt and the next.
     fn gaps(&self) -> Vec<f64> {
         let asked = self.asked.lock().unwrap();
-        asked
-            .windows(2)
-            .map(|pair| (pair[1] - pair[0]).as_secs_f64())
-            .collect()
+        asked.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect()
     }
 }
 
 fn post() -> Request<()> {
-    Request::post("https://api.example/v1/chat/completions")
-        .body(())
-        .unwrap()
+    Request::post("https://api.example/v1/chat/completions").body(()).unwrap()
 }
 
 async fn call<L>(layer: &L, upstream: &Upstream) -> Result<u16, BoxError>
@@ -104,24 +90,15 @@ fn assert_gaps(upstream: &Upstream, expected: &[(f64, f64)]) {
     assert_eq!(gaps.len(), expected.len(), "{gaps:?}");
     for (gap, (least, most)) in gaps.iter().zip(expected) {
         // tokio's timers are a millisecond coarse.
-        assert!(
-            *gap >= *least && *gap <= *most + 0.002,
-            "{gaps:?}, not {expected:?}"
-        );
+        assert!(*gap >= *least && *gap <= *most + 0.002, "{gaps:?}, not {expected:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn retry_a_doubles_its_waits_and_adds_up_to_a_second() {
-    for failure in [
-        Status(500),
-        Status(501),
-        Status(502),
-        Hint(503, "40"),
-        Status(529),
-        Refused,
-        Reset,
-    ] {
+    for failure in
+        [Status(500), Status(501), Status(502), Hint(503, "40"), Status(529), Refused, Reset]
+    {
         let upstream = Upstream::new(&[failure; 5]);
         _ = call(&presets::retry_a(), &upstream).await;
         assert_gaps(&upstream, &[(1.0, 2.0), (2.0, 3.0), (4.0, 5.0), (8.0, 9.0)]);
@@ -137,19 +114,10 @@ async fn retry_a_gives_an_attempt_thirty_seconds() {
 
 #[tokio::test(start_paused = true)]
 async fn retry_a_waits_what_a_429_says_however_long() {
-    let script = [
-        Hint(429, "7"),
-        Hint(429, "3600"),
-        Status(429),
-        Hint(429, "0.5"),
-        Status(200),
-    ];
+    let script = [Hint(429, "7"), Hint(429, "3600"), Status(429), Hint(429, "0.5"), Status(200)];
     let upstream = Upstream::new(&script);
     assert_eq!(call(&presets::retry_a(), &upstream).await.unwrap(), 200);
-    assert_gaps(
-        &upstream,
-        &[(7.0, 7.0), (3600.0, 3600.0), (4.0, 5.0), (0.5, 0.5)],
-    );
+    assert_gaps(&upstream, &[(7.0, 7.0), (3600.0, 3600.0), (4.0, 5.0), (0.5, 0.5)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -157,9 +125,7 @@ async fn retry_a_never_waits_over_a_minute_without_a_hint() {
     // 1 s · 2^6 would be 64 s.
     let waits = tower_upstream::retry::Backoff::exponential(Duration::from_secs(1))
         .max(Duration::from_secs(60))
-        .jitter(tower_upstream::retry::Jitter::Additive(
-            Duration::from_secs(1),
-        ));
+        .jitter(tower_upstream::retry::Jitter::Additive(Duration::from_secs(1)));
     assert_eq!(waits.waits(7).nth(6), Some(Duration::from_secs(60)));
     let fifth = waits.waits(7).nth(5).unwrap();
     assert!(fifth >= Duration::from_secs(32) && fifth <= Duration::from_secs(33));
@@ -170,10 +136,7 @@ async fn retry_a_ends_a_401_at_once_and_says_why() {
     let upstream = Upstream::new(&[Status(401)]);
     let error = call(&presets::retry_a(), &upstream).await.unwrap_err();
     assert!(cause_ref::<CredentialRejected>(&*error).is_some());
-    assert!(
-        error.to_string().contains("invalid or suspended"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("invalid or suspended"), "{error}");
     assert_eq!(upstream.asked(), 1);
 }
 
@@ -215,37 +178,20 @@ async fn advance(seconds: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn breaker_a_counts_what_was_raised() {
-    let failures = [
-        Status(401),
-        Status(429),
-        Status(500),
-        Status(501),
-        Status(503),
-        Refused,
-        Reset,
-    ];
+    let failures =
+        [Status(401), Status(429), Status(500), Status(501), Status(503), Refused, Reset];
     for failure in failures {
         let breaker = presets::circuit_breaker_a().build().unwrap();
         let upstream = Upstream::new(&[failure; 5]);
         for _ in 0..5 {
-            assert_eq!(
-                state_or_closed(&breaker),
-                CircuitState::Closed,
-                "{failure:?}"
-            );
+            assert_eq!(state_or_closed(&breaker), CircuitState::Closed, "{failure:?}");
             _ = call(&breaker, &upstream).await;
         }
         assert_eq!(state(&breaker), CircuitState::Open, "{failure:?}");
     }
     for success in [200, 302, 400, 403, 404, 408, 409, 422, 425] {
         let breaker = presets::circuit_breaker_a().build().unwrap();
-        let script = [
-            Status(500),
-            Status(500),
-            Status(500),
-            Status(500),
-            Status(success),
-        ];
+        let script = [Status(500), Status(500), Status(500), Status(500), Status(success)];
         let upstream = Upstream::new(&[script, script].concat());
         for _ in 0..10 {
             _ = call(&breaker, &upstream).await;
@@ -255,11 +201,7 @@ async fn breaker_a_counts_what_was_raised() {
 }
 
 fn state_or_closed(breaker: &CircuitBreakerLayer<impl Sized, impl Sized>) -> CircuitState {
-    breaker
-        .handle()
-        .all()
-        .last()
-        .map_or(CircuitState::Closed, |status| status.state)
+    breaker.handle().all().last().map_or(CircuitState::Closed, |status| status.state)
 }
 
 #[tokio::test(start_paused = true)]
@@ -284,10 +226,7 @@ async fn breaker_a_probes_after_thirty_seconds() {
 
 #[tokio::test(start_paused = true)]
 async fn breaker_a_opens_again_at_one_failed_probe() {
-    let breaker = presets::circuit_breaker_a()
-        .consecutive_failures(3)
-        .build()
-        .unwrap();
+    let breaker = presets::circuit_breaker_a().consecutive_failures(3).build().unwrap();
     let upstream = Upstream::new(&[Reset, Reset, Reset, Status(200), Refused]);
     for _ in 0..3 {
         _ = call(&breaker, &upstream).await;
@@ -309,9 +248,8 @@ async fn breaker_a_lets_three_calls_through_half_open() {
         _ = call(&breaker, &upstream).await;
     }
     advance(30).await;
-    let mut probes: Vec<_> = (0..3)
-        .map(|_| tokio_test::task::spawn(call(&breaker, &upstream)))
-        .collect();
+    let mut probes: Vec<_> =
+        (0..3).map(|_| tokio_test::task::spawn(call(&breaker, &upstream))).collect();
     for probe in &mut probes {
         assert!(probe.poll().is_pending());
     }
@@ -325,10 +263,7 @@ async fn breaker_a_lets_three_calls_through_half_open() {
 
 #[tokio::test(start_paused = true)]
 async fn breaker_a_keeps_the_status_that_a_monitor_prints() {
-    let breaker = presets::circuit_breaker_a()
-        .name("us-west-2")
-        .build()
-        .unwrap();
+    let breaker = presets::circuit_breaker_a().name("us-west-2").build().unwrap();
     let upstream = Upstream::new(&[&[Status(200)][..], &[Status(500); 4]].concat());
     let status = || breaker.handle().all().pop().unwrap();
     assert_eq!((status().calls, status().success_rate()), (0, 0.0));
@@ -337,18 +272,12 @@ async fn breaker_a_keeps_the_status_that_a_monitor_prints() {
     }
     let failed_at = Instant::now();
     assert_eq!((status().calls, status().success_rate()), (5, 0.2));
-    assert_eq!(
-        (status().failure_count, status().last_failure),
-        (4, Some(failed_at))
-    );
+    assert_eq!((status().failure_count, status().last_failure), (4, Some(failed_at)));
     assert_eq!(&*status().name, "us-west-2/api.example");
     let upstream = Upstream::new(&[Refused]);
     advance(1).await;
     _ = call(&breaker, &upstream).await;
-    assert_eq!(
-        (status().state, status().failure_count),
-        (CircuitState::Open, 0)
-    );
+    assert_eq!((status().state, status().failure_count), (CircuitState::Open, 0));
     _ = call(&breaker, &upstream).await;
     // The rejected call isn't counted.
     assert_eq!((status().calls, upstream.asked()), (6, 1));
@@ -389,10 +318,7 @@ async fn breaker_b_starts_again_from_zero_after_a_minute() {
     advance(1).await;
     assert_eq!(call(&breaker, &upstream).await.unwrap(), 200);
     let status = breaker.handle().status();
-    assert_eq!(
-        (status.state, status.failure_count),
-        (CircuitState::Closed, 0)
-    );
+    assert_eq!((status.state, status.failure_count), (CircuitState::Closed, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -412,24 +338,14 @@ async fn the_standard_tier_passes_sixty_a_minute_for_each_key() {
     let client = {
         let sent = Arc::clone(&sent);
         limit.layer(service_fn(move |request: Request<()>| {
-            let key = request.headers()["authorization"]
-                .to_str()
-                .unwrap()
-                .to_owned();
+            let key = request.headers()["authorization"].to_str().unwrap().to_owned();
             sent.lock().unwrap().push((key, Instant::now()));
             async { Ok::<_, Infallible>(Response::new(())) }
         }))
     };
     let calls = (0..200).map(|number| {
-        let key = if number % 2 == 0 {
-            "Bearer one"
-        } else {
-            "Bearer two"
-        };
-        let request = Request::get("/")
-            .header("authorization", key)
-            .body(())
-            .unwrap();
+        let key = if number % 2 == 0 { "Bearer one" } else { "Bearer two" };
+        let request = Request::get("/").header("authorization", key).body(()).unwrap();
         client.clone().oneshot(request)
     });
     let start = Instant::now();
@@ -442,10 +358,7 @@ async fn the_standard_tier_passes_sixty_a_minute_for_each_key() {
     );
     for key in ["Bearer one", "Bearer two"] {
         let sent = sent.lock().unwrap();
-        let at_once = sent
-            .iter()
-            .filter(|(sent, at)| sent == key && *at == start)
-            .count();
+        let at_once = sent.iter().filter(|(sent, at)| sent == key && *at == start).count();
         assert_eq!(at_once, 60);
     }
 }

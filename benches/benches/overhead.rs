@@ -16,8 +16,7 @@ impl Visit for Group<'_> {
         S::Error: Into<BoxError>,
         S::Future: Send,
     {
-        self.0
-            .bench_function(name, |bencher| bencher.iter(|| call_once(&mut subject)));
+        self.0.bench_function(name, |bencher| bencher.iter(|| call_once(&mut subject)));
     }
 }
 

@@ -23,24 +23,15 @@ pub fn visit_all(visit: &mut impl Visit) {
 
     visit.visit("retry", RetryLayer::new().layer(Bare));
     let observer = observer_fn(|event: &Event<'_>| _ = std::hint::black_box(event));
-    visit.visit(
-        "retry_observed",
-        RetryLayer::new().observer(observer).layer(Bare),
-    );
+    visit.visit("retry_observed", RetryLayer::new().observer(observer).layer(Bare));
 
-    visit.visit(
-        "circuit_breaker_consecutive",
-        CircuitBreakerLayer::new().layer(Bare),
-    );
+    visit.visit("circuit_breaker_consecutive", CircuitBreakerLayer::new().layer(Bare));
     visit.visit("circuit_breaker_rate", by_rate().layer(Bare));
     visit.visit("circuit_breaker_by_authority", by_authority().layer(Bare));
     visit.visit("circuit_breaker_open", open());
 
     visit.visit("rate_limit", RateLimitLayer::new(PLENTY).layer(Bare));
-    visit.visit(
-        "rate_limit_strict",
-        RateLimitLayer::new(strict()).layer(Bare),
-    );
+    visit.visit("rate_limit_strict", RateLimitLayer::new(strict()).layer(Bare));
 
     let stack = ServiceBuilder::new()
         .layer(RetryLayer::new())
@@ -49,10 +40,7 @@ pub fn visit_all(visit: &mut impl Visit) {
         .service(Bare);
     visit.visit("stack_of_three", stack);
 
-    visit.visit(
-        "tower_retry",
-        tower::retry::RetryLayer::new(TowerPolicy::new()).layer(Bare),
-    );
+    visit.visit("tower_retry", tower::retry::RetryLayer::new(TowerPolicy::new()).layer(Bare));
     visit.visit("governor", Governed::new());
 }
 
@@ -70,10 +58,7 @@ fn by_rate() -> CircuitBreakerLayer {
 
 fn by_authority()
 -> CircuitBreakerLayer<tower_upstream::classify::HttpClassifier, tower_upstream::key::ByAuthority> {
-    CircuitBreakerLayer::builder()
-        .by_authority()
-        .build()
-        .expect("a valid configuration")
+    CircuitBreakerLayer::builder().by_authority().build().expect("a valid configuration")
 }
 
 /// A breaker whose circuit is open and stays so.
@@ -153,9 +138,7 @@ impl Governed {
     fn new() -> Self {
         let plenty = NonZeroU32::new(1_000_000_000).expect("not zero");
         let quota = governor::Quota::per_second(plenty);
-        Self {
-            limiter: Arc::new(governor::RateLimiter::direct(quota)),
-        }
+        Self { limiter: Arc::new(governor::RateLimiter::direct(quota)) }
     }
 }
 

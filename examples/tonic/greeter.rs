@@ -111,8 +111,7 @@ pub mod greeter_client {
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/greeter.Greeter/Greet");
             let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("greeter.Greeter", "Greet"));
+            req.extensions_mut().insert(GrpcMethod::new("greeter.Greeter", "Greet"));
             self.inner.unary(req, path, codec).await
         }
         /// Greets once for each name.
@@ -126,8 +125,7 @@ pub mod greeter_client {
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/greeter.Greeter/GreetAll");
             let mut req = request.into_streaming_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("greeter.Greeter", "GreetAll"));
+            req.extensions_mut().insert(GrpcMethod::new("greeter.Greeter", "GreetAll"));
             self.inner.client_streaming(req, path, codec).await
         }
     }
@@ -311,10 +309,7 @@ pub mod greeter_server {
                         tonic::Status::GRPC_STATUS,
                         (tonic::Code::Unimplemented as i32).into(),
                     );
-                    headers.insert(
-                        http::header::CONTENT_TYPE,
-                        tonic::metadata::GRPC_CONTENT_TYPE,
-                    );
+                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
                     Ok(response)
                 }),
             }

@@ -41,12 +41,7 @@ async fn main() -> Result<(), BoxError> {
         .service(Channel::from_shared(upstream)?.connect_lazy());
     let mut client = GreeterClient::new(channel);
 
-    let reply = client
-        .greet(GreetRequest {
-            name: "world".into(),
-        })
-        .await?
-        .into_inner();
+    let reply = client.greet(GreetRequest { name: "world".into() }).await?.into_inner();
     println!("{}", reply.message);
     assert_eq!(reply.message, "hello world, at attempt 3");
     Ok(())
@@ -79,9 +74,7 @@ impl Greeter for Moody {
         while let Some(request) = requests.message().await? {
             names.push(request.name);
         }
-        Ok(Response::new(GreetReply {
-            message: format!("hello {}", names.join(", ")),
-        }))
+        Ok(Response::new(GreetReply { message: format!("hello {}", names.join(", ")) }))
     }
 }
 
@@ -90,10 +83,6 @@ fn spawn_upstream() -> Result<String, BoxError> {
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse()?)?;
     let address = incoming.local_addr()?;
     let service = GreeterServer::new(Moody::default());
-    tokio::spawn(
-        Server::builder()
-            .add_service(service)
-            .serve_with_incoming(incoming),
-    );
+    tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
     Ok(format!("http://{address}"))
 }

@@ -38,10 +38,7 @@ pub struct Hint {
 
 impl Hint {
     /// Nothing was said.
-    pub const NONE: Self = Self {
-        retry_after: None,
-        should_retry: None,
-    };
+    pub const NONE: Self = Self { retry_after: None, should_retry: None };
 
     /// The hint in a response's headers.
     #[must_use]
@@ -61,10 +58,6 @@ impl Hint {
 
     /// As [`from_headers`](Self::from_headers), but looks only where a hint matters.
     pub(crate) fn from_headers_if(looked_for: bool, headers: &HeaderMap) -> Self {
-        if looked_for {
-            Self::from_headers(headers)
-        } else {
-            Self::NONE
-        }
+        if looked_for { Self::from_headers(headers) } else { Self::NONE }
     }
 }

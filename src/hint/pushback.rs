@@ -25,11 +25,7 @@ impl Pushback {
 pub(super) fn parse(headers: &HeaderMap) -> Option<Pushback> {
     let mut values = headers.get_all("grpc-retry-pushback-ms").iter();
     let value = values.next()?;
-    let wait = if values.next().is_none() {
-        millis(value)
-    } else {
-        None
-    };
+    let wait = if values.next().is_none() { millis(value) } else { None };
     Some(wait.map_or(Pushback::DoNotRetry, Pushback::Wait))
 }
 
@@ -37,10 +33,6 @@ pub(super) fn parse(headers: &HeaderMap) -> Option<Pushback> {
 fn millis(value: &HeaderValue) -> Option<Duration> {
     let text = value.to_str().ok()?.trim();
     // `i32::from_str` takes a plus sign, which A6 doesn't.
-    let millis: i32 = if text.starts_with('+') {
-        None
-    } else {
-        text.parse().ok()
-    }?;
+    let millis: i32 = if text.starts_with('+') { None } else { text.parse().ok() }?;
     u64::try_from(millis).ok().map(Duration::from_millis)
 }

@@ -28,13 +28,8 @@ fn longest(
     name: &str,
     read: impl Fn(&str) -> Option<Duration>,
 ) -> Option<Duration> {
-    let waits = headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| read(text(value)?));
-    waits
-        .filter(|wait| !wait.is_zero() && *wait <= LONGEST)
-        .max()
+    let waits = headers.get_all(name).iter().filter_map(|value| read(text(value)?));
+    waits.filter(|wait| !wait.is_zero() && *wait <= LONGEST).max()
 }
 
 fn text(value: &HeaderValue) -> Option<&str> {
@@ -52,9 +47,7 @@ fn millis(text: &str) -> Option<Duration> {
 /// A decimal number without sign or exponent: what `f64::from_str` takes and a
 /// header never means (`inf`, `NaN`, `1e9`) is malformed.
 fn number(text: &str) -> Option<f64> {
-    let plain = text
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     if plain { text.parse().ok() } else { None }
 }
 

@@ -151,10 +151,7 @@ const CASES: &[Case] = &[
 
 fn headers(pairs: &[(&'static str, &[u8])]) -> HeaderMap {
     let pairs = pairs.iter().map(|(name, value)| {
-        (
-            HeaderName::from_static(name),
-            HeaderValue::from_bytes(value).unwrap(),
-        )
+        (HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap())
     });
     let mut headers = HeaderMap::new();
     pairs.for_each(|(name, value)| _ = headers.append(name, value));
@@ -165,15 +162,8 @@ fn headers(pairs: &[(&'static str, &[u8])]) -> HeaderMap {
 fn a_header_means_what_the_table_says() {
     for (pairs, wait, should_retry) in CASES {
         let hint = Hint::from_headers(&headers(pairs));
-        let shown: Vec<_> = pairs
-            .iter()
-            .map(|(n, v)| (n, v.escape_ascii().to_string()))
-            .collect();
-        assert_eq!(
-            hint.retry_after,
-            wait.map(Duration::from_secs_f64),
-            "wait of {shown:?}"
-        );
+        let shown: Vec<_> = pairs.iter().map(|(n, v)| (n, v.escape_ascii().to_string())).collect();
+        assert_eq!(hint.retry_after, wait.map(Duration::from_secs_f64), "wait of {shown:?}");
         assert_eq!(hint.should_retry, *should_retry, "retry of {shown:?}");
     }
 }
@@ -192,10 +182,7 @@ fn milliseconds_are_exact() {
 fn nothing_is_looked_for_where_nothing_matters() {
     let headers = headers(&[(RA, b"2")]);
     assert_eq!(Hint::from_headers_if(false, &headers), Hint::NONE);
-    assert_eq!(
-        Hint::from_headers_if(true, &headers),
-        Hint::from_headers(&headers)
-    );
+    assert_eq!(Hint::from_headers_if(true, &headers), Hint::from_headers(&headers));
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@ use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
@@ -16,8 +16,11 @@ use crate::sync::Mutex;
 ///
 /// One recording is shared by the copies of all attempts, and only the newest
 /// copy reads: an earlier one, which may still be uploading when the next
-/// attempt begins, gets the error [`Superseded`] at its next read. What the
-/// first attempt hadn't read yet the next one reads from the source.
+/// attempt begins, gets the error [`Superseded`] at its next read, for which it
+/// is woken. What the first attempt hadn't read yet the next one reads from the source.
+///
+/// The bound is on the body's bytes. Trailers are recorded besides; empty frames
+/// aren't.
 pub struct ReplayBody<B> {
     recording: Arc<Mutex<Recording<B>>>,
     /// Which copy this is; the newest one's number is the recording's.
@@ -35,6 +38,9 @@ struct Recording<B> {
     trailers: Option<HeaderMap>,
     source: Source<B>,
     newest: u64,
+    /// Who waits for the source. When a newer copy takes it over, the source
+    /// will wake only that one.
+    reader: Option<Waker>,
 }
 
 enum Source<B> {
@@ -70,6 +76,7 @@ where
             trailers: None,
             source: Source::More(body),
             newest: 1,
+            reader: None,
         };
         let recording = Arc::new(Mutex::new(recording));
         let copy = |number| Self {
@@ -91,7 +98,11 @@ where
         }
         recording.newest += 1;
         let copy = recording.newest;
+        let fenced_off = recording.reader.take();
         drop(recording);
+        if let Some(fenced_off) = fenced_off {
+            fenced_off.wake();
+        }
         Some(Self { recording: Arc::clone(&self.recording), copy, position: 0, done: false })
     }
 }
@@ -109,7 +120,14 @@ where
         let (Source::More(source) | Source::TooLong(source)) = &mut self.source else {
             return Poll::Ready(None);
         };
-        match ready!(Pin::new(source).poll_frame(cx)) {
+        let Poll::Ready(frame) = Pin::new(source).poll_frame(cx) else {
+            match &mut self.reader {
+                Some(reader) => reader.clone_from(cx.waker()),
+                reader => *reader = Some(cx.waker().clone()),
+            }
+            return Poll::Pending;
+        };
+        match frame {
             Some(Ok(frame)) => {
                 let frame = frame.map_data(|mut data| data.copy_to_bytes(data.remaining()));
                 self.record(&frame);
@@ -120,26 +138,30 @@ where
                 Poll::Ready(Some(Err(error.into())))
             }
             None => {
-                let whole = matches!(self.source, Source::More(_));
-                self.source = if whole { Source::Ended } else { Source::Spent };
+                self.end();
                 Poll::Ready(None)
             }
         }
     }
 
+    fn end(&mut self) {
+        let whole = matches!(self.source, Source::More(_));
+        self.source = if whole { Source::Ended } else { Source::Spent };
+    }
+
     fn record(&mut self, frame: &Frame<Bytes>) {
-        if matches!(self.source, Source::TooLong(_)) {
-            return;
-        }
+        let whole = matches!(self.source, Source::More(_));
         if let Some(data) = frame.data_ref() {
             self.recorded = self.recorded.saturating_add(data.len());
             if self.recorded > self.limit {
                 self.stop_recording();
-            } else {
+            } else if whole && !data.is_empty() {
                 self.chunks.push(data.clone());
             }
         } else if let Some(trailers) = frame.trailers_ref() {
-            self.trailers = Some(trailers.clone());
+            self.trailers = whole.then(|| trailers.clone());
+            // Nothing follows trailers, and who reads them may not ask again.
+            self.end();
         }
     }
 

@@ -29,7 +29,7 @@ pub use self::repeatable::RepeatableBody;
     message = "`{Self}` doesn't know how to send the request `{Req}` twice",
     label = "this request can't be repeated by this strategy",
     note = "the default knows `http::Request<B>` where `B: RepeatableBody`, and with the feature `reqwest` `reqwest::Request`",
-    note = "for another body of `http::Request` add `.replay_body(|body| MyBody::new(body))`, for a request that is `Clone` add `.replay_clone()`"
+    note = "for another body of `http::Request` add `.replay_body(MyBody::new)`, for a request that is `Clone` add `.replay_clone()`"
 )]
 pub trait Replay<Req> {
     /// What is kept of a request while it is being sent.

@@ -6,7 +6,7 @@
     message = "the body `{Self}` can't be sent twice as it is",
     label = "a retry doesn't know how to repeat this body",
     note = "tonic's and axum's bodies are known with the features `tonic` and `axum`, `Full` and `Empty` with `hyper-util`",
-    note = "for another body add `.replay_body(|body| MyBody::new(body))` to the retry layer, or collect it into `bytes::Bytes` first"
+    note = "for another body add `.replay_body(MyBody::new)` to the retry layer, or collect it into `bytes::Bytes` first"
 )]
 pub trait RepeatableBody: Sized {
     /// What is kept of the body while it is being sent.

@@ -34,7 +34,8 @@ pub enum Jitter {
     Full,
     /// Half of the wait, and anything up to the other half.
     Equal,
-    /// Anything between the base and three times the last wait.
+    /// Anything between the base and three times the last wait, which at first
+    /// is the base; what that gives is then held within the bounds.
     Decorrelated,
     /// The wait, and anything up to this on top.
     Additive(Duration),
@@ -54,9 +55,16 @@ impl Backoff {
         }
     }
 
-    /// The same wait each time, without jitter.
+    /// The same wait each time, without jitter and without a bound on what
+    /// jitter adds.
     pub const fn constant(wait: Duration) -> Self {
-        Self { base: wait, doubling: false, min: Duration::ZERO, max: wait, jitter: Jitter::None }
+        Self {
+            base: wait,
+            doubling: false,
+            min: Duration::ZERO,
+            max: Duration::MAX,
+            jitter: Jitter::None,
+        }
     }
 
     /// No wait is shorter, jitter included. Default: zero.
@@ -65,8 +73,8 @@ impl Backoff {
         self
     }
 
-    /// No wait is longer, jitter included. Default: 10 s. Below
-    /// [`min`](Self::min) it has no effect.
+    /// No wait is longer, jitter included. Default: 10 s, or no bound on a
+    /// [`constant`](Self::constant) one. Below [`min`](Self::min) it has no effect.
     pub const fn max(mut self, max: Duration) -> Self {
         self.max = max;
         self
@@ -81,19 +89,21 @@ impl Backoff {
     /// The waits before the second attempt, the third, and so on, without end.
     #[must_use]
     pub fn waits(&self, seed: u64) -> Waits {
-        Waits { backoff: *self, retry: 0, last: self.base, random: fastrand::Rng::with_seed(seed) }
+        Waits { backoff: *self, retry: 0, last: None, random: fastrand::Rng::with_seed(seed) }
     }
 
     /// The wait before retry number `retry` (the first is 0), after one of `last`.
-    pub(super) fn wait(&self, retry: u32, last: Duration, random: &mut fastrand::Rng) -> Duration {
-        let wait = if self.doubling {
-            self.base.saturating_mul(1u32.checked_shl(retry).unwrap_or(u32::MAX))
-        } else {
-            self.base
-        };
-        let wait = self.clamp(wait);
+    pub(super) fn wait(
+        &self,
+        retry: u32,
+        last: Option<Duration>,
+        random: &mut fastrand::Rng,
+    ) -> Duration {
+        let wait = self.clamp(self.raw(retry));
         let up_to = |most: Duration, random: &mut fastrand::Rng| {
-            Duration::try_from_secs_f64(most.as_secs_f64() * random.f64()).unwrap_or(most)
+            let part = most.as_secs_f64() * random.f64();
+            // Rounding may pass the bound, and the longest of all durations can't be made of it.
+            Duration::try_from_secs_f64(part).unwrap_or(most).min(most)
         };
         let wait = match self.jitter {
             Jitter::None => wait,
@@ -101,11 +111,19 @@ impl Backoff {
             Jitter::Equal => wait / 2 + up_to(wait / 2, random),
             Jitter::Additive(most) => wait.saturating_add(up_to(most, random)),
             Jitter::Decorrelated => {
-                let most = self.clamp(last.saturating_mul(3)).saturating_sub(self.base);
-                self.base.saturating_add(up_to(most, random))
+                let most = last.unwrap_or(self.base).saturating_mul(3);
+                self.base.saturating_add(up_to(most.saturating_sub(self.base), random))
             }
         };
         self.clamp(wait)
+    }
+
+    /// The wait before its bounds and chance.
+    fn raw(&self, retry: u32) -> Duration {
+        /// A nanosecond doubled this often is longer than the longest duration.
+        const MOST: u32 = 94;
+        let doublings = if self.doubling { retry.min(MOST) } else { 0 };
+        (0..doublings).fold(self.base, |wait, _| wait.saturating_mul(2))
     }
 
     fn clamp(&self, wait: Duration) -> Duration {
@@ -125,7 +143,7 @@ impl Default for Backoff {
 pub struct Waits {
     backoff: Backoff,
     retry: u32,
-    last: Duration,
+    last: Option<Duration>,
     random: fastrand::Rng,
 }
 
@@ -135,7 +153,10 @@ impl Iterator for Waits {
     fn next(&mut self) -> Option<Duration> {
         let wait = self.backoff.wait(self.retry, self.last, &mut self.random);
         self.retry = self.retry.saturating_add(1);
-        self.last = wait;
+        self.last = Some(wait);
         Some(wait)
     }
 }
+
+#[cfg(test)]
+mod tests;

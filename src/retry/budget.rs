@@ -26,7 +26,7 @@ pub trait Budget: Send + Sync + 'static {
 /// The idea is Finagle's `RetryBudget`.
 #[derive(Debug)]
 pub struct RetryBudget {
-    /// In thousandths of a retry.
+    /// In the units of [`RETRY`], as are the reserve and the balance.
     deposit: u64,
     reserve: u64,
     per_second: f64,
@@ -34,21 +34,24 @@ pub struct RetryBudget {
     refilled: Mutex<Instant>,
 }
 
-/// A retry, in the units of the balance.
-const RETRY: u64 = 1_000;
+/// A retry, in the units of the balance: so fine that neither a small ratio nor
+/// the fraction left over by a refill is lost, and no reserve overflows.
+const RETRY: u64 = 1_000_000_000;
+const RETRY_F64: f64 = 1e9;
 
 impl RetryBudget {
     /// `ratio` of the requests may be retried, 0.2 being a fifth; besides
     /// `per_second` a second, for clients with few requests; and `reserve` can be
     /// saved up.
     ///
-    /// A ratio or rate that is negative or not a number is taken for zero.
+    /// What doesn't fit in the reserve is lost: with a reserve of zero there are
+    /// no retries. A ratio or rate that is negative or not a number is taken for zero.
     #[must_use]
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // `as` saturates
     pub fn new(ratio: f64, per_second: f64, reserve: u32) -> Self {
         let reserve = u64::from(reserve) * RETRY;
         Self {
-            deposit: ((ratio * 1000.0).round() as u64).min(reserve),
+            deposit: ((ratio * RETRY_F64).round() as u64).min(reserve),
             reserve,
             per_second: if per_second > 0.0 { per_second } else { 0.0 },
             balance: AtomicU64::new(reserve),
@@ -76,7 +79,7 @@ impl RetryBudget {
     fn refill(&self, now: Instant) {
         let mut refilled = self.refilled.lock();
         let elapsed = now.saturating_duration_since(*refilled);
-        let units = elapsed.as_secs_f64() * self.per_second * RETRY as f64;
+        let units = elapsed.as_secs_f64() * self.per_second * RETRY_F64;
         if units >= 1.0 {
             *refilled = now;
             self.add(units as u64);
@@ -108,3 +111,6 @@ impl Budget for RetryBudget {
         self.add(RETRY);
     }
 }
+
+#[cfg(test)]
+mod tests;

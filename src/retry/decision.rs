@@ -21,6 +21,8 @@ pub enum HintUse {
     Ignore,
 }
 
+type RetryIf = Arc<dyn Fn(&Verdict) -> bool + Send + Sync>;
+
 /// Everything that a decision goes by.
 #[derive(Clone)]
 pub(super) struct Policy {
@@ -29,7 +31,7 @@ pub(super) struct Policy {
     pub(super) hint_use: HintUse,
     pub(super) hint_cap: Duration,
     pub(super) non_idempotent: bool,
-    pub(super) retry_if: Option<Arc<dyn Fn(&Verdict) -> bool + Send + Sync>>,
+    pub(super) retry_if: Option<RetryIf>,
 }
 
 /// What is known of the call when an attempt has failed.
@@ -41,6 +43,9 @@ pub(super) struct Facts {
     pub(super) idempotent: bool,
     /// Whether there is something left to send.
     pub(super) kept: bool,
+    /// Whether the next attempt goes to another region, of which what this one
+    /// asked for says nothing.
+    pub(super) elsewhere: bool,
     pub(super) now: Instant,
     pub(super) deadline: Option<Instant>,
 }
@@ -85,7 +90,7 @@ pub enum StopReason {
         /// The cap.
         cap: Duration,
     },
-    /// The wait would pass the deadline.
+    /// The wait would pass the deadline, or an attempt in flight did.
     Deadline,
     /// The budget is spent.
     Budget,
@@ -106,13 +111,15 @@ impl fmt::Display for StopReason {
             Self::HintAboveCap { asked, cap } => {
                 write!(f, "the server asked for {asked:.1?}, the cap is {cap:.1?}")
             }
-            Self::Deadline => f.write_str("the wait would pass the deadline"),
+            Self::Deadline => f.write_str("the deadline leaves no time"),
             Self::Budget => f.write_str("the retry budget is spent"),
         }
     }
 }
 
-/// Whether a verdict is worth another attempt by default: what may pass by itself.
+/// Whether a verdict is worth another attempt by default: what may pass by
+/// itself, unless the server says otherwise, and a request's own fault only if
+/// the server says so.
 #[must_use]
 pub fn is_retryable(verdict: &Verdict) -> bool {
     match verdict.class() {
@@ -120,12 +127,9 @@ pub fn is_retryable(verdict: &Verdict) -> bool {
         | Class::Overloaded
         | Class::NotSent
         | Class::Transient
-        | Class::CircuitOpen => true,
-        Class::Success
-        | Class::QuotaExhausted
-        | Class::CredentialRejected
-        | Class::Rejected
-        | Class::Local => verdict.hint().should_retry == Some(true),
+        | Class::CircuitOpen => verdict.hint().should_retry != Some(false),
+        Class::Rejected => verdict.hint().should_retry == Some(true),
+        Class::Success | Class::QuotaExhausted | Class::CredentialRejected | Class::Local => false,
     }
 }
 
@@ -144,6 +148,8 @@ impl Policy {
             Class::Success | Class::Local => return Decision::Return,
             Class::QuotaExhausted => return Decision::Stop(StopReason::QuotaExhausted),
             Class::CredentialRejected => return Decision::Stop(StopReason::CredentialRejected),
+            // The request's own fault stays that, also where the server adds that it is.
+            Class::Rejected if hint.should_retry == Some(false) => return Decision::Return,
             _ if hint.should_retry == Some(false) => {
                 return Decision::Stop(StopReason::ServerSaidNo);
             }
@@ -189,6 +195,7 @@ impl Policy {
         withdraw: impl FnOnce() -> bool,
     ) -> Decision {
         let asked = match self.hint_use {
+            _ if facts.elsewhere => None,
             HintUse::Ignore => None,
             HintUse::Floor | HintUse::Replace => verdict.hint().retry_after,
         };
@@ -197,6 +204,7 @@ impl Policy {
             return Decision::Stop(StopReason::HintAboveCap { asked, cap: self.hint_cap });
         }
         let wait = match (self.hint_use, asked) {
+            _ if facts.elsewhere => Duration::ZERO,
             (HintUse::Replace, Some(asked)) => asked,
             (_, asked) => backoff(&self.backoff).max(asked.unwrap_or_default()),
         };
@@ -223,3 +231,6 @@ impl fmt::Debug for Policy {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

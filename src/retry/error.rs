@@ -3,16 +3,27 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::classify::{Cause, Class, Verdict};
+use crate::error::BoxError;
+#[cfg(feature = "tonic")]
+use crate::error::LazyStatus;
 
 /// The call's deadline passed while an attempt was in flight, which was dropped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Over tonic, with the feature `tonic`, a client sees it as `DEADLINE_EXCEEDED`.
+#[derive(Debug)]
 pub struct DeadlineExceeded {
     attempt: u32,
+    #[cfg(feature = "tonic")]
+    status: LazyStatus,
 }
 
 impl DeadlineExceeded {
     pub(super) fn new(attempt: u32) -> Self {
-        Self { attempt }
+        Self {
+            attempt,
+            #[cfg(feature = "tonic")]
+            status: LazyStatus::default(),
+        }
     }
 
     /// Which attempt was in flight; the first is 1.
@@ -33,17 +44,32 @@ impl fmt::Display for DeadlineExceeded {
     }
 }
 
-impl Error for DeadlineExceeded {}
+impl Error for DeadlineExceeded {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        #[cfg(feature = "tonic")]
+        return Some(self.status.get(tonic::Code::DeadlineExceeded, self));
+        #[cfg(not(feature = "tonic"))]
+        None
+    }
+}
 
 /// An attempt took longer than it may, and was dropped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Over tonic, with the feature `tonic`, a client sees it as `DEADLINE_EXCEEDED`.
+#[derive(Debug)]
 pub struct AttemptTimedOut {
     timeout: Duration,
+    #[cfg(feature = "tonic")]
+    status: LazyStatus,
 }
 
 impl AttemptTimedOut {
     pub(super) fn new(timeout: Duration) -> Self {
-        Self { timeout }
+        Self {
+            timeout,
+            #[cfg(feature = "tonic")]
+            status: LazyStatus::default(),
+        }
     }
 
     /// How long an attempt may take.
@@ -64,20 +90,37 @@ impl fmt::Display for AttemptTimedOut {
     }
 }
 
-impl Error for AttemptTimedOut {}
+impl Error for AttemptTimedOut {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        #[cfg(feature = "tonic")]
+        return Some(self.status.get(tonic::Code::DeadlineExceeded, self));
+        #[cfg(not(feature = "tonic"))]
+        None
+    }
+}
 
 /// The upstream refused the credential: the key is invalid or suspended.
 ///
 /// Only where [`credential_error`](super::RetryLayer::credential_error) asks for
-/// it; otherwise the response itself is returned.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// it; otherwise the response or error itself is returned. Where it was an error
+/// that is the source. Over tonic, with the feature `tonic`, a client sees a
+/// response as `UNAUTHENTICATED`.
+#[derive(Debug)]
 pub struct CredentialRejected {
     cause: Cause,
+    source: Option<BoxError>,
+    #[cfg(feature = "tonic")]
+    status: LazyStatus,
 }
 
 impl CredentialRejected {
-    pub(super) fn new(cause: Cause) -> Self {
-        Self { cause }
+    pub(super) fn new(cause: Cause, source: Option<BoxError>) -> Self {
+        Self {
+            cause,
+            source,
+            #[cfg(feature = "tonic")]
+            status: LazyStatus::default(),
+        }
     }
 
     /// What the upstream answered.
@@ -97,4 +140,14 @@ impl fmt::Display for CredentialRejected {
     }
 }
 
-impl Error for CredentialRejected {}
+impl Error for CredentialRejected {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        if let Some(error) = &self.source {
+            return Some(&**error);
+        }
+        #[cfg(feature = "tonic")]
+        return Some(self.status.get(tonic::Code::Unauthenticated, self));
+        #[cfg(not(feature = "tonic"))]
+        None
+    }
+}

@@ -8,21 +8,23 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::budget::Budget;
-use super::decision::{Decision, Facts, StopReason};
+use super::decision::{Decision, StopReason};
+use super::progress::{Ended, Progress, poll_timer};
 use super::service::Shared;
-use super::layer::Config;
-use super::{AttemptTimedOut, Backoff, CredentialRejected, DeadlineExceeded, RetryEvent};
+use super::{CredentialRejected, DeadlineExceeded};
 use crate::classify::{Class, Classify, Verdict};
 use crate::error::BoxError;
-use crate::event::Event;
 use crate::replay::Replay;
-use crate::scope::{self, CallScope};
 use crate::spare::CallWhenReady;
 use crate::time::{self, Instant, Sleep};
 
+/// How many steps are taken in one poll. Attempts that fail at once, one after
+/// the other without a wait, must let the other tasks of the thread run.
+const STEPS_AT_ONCE: u32 = 64;
+
 pin_project! {
     /// The future of a [`Retry`](super::Retry).
+    #[project = Project]
     pub struct ResponseFuture<S, Req, C, R>
     where
         S: Service<Req>,
@@ -51,29 +53,8 @@ pin_project! {
         // Between two attempts, the next request in hand. The timer ends it → `Attempting`.
         Waiting { request: Option<Req> },
         // The first attempt failed before it could be made, as the service
-        // didn't get ready. As after an answer.
+        // didn't get ready. As after an answer. Without an error the call is over.
         Unready { error: Option<BoxError> },
-    }
-}
-
-/// How far a call has come.
-pub(super) struct Progress {
-    scope: CallScope,
-    idempotent: bool,
-    attempt_ends: Option<Instant>,
-    last_wait: Duration,
-    /// What the next attempt has cost, until it is made.
-    withdrawal: Option<Withdrawal>,
-}
-
-/// Taken from the budget for an attempt; given back if that is never made.
-struct Withdrawal(Option<Arc<dyn Budget>>);
-
-impl Drop for Withdrawal {
-    fn drop(&mut self) {
-        if let Some(budget) = &self.0 {
-            budget.give_back();
-        }
     }
 }
 
@@ -108,99 +89,112 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let config = &this.shared.config;
-        loop {
-            let (result, sent) = match this.state.as_mut().project() {
-                StateProject::Attempting { mut call } => {
-                    let later = |service: &mut S, request| {
-                        scope::call_later(true, || service.call(request))
+        for _ in 0..STEPS_AT_ONCE {
+            let (result, called) = match this.state.as_mut().project() {
+                StateProject::Attempting { call } => {
+                    let Some(progress) = this.progress else {
+                        return call.poll_with(cx, S::call).map_err(Into::into);
                     };
-                    let polled = match this.progress {
-                        Some(progress) => {
-                            progress.scope.poll(|| call.as_mut().poll_with(cx, later))
-                        }
-                        None => call.as_mut().poll_with(cx, later),
-                    };
-                    match (polled, &this.progress) {
-                        (Poll::Ready(result), _) => {
-                            (result.map_err(Into::into), call.was_called())
-                        }
-                        (Poll::Pending, None) => return Poll::Pending,
-                        (Poll::Pending, Some(progress)) => {
-                            let Some(limit) = progress.limit() else { return Poll::Pending };
-                            if this.timer.is_none() {
-                                this.timer.set(Some(time::sleep_until(limit)));
-                            }
-                            ready!(poll_timer(this.timer.as_mut(), cx));
-                            match config.attempt_timeout.filter(|_| !progress.is_over(limit)) {
-                                Some(timeout) => (Err(AttemptTimedOut::new(timeout).into()), true),
-                                None => {
-                                    let attempt = progress.scope.attempt();
-                                    return Poll::Ready(Err(DeadlineExceeded::new(attempt).into()));
-                                }
-                            }
-                        }
+                    let timeout = this.shared.config.attempt_timeout;
+                    match ready!(progress.poll_attempt(call, this.timer.as_mut(), timeout, cx)) {
+                        Ended::Answered { result, called } => (result, called),
+                        Ended::PastDeadline => return Poll::Ready(Err(this.past_deadline())),
                     }
                 }
                 StateProject::Waiting { request } => {
                     ready!(poll_timer(this.timer.as_mut(), cx));
                     let request = request.take().expect("polled after it was done");
-                    let call = CallWhenReady::new(this.shared.spare.fresh(), request);
-                    if let Some(progress) = this.progress {
-                        progress.begin_attempt(config.attempt_timeout);
-                    }
-                    this.timer.set(None);
-                    this.state.set(State::Attempting { call });
+                    this.attempt(request);
                     continue;
                 }
                 StateProject::Unready { error } => {
                     (Err(error.take().expect("polled after it was done")), false)
                 }
             };
-            let Some(progress) = this.progress else { return Poll::Ready(result) };
-            let seen = result.as_ref().map_err(|error: &BoxError| &**error as _);
-            let verdict = config.classifier.classify(seen);
-            if verdict.is_success() {
-                return Poll::Ready(result);
+            if let Some(output) = this.answered(result, called) {
+                return Poll::Ready(output);
             }
-            let verdict = if sent { verdict } else { unsent(verdict) };
-            let now = time::now();
-            let mut decision = progress.decide(config, &verdict, this.kept.is_some(), now);
-            if let Decision::Retry { wait } = decision {
-                // Made now, while the answer is still here to be returned if
-                // the request turns out not to be repeatable.
-                let last = progress.scope.attempt() + 1 >= config.policy.max_attempts;
-                match this.kept.take().and_then(|kept| config.replay.again(kept, last)) {
-                    Some((request, kept)) => {
-                        progress.tell(config, verdict, decision);
-                        *this.kept = kept;
-                        // The answer, and what is left of the attempt, go before the wait:
-                        // whatever they hold is free meanwhile.
-                        drop(result);
-                        this.state.set(State::Waiting { request: Some(request) });
-                        let timer = (!wait.is_zero())
-                            .then(|| time::sleep_until(time::after(now, wait)));
-                        this.timer.set(timer);
-                        continue;
-                    }
-                    None => {
-                        progress.withdrawal = None;
-                        decision = Decision::Stop(StopReason::NotReplayable);
-                    }
-                }
-            }
-            progress.tell(config, verdict, decision);
-            if config.credential_error && verdict.class() == Class::CredentialRejected {
-                return Poll::Ready(Err(CredentialRejected::new(verdict.cause()).into()));
-            }
-            return Poll::Ready(result);
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
-/// Ready when there is no timer.
-fn poll_timer(timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> Poll<()> {
-    timer.as_pin_mut().map_or(Poll::Ready(()), |timer| timer.poll(cx))
+impl<S, Req, C, R> Project<'_, S, Req, C, R>
+where
+    S: Service<Req> + Clone,
+    C: Classify<S::Response>,
+    R: Replay<Req>,
+{
+    /// `Waiting` → `Attempting`.
+    fn attempt(&mut self, request: Req) {
+        if let Some(progress) = self.progress {
+            progress.next_attempt();
+        }
+        let call = CallWhenReady::new(self.shared.spare.fresh(), request);
+        self.state.set(State::Attempting { call });
+    }
+
+    /// What goes to the caller after an answer. `None`: nothing yet, but → `Waiting`.
+    fn answered(
+        &mut self,
+        result: Result<S::Response, BoxError>,
+        called: bool,
+    ) -> Option<Result<S::Response, BoxError>> {
+        let Some(progress) = self.progress else {
+            return Some(result);
+        };
+        let config = &self.shared.config;
+        let seen = result.as_ref().map_err(|error| &**error as _);
+        let verdict = config.classifier.classify(seen);
+        if verdict.is_success() {
+            return Some(result);
+        }
+        let verdict = if called { verdict } else { unsent(verdict) };
+        let now = time::now();
+        let mut decision = progress.decide(config, &verdict, self.kept.is_some(), now);
+        if let Decision::Retry { wait } = decision {
+            // Made now, while the answer is still here to be returned if the
+            // request turns out not to be repeatable.
+            let last = progress.attempt() + 1 >= config.policy.max_attempts;
+            let again = self.kept.take().and_then(|kept| config.replay.again(kept, last));
+            if let Some((request, kept)) = again {
+                progress.tell(config, verdict, decision);
+                *self.kept = kept;
+                // The answer goes before the wait: what it holds is free meanwhile.
+                drop(result);
+                self.wait(now, wait, request);
+                return None;
+            }
+            progress.call_off();
+            decision = Decision::Stop(StopReason::NotReplayable);
+        }
+        progress.tell(config, verdict, decision);
+        if config.credential_error && verdict.class() == Class::CredentialRejected {
+            return Some(Err(CredentialRejected::new(verdict.cause(), result.err()).into()));
+        }
+        Some(result)
+    }
+
+    /// → `Waiting`. What is left of the last attempt goes now, not after the wait.
+    fn wait(&mut self, now: Instant, wait: Duration, request: Req) {
+        self.state.set(State::Waiting { request: Some(request) });
+        let timer = (!wait.is_zero()).then(|| time::sleep_until(time::after(now, wait)));
+        self.timer.set(timer);
+    }
+
+    /// The deadline has passed during an attempt, which goes now.
+    fn past_deadline(&mut self) -> BoxError {
+        self.state.set(State::Unready { error: None });
+        let attempt = self.progress.as_ref().map_or(1, Progress::attempt);
+        let error = DeadlineExceeded::new(attempt);
+        if let Some(progress) = self.progress {
+            let stop = Decision::Stop(StopReason::Deadline);
+            progress.call_off();
+            progress.tell(&self.shared.config, error.verdict(), stop);
+        }
+        error.into()
+    }
 }
 
 /// What failed before it was called was never sent, whatever its error says.
@@ -208,70 +202,6 @@ fn unsent(verdict: Verdict) -> Verdict {
     match verdict.class() {
         Class::Transient => Verdict::not_sent().cause_is(verdict.cause()).hint_is(verdict.hint()),
         _ => verdict,
-    }
-}
-
-impl Progress {
-    pub(super) fn new(scope: CallScope, idempotent: bool, attempt_ends: Option<Instant>) -> Self {
-        Self { scope, idempotent, attempt_ends, last_wait: Duration::ZERO, withdrawal: None }
-    }
-
-    /// When the attempt in flight must end: in time for itself, and for the call.
-    fn limit(&self) -> Option<Instant> {
-        let deadline = self.scope.deadline();
-        self.attempt_ends.into_iter().chain(deadline).min()
-    }
-
-    /// Whether the whole call is over at that time.
-    fn is_over(&self, at: Instant) -> bool {
-        self.scope.deadline().is_some_and(|deadline| deadline <= at)
-    }
-
-    fn begin_attempt(&mut self, timeout: Option<Duration>) {
-        if let Some(mut withdrawal) = self.withdrawal.take() {
-            withdrawal.0 = None;
-        }
-        self.scope = self.scope.next_attempt();
-        self.attempt_ends = timeout.map(|timeout| time::after(time::now(), timeout));
-    }
-
-    fn decide<C, R>(
-        &mut self,
-        config: &Config<C, R>,
-        verdict: &Verdict,
-        kept: bool,
-        now: Instant,
-    ) -> Decision {
-        let facts = Facts {
-            attempt: self.scope.attempt(),
-            idempotent: self.idempotent,
-            kept,
-            now,
-            deadline: self.scope.deadline(),
-        };
-        let Self { last_wait, withdrawal, .. } = self;
-        let wait = |backoff: &Backoff| {
-            let retry = facts.attempt - 1;
-            let wait = config.random(|random| backoff.wait(retry, *last_wait, random));
-            *last_wait = wait;
-            wait
-        };
-        let withdraw = || match &config.budget {
-            None => true,
-            Some(budget) if budget.withdraw() => {
-                *withdrawal = Some(Withdrawal(Some(Arc::clone(budget))));
-                true
-            }
-            Some(_) => false,
-        };
-        config.policy.decide(verdict, facts, wait, withdraw)
-    }
-
-    fn tell<C, R>(&self, config: &Config<C, R>, verdict: Verdict, decision: Decision) {
-        if decision != Decision::Return {
-            let attempt = self.scope.attempt();
-            config.listener.tell(|| Event::Retry(RetryEvent { attempt, verdict, decision }));
-        }
     }
 }
 

@@ -105,9 +105,10 @@ impl<C, R> RetryLayer<C, R> {
         self
     }
 
-    /// How long an attempt may take. Default: no limit.
+    /// How long an attempt may take from when the inner service is called. Default: no limit.
     ///
-    /// It then counts as a timeout. With a circuit breaker below, put
+    /// It then counts as a timeout. Getting ready isn't counted, as with tower's
+    /// own timeout; a [`deadline`](Self::deadline) bounds that too. With a circuit breaker below, put
     /// tower's `TimeoutLayer` under that instead, so that it sees the timeouts.
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.config.attempt_timeout = Some(timeout);
@@ -149,7 +150,8 @@ impl<C, R> RetryLayer<C, R> {
     }
 
     /// Ends a call whose credential was refused with the error
-    /// [`CredentialRejected`](super::CredentialRejected), in place of the response.
+    /// [`CredentialRejected`](super::CredentialRejected), in place of the
+    /// response; an error from below becomes its source.
     pub fn credential_error(mut self) -> Self {
         self.config.credential_error = true;
         self
@@ -193,7 +195,7 @@ impl<C, R> RetryLayer<C, R> {
     /// use http_body_util::combinators::UnsyncBoxBody;
     /// # type MyBody = UnsyncBoxBody<bytes::Bytes, tower_upstream::BoxError>;
     ///
-    /// let retry = RetryLayer::new().replay_body(|body| MyBody::new(body));
+    /// let retry = RetryLayer::new().replay_body(MyBody::new);
     /// # fn check<L: tower::Layer<S>, S>(_: L, _: S) {}
     /// # check(retry, tower::service_fn(|_: http::Request<MyBody>| async { Ok::<_, std::io::Error>(http::Response::new(())) }));
     /// ```

@@ -63,6 +63,7 @@ mod error;
 mod event;
 mod future;
 mod layer;
+mod progress;
 mod service;
 
 pub use self::backoff::{Backoff, Jitter, Waits};

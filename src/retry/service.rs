@@ -1,18 +1,17 @@
 use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tower_service::Service;
 
-use super::future::{Progress, ResponseFuture};
+use super::future::ResponseFuture;
 use super::layer::Config;
+use super::progress::{Progress, ends};
 use crate::classify::Classify;
 use crate::error::BoxError;
 use crate::replay::Replay;
 use crate::scope::CallScope;
 use crate::spare::Spare;
-use crate::time;
 
 /// A service that retries. Made by [`RetryLayer`](super::RetryLayer).
 #[derive(Debug)]
@@ -83,7 +82,6 @@ where
         if let Some(budget) = &config.budget {
             budget.deposit();
         }
-        let ends = |after: Option<Duration>| after.map(|after| time::after(time::now(), after));
         let mut scope = CallScope::begin(outer, ends(config.deadline)).with_retry();
         let idempotent = config.replay.is_idempotent(&request);
         // No copy where no retry can follow.
@@ -93,8 +91,7 @@ where
             (request, None)
         };
         let attempt_ends = ends(config.attempt_timeout);
-        let attempt =
-            unready.map_or_else(|| Ok(scope.call(|| self.inner.call(request))), Err);
+        let attempt = unready.map_or_else(|| Ok(scope.call(|| self.inner.call(request))), Err);
         let progress = Progress::new(scope, idempotent, attempt_ends);
         ResponseFuture::new(attempt, kept, Some(progress), Arc::clone(shared))
     }

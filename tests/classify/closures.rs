@@ -12,11 +12,7 @@ fn refused() -> io::Error {
 }
 
 fn response(status: u16) -> Response<&'static str> {
-    Response::builder()
-        .status(status)
-        .header("x-plan", "spent")
-        .body("")
-        .unwrap()
+    Response::builder().status(status).header("x-plan", "spent").body("").unwrap()
 }
 
 /// What a layer does, which knows the response's type from the service below.
@@ -35,14 +31,8 @@ fn by_status() {
     });
     assert_eq!(judge(&classifier, Ok(response(402))), Class::QuotaExhausted);
     assert_eq!(judge(&classifier, Ok(response(503))), Class::Overloaded);
-    assert_eq!(
-        judge(&classifier, Ok(Response::new(vec![1, 2, 3]))),
-        Class::Success
-    );
-    assert_eq!(
-        judge::<Response<()>, _>(&classifier, Err(refused())),
-        Class::NotSent
-    );
+    assert_eq!(judge(&classifier, Ok(Response::new(vec![1, 2, 3]))), Class::Success);
+    assert_eq!(judge::<Response<()>, _>(&classifier, Err(refused())), Class::NotSent);
 }
 
 #[test]
@@ -64,14 +54,8 @@ fn by_error() {
         _ => outcome.verdict(),
     });
     let denied = io::ErrorKind::PermissionDenied.into();
-    assert_eq!(
-        judge::<Response<()>, _>(&classifier, Err(denied)),
-        Class::Rejected
-    );
-    assert_eq!(
-        judge::<Response<()>, _>(&classifier, Err(refused())),
-        Class::NotSent
-    );
+    assert_eq!(judge::<Response<()>, _>(&classifier, Err(denied)), Class::Rejected);
+    assert_eq!(judge::<Response<()>, _>(&classifier, Err(refused())), Class::NotSent);
     assert_eq!(judge(&classifier, Ok(response(500))), Class::Transient);
 }
 
@@ -81,10 +65,7 @@ fn by_any_error_at_all() {
         Some(_) => Verdict::throttled(),
         None => Verdict::success(),
     });
-    assert_eq!(
-        judge::<Response<()>, _>(&classifier, Err(refused())),
-        Class::Throttled
-    );
+    assert_eq!(judge::<Response<()>, _>(&classifier, Err(refused())), Class::Throttled);
     assert_eq!(judge(&classifier, Ok(response(500))), Class::Success);
 }
 
@@ -99,33 +80,15 @@ fn of_responses_that_are_not_http() {
         Ok(_) => Verdict::success(),
         Err(_) => Verdict::transient().cause_is(Cause::Connection),
     });
-    assert_eq!(
-        judge(&classifier, Ok(Reply { busy: true })),
-        Class::Overloaded
-    );
-    assert_eq!(
-        judge(&classifier, Ok(Reply { busy: false })),
-        Class::Success
-    );
+    assert_eq!(judge(&classifier, Ok(Reply { busy: true })), Class::Overloaded);
+    assert_eq!(judge(&classifier, Ok(Reply { busy: false })), Class::Success);
     assert_eq!(judge(&classifier, Err(refused())), Class::Transient);
 }
 
 #[test]
 fn the_default_is_told_apart_from_errors_alone() {
-    assert_eq!(
-        judge(&HttpClassifier::new(), Ok(response(500))),
-        Class::Transient
-    );
-    assert_eq!(
-        judge(&ErrorClassifier::new(), Ok(response(500))),
-        Class::Success
-    );
-    assert_eq!(
-        judge(&ErrorClassifier::new(), Ok(Reply { busy: true })),
-        Class::Success
-    );
-    assert_eq!(
-        judge::<Reply, _>(&ErrorClassifier::new(), Err(refused())),
-        Class::NotSent
-    );
+    assert_eq!(judge(&HttpClassifier::new(), Ok(response(500))), Class::Transient);
+    assert_eq!(judge(&ErrorClassifier::new(), Ok(response(500))), Class::Success);
+    assert_eq!(judge(&ErrorClassifier::new(), Ok(Reply { busy: true })), Class::Success);
+    assert_eq!(judge::<Reply, _>(&ErrorClassifier::new(), Err(refused())), Class::NotSent);
 }

@@ -24,10 +24,7 @@ const HTTP: &[(u16, u16, Class)] = &[
 
 fn row(status: u16) -> Class {
     let rows = HTTP.iter().rev();
-    rows.clone()
-        .find(|(first, last, _)| (*first..=*last).contains(&status))
-        .unwrap()
-        .2
+    rows.clone().find(|(first, last, _)| (*first..=*last).contains(&status)).unwrap().2
 }
 
 #[test]
@@ -44,25 +41,14 @@ fn every_http_status_is_in_its_row() {
 
 #[test]
 fn every_http_failure_carries_its_hint() {
-    let hint = Hint {
-        retry_after: Some(Duration::from_secs(7)),
-        should_retry: Some(false),
-    };
+    let hint = Hint { retry_after: Some(Duration::from_secs(7)), should_retry: Some(false) };
     for number in 100..=999 {
         let mut headers = HeaderMap::new();
         headers.insert("retry-after", HeaderValue::from_static("7"));
         headers.insert("x-should-retry", HeaderValue::from_static("false"));
         let verdict = verdict_of(StatusCode::from_u16(number).unwrap(), headers);
-        assert_eq!(
-            verdict.class(),
-            row(number),
-            "a hint moves no row: {number}"
-        );
-        assert_eq!(
-            verdict.hint(),
-            if number < 400 { Hint::NONE } else { hint },
-            "{number}"
-        );
+        assert_eq!(verdict.class(), row(number), "a hint moves no row: {number}");
+        assert_eq!(verdict.hint(), if number < 400 { Hint::NONE } else { hint }, "{number}");
     }
 }
 
@@ -72,10 +58,7 @@ fn what_was_not_processed() {
         let mut headers = HeaderMap::new();
         retry_after.map(|wait| headers.insert("retry-after", wait.into()));
         let verdict = verdict_of(StatusCode::from_u16(status).unwrap(), headers);
-        assert!(
-            !verdict.never_left(),
-            "a response is proof that something left"
-        );
+        assert!(!verdict.never_left(), "a response is proof that something left");
         verdict.is_unprocessed()
     };
     assert!(unprocessed(429, None));
@@ -91,44 +74,20 @@ const GRPC: [(GrpcCode, &str, Class); 17] = [
     (GrpcCode::Ok, "OK", Class::Success),
     (GrpcCode::Cancelled, "CANCELLED", Class::Transient),
     (GrpcCode::Unknown, "UNKNOWN", Class::Transient),
-    (
-        GrpcCode::InvalidArgument,
-        "INVALID_ARGUMENT",
-        Class::Rejected,
-    ),
-    (
-        GrpcCode::DeadlineExceeded,
-        "DEADLINE_EXCEEDED",
-        Class::Transient,
-    ),
+    (GrpcCode::InvalidArgument, "INVALID_ARGUMENT", Class::Rejected),
+    (GrpcCode::DeadlineExceeded, "DEADLINE_EXCEEDED", Class::Transient),
     (GrpcCode::NotFound, "NOT_FOUND", Class::Rejected),
     (GrpcCode::AlreadyExists, "ALREADY_EXISTS", Class::Rejected),
-    (
-        GrpcCode::PermissionDenied,
-        "PERMISSION_DENIED",
-        Class::Rejected,
-    ),
-    (
-        GrpcCode::ResourceExhausted,
-        "RESOURCE_EXHAUSTED",
-        Class::Throttled,
-    ),
-    (
-        GrpcCode::FailedPrecondition,
-        "FAILED_PRECONDITION",
-        Class::Rejected,
-    ),
+    (GrpcCode::PermissionDenied, "PERMISSION_DENIED", Class::Rejected),
+    (GrpcCode::ResourceExhausted, "RESOURCE_EXHAUSTED", Class::Throttled),
+    (GrpcCode::FailedPrecondition, "FAILED_PRECONDITION", Class::Rejected),
     (GrpcCode::Aborted, "ABORTED", Class::Transient),
     (GrpcCode::OutOfRange, "OUT_OF_RANGE", Class::Rejected),
     (GrpcCode::Unimplemented, "UNIMPLEMENTED", Class::Rejected),
     (GrpcCode::Internal, "INTERNAL", Class::Transient),
     (GrpcCode::Unavailable, "UNAVAILABLE", Class::Transient),
     (GrpcCode::DataLoss, "DATA_LOSS", Class::Transient),
-    (
-        GrpcCode::Unauthenticated,
-        "UNAUTHENTICATED",
-        Class::CredentialRejected,
-    ),
+    (GrpcCode::Unauthenticated, "UNAUTHENTICATED", Class::CredentialRejected),
 ];
 
 fn grpc(status: &[u8], pushback: Option<&'static str>) -> tower_upstream::classify::Verdict {
@@ -184,11 +143,7 @@ fn unavailable_with_pushback_is_overloaded() {
     let seen = |pushback| {
         let verdict = grpc(b"14", pushback);
         let hint = verdict.hint();
-        (
-            verdict.class(),
-            hint.retry_after.map(|wait| wait.as_millis()),
-            hint.should_retry,
-        )
+        (verdict.class(), hint.retry_after.map(|wait| wait.as_millis()), hint.should_retry)
     };
     assert_eq!(seen(None), (Class::Transient, None, None));
     assert_eq!(seen(Some("250")), (Class::Overloaded, Some(250), None));
@@ -215,8 +170,5 @@ fn pushback_moves_no_other_grpc_code() {
 fn under_another_http_status_grpc_has_no_say() {
     let mut headers = HeaderMap::new();
     headers.insert("grpc-status", HeaderValue::from_static("0"));
-    assert_eq!(
-        verdict_of(StatusCode::BAD_GATEWAY, headers).class(),
-        Class::Transient
-    );
+    assert_eq!(verdict_of(StatusCode::BAD_GATEWAY, headers).class(), Class::Transient);
 }

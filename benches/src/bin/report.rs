@@ -40,10 +40,7 @@ impl Visit for Report {
             }
             start.elapsed()
         };
-        let fastest = std::iter::repeat_with(round)
-            .take(ROUNDS)
-            .min()
-            .unwrap_or(Duration::ZERO);
+        let fastest = std::iter::repeat_with(round).take(ROUNDS).min().unwrap_or(Duration::ZERO);
         let ns = fastest.as_secs_f64() * 1e9 / f64::from(CALLS);
         let bare = *self.bare.get_or_insert(ns);
         let (over, size) = (ns - bare, std::mem::size_of::<S::Future>());
@@ -52,9 +49,6 @@ impl Visit for Report {
 }
 
 fn main() {
-    println!(
-        "{:<30} {:>8} {:>8} {:>8} {:>8}",
-        "", "ns", "- bare", "allocs", "future"
-    );
+    println!("{:<30} {:>8} {:>8} {:>8} {:>8}", "", "ns", "- bare", "allocs", "future");
     visit_all(&mut Report { bare: None });
 }

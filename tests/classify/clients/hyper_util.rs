@@ -23,9 +23,7 @@ use crate::{assert_means, verdict};
 type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
 
 fn client(http2: bool) -> Client<HttpConnector, Body> {
-    Client::builder(TokioExecutor::new())
-        .http2_only(http2)
-        .build_http()
+    Client::builder(TokioExecutor::new()).http2_only(http2).build_http()
 }
 
 fn empty() -> Body {
@@ -40,21 +38,15 @@ fn failing() -> Body {
 }
 
 fn get(address: SocketAddr) -> Request<Body> {
-    Request::get(format!("http://{address}/"))
-        .body(empty())
-        .unwrap()
+    Request::get(format!("http://{address}/")).body(empty()).unwrap()
 }
 
 async fn http1_error(address: SocketAddr) -> hyper_util::client::legacy::Error {
-    bounded(client(false).oneshot(get(address)))
-        .await
-        .unwrap_err()
+    bounded(client(false).oneshot(get(address))).await.unwrap_err()
 }
 
 async fn http2_error(address: SocketAddr) -> hyper_util::client::legacy::Error {
-    bounded(client(true).oneshot(get(address)))
-        .await
-        .unwrap_err()
+    bounded(client(true).oneshot(get(address))).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -66,9 +58,7 @@ async fn refused() {
 
 #[tokio::test]
 async fn no_such_host() {
-    let request = Request::get("http://nothing.invalid/")
-        .body(empty())
-        .unwrap();
+    let request = Request::get("http://nothing.invalid/").body(empty()).unwrap();
     if let Some(result) = resolved(client(false).oneshot(request)).await {
         assert_means(&result.unwrap_err(), Class::NotSent, Cause::Connect);
     }
@@ -87,16 +77,11 @@ async fn a_resolver_that_fails() {
 #[tokio::test]
 async fn whatever_a_connector_fails_with() {
     // As TLS does, when the peer hangs up or isn't who it should be.
-    for kind in [
-        io::ErrorKind::UnexpectedEof,
-        io::ErrorKind::ConnectionReset,
-        io::ErrorKind::InvalidData,
-    ] {
+    for kind in
+        [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::InvalidData]
+    {
         let connector = service_fn(move |_: Uri| {
-            std::future::ready(Err::<TokioIo<TcpStream>, _>(io::Error::new(
-                kind,
-                "handshake",
-            )))
+            std::future::ready(Err::<TokioIo<TcpStream>, _>(io::Error::new(kind, "handshake")))
         });
         let client: Client<_, Body> = Client::builder(TokioExecutor::new()).build(connector);
         let request = Request::get("http://upstream/").body(empty()).unwrap();
@@ -142,9 +127,8 @@ impl Write for Broken {
 async fn broken_before_the_first_request() {
     for http2 in [false, true] {
         let connector = service_fn(|_: Uri| std::future::ready(Ok::<_, io::Error>(Broken)));
-        let client: Client<_, Body> = Client::builder(TokioExecutor::new())
-            .http2_only(http2)
-            .build(connector);
+        let client: Client<_, Body> =
+            Client::builder(TokioExecutor::new()).http2_only(http2).build(connector);
         let request = Request::get("http://upstream/").body(empty()).unwrap();
         let error = bounded(client.oneshot(request)).await.unwrap_err();
         assert!(!error.is_connect(), "what hyper-util makes of it");
@@ -160,10 +144,7 @@ async fn closed_at_once() {
         let verdict = verdict(&error);
         match verdict.class() {
             Class::NotSent => {}
-            class => assert_eq!(
-                (class, verdict.cause()),
-                (Class::Transient, Cause::Connection)
-            ),
+            class => assert_eq!((class, verdict.cause()), (Class::Transient, Cause::Connection)),
         }
     }
 }
@@ -171,31 +152,19 @@ async fn closed_at_once() {
 #[tokio::test]
 async fn closed_without_an_answer() {
     let address = servers::answering("").await;
-    assert_means(
-        &http1_error(address).await,
-        Class::Transient,
-        Cause::Connection,
-    );
+    assert_means(&http1_error(address).await, Class::Transient, Cause::Connection);
 }
 
 #[tokio::test]
 async fn half_a_head() {
     let address = servers::answering("HTTP/1.1 200 OK\r\nContent-Le").await;
-    assert_means(
-        &http1_error(address).await,
-        Class::Transient,
-        Cause::Connection,
-    );
+    assert_means(&http1_error(address).await, Class::Transient, Cause::Connection);
 }
 
 #[tokio::test]
 async fn not_http() {
     let address = servers::answering("SSH-2.0-OpenSSH_9.9\r\n").await;
-    assert_means(
-        &http1_error(address).await,
-        Class::Transient,
-        Cause::Connection,
-    );
+    assert_means(&http1_error(address).await, Class::Transient, Cause::Connection);
 }
 
 #[tokio::test]
@@ -222,27 +191,16 @@ async fn silent_to_http2_pings() {
 #[tokio::test]
 async fn stream_refused() {
     let address = servers::http2(servers::reset(Reason::REFUSED_STREAM), false).await;
-    assert_means(
-        &http2_error(address).await,
-        Class::NotSent,
-        Cause::RefusedStream,
-    );
+    assert_means(&http2_error(address).await, Class::NotSent, Cause::RefusedStream);
 }
 
 #[tokio::test]
 async fn stream_reset() {
-    for reason in [
-        Reason::INTERNAL_ERROR,
-        Reason::CANCEL,
-        Reason::NO_ERROR,
-        Reason::ENHANCE_YOUR_CALM,
-    ] {
+    for reason in
+        [Reason::INTERNAL_ERROR, Reason::CANCEL, Reason::NO_ERROR, Reason::ENHANCE_YOUR_CALM]
+    {
         let address = servers::http2(servers::reset(reason), false).await;
-        assert_means(
-            &http2_error(address).await,
-            Class::Transient,
-            Cause::Connection,
-        );
+        assert_means(&http2_error(address).await, Class::Transient, Cause::Connection);
     }
 }
 
@@ -250,11 +208,7 @@ async fn stream_reset() {
 async fn going_away_before_the_request() {
     for hangs_up in [false, true] {
         let address = servers::http2(servers::go_away(0, Reason::NO_ERROR), hangs_up).await;
-        assert_means(
-            &http2_error(address).await,
-            Class::NotSent,
-            Cause::RefusedStream,
-        );
+        assert_means(&http2_error(address).await, Class::NotSent, Cause::RefusedStream);
     }
 }
 
@@ -262,28 +216,16 @@ async fn going_away_before_the_request() {
 async fn going_away_after_the_request() {
     // It said that it would answer, and then hung up: who knows.
     let address = servers::http2(servers::go_away(1, Reason::NO_ERROR), true).await;
-    assert_means(
-        &http2_error(address).await,
-        Class::Transient,
-        Cause::Connection,
-    );
+    assert_means(&http2_error(address).await, Class::Transient, Cause::Connection);
     // Graceful, in two steps: the first names no stream in particular.
     let address = servers::http2(servers::go_away(0x7fff_ffff, Reason::NO_ERROR), true).await;
-    assert_means(
-        &http2_error(address).await,
-        Class::Transient,
-        Cause::Connection,
-    );
+    assert_means(&http2_error(address).await, Class::Transient, Cause::Connection);
 }
 
 #[tokio::test]
 async fn going_away_over_an_error() {
     let address = servers::http2(servers::go_away(0, Reason::ENHANCE_YOUR_CALM), false).await;
-    assert_means(
-        &http2_error(address).await,
-        Class::Transient,
-        Cause::Connection,
-    );
+    assert_means(&http2_error(address).await, Class::Transient, Cause::Connection);
 }
 
 #[tokio::test]
@@ -303,21 +245,13 @@ async fn a_request_of_the_wrong_version() {
 
 #[tokio::test]
 async fn a_body_that_fails() {
-    let request = |address| {
-        Request::post(format!("http://{address}/"))
-            .body(failing())
-            .unwrap()
-    };
+    let request = |address| Request::post(format!("http://{address}/")).body(failing()).unwrap();
     let address = servers::silent().await;
-    let error = bounded(client(false).oneshot(request(address)))
-        .await
-        .unwrap_err();
+    let error = bounded(client(false).oneshot(request(address))).await.unwrap_err();
     assert_means(&error, Class::Rejected, Cause::Unknown);
 
     let address = servers::http2(servers::nothing, false).await;
-    let error = bounded(client(true).oneshot(request(address)))
-        .await
-        .unwrap_err();
+    let error = bounded(client(true).oneshot(request(address))).await.unwrap_err();
     assert_means(&error, Class::Rejected, Cause::Unknown);
 }
 

@@ -20,14 +20,7 @@ fn builder() -> ClientBuilder {
 }
 
 async fn get(client: ClientBuilder, address: SocketAddr) -> Result<reqwest::Response, Error> {
-    bounded(
-        client
-            .build()
-            .unwrap()
-            .get(format!("http://{address}/"))
-            .send(),
-    )
-    .await
+    bounded(client.build().unwrap().get(format!("http://{address}/")).send()).await
 }
 
 async fn http1_error(address: SocketAddr) -> Error {
@@ -35,9 +28,7 @@ async fn http1_error(address: SocketAddr) -> Error {
 }
 
 async fn http2_error(address: SocketAddr) -> Error {
-    get(builder().http2_prior_knowledge(), address)
-        .await
-        .unwrap_err()
+    get(builder().http2_prior_knowledge(), address).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -49,11 +40,7 @@ async fn refused() {
 
 #[tokio::test]
 async fn no_such_host() {
-    let call = builder()
-        .build()
-        .unwrap()
-        .get("http://nothing.invalid/")
-        .send();
+    let call = builder().build().unwrap().get("http://nothing.invalid/").send();
     if let Some(result) = resolved(call).await {
         assert_means(&result.unwrap_err(), Class::NotSent, Cause::Connect);
     }
@@ -71,9 +58,7 @@ impl Resolve for Down {
 #[tokio::test]
 async fn a_resolver_that_fails() {
     let client = builder().dns_resolver(Arc::new(Down)).build().unwrap();
-    let error = bounded(client.get("http://upstream/").send())
-        .await
-        .unwrap_err();
+    let error = bounded(client.get("http://upstream/").send()).await.unwrap_err();
     assert_means(&error, Class::NotSent, Cause::Connect);
 }
 
@@ -97,9 +82,7 @@ impl<S: Service<R>, R> Service<R> for Stuck<S> {
 
 #[tokio::test]
 async fn not_connected_in_time() {
-    let client = builder()
-        .connect_timeout(PATIENCE)
-        .connector_layer(layer_fn(Stuck));
+    let client = builder().connect_timeout(PATIENCE).connector_layer(layer_fn(Stuck));
     let error = get(client, servers::silent().await).await.unwrap_err();
     assert!(error.is_timeout());
     assert_means(&error, Class::NotSent, Cause::Connect);
@@ -120,10 +103,7 @@ async fn closed_at_once() {
         let verdict = verdict(&error);
         match verdict.class() {
             Class::NotSent => {}
-            class => assert_eq!(
-                (class, verdict.cause()),
-                (Class::Transient, Cause::Connection)
-            ),
+            class => assert_eq!((class, verdict.cause()), (Class::Transient, Cause::Connection)),
         }
     }
 }
@@ -131,30 +111,19 @@ async fn closed_at_once() {
 #[tokio::test]
 async fn closed_without_an_answer() {
     let address = servers::answering("").await;
-    assert_means(
-        &http1_error(address).await,
-        Class::Transient,
-        Cause::Connection,
-    );
+    assert_means(&http1_error(address).await, Class::Transient, Cause::Connection);
 }
 
 #[tokio::test]
 async fn half_a_head() {
     let address = servers::answering("HTTP/1.1 200 OK\r\nContent-Le").await;
-    assert_means(
-        &http1_error(address).await,
-        Class::Transient,
-        Cause::Connection,
-    );
+    assert_means(&http1_error(address).await, Class::Transient, Cause::Connection);
 }
 
 #[tokio::test]
 async fn silent() {
     let address = servers::silent().await;
-    for client in [
-        builder().timeout(PATIENCE),
-        builder().read_timeout(PATIENCE),
-    ] {
+    for client in [builder().timeout(PATIENCE), builder().read_timeout(PATIENCE)] {
         let error = get(client, address).await.unwrap_err();
         assert_means(&error, Class::Transient, Cause::Timeout);
     }
@@ -163,58 +132,35 @@ async fn silent() {
 #[tokio::test]
 async fn silent_under_towers_timeout() {
     let client = builder().build().unwrap();
-    let request = client
-        .get(format!("http://{}/", servers::silent().await))
-        .build()
-        .unwrap();
-    let error = bounded(Timeout::new(client, PATIENCE).oneshot(request))
-        .await
-        .unwrap_err();
+    let request = client.get(format!("http://{}/", servers::silent().await)).build().unwrap();
+    let error = bounded(Timeout::new(client, PATIENCE).oneshot(request)).await.unwrap_err();
     assert_means(&*error, Class::Transient, Cause::Timeout);
 }
 
 #[tokio::test]
 async fn stream_refused() {
     let address = servers::http2(servers::reset(Reason::REFUSED_STREAM), false).await;
-    assert_means(
-        &http2_error(address).await,
-        Class::NotSent,
-        Cause::RefusedStream,
-    );
+    assert_means(&http2_error(address).await, Class::NotSent, Cause::RefusedStream);
 }
 
 #[tokio::test]
 async fn stream_reset() {
     let address = servers::http2(servers::reset(Reason::INTERNAL_ERROR), false).await;
-    assert_means(
-        &http2_error(address).await,
-        Class::Transient,
-        Cause::Connection,
-    );
+    assert_means(&http2_error(address).await, Class::Transient, Cause::Connection);
 }
 
 #[tokio::test]
 async fn going_away() {
     let address = servers::http2(servers::go_away(0, Reason::NO_ERROR), false).await;
-    assert_means(
-        &http2_error(address).await,
-        Class::NotSent,
-        Cause::RefusedStream,
-    );
+    assert_means(&http2_error(address).await, Class::NotSent, Cause::RefusedStream);
     let address = servers::http2(servers::go_away(1, Reason::NO_ERROR), true).await;
-    assert_means(
-        &http2_error(address).await,
-        Class::Transient,
-        Cause::Connection,
-    );
+    assert_means(&http2_error(address).await, Class::Transient, Cause::Connection);
 }
 
 #[tokio::test]
 async fn a_request_that_cannot_be_built() {
     for url in ["nowhere", "ftp://127.0.0.1/"] {
-        let error = bounded(builder().build().unwrap().get(url).send())
-            .await
-            .unwrap_err();
+        let error = bounded(builder().build().unwrap().get(url).send()).await.unwrap_err();
         assert!(error.is_builder());
         assert_means(&error, Class::Rejected, Cause::Unknown);
     }
@@ -234,17 +180,10 @@ async fn a_status_made_an_error() {
     let response = get(builder(), address).await.unwrap();
     let seen = HttpClassifier::new().classify(Ok(&response));
     assert_eq!(seen.class(), Class::Throttled);
-    assert_eq!(
-        seen.hint().retry_after,
-        Some(std::time::Duration::from_secs(3))
-    );
+    assert_eq!(seen.hint().retry_after, Some(std::time::Duration::from_secs(3)));
 
     let error = response.error_for_status().unwrap_err();
-    assert_means(
-        &error,
-        Class::Throttled,
-        Cause::Status(StatusCode::TOO_MANY_REQUESTS),
-    );
+    assert_means(&error, Class::Throttled, Cause::Status(StatusCode::TOO_MANY_REQUESTS));
 }
 
 #[tokio::test]
@@ -258,9 +197,7 @@ async fn a_body_cut_short() {
 #[tokio::test]
 async fn a_body_that_takes_too_long() {
     let client = builder().http2_prior_knowledge().timeout(PATIENCE);
-    let response = get(client, servers::http2(servers::ok, false).await)
-        .await
-        .unwrap();
+    let response = get(client, servers::http2(servers::ok, false).await).await.unwrap();
     let error = bounded(response.bytes()).await.unwrap_err();
     assert_means(&error, Class::Transient, Cause::Timeout);
 }
@@ -272,12 +209,7 @@ async fn a_request_body_fed_by_another_upstream_that_refuses() {
     let frames = [Ok(Bytes::from("begun")), Err(elsewhere)];
     let body = Body::wrap_stream(futures_util::stream::iter(frames));
     let address = servers::silent().await;
-    let call = builder()
-        .build()
-        .unwrap()
-        .post(format!("http://{address}/"))
-        .body(body)
-        .send();
+    let call = builder().build().unwrap().post(format!("http://{address}/")).body(body).send();
     let error = bounded(call).await.unwrap_err();
     assert!(error.is_connect(), "what reqwest makes of it");
     assert_means(&error, Class::Rejected, Cause::Unknown);

@@ -79,9 +79,7 @@ pub(super) async fn http2(
         async move {
             let mut preface = [0; b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len()];
             socket.read_exact(&mut preface).await?;
-            socket
-                .write_all(&[0, 0, 0, SETTINGS, 0, 0, 0, 0, 0])
-                .await?;
+            socket.write_all(&[0, 0, 0, SETTINGS, 0, 0, 0, 0, 0]).await?;
             loop {
                 let mut head = [0; 9];
                 socket.read_exact(&mut head).await?;
@@ -91,9 +89,7 @@ pub(super) async fn http2(
                 let is_ack = head[4] & 1 == 1;
                 match head[3] {
                     SETTINGS if !is_ack => {
-                        socket
-                            .write_all(&[0, 0, 0, SETTINGS, 1, 0, 0, 0, 0])
-                            .await?;
+                        socket.write_all(&[0, 0, 0, SETTINGS, 1, 0, 0, 0, 0]).await?;
                     }
                     HEADERS => {
                         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);

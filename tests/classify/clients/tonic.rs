@@ -40,24 +40,16 @@ async fn assert_both_mean(channel: impl Fn() -> Channel, class: Class, cause: Ca
 }
 
 fn request() -> Request<Body> {
-    Request::post("/test.Test/Call")
-        .body(Body::empty())
-        .unwrap()
+    Request::post("/test.Test/Call").body(Body::empty()).unwrap()
 }
 
 /// A call as a generated client makes it.
 async fn unary(channel: Channel) -> Result<(), Status> {
     let mut client = tonic::client::Grpc::new(channel);
-    client
-        .ready()
-        .await
-        .map_err(|error| Status::from_error(error.into()))?;
+    client.ready().await.map_err(|error| Status::from_error(error.into()))?;
     let path = PathAndQuery::from_static("/test.Test/Call");
     let codec = tonic_prost::ProstCodec::<(), ()>::default();
-    client
-        .unary(tonic::Request::new(()), path, codec)
-        .await
-        .map(drop)
+    client.unary(tonic::Request::new(()), path, codec).await.map(drop)
 }
 
 #[tokio::test]
@@ -78,11 +70,8 @@ async fn no_such_host() {
 
 #[tokio::test]
 async fn whatever_a_connector_fails_with() {
-    for kind in [
-        io::ErrorKind::UnexpectedEof,
-        io::ErrorKind::TimedOut,
-        io::ErrorKind::InvalidData,
-    ] {
+    for kind in [io::ErrorKind::UnexpectedEof, io::ErrorKind::TimedOut, io::ErrorKind::InvalidData]
+    {
         let connector = service_fn(move |_: Uri| async move {
             Err::<TokioIo<TcpStream>, _>(io::Error::new(kind, "handshake"))
         });
@@ -107,10 +96,7 @@ async fn closed_at_once() {
     for verdict in [verdict(&error), verdict(&status)] {
         match verdict.class() {
             Class::NotSent => {}
-            class => assert_eq!(
-                (class, verdict.cause()),
-                (Class::Transient, Cause::Connection)
-            ),
+            class => assert_eq!((class, verdict.cause()), (Class::Transient, Cause::Connection)),
         }
     }
 }
@@ -119,9 +105,7 @@ async fn closed_at_once() {
 async fn given_to_a_connection_that_is_gone() {
     let address = servers::http2(servers::reset(Reason::INTERNAL_ERROR), true).await;
     let channel = endpoint(address).connect_lazy();
-    let error = bounded(channel.clone().oneshot(request()))
-        .await
-        .unwrap_err();
+    let error = bounded(channel.clone().oneshot(request())).await.unwrap_err();
     assert_means(&error, Class::Transient, Cause::Connection);
     // Before the channel has seen its end, or after, on a new one.
     let error = bounded(channel.oneshot(request())).await.unwrap_err();
@@ -140,9 +124,7 @@ async fn silent() {
 #[tokio::test]
 async fn silent_under_towers_timeout() {
     let channel = endpoint(servers::silent().await).connect_lazy();
-    let error = bounded(Timeout::new(channel, PATIENCE).oneshot(request()))
-        .await
-        .unwrap_err();
+    let error = bounded(Timeout::new(channel, PATIENCE).oneshot(request())).await.unwrap_err();
     assert_means(&*error, Class::Transient, Cause::Timeout);
 }
 
@@ -163,11 +145,7 @@ async fn stream_refused() {
 
 #[tokio::test]
 async fn stream_reset() {
-    for reason in [
-        Reason::INTERNAL_ERROR,
-        Reason::CANCEL,
-        Reason::ENHANCE_YOUR_CALM,
-    ] {
+    for reason in [Reason::INTERNAL_ERROR, Reason::CANCEL, Reason::ENHANCE_YOUR_CALM] {
         let address = servers::http2(servers::reset(reason), false).await;
         let channel = || endpoint(address).connect_lazy();
         assert_both_mean(channel, Class::Transient, Cause::Connection).await;
@@ -211,13 +189,7 @@ async fn a_status_means_the_same_as_response_and_as_error() {
         (Code::Unavailable, "250", Class::Overloaded, wait, None),
         (Code::Unavailable, "-1", Class::Transient, None, Some(false)),
         (Code::ResourceExhausted, "250", Class::Throttled, wait, None),
-        (
-            Code::Unauthenticated,
-            "250",
-            Class::CredentialRejected,
-            wait,
-            None,
-        ),
+        (Code::Unauthenticated, "250", Class::CredentialRejected, wait, None),
         (Code::NotFound, "250", Class::Rejected, wait, None),
     ];
     for (code, pushback, class, retry_after, should_retry) in cases {
@@ -225,15 +197,9 @@ async fn a_status_means_the_same_as_response_and_as_error() {
         let response = bounded(channel.clone().oneshot(request())).await.unwrap();
         let status = bounded(unary(channel)).await.unwrap_err();
         assert_eq!(status.code(), code);
-        for verdict in [
-            HttpClassifier::new().classify(Ok(&response)),
-            verdict(&status),
-        ] {
+        for verdict in [HttpClassifier::new().classify(Ok(&response)), verdict(&status)] {
             assert_eq!(verdict.class(), class, "{code:?}");
-            assert_eq!(
-                verdict.cause(),
-                Cause::Grpc(GrpcCode::from_number(code as u32))
-            );
+            assert_eq!(verdict.cause(), Cause::Grpc(GrpcCode::from_number(code as u32)));
             assert_eq!(verdict.hint().retry_after, retry_after, "{code:?}");
             assert_eq!(verdict.hint().should_retry, should_retry, "{code:?}");
         }

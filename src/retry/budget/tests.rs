@@ -1,0 +1,213 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn withdrawals(budget: &RetryBudget) -> u32 {
+    let mut count = 0;
+    while budget.withdraw() {
+        count += 1;
+    }
+    count
+}
+
+fn paused<T>(f: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_time().start_paused(true).build().unwrap().block_on(f)
+}
+
+#[test]
+fn the_reserve_is_there_at_first_and_no_more() {
+    let budget = RetryBudget::new(0.0, 0.0, 3);
+    assert_eq!(budget.remaining(), 3);
+    assert_eq!(withdrawals(&budget), 3);
+    budget.deposit();
+    assert!(!budget.withdraw());
+    budget.give_back();
+    assert_eq!(withdrawals(&budget), 1);
+}
+
+#[test]
+fn a_share_of_the_requests_may_be_retried() {
+    let budget = RetryBudget::new(0.2, 0.0, 10);
+    withdrawals(&budget);
+    for _ in 0..4 {
+        budget.deposit();
+        assert!(!budget.withdraw());
+    }
+    budget.deposit();
+    assert_eq!(withdrawals(&budget), 1);
+    (0..1_000).for_each(|_| budget.deposit());
+    assert_eq!(withdrawals(&budget), 10);
+}
+
+#[test]
+fn a_small_ratio_is_not_rounded_away() {
+    let budget = RetryBudget::new(0.0001, 0.0, 10);
+    withdrawals(&budget);
+    (0..20_000).for_each(|_| budget.deposit());
+    assert_eq!(withdrawals(&budget), 2);
+}
+
+#[test]
+fn a_ratio_is_not_rounded_up() {
+    let budget = RetryBudget::new(0.0006, 0.0, 10);
+    withdrawals(&budget);
+    (0..5_000).for_each(|_| budget.deposit());
+    assert_eq!(withdrawals(&budget), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_that_passes_is_worth_something() {
+    let budget = RetryBudget::new(0.0, 0.1, 10);
+    withdrawals(&budget);
+    tokio::time::advance(Duration::from_secs(25)).await;
+    assert_eq!(withdrawals(&budget), 2);
+    tokio::time::advance(Duration::from_secs(5)).await;
+    assert_eq!(withdrawals(&budget), 1);
+    tokio::time::advance(Duration::from_secs(1_000_000)).await;
+    assert_eq!(budget.remaining(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn asking_often_loses_no_fraction_of_the_refill() {
+    for millis in [1, 2, 5, 15, 19, 33] {
+        let budget = RetryBudget::new(0.0, 0.1, 100);
+        withdrawals(&budget);
+        let mut granted = 0;
+        for _ in 0..100_000 / millis {
+            tokio::time::advance(Duration::from_millis(millis)).await;
+            granted += withdrawals(&budget);
+        }
+        assert!((9..=10).contains(&granted), "{granted} when asked every {millis} ms");
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_taken_for_zero() {
+    for nonsense in [f64::NAN, f64::NEG_INFINITY, -1.0, -0.0, 0.0, f64::MIN_POSITIVE] {
+        let budget = RetryBudget::new(nonsense, nonsense, 1);
+        assert_eq!(withdrawals(&budget), 1);
+        paused(async {
+            budget.deposit();
+            tokio::time::advance(Duration::from_secs(1_000_000)).await;
+            assert!(!budget.withdraw());
+        });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_bound_it_still_keeps_to_the_reserve() {
+    for lots in [f64::INFINITY, f64::MAX, 1e300, 1e12] {
+        let budget = RetryBudget::new(lots, 0.0, 4);
+        assert_eq!(withdrawals(&budget), 4);
+        budget.deposit();
+        assert_eq!(withdrawals(&budget), 4);
+        let budget = RetryBudget::new(0.0, lots, 4);
+        assert_eq!(withdrawals(&budget), 4);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(withdrawals(&budget), 4);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_largest_reserve_overflows_nowhere() {
+    let budget = RetryBudget::new(f64::INFINITY, f64::INFINITY, u32::MAX);
+    assert_eq!(budget.remaining(), u32::MAX);
+    assert!(budget.withdraw());
+    assert_eq!(budget.remaining(), u32::MAX - 1);
+    budget.deposit();
+    budget.give_back();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(budget.remaining(), u32::MAX);
+}
+
+#[test]
+fn without_a_reserve_there_are_no_retries() {
+    let budget = RetryBudget::new(1.0, 1000.0, 0);
+    (0..100).for_each(|_| budget.deposit());
+    assert!(!budget.withdraw());
+    budget.give_back();
+    assert!(!budget.withdraw());
+}
+
+#[test]
+fn giving_back_fills_no_more_than_the_reserve() {
+    let budget = RetryBudget::new(1.0, 0.0, 2);
+    assert!(budget.withdraw());
+    budget.deposit();
+    budget.give_back();
+    assert_eq!(budget.remaining(), 2);
+}
+
+#[test]
+fn many_threads_get_no_more_than_there_is() {
+    let budget = RetryBudget::new(0.0, 0.0, 1000);
+    let granted: u32 = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| withdrawals(&budget))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(granted, 1000);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Request,
+    Retry,
+    /// A retry that is called off at once.
+    CalledOff,
+    Pass(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => Just(Step::Request),
+        6 => Just(Step::Retry),
+        1 => Just(Step::CalledOff),
+        1 => (0..3_000u64).prop_map(Step::Pass),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn over_any_span_retries_are_bounded(
+        ratio in 0.0..2.0f64, rate in 0.0..5.0f64, reserve in 0..12u32,
+        steps in proptest::collection::vec(step(), 1..120),
+    ) {
+        // For each step: requests, milliseconds and retries.
+        let mut log = Vec::new();
+        paused(async {
+            let budget = RetryBudget::new(ratio, rate, reserve);
+            for step in steps {
+                match step {
+                    Step::Request => {
+                        budget.deposit();
+                        log.push((1.0, 0.0, 0));
+                    }
+                    Step::Retry => log.push((0.0, 0.0, u32::from(budget.withdraw()))),
+                    Step::CalledOff => {
+                        if budget.withdraw() {
+                            budget.give_back();
+                        }
+                    }
+                    Step::Pass(millis) => {
+                        tokio::time::advance(Duration::from_millis(millis)).await;
+                        log.push((0.0, Duration::from_millis(millis).as_secs_f64(), 0));
+                    }
+                }
+            }
+        });
+        for from in 0..log.len() {
+            let (mut requests, mut seconds, mut retries) = (0.0, 0.0, 0);
+            for (request, second, retry) in &log[from..] {
+                requests += request;
+                seconds += second;
+                retries += retry;
+                let bound = ratio * requests + rate * seconds + f64::from(reserve);
+                prop_assert!(f64::from(retries) <= bound + 1e-6);
+            }
+        }
+    }
+}

@@ -1,0 +1,397 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::hint::Hint;
+use crate::time;
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// A policy and the facts of a call, for a table to vary.
+#[derive(Clone)]
+struct Given {
+    policy: Policy,
+    attempt: u32,
+    idempotent: bool,
+    kept: bool,
+    left: Option<Duration>,
+    budget: bool,
+}
+
+/// Three attempts, a wait of a second, hints up to a minute; the first attempt
+/// of an idempotent request that can be sent again, and budget for it.
+fn given() -> Given {
+    let policy = Policy {
+        max_attempts: 3,
+        backoff: Backoff::constant(secs(1)),
+        hint_use: HintUse::Floor,
+        hint_cap: secs(60),
+        non_idempotent: false,
+        retry_if: None,
+    };
+    Given { policy, attempt: 1, idempotent: true, kept: true, left: None, budget: true }
+}
+
+impl Given {
+    fn attempt(self, attempt: u32) -> Self {
+        Self { attempt, ..self }
+    }
+
+    /// A `POST`, say.
+    fn not_idempotent(self) -> Self {
+        Self { idempotent: false, ..self }
+    }
+
+    fn not_kept(self) -> Self {
+        Self { kept: false, ..self }
+    }
+
+    fn left(self, left: Duration) -> Self {
+        Self { left: Some(left), ..self }
+    }
+
+    fn no_budget_left(self) -> Self {
+        Self { budget: false, ..self }
+    }
+
+    fn policy(mut self, change: impl FnOnce(&mut Policy)) -> Self {
+        change(&mut self.policy);
+        self
+    }
+
+    fn retry_if(self, answer: bool) -> Self {
+        self.policy(|policy| policy.retry_if = Some(Arc::new(move |_| answer)))
+    }
+
+    fn hint_use(self, hint_use: HintUse) -> Self {
+        self.policy(|policy| policy.hint_use = hint_use)
+    }
+
+    /// The decision, and how often the budget was asked.
+    fn decide(&self, verdict: Verdict) -> (Decision, u32) {
+        let now = time::now();
+        let facts = Facts {
+            attempt: self.attempt,
+            idempotent: self.idempotent,
+            kept: self.kept,
+            elsewhere: false,
+            now,
+            deadline: self.left.map(|left| now + left),
+        };
+        let mut asked = 0;
+        let backoff = |backoff: &Backoff| backoff.wait(0, None, &mut fastrand::Rng::with_seed(1));
+        let withdraw = || {
+            asked += 1;
+            self.budget
+        };
+        (self.policy.decide(&verdict, facts, backoff, withdraw), asked)
+    }
+}
+
+const CLASSES: [Class; 10] = [
+    Class::Success,
+    Class::Throttled,
+    Class::Overloaded,
+    Class::NotSent,
+    Class::Transient,
+    Class::QuotaExhausted,
+    Class::CredentialRejected,
+    Class::Rejected,
+    Class::CircuitOpen,
+    Class::Local,
+];
+
+fn verdict(class: Class) -> Verdict {
+    Verdict::new(class)
+}
+
+fn hinted(class: Class, wait: u64) -> Verdict {
+    Verdict::new(class).retry_after(secs(wait))
+}
+
+fn said(class: Class, should_retry: bool) -> Verdict {
+    Verdict::new(class).hint_is(Hint { should_retry: Some(should_retry), ..Hint::NONE })
+}
+
+const fn retry(wait: u64) -> Decision {
+    Decision::Retry { wait: secs(wait) }
+}
+
+const fn stop(reason: StopReason) -> Decision {
+    Decision::Stop(reason)
+}
+
+#[track_caller]
+fn check(rows: &[(Given, Verdict, Decision)]) {
+    for (number, (given, verdict, expected)) in rows.iter().enumerate() {
+        let (decision, asked) = given.decide(*verdict);
+        assert_eq!(decision, *expected, "row {number}: {verdict:?}");
+        let costs = match decision {
+            Decision::Retry { .. } => verdict.class() != Class::CircuitOpen,
+            Decision::Return => false,
+            Decision::Stop(reason) => reason == StopReason::Budget,
+        };
+        assert_eq!(asked, u32::from(costs), "row {number}: how often the budget was asked");
+    }
+}
+
+#[test]
+fn what_each_class_means() {
+    use StopReason::{CredentialRejected, NotIdempotent, QuotaExhausted};
+    let safe = given;
+    let post = || given().not_idempotent();
+    check(&[
+        (safe(), verdict(Class::Success), Decision::Return),
+        (post(), verdict(Class::Success), Decision::Return),
+        (safe(), verdict(Class::Throttled), retry(1)),
+        (post(), verdict(Class::Throttled), retry(1)),
+        (safe(), verdict(Class::Overloaded), retry(1)),
+        (post(), verdict(Class::Overloaded), stop(NotIdempotent)),
+        (post(), hinted(Class::Overloaded, 5), retry(5)),
+        (safe(), verdict(Class::NotSent), retry(1)),
+        (post(), verdict(Class::NotSent), retry(1)),
+        (safe(), verdict(Class::Transient), retry(1)),
+        (post(), verdict(Class::Transient), stop(NotIdempotent)),
+        (post(), hinted(Class::Transient, 5), stop(NotIdempotent)),
+        (safe(), verdict(Class::QuotaExhausted), stop(QuotaExhausted)),
+        (post(), verdict(Class::QuotaExhausted), stop(QuotaExhausted)),
+        (safe(), verdict(Class::CredentialRejected), stop(CredentialRejected)),
+        (post(), verdict(Class::CredentialRejected), stop(CredentialRejected)),
+        (safe(), verdict(Class::Rejected), Decision::Return),
+        (post(), verdict(Class::Rejected), Decision::Return),
+        (safe(), verdict(Class::CircuitOpen), retry(1)),
+        (post(), verdict(Class::CircuitOpen), retry(1)),
+        (safe(), verdict(Class::Local), Decision::Return),
+        (post(), verdict(Class::Local), Decision::Return),
+        (post().policy(|policy| policy.non_idempotent = true), verdict(Class::Transient), retry(1)),
+    ]);
+}
+
+#[test]
+fn what_the_server_says() {
+    use StopReason::{HintAboveCap, ServerSaidNo};
+    let above = |asked| stop(HintAboveCap { asked: secs(asked), cap: secs(60) });
+    check(&[
+        // The hint is the least, the backoff may be longer.
+        (given(), hinted(Class::Throttled, 5), retry(5)),
+        (
+            given().policy(|policy| policy.backoff = Backoff::constant(secs(9))),
+            hinted(Class::Throttled, 5),
+            retry(9),
+        ),
+        (given().hint_use(HintUse::Replace), hinted(Class::Throttled, 5), retry(5)),
+        (
+            given()
+                .hint_use(HintUse::Replace)
+                .policy(|policy| policy.backoff = Backoff::constant(secs(9))),
+            hinted(Class::Throttled, 5),
+            retry(5),
+        ),
+        (given().hint_use(HintUse::Replace), verdict(Class::Throttled), retry(1)),
+        (given().hint_use(HintUse::Ignore), hinted(Class::Throttled, 5), retry(1)),
+        // The cap.
+        (given(), hinted(Class::Throttled, 60), retry(60)),
+        (given(), hinted(Class::Throttled, 61), above(61)),
+        (given().hint_use(HintUse::Replace), hinted(Class::Overloaded, 61), above(61)),
+        (given().hint_use(HintUse::Ignore), hinted(Class::Throttled, 61), retry(1)),
+        (
+            given().policy(|policy| policy.hint_cap = Duration::MAX),
+            hinted(Class::Throttled, 86_400),
+            retry(86_400),
+        ),
+        (given(), hinted(Class::CircuitOpen, 30), retry(30)),
+        (given(), hinted(Class::CircuitOpen, 90), above(90)),
+        // Whether to at all.
+        (given(), said(Class::Throttled, false), stop(ServerSaidNo)),
+        (given(), said(Class::Transient, false), stop(ServerSaidNo)),
+        (given().retry_if(true), said(Class::Transient, false), stop(ServerSaidNo)),
+        (given().hint_use(HintUse::Ignore), said(Class::Transient, false), stop(ServerSaidNo)),
+        (given().not_idempotent(), said(Class::Transient, true), retry(1)),
+        (given().not_idempotent(), said(Class::Rejected, true), retry(1)),
+        (given(), said(Class::Success, true), Decision::Return),
+        (given(), said(Class::Local, true), Decision::Return),
+        (given(), said(Class::QuotaExhausted, true), stop(StopReason::QuotaExhausted)),
+        (given(), said(Class::CredentialRejected, true), stop(StopReason::CredentialRejected)),
+    ]);
+}
+
+/// A 404 with `x-should-retry: false` is no failure of the upstream either.
+#[test]
+fn a_servers_no_makes_no_failure_of_a_rejected_request() {
+    check(&[
+        (given(), said(Class::Rejected, false), Decision::Return),
+        (given().retry_if(true), said(Class::Rejected, false), Decision::Return),
+    ]);
+}
+
+#[test]
+fn what_the_layer_was_told() {
+    use StopReason::NotRetryable;
+    check(&[
+        (given().retry_if(false), verdict(Class::Throttled), stop(NotRetryable)),
+        (given().retry_if(false), verdict(Class::CircuitOpen), stop(NotRetryable)),
+        (given().retry_if(false), verdict(Class::Rejected), Decision::Return),
+        (given().retry_if(true), verdict(Class::Rejected), retry(1)),
+        (given().retry_if(true), verdict(Class::Success), Decision::Return),
+        (given().retry_if(true), verdict(Class::Local), Decision::Return),
+        (given().retry_if(true), verdict(Class::QuotaExhausted), stop(StopReason::QuotaExhausted)),
+        (
+            given().retry_if(true).not_idempotent(),
+            verdict(Class::Transient),
+            stop(StopReason::NotIdempotent),
+        ),
+    ]);
+}
+
+#[test]
+fn the_first_reason_in_order_is_told() {
+    use StopReason::{Budget, Deadline, HintAboveCap, MaxAttempts, NotIdempotent, NotReplayable};
+    let worst = || given().not_idempotent().not_kept().left(Duration::ZERO).no_budget_left();
+    check(&[
+        (worst().attempt(3), hinted(Class::Transient, 90), stop(MaxAttempts)),
+        (worst(), hinted(Class::Transient, 90), stop(NotIdempotent)),
+        (worst(), hinted(Class::Throttled, 90), stop(NotReplayable)),
+        (
+            Given { kept: true, ..worst() },
+            hinted(Class::Throttled, 90),
+            stop(HintAboveCap { asked: secs(90), cap: secs(60) }),
+        ),
+        (Given { kept: true, ..worst() }, hinted(Class::Throttled, 9), stop(Deadline)),
+        (Given { kept: true, left: None, ..worst() }, hinted(Class::Throttled, 9), stop(Budget)),
+    ]);
+}
+
+#[test]
+fn how_often_and_until_when() {
+    use StopReason::{Budget, Deadline, MaxAttempts};
+    let at_most = |attempts| given().policy(|policy| policy.max_attempts = attempts);
+    let transient = verdict(Class::Transient);
+    check(&[
+        (given().attempt(2), transient, retry(1)),
+        (given().attempt(3), transient, stop(MaxAttempts)),
+        (given().attempt(4), transient, stop(MaxAttempts)),
+        (at_most(0), transient, stop(MaxAttempts)),
+        (at_most(1), transient, stop(MaxAttempts)),
+        (at_most(u32::MAX).attempt(u32::MAX - 1), transient, retry(1)),
+        (at_most(u32::MAX).attempt(u32::MAX), transient, stop(MaxAttempts)),
+        // Nothing would be left of the time after the wait.
+        (given().left(secs(1)), transient, stop(Deadline)),
+        (given().left(Duration::from_millis(1001)), transient, retry(1)),
+        (given().left(secs(5)), hinted(Class::Throttled, 5), stop(Deadline)),
+        (given().left(secs(5)).hint_use(HintUse::Ignore), hinted(Class::Throttled, 5), retry(1)),
+        (
+            given()
+                .left(Duration::ZERO)
+                .policy(|policy| policy.backoff = Backoff::constant(secs(0))),
+            transient,
+            stop(Deadline),
+        ),
+        (given().no_budget_left(), transient, stop(Budget)),
+        (given().no_budget_left(), verdict(Class::NotSent), stop(Budget)),
+        (given().no_budget_left(), verdict(Class::CircuitOpen), retry(1)),
+    ]);
+}
+
+#[test]
+fn only_what_may_pass_is_retryable() {
+    for class in CLASSES {
+        let passes = matches!(
+            class,
+            Class::Throttled
+                | Class::Overloaded
+                | Class::NotSent
+                | Class::Transient
+                | Class::CircuitOpen
+        );
+        assert_eq!(is_retryable(&verdict(class)), passes, "{class:?}");
+        assert!(!is_retryable(&said(class, false)), "{class:?}");
+        let told = passes || class == Class::Rejected;
+        assert_eq!(is_retryable(&said(class, true)), told, "{class:?}");
+    }
+}
+
+fn any_given() -> impl Strategy<Value = Given> {
+    let policy = (
+        0..6u32,
+        (0..20_000u64, any::<u64>()),
+        prop_oneof![Just(HintUse::Floor), Just(HintUse::Replace), Just(HintUse::Ignore)],
+        0..90_000u64,
+        any::<bool>(),
+        proptest::option::of(any::<bool>()),
+    );
+    let facts =
+        (1..7u32, any::<bool>(), any::<bool>(), proptest::option::of(0..90_000u64), any::<bool>());
+    (policy, facts).prop_map(|(policy, (attempt, idempotent, kept, left, budget))| {
+        let (max_attempts, (wait, _), hint_use, cap, non_idempotent, retry_if) = policy;
+        let policy = Policy {
+            max_attempts,
+            backoff: Backoff::constant(Duration::from_millis(wait)),
+            hint_use,
+            hint_cap: Duration::from_millis(cap),
+            non_idempotent,
+            retry_if: retry_if.map(|answer| Arc::new(move |_: &Verdict| answer) as RetryIf),
+        };
+        let left = left.map(Duration::from_millis);
+        Given { policy, attempt, idempotent, kept, left, budget }
+    })
+}
+
+fn any_verdict() -> impl Strategy<Value = Verdict> {
+    let hint = (proptest::option::of(0..90_000u64), proptest::option::of(any::<bool>()));
+    (proptest::sample::select(&CLASSES[..]), hint).prop_map(|(class, (wait, should_retry))| {
+        let retry_after = wait.map(Duration::from_millis);
+        Verdict::new(class).hint_is(Hint { retry_after, should_retry })
+    })
+}
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { policy, attempt, idempotent, kept, left, budget } = self;
+        (policy, attempt, idempotent, kept, left, budget).fmt(f)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+    #[test]
+    fn a_retry_breaks_no_rule(given in any_given(), verdict in any_verdict()) {
+        let (decision, asked) = given.decide(verdict);
+        let Given { policy, attempt, idempotent, kept, left, budget } = given;
+        let hint = verdict.hint();
+        let costs = verdict.class() != Class::CircuitOpen;
+        match decision {
+            Decision::Retry { wait } => {
+                prop_assert!(!matches!(
+                    verdict.class(),
+                    Class::Success | Class::QuotaExhausted | Class::CredentialRejected | Class::Local
+                ));
+                prop_assert!(hint.should_retry != Some(false));
+                prop_assert!(attempt < policy.max_attempts);
+                prop_assert!(kept);
+                prop_assert!(
+                    idempotent
+                        || policy.non_idempotent
+                        || verdict.is_unprocessed()
+                        || hint.should_retry == Some(true)
+                );
+                if policy.hint_use != HintUse::Ignore && let Some(asked) = hint.retry_after {
+                    prop_assert!(wait >= asked && asked <= policy.hint_cap);
+                }
+                prop_assert!(left.is_none_or(|left| wait < left));
+                prop_assert!(budget || !costs);
+                prop_assert_eq!(asked, u32::from(costs));
+            }
+            Decision::Stop(StopReason::Budget) => {
+                prop_assert!(costs && !budget);
+                prop_assert_eq!(asked, 1);
+            }
+            Decision::Stop(_) | Decision::Return => prop_assert_eq!(asked, 0),
+        }
+        // No failure is returned without a word, and no success is made a failure.
+        let quiet = matches!(verdict.class(), Class::Success | Class::Rejected | Class::Local);
+        prop_assert!(quiet || decision != Decision::Return);
+        let fine = matches!(verdict.class(), Class::Success | Class::Local);
+        prop_assert!(!fine || decision == Decision::Return);
+    }
+}

@@ -1,0 +1,184 @@
+//! How far a call has come: which attempt, until when, at what cost.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tower_service::Service;
+
+use super::budget::Budget;
+use super::decision::{Decision, Facts};
+use super::layer::Config;
+use super::{AttemptTimedOut, Backoff, RetryEvent};
+use crate::classify::Verdict;
+use crate::error::BoxError;
+use crate::event::Event;
+use crate::scope::{self, CallScope};
+use crate::spare::CallWhenReady;
+use crate::time::{self, Instant, Sleep};
+
+/// How far a call has come.
+pub(super) struct Progress {
+    scope: CallScope,
+    idempotent: bool,
+    /// When the attempt in flight has taken too long; `None` also before it is called.
+    attempt_ends: Option<Instant>,
+    last_wait: Option<Duration>,
+    /// What the next attempt has cost, until it is made.
+    withdrawal: Option<Withdrawal>,
+}
+
+/// How an attempt ended.
+pub(super) enum Ended<T> {
+    /// With an answer from below, or for want of one in time.
+    Answered {
+        result: Result<T, BoxError>,
+        /// Whether the inner service got ready and was called.
+        called: bool,
+    },
+    /// By the deadline of the whole call.
+    PastDeadline,
+}
+
+/// Taken from the budget for an attempt; given back if that is never made.
+struct Withdrawal(Option<Arc<dyn Budget>>);
+
+impl Withdrawal {
+    /// The attempt is made, and has cost what it costs.
+    fn spend(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Withdrawal {
+    fn drop(&mut self) {
+        if let Some(budget) = &self.0 {
+            budget.give_back();
+        }
+    }
+}
+
+impl Progress {
+    pub(super) fn new(scope: CallScope, idempotent: bool, attempt_ends: Option<Instant>) -> Self {
+        Self { scope, idempotent, attempt_ends, last_wait: None, withdrawal: None }
+    }
+
+    /// Which attempt this is, or was; the first is 1.
+    pub(super) fn attempt(&self) -> u32 {
+        self.scope.attempt()
+    }
+
+    /// Goes on with the attempt in flight, and ends one that takes too long.
+    pub(super) fn poll_attempt<S, Req>(
+        &mut self,
+        mut call: Pin<&mut CallWhenReady<S, Req>>,
+        mut timer: Pin<&mut Option<Sleep>>,
+        timeout: Option<Duration>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Ended<S::Response>>
+    where
+        S: Service<Req>,
+        S::Error: Into<BoxError>,
+    {
+        let Self { scope, attempt_ends, withdrawal, .. } = self;
+        // As with tower's own timeout, getting ready isn't counted: a queue for
+        // a place below would otherwise turn into timeouts, and those into retries.
+        let when_ready = |service: &mut S, request| {
+            *attempt_ends = ends(timeout);
+            spend(withdrawal);
+            scope::call_later(true, || service.call(request))
+        };
+        if let Poll::Ready(result) = scope.poll(|| call.as_mut().poll_with(cx, when_ready)) {
+            let result = result.map_err(Into::into);
+            return Poll::Ready(Ended::Answered { result, called: call.was_called() });
+        }
+        let deadline = self.scope.deadline();
+        let Some(limit) = self.attempt_ends.into_iter().chain(deadline).min() else {
+            return Poll::Pending;
+        };
+        if timer.as_ref().as_pin_ref().is_none_or(|timer| timer.deadline() != limit) {
+            timer.set(Some(time::sleep_until(limit)));
+        }
+        ready!(poll_timer(timer, cx));
+        let timeout = timeout.filter(|_| deadline.is_none_or(|deadline| limit < deadline));
+        Poll::Ready(match timeout {
+            Some(timeout) => {
+                Ended::Answered { result: Err(AttemptTimedOut::new(timeout).into()), called: true }
+            }
+            None => Ended::PastDeadline,
+        })
+    }
+
+    /// Whether, and after what wait, another attempt is made. Of what a retry
+    /// costs it keeps hold until that is made.
+    pub(super) fn decide<C, R>(
+        &mut self,
+        config: &Config<C, R>,
+        verdict: &Verdict,
+        kept: bool,
+        now: Instant,
+    ) -> Decision {
+        let facts = Facts {
+            attempt: self.scope.attempt(),
+            idempotent: self.idempotent,
+            kept,
+            elsewhere: self.scope.goes_elsewhere(),
+            now,
+            deadline: self.scope.deadline(),
+        };
+        let Self { last_wait, withdrawal, .. } = self;
+        // An attempt whose service failed to get ready has cost as much as another.
+        spend(withdrawal);
+        let wait = |backoff: &Backoff| {
+            let retry = facts.attempt - 1;
+            let wait = config.random(|random| backoff.wait(retry, *last_wait, random));
+            *last_wait = Some(wait);
+            wait
+        };
+        let withdraw = || match &config.budget {
+            None => true,
+            Some(budget) if budget.withdraw() => {
+                *withdrawal = Some(Withdrawal(Some(Arc::clone(budget))));
+                true
+            }
+            Some(_) => false,
+        };
+        config.policy.decide(verdict, facts, wait, withdraw)
+    }
+
+    /// The attempt that was decided on isn't made, if it wasn't already.
+    pub(super) fn call_off(&mut self) {
+        self.withdrawal = None;
+    }
+
+    /// The next attempt begins, with the inner service getting ready for it.
+    pub(super) fn next_attempt(&mut self) {
+        self.scope = self.scope.next_attempt();
+        self.attempt_ends = None;
+    }
+
+    /// Tells what was decided about an attempt, if that had failed.
+    pub(super) fn tell<C, R>(&self, config: &Config<C, R>, verdict: Verdict, decision: Decision) {
+        if decision != Decision::Return {
+            let attempt = self.scope.attempt();
+            config.listener.tell(|| Event::Retry(RetryEvent { attempt, verdict, decision }));
+        }
+    }
+}
+
+fn spend(withdrawal: &mut Option<Withdrawal>) {
+    if let Some(withdrawal) = withdrawal.take() {
+        withdrawal.spend();
+    }
+}
+
+/// When what may take this long, and begins now, must end.
+pub(super) fn ends(after: Option<Duration>) -> Option<Instant> {
+    after.map(|after| time::after(time::now(), after))
+}
+
+/// Ready when there is no timer.
+pub(super) fn poll_timer(timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> Poll<()> {
+    timer.as_pin_mut().map_or(Poll::Ready(()), |timer| timer.poll(cx))
+}

@@ -1,0 +1,222 @@
+//! What a call that succeeds costs in allocations: nothing, but for the copy of
+//! the request that a retry keeps.
+//!
+//! A binary of its own, for the allocator that counts.
+#![cfg(all(feature = "retry", feature = "circuit-breaker", feature = "rate-limit"))]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::Future;
+use std::hint::black_box;
+use std::mem;
+use std::num::NonZeroU32;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tower::util::ServiceFn;
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_upstream::circuit_breaker::FailureRate;
+use tower_upstream::event::{Event, observer_fn};
+use tower_upstream::key::key_fn;
+use tower_upstream::{CircuitBreakerLayer, Quota, RateLimitLayer, RetryLayer};
+
+/// The system's allocator, which counts what each thread asks of it.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count() {
+    // A thread that ends may allocate when its locals are gone.
+    _ = ALLOCATIONS.try_with(|allocations| allocations.set(allocations.get() + 1));
+}
+
+// SAFETY: everything is passed on to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// How many allocations `f` makes on this thread.
+fn allocations(f: impl FnOnce()) -> usize {
+    let before = ALLOCATIONS.get();
+    f();
+    ALLOCATIONS.get() - before
+}
+
+const CALLS: usize = 1_000;
+
+type Request = http::Request<()>;
+
+/// A client that is always ready and costs nothing.
+fn client() -> ServiceFn<fn(Request) -> Answer> {
+    service_fn(|_| Answer { asked: false })
+}
+
+/// An answer that takes a moment, so that the layers' futures are polled twice.
+struct Answer {
+    asked: bool,
+}
+
+impl Future for Answer {
+    type Output = Result<http::Response<()>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if mem::replace(&mut self.asked, true) {
+            return Poll::Ready(Ok(http::Response::new(())));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// A request without headers: it is made, and copied, without an allocation.
+fn plain() -> Request {
+    http::Request::new(())
+}
+
+/// A request to a host, with a credential.
+fn full() -> Request {
+    let request = http::Request::get("http://upstream.test/path?query");
+    request.header("authorization", "Bearer secret").body(()).expect("a valid request")
+}
+
+/// What [`CALLS`] calls allocate, once as many have warmed everything up.
+async fn cost<S>(mut client: S, request: impl Fn() -> Request) -> usize
+where
+    S: Service<Request, Response = http::Response<()>, Error = BoxError>,
+{
+    let mut rounds = [0; 2];
+    for round in &mut rounds {
+        let requests: Vec<_> = (0..CALLS).map(|_| request()).collect();
+        let before = ALLOCATIONS.get();
+        for request in requests {
+            let client = client.ready().await.expect("ready");
+            let answer = client.call(request).await;
+            assert_eq!(black_box(answer).expect("an answer").status(), 200);
+        }
+        *round = ALLOCATIONS.get() - before;
+    }
+    rounds[1]
+}
+
+/// What copies of requests allocate, those of the requests' own making apart.
+fn cost_of_copies(request: impl Fn() -> Request) -> usize {
+    let requests: Vec<_> = (0..CALLS).map(|_| request()).collect();
+    allocations(|| requests.iter().for_each(|request| drop(black_box(request.clone()))))
+}
+
+#[test]
+fn the_allocator_counts() {
+    assert_eq!(allocations(|| drop(black_box(Box::new(1)))), 1);
+    assert_eq!(cost_of_copies(plain), 0);
+    assert!(cost_of_copies(full) > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn circuit_breaker() {
+    let builders = || CircuitBreakerLayer::builder().name("upstream");
+    let rate = FailureRate::over_calls(100);
+    let minute = FailureRate::over_time(Duration::from_secs(60));
+    let two = NonZeroU32::new(2).expect("not zero");
+    for builder in [
+        builders(),
+        builders().leaky_failures(5),
+        builders().failure_rate(rate),
+        builders().failure_rate(minute).consecutive_failures(5),
+        builders().half_open(two, two),
+        builders().observer(observer_fn(|_: &Event<'_>| {})),
+    ] {
+        let layer = builder.build().expect("a valid configuration");
+        assert_eq!(cost(layer.layer(client()), plain).await, 0);
+        assert_eq!(cost(layer.layer(client()), full).await, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn circuit_breaker_by_key() {
+    let builder = CircuitBreakerLayer::builder;
+    let by_authority = builder().by_authority().build().expect("a valid configuration");
+    let by_credential = builder().by_credential().build().expect("a valid configuration");
+    let by_header = builder().key(key_fn(|head| head.header("authorization")));
+    let by_header = by_header.build().expect("a valid configuration");
+    for request in [plain, full] {
+        assert_eq!(cost(by_authority.layer(client()), request).await, 0);
+        assert_eq!(cost(by_credential.layer(client()), request).await, 0);
+        assert_eq!(cost(by_header.layer(client()), request).await, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rate_limit() {
+    let ample = Quota::per_second(1_000_000);
+    for quota in [ample, ample.burst(1_000_000), Quota::per_second(10_000)] {
+        let builder = || RateLimitLayer::builder(quota);
+        for request in [plain, full] {
+            assert_eq!(cost(builder().build().layer(client()), request).await, 0);
+            assert_eq!(cost(builder().no_wait().build().layer(client()), request).await, 0);
+            assert_eq!(cost(builder().by_authority().build().layer(client()), request).await, 0);
+            assert_eq!(cost(builder().by_credential().build().layer(client()), request).await, 0);
+            let by_cost = builder().cost_fn(|_: &Request| 2).build();
+            assert_eq!(cost(by_cost.layer(client()), request).await, 0);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_costs_a_copy_of_the_request() {
+    let plain_retry = RetryLayer::new();
+    let bounded = RetryLayer::new().deadline(Duration::from_secs(9));
+    let timed = bounded.clone().attempt_timeout(Duration::from_secs(1)).seed(1);
+    for layer in [plain_retry, bounded, timed] {
+        for request in [plain, full] {
+            let cost = cost(layer.layer(client()), request).await;
+            assert_eq!(cost, cost_of_copies(request), "over {CALLS} calls");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_without_a_second_attempt_costs_nothing() {
+    for attempts in [0, 1] {
+        let layer = RetryLayer::new().max_attempts(attempts);
+        assert_eq!(cost(layer.layer(client()), full).await, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_stack_costs_what_its_retry_does() {
+    for request in [plain, full] {
+        let stack = ServiceBuilder::new()
+            .layer(RetryLayer::new().deadline(Duration::from_secs(9)))
+            .layer(RateLimitLayer::builder(Quota::per_second(100_000)).by_credential().build())
+            .layer(CircuitBreakerLayer::builder().by_authority().build().expect("valid"));
+        assert_eq!(cost(stack.service(client()), request).await, cost_of_copies(request));
+    }
+}

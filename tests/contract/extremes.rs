@@ -1,0 +1,156 @@
+//! Every number that a setter takes, at 0, at 1 and at its largest: it is refused
+//! when the layer is built, or the layer serves without a panic, an overflow or
+//! a hang.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tower::{Layer, ServiceExt};
+use tower_upstream::{BoxError, Quota, RateLimitLayer};
+
+use crate::clock::{pass, poll, within};
+use crate::layers::{Client, Subject, call};
+use crate::upstream::{Answer, Inner, Response, Upstream, request};
+
+contracts! { every_layer:
+    serves_or_is_refused_at_extremes,
+    shows_itself_at_extremes,
+}
+
+/// Longer than the longest wait of the defaults, which is what the server asks for at most.
+const PATIENCE: Duration = Duration::from_secs(2 * 3600);
+
+/// A future that gives up in place of turning for ever.
+///
+/// On a paused clock, time stands still while anything runs: a task that wakes
+/// itself again and again would never see its timeout.
+struct Bounded<F> {
+    future: Pin<Box<F>>,
+    polls: u32,
+    what: String,
+}
+
+impl<F: Future> Future for Bounded<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.polls += 1;
+        assert!(self.polls < 10_000, "{} turns for ever", self.what);
+        self.future.as_mut().poll(cx)
+    }
+}
+
+/// The answer, if one comes within [`PATIENCE`].
+async fn answer(what: &str, client: impl Client) -> Option<Result<Response, BoxError>> {
+    let future = Box::pin(call(client, request()));
+    within(PATIENCE, Bounded { future, polls: 0, what: what.into() }).await
+}
+
+/// What servers say, the longest hints and the worst among them.
+fn answers() -> impl Iterator<Item = Answer> {
+    [
+        Answer::Status(200),
+        Answer::Status(500),
+        Answer::ComeBack(503, "1"),
+        Answer::Fail,
+        Answer::ComeBack(503, "18446744073709551615"),
+        Answer::Status(200),
+        Answer::ComeBack(429, "18446744073709551615"),
+        Answer::ComeBack(429, "0"),
+        Answer::Status(404),
+        Answer::ComeBack(503, "0"),
+    ]
+    .into_iter()
+    .cycle()
+}
+
+async fn serves_or_is_refused_at_extremes<S: Subject>() {
+    for extreme in S::extremes() {
+        let what = extreme.what;
+        let Ok(layer) = extreme.layer else { continue };
+        let upstream = Upstream::new();
+        upstream.answers_next(answers().take(60));
+        let client = layer.layer(upstream.inner());
+        for round in 0..12 {
+            let answered = answer(&what, client.clone()).await.is_some();
+            assert!(answered || extreme.may_wait, "{what}: call {round} hangs");
+            pass(Duration::from_secs(round)).await;
+        }
+        // Several at once, of which some are dropped.
+        let mut calls = Vec::new();
+        for _ in 0..4 {
+            let mut call = Box::pin(call(client.clone(), request()));
+            if poll(&mut call).is_pending() {
+                calls.push(call);
+            }
+        }
+        calls.truncate(2);
+        for call in calls {
+            let bounded = Bounded { future: Box::pin(call), polls: 0, what: what.clone() };
+            let answered = within(PATIENCE, bounded).await.is_some();
+            assert!(answered || extreme.may_wait, "{what}: one of several hangs");
+        }
+        // Much later.
+        pass(Duration::from_secs(10 * 86_400)).await;
+        let answered = answer(&what, client).await.is_some();
+        assert!(answered || extreme.may_wait, "{what}: days later it hangs");
+        assert_eq!(upstream.in_flight(), 0, "{what}");
+    }
+}
+
+/// Status, `Debug`, and the texts of errors hold durations that mustn't overflow either.
+async fn shows_itself_at_extremes<S: Subject>() {
+    for extreme in S::extremes() {
+        match extreme.layer {
+            Ok(layer) => {
+                let upstream = Upstream::new();
+                upstream.answers_next(answers().take(10));
+                let client = layer.layer(upstream.inner());
+                for _ in 0..5 {
+                    if let Some(Err(error)) = answer(&extreme.what, client.clone()).await {
+                        assert!(!format!("{error} {error:?}").is_empty());
+                    }
+                }
+                assert!(!format!("{layer:?}").is_empty());
+            }
+            Err(refused) => assert!(!refused.to_string().is_empty()),
+        }
+    }
+}
+
+/// The costs that a closure can tell, against quotas large and small.
+#[tokio::test(start_paused = true)]
+async fn costs_at_extremes() {
+    for cost in [0, 1, 2, u32::MAX - 1, u32::MAX] {
+        for limit in [0, 1, 2, u32::MAX - 1, u32::MAX] {
+            for burst in [None, Some(0), Some(1), Some(u32::MAX)] {
+                let minute = Quota::per_minute(limit);
+                let quota = burst.map_or(minute, |burst| minute.burst(burst));
+                let what = format!("a cost of {cost} with {quota:?}");
+                let limit = RateLimitLayer::builder(quota).cost_fn(move |_: &_| cost).build();
+                let upstream = Upstream::new();
+                let client = Inner::new(limit.layer(upstream.inner()));
+                for _ in 0..4 {
+                    let answered = answer(&what, client.clone()).await;
+                    let answered = answered.unwrap_or_else(|| panic!("{what}: hangs"));
+                    assert!(cost > 0 || answered.is_ok(), "{what}: what costs nothing passes");
+                }
+            }
+        }
+    }
+}
+
+/// However long a call may wait, one that can never pass is told so.
+#[tokio::test(start_paused = true)]
+async fn a_quota_of_nothing_turns_away_whatever_the_patience() {
+    for cost in [0, 1] {
+        let limit = RateLimitLayer::builder(Quota::per_minute(0))
+            .max_wait(Duration::MAX)
+            .cost_fn(move |_: &_| cost)
+            .build();
+        let client = limit.layer(Upstream::new().inner());
+        let answered = within(PATIENCE, client.oneshot(request())).await;
+        assert!(answered.is_some(), "a cost of {cost} waits for what never comes");
+    }
+}

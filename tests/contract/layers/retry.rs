@@ -1,0 +1,130 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tower::Layer;
+use tower_upstream::RetryLayer;
+use tower_upstream::classify::{ErrorClassifier, HttpClassifier};
+use tower_upstream::event::Observer;
+use tower_upstream::replay::{CloneReplay, HttpReplay};
+use tower_upstream::retry::{Backoff, HintUse, Jitter, RetryBudget};
+
+use super::{COUNTS, DURATIONS, Extreme, FRACTIONS, SIZES, Subject, Waits, call};
+use crate::upstream::{Answer, Upstream, request};
+
+/// Three attempts, a second apart, and a budget of ten that doesn't refill.
+pub(crate) struct Retry {
+    layer: RetryLayer,
+    budget: Arc<RetryBudget>,
+}
+
+impl Retry {
+    const BUDGET: u32 = 10;
+}
+
+impl Subject for Retry {
+    type Layer = RetryLayer;
+    type Plain = RetryLayer<ErrorClassifier, CloneReplay>;
+
+    fn observed(observer: impl Observer) -> Self {
+        let budget = Arc::new(RetryBudget::new(0.0, 0.0, Self::BUDGET));
+        let layer = RetryLayer::new()
+            .backoff(Backoff::constant(Duration::from_secs(1)))
+            .budget(Arc::clone(&budget) as _)
+            .observer(observer);
+        Self { layer, budget }
+    }
+
+    fn layer(&self) -> RetryLayer {
+        self.layer.clone()
+    }
+
+    fn plain() -> Self::Plain {
+        RetryLayer::new().classifier(ErrorClassifier::new()).replay_clone()
+    }
+
+    fn use_up(layer: &RetryLayer) {
+        // Without waits the budget is spent at once.
+        let layer = layer.clone().backoff(Backoff::constant(Duration::ZERO));
+        let upstream = Upstream::that_answers(Answer::Status(503));
+        let client = layer.layer(upstream.inner());
+        for _ in 0..Self::BUDGET {
+            _ = crate::clock::at_once(call(client.clone(), request()));
+        }
+    }
+
+    fn held(&self) -> String {
+        // A copy of the request and a timer, neither of which a handle shows.
+        String::new()
+    }
+
+    fn spent(&self) -> String {
+        format!("{} retries left", self.budget.remaining())
+    }
+
+    fn extremes() -> Vec<Extreme<RetryLayer>> {
+        let layer = || RetryLayer::new().seed(1);
+        let mut all = Vec::new();
+        for attempts in COUNTS {
+            let what = format!("max_attempts({attempts})");
+            all.push(Extreme::new(what, layer().max_attempts(attempts)));
+        }
+        for time in DURATIONS {
+            for (name, backoff) in backoffs(time) {
+                let extreme = Extreme::new(name, layer().backoff(backoff));
+                all.push(if time == Duration::MAX { extreme.may_wait() } else { extreme });
+            }
+            for hint in [HintUse::Floor, HintUse::Replace, HintUse::Ignore] {
+                let what = format!("hint_cap({time:?}), {hint:?}");
+                let extreme = Extreme::new(what, layer().hint_cap(time).hint(hint));
+                all.push(if time == Duration::MAX { extreme.may_wait() } else { extreme });
+            }
+            all.push(Extreme::new(format!("deadline({time:?})"), layer().deadline(time)));
+            let what = format!("attempt_timeout({time:?})");
+            all.push(Extreme::new(what, layer().attempt_timeout(time)));
+            let what = format!("attempt_timeout({time:?}), deadline({time:?})");
+            all.push(Extreme::new(what, layer().attempt_timeout(time).deadline(time)));
+        }
+        for seed in [0, u64::MAX] {
+            all.push(Extreme::new(format!("seed({seed})"), layer().seed(seed)));
+        }
+        for limit in SIZES {
+            let replay = HttpReplay::new().limit(limit);
+            let layer: RetryLayer<HttpClassifier, HttpReplay> = layer().replay(replay);
+            all.push(Extreme::new(format!("HttpReplay::limit({limit})"), layer));
+        }
+        for ratio in FRACTIONS {
+            for per_second in FRACTIONS {
+                for reserve in COUNTS {
+                    let what = format!("RetryBudget::new({ratio}, {per_second}, {reserve})");
+                    let budget = RetryBudget::new(ratio, per_second, reserve);
+                    all.push(Extreme::new(what, layer().budget(Arc::new(budget))));
+                }
+            }
+        }
+        all
+    }
+}
+
+fn backoffs(time: Duration) -> Vec<(String, Backoff)> {
+    let normal = || Backoff::exponential(Duration::from_millis(250));
+    let mut all = vec![
+        (format!("Backoff::exponential({time:?})"), Backoff::exponential(time)),
+        (format!("Backoff::constant({time:?})"), Backoff::constant(time)),
+        (format!("Backoff::min({time:?})"), normal().min(time)),
+        (format!("Backoff::max({time:?})"), normal().max(time)),
+        (format!("Jitter::Additive({time:?})"), normal().jitter(Jitter::Additive(time))),
+    ];
+    for jitter in [Jitter::Full, Jitter::Equal, Jitter::Decorrelated, Jitter::None] {
+        let backoff = Backoff::exponential(time).max(time).min(time).jitter(jitter);
+        all.push((format!("Backoff of {time:?} throughout, {jitter:?}"), backoff));
+        let backoff = Backoff::exponential(time).max(Duration::MAX).jitter(jitter);
+        all.push((format!("Backoff from {time:?} without bound, {jitter:?}"), backoff));
+    }
+    all
+}
+
+impl Waits for Retry {
+    fn make_wait(&self, upstream: &Upstream) {
+        upstream.answers_next([Answer::Status(503)]);
+    }
+}

@@ -1,0 +1,124 @@
+//! The contracts that every layer keeps.
+//!
+//! Each contract is written once, for any [`Subject`](layers::Subject), and run
+//! for every layer: `cargo test --all-features --test contract` has a line for
+//! each pair, `readiness::never_calls_an_unready_service::retry ... ok`.
+//!
+//! A new layer is a file in `layers/` that says how to build and observe it, and
+//! one line in each list below that it belongs to.
+#![cfg(all(feature = "retry", feature = "circuit-breaker", feature = "rate-limit"))]
+
+/// Runs contracts for every layer of a list.
+///
+/// A contract is an `async fn name<S: Subject>()`; the tests are in a module of its name.
+macro_rules! contracts {
+    ($list:ident: $($contract:ident),+ $(,)?) => {
+        $($list! { $contract })+
+    };
+}
+
+/// Every layer, healthy: a call goes straight to the inner service.
+macro_rules! every_layer {
+    ($contract:ident $($state:tt)*) => {
+        tests! { $contract:
+            retry => Retry,
+            circuit_breaker => CircuitBreaker,
+            circuit_breaker_by_authority => CircuitBreakerByAuthority,
+            rate_limit => RateLimit,
+            rate_limit_rejecting => RateLimitRejecting,
+            rate_limit_by_credential => RateLimitByCredential,
+            $($state)*
+        }
+    };
+}
+
+/// Every layer, and those states of one in which a call takes another way in.
+macro_rules! every_layer_and_state {
+    ($contract:ident) => {
+        every_layer! { $contract
+            circuit_breaker_half_open => CircuitBreakerHalfOpen,
+        }
+    };
+}
+
+/// Those that can make a call wait before it is sent, or sent again.
+macro_rules! layers_that_wait {
+    ($contract:ident) => {
+        tests! { $contract:
+            retry => Retry,
+            rate_limit => RateLimit,
+            rate_limit_by_credential => RateLimitByCredential,
+        }
+    };
+}
+
+/// Those that can turn a call away.
+macro_rules! layers_that_reject {
+    ($contract:ident) => {
+        tests! { $contract:
+            circuit_breaker => CircuitBreaker,
+            circuit_breaker_by_authority => CircuitBreakerByAuthority,
+            rate_limit_rejecting => RateLimitRejecting,
+        }
+    };
+}
+
+/// Those that turn calls away without asking the inner service whether it is ready.
+macro_rules! circuits {
+    ($contract:ident) => {
+        tests! { $contract:
+            circuit_breaker => CircuitBreaker,
+            circuit_breaker_by_authority => CircuitBreakerByAuthority,
+        }
+    };
+}
+
+/// Those that spend something for every call that is sent.
+macro_rules! layers_with_a_quota {
+    ($contract:ident) => {
+        tests! { $contract:
+            rate_limit => RateLimit,
+            rate_limit_by_credential => RateLimitByCredential,
+        }
+    };
+}
+
+/// Those that keep a state for each key.
+macro_rules! layers_with_keys {
+    ($contract:ident) => {
+        tests! { $contract:
+            circuit_breaker_by_authority => CircuitBreakerByAuthority,
+            rate_limit_by_credential => RateLimitByCredential,
+        }
+    };
+}
+
+/// The tests of one contract.
+macro_rules! tests {
+    ($contract:ident: $($name:ident => $subject:ident,)+) => {
+        mod $contract {
+            $(
+                #[tokio::test(start_paused = true)]
+                async fn $name() {
+                    super::$contract::<$crate::layers::$subject>().await;
+                }
+            )+
+        }
+    };
+}
+
+mod cancellation;
+mod clock;
+mod composition;
+mod deadlines;
+mod errors;
+mod extremes;
+mod keys;
+mod late_results;
+mod layers;
+mod observers;
+mod readiness;
+mod state;
+mod transparency;
+mod types;
+mod upstream;
