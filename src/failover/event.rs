@@ -1,0 +1,59 @@
+use std::fmt;
+use std::time::Duration;
+
+use crate::classify::Cause;
+
+/// Something that happened to a region.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct FailoverEvent<'a> {
+    /// The region's name; empty where it is about all of them.
+    pub region: &'a str,
+    /// What happened.
+    pub kind: FailoverEventKind,
+}
+
+/// What happened to a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FailoverEventKind {
+    /// It failed, and isn't chosen for a while.
+    Lost {
+        /// What the failure was.
+        cause: Cause,
+        /// For how long at first.
+        out_for: Duration,
+    },
+    /// It answers again.
+    Back,
+    /// No region is healthy: calls go to the primary all the same.
+    AllLost,
+    /// A call failed here, and goes to another region.
+    FailedOver {
+        /// What the failure was.
+        cause: Cause,
+    },
+}
+
+impl FailoverEvent<'_> {
+    #[cfg(feature = "tracing")]
+    pub(crate) fn is_loss(&self) -> bool {
+        matches!(self.kind, FailoverEventKind::Lost { .. } | FailoverEventKind::AllLost)
+    }
+}
+
+impl fmt::Display for FailoverEvent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let region = self.region;
+        match self.kind {
+            FailoverEventKind::Lost { cause, out_for } => {
+                write!(f, "region {region} lost for {out_for:.1?}: {cause}")
+            }
+            FailoverEventKind::Back => write!(f, "region {region} is back"),
+            FailoverEventKind::AllLost => f.write_str("all regions lost"),
+            FailoverEventKind::FailedOver { cause } => {
+                write!(f, "region {region}: {cause}; another region is tried")
+            }
+        }
+    }
+}

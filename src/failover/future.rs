@@ -1,0 +1,204 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::region::Place;
+use super::route::Target;
+use super::service::Shared;
+use super::{FailoverEventKind, RegionsExhausted};
+use crate::classify::{Class, Classify, Verdict};
+use crate::error::BoxError;
+use crate::replay::Replay;
+use crate::scope::{self, CallScope};
+use crate::spare::CallWhenReady;
+use crate::time::{self, Instant};
+
+pin_project! {
+    /// The future of a [`Failover`](super::Failover) and of
+    /// [`FailoverServices`](super::FailoverServices).
+    #[project = Project]
+    pub struct ResponseFuture<S, Req, C, R>
+    where
+        S: Service<Req>,
+        R: Replay<Req>,
+    {
+        // The attempt in one region. If that fails, and another may do better,
+        // the next region's takes its place.
+        #[pin]
+        call: CallWhenReady<S, Req>,
+        journey: Journey,
+        kept: Option<R::Kept>,
+        // How a request is rewritten, unless each region has a client.
+        route: Option<fn(&mut Req, &Target<'_>)>,
+        shared: Arc<Shared<S, C, R>>,
+    }
+}
+
+/// Where a call has been.
+pub(super) struct Journey {
+    scope: CallScope,
+    pub(super) region: usize,
+    /// A retry above makes the attempts.
+    retried: bool,
+    idempotent: bool,
+    called_at: Option<Instant>,
+}
+
+impl Journey {
+    pub(super) fn new(
+        scope: CallScope,
+        places: &[Place],
+        region: usize,
+        retried: bool,
+        idempotent: bool,
+    ) -> Self {
+        let scope = scope.at_region(places[region].name);
+        Self { scope, region, retried, idempotent, called_at: None }
+    }
+
+    /// Calls a client that is ready.
+    pub(super) fn call<T>(&mut self, call: impl FnOnce() -> T) -> T {
+        self.called_at = Some(time::now());
+        self.scope.call(call)
+    }
+
+    /// When the attempt in this region was sent, time in our own queues apart.
+    fn sent_at(&self) -> Option<Instant> {
+        self.scope.sent_at().or(self.called_at)
+    }
+}
+
+impl<S, Req, C, R> ResponseFuture<S, Req, C, R>
+where
+    S: Service<Req>,
+    R: Replay<Req>,
+{
+    pub(super) fn new(
+        call: CallWhenReady<S, Req>,
+        journey: Journey,
+        kept: Option<R::Kept>,
+        route: Option<fn(&mut Req, &Target<'_>)>,
+        shared: Arc<Shared<S, C, R>>,
+    ) -> Self {
+        Self { call, journey, kept, route, shared }
+    }
+}
+
+impl<S, Req, C, R> Future for ResponseFuture<S, Req, C, R>
+where
+    S: Service<Req> + Clone,
+    S::Error: Into<BoxError>,
+    C: Classify<S::Response>,
+    R: Replay<Req>,
+{
+    type Output = Result<S::Response, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        // As often as there are regions to try, which is bounded.
+        loop {
+            let Journey { scope, called_at, .. } = &mut *this.journey;
+            let call = this.call.as_mut();
+            let result = ready!(scope.poll(|| {
+                call.poll_with(cx, |service, request| {
+                    *called_at = Some(time::now());
+                    scope::call_later(true, || service.call(request))
+                })
+            }));
+            if let Some(output) = this.answered(result.map_err(Into::into)) {
+                return Poll::Ready(output);
+            }
+        }
+    }
+}
+
+impl<S, Req, C, R> Project<'_, S, Req, C, R>
+where
+    S: Service<Req> + Clone,
+    C: Classify<S::Response>,
+    R: Replay<Req>,
+{
+    /// What goes to the caller after an answer. `None`: nothing yet, the next
+    /// region is being called.
+    fn answered(
+        &mut self,
+        result: Result<S::Response, BoxError>,
+    ) -> Option<Result<S::Response, BoxError>> {
+        let (set, journey) = (&self.shared.set, &mut *self.journey);
+        let region = journey.region;
+        let seen = result.as_ref().map_err(|error| &**error as _);
+        let verdict = self.shared.classifier.classify(seen);
+        if verdict.is_success() {
+            let took = |sent| time::now().saturating_duration_since(sent);
+            set.succeeded(region, journey.sent_at().map(took));
+            return Some(result);
+        }
+        let rules = &self.shared.rules;
+        if rules.is_regions_fault(&verdict) {
+            set.failed(region, &verdict);
+        } else if verdict.class() == Class::Rejected {
+            // The request was at fault, and the region is alive.
+            set.succeeded(region, None);
+        }
+        let mut tried = journey.scope.tried();
+        tried.push(region);
+        let next = if rules.may_do_better_elsewhere(&verdict) && tried.len() < rules.max_attempts {
+            set.choose(&tried)
+        } else {
+            None
+        };
+        if journey.retried {
+            scope::note_region(region, next.is_some());
+        } else if let Some(next) = next.filter(|_| self.is_safe(&verdict))
+            && self.go_on(next, verdict)
+        {
+            return None;
+        }
+        match result {
+            Err(last) if next.is_none() && tried.len() > 1 => {
+                let set = &self.shared.set;
+                let tried = tried.iter().map(|region| set.places()[region].name).collect();
+                Some(Err(RegionsExhausted::new(tried, last).into()))
+            }
+            result => Some(result),
+        }
+    }
+
+    fn is_safe(&self, verdict: &Verdict) -> bool {
+        self.journey.idempotent || self.shared.rules.non_idempotent || verdict.is_unprocessed()
+    }
+
+    /// Calls the next region, if the request can be sent again.
+    fn go_on(&mut self, next: usize, verdict: Verdict) -> bool {
+        let journey = &mut *self.journey;
+        let attempt = journey.scope.tried().len() + 2;
+        let last = attempt >= self.shared.rules.max_attempts;
+        let again = self.kept.take().and_then(|kept| self.shared.replay.again(kept, last));
+        let Some((mut request, kept)) = again else { return false };
+        let set = &self.shared.set;
+        set.tell(journey.region, FailoverEventKind::FailedOver { cause: verdict.cause() });
+        *self.kept = kept;
+        if let Some(route) = self.route {
+            route(&mut request, &Target::new(set.places(), next));
+        }
+        journey.scope = journey.scope.leave(journey.region).at_region(set.places()[next].name);
+        journey.region = next;
+        self.call.set(CallWhenReady::new(self.shared.client(next), request));
+        true
+    }
+}
+
+impl<S, Req, C, R> fmt::Debug for ResponseFuture<S, Req, C, R>
+where
+    S: Service<Req>,
+    R: Replay<Req>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

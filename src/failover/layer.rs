@@ -1,0 +1,207 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tower_layer::Layer;
+
+use super::health::Cooldown;
+use super::region::Regions;
+use super::set::RegionSet;
+use super::{Failover, FailoverHandle, FailoverServices};
+use crate::classify::{Class, ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
+use crate::event::{Listener, Observer};
+use crate::replay::{CloneReplay, HttpReplay};
+
+/// Sends a call to the best region, and to the next one if that fails.
+///
+/// See the [module](super) for what it does and an example.
+#[derive(Clone, Debug)]
+pub struct FailoverLayer<C = HttpClassifier, R = HttpReplay> {
+    pub(super) set: Arc<RegionSet>,
+    pub(super) rules: Rules,
+    pub(super) classifier: C,
+    pub(super) replay: R,
+}
+
+/// When a call goes to another region.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    pub(super) max_attempts: usize,
+    pub(super) non_idempotent: bool,
+    quota_per_region: bool,
+    hint_threshold: Duration,
+}
+
+impl Rules {
+    /// Whether what this verdict says is the region's fault, so that calls
+    /// should leave it alone for a while.
+    pub(super) fn is_regions_fault(&self, verdict: &Verdict) -> bool {
+        match verdict.class() {
+            Class::CircuitOpen => true,
+            Class::Throttled => self.leaves_when_throttled(verdict),
+            _ => verdict.is_upstream_failure(),
+        }
+    }
+
+    /// Whether another region may do better. Never for the request's own fault
+    /// or a dead credential: it would be the same everywhere.
+    pub(super) fn may_do_better_elsewhere(&self, verdict: &Verdict) -> bool {
+        verdict.hint().should_retry != Some(false) && self.is_regions_fault(verdict)
+    }
+
+    fn leaves_when_throttled(&self, verdict: &Verdict) -> bool {
+        let asked = verdict.hint().retry_after;
+        self.quota_per_region || asked.is_some_and(|asked| asked >= self.hint_threshold)
+    }
+}
+
+impl FailoverLayer {
+    /// Over these regions, with the defaults of the [builder](Self::builder).
+    #[must_use]
+    pub fn new(regions: Regions) -> Self {
+        Self::builder(regions).build()
+    }
+
+    /// Everything else.
+    pub fn builder(regions: Regions) -> FailoverBuilder {
+        FailoverBuilder {
+            regions,
+            cooldown: Cooldown { first: Duration::from_secs(10), most: Duration::from_secs(300) },
+            rules: Rules {
+                max_attempts: 3,
+                non_idempotent: false,
+                quota_per_region: false,
+                hint_threshold: Duration::MAX,
+            },
+            listener: Listener::default(),
+            classifier: HttpClassifier::new(),
+            replay: HttpReplay::new(),
+        }
+    }
+}
+
+impl<C, R> FailoverLayer<C, R> {
+    /// A handle to look at the regions.
+    #[must_use]
+    pub fn handle(&self) -> FailoverHandle {
+        FailoverHandle::new(Arc::clone(&self.set))
+    }
+
+    /// A service that holds one client a region, in place of one whose requests
+    /// are rewritten. `make` is called once for each region's name.
+    pub fn services<S>(&self, mut make: impl FnMut(&'static str) -> S) -> FailoverServices<S, C, R>
+    where
+        S: Clone,
+        C: Clone,
+        R: Clone,
+    {
+        let services = self.set.places().iter().map(|place| make(place.name));
+        FailoverServices::new(services, self)
+    }
+}
+
+impl<S, C, R> Layer<S> for FailoverLayer<C, R>
+where
+    S: Clone,
+    C: Clone,
+    R: Clone,
+{
+    type Service = Failover<S, C, R>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Failover::new(inner, self)
+    }
+}
+
+/// Builds a [`FailoverLayer`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct FailoverBuilder<C = HttpClassifier, R = HttpReplay> {
+    regions: Regions,
+    cooldown: Cooldown,
+    rules: Rules,
+    listener: Listener,
+    classifier: C,
+    replay: R,
+}
+
+impl<C, R> FailoverBuilder<C, R> {
+    /// How many regions one call tries at most, from 1 to 7. Default: 3. Under a
+    /// retry, which counts all attempts, the smaller of the two holds.
+    pub fn max_attempts(mut self, attempts: usize) -> Self {
+        self.rules.max_attempts = attempts;
+        self
+    }
+
+    /// How long a region that failed isn't chosen. Default: 10 s, doubling up to
+    /// [`max_cooldown`](Self::max_cooldown) each time it fails again.
+    pub fn cooldown(mut self, cooldown: Duration) -> Self {
+        self.cooldown.first = cooldown;
+        self
+    }
+
+    /// The longest that a region isn't chosen, but for the server's own word.
+    /// Default: 5 minutes.
+    pub fn max_cooldown(mut self, cooldown: Duration) -> Self {
+        self.cooldown.most = cooldown;
+        self
+    }
+
+    /// Each region has a quota of its own, so that a throttled call goes to the
+    /// next one. By default a 429 stays: elsewhere it would be the same.
+    pub fn quota_per_region(mut self) -> Self {
+        self.rules.quota_per_region = true;
+        self
+    }
+
+    /// A 429 that asks for at least this long goes to the next region all the same.
+    pub fn leave_when_asked_to_wait(mut self, at_least: Duration) -> Self {
+        self.rules.hint_threshold = at_least;
+        self
+    }
+
+    /// Also sends to another region what may have been processed and isn't
+    /// idempotent. Under a retry, that one's rule holds.
+    pub fn retry_non_idempotent(mut self) -> Self {
+        self.rules.non_idempotent = true;
+        self
+    }
+
+    /// Who hears of regions lost and back, and of calls that go elsewhere.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.listener = Listener::new(observer);
+        self
+    }
+
+    /// How answers are judged. Default: [`HttpClassifier`].
+    pub fn classifier<C2>(self, classifier: C2) -> FailoverBuilder<C2, R> {
+        let Self { regions, cooldown, rules, listener, classifier: _, replay } = self;
+        FailoverBuilder { regions, cooldown, rules, listener, classifier, replay }
+    }
+
+    /// How answers are judged: a closure over status, headers and error.
+    pub fn classify_fn<F>(self, f: F) -> FailoverBuilder<ClassifyFn<F>, R>
+    where
+        F: Fn(Outcome<'_>) -> Verdict,
+    {
+        self.classifier(classify_fn(f))
+    }
+
+    /// How requests are repeated where no retry stands above. Default: [`HttpReplay`].
+    pub fn replay<R2>(self, replay: R2) -> FailoverBuilder<C, R2> {
+        let Self { regions, cooldown, rules, listener, classifier, replay: _ } = self;
+        FailoverBuilder { regions, cooldown, rules, listener, classifier, replay }
+    }
+
+    /// Repeats any request that is `Clone`, by cloning it.
+    pub fn replay_clone(self) -> FailoverBuilder<C, CloneReplay> {
+        self.replay(CloneReplay::default())
+    }
+
+    /// The layer.
+    #[must_use]
+    pub fn build(self) -> FailoverLayer<C, R> {
+        let Self { regions, cooldown, rules, listener, classifier, replay } = self;
+        let set = Arc::new(RegionSet::new(regions, cooldown, listener));
+        FailoverLayer { set, rules, classifier, replay }
+    }
+}

@@ -1,0 +1,180 @@
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, Uri};
+
+use crate::error::InvalidConfig;
+
+/// One place where the upstream can be called.
+///
+/// ```
+/// use tower_upstream::failover::Region;
+///
+/// let region = Region::new("eu-west-1", "https://eu-api.example.com/v1").priority(2);
+/// # let _ = region;
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Region {
+    name: String,
+    base: String,
+    priority: u32,
+}
+
+impl Region {
+    /// A region of this name, whose requests go under this URI: scheme, host, and
+    /// the path that stands before a request's own.
+    pub fn new(name: impl Into<String>, base: impl Into<String>) -> Self {
+        Self { name: name.into(), base: base.into(), priority: 1 }
+    }
+
+    /// Regions of a lower number are preferred. Default: 1.
+    pub const fn priority(mut self, priority: u32) -> Self {
+        self.priority = priority;
+        self
+    }
+}
+
+/// The regions of an upstream, checked. The one of the lowest priority, the
+/// first of those, is the primary.
+#[derive(Clone, Debug)]
+pub struct Regions(pub(super) Arc<[Place]>);
+
+/// A checked region.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) name: &'static str,
+    pub(super) scheme: Scheme,
+    pub(super) authority: Authority,
+    /// The authority as a header.
+    pub(super) host: HeaderValue,
+    /// Without a slash at its end; empty if requests go to the root.
+    pub(super) path: Box<str>,
+    pub(super) priority: u32,
+}
+
+impl Regions {
+    /// How many regions there can be.
+    pub const MOST: usize = 1024;
+
+    /// A set of these regions.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or more than [`MOST`](Self::MOST); if a name is empty or
+    /// used twice; if a base isn't an absolute URI with scheme and host, or has a user
+    /// name, a password, a query or a fragment.
+    pub fn new(regions: impl IntoIterator<Item = Region>) -> Result<Self, InvalidConfig> {
+        let mut places: Vec<Place> = Vec::new();
+        for region in regions {
+            let place = Place::new(region)?;
+            if places.iter().any(|other| other.name == place.name) {
+                let message = format!("two regions are called {:?}; give each its own", place.name);
+                return Err(InvalidConfig::new(message));
+            }
+            places.push(place);
+        }
+        match places.len() {
+            0 => Err(InvalidConfig::new("a failover needs at least one region")),
+            1..=Self::MOST => Ok(Self(places.into())),
+            many => Err(InvalidConfig::new(format!(
+                "{many} regions are too many; a failover keeps up to {}",
+                Self::MOST
+            ))),
+        }
+    }
+
+    /// The names, in the order given.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().map(|place| place.name)
+    }
+}
+
+impl Place {
+    fn new(region: Region) -> Result<Self, InvalidConfig> {
+        let Region { name, base, priority } = region;
+        if name.is_empty() {
+            return Err(InvalidConfig::new(format!("the region at {base:?} needs a name")));
+        }
+        // The base isn't repeated in the message: it may hold a password.
+        let wrong = |what: &str| InvalidConfig::new(format!("the base of region {name:?} {what}"));
+        if base.contains('#') {
+            return Err(wrong("has a fragment; leave it out"));
+        }
+        let uri: Uri = base.parse().map_err(|_| wrong("isn't a URI"))?;
+        let parts = uri.into_parts();
+        let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
+            return Err(wrong("needs a scheme and a host, as in https://api.example.com/v1"));
+        };
+        if authority.as_str().contains('@') {
+            return Err(wrong("has a user name or password; send those in a header"));
+        }
+        let path = parts.path_and_query;
+        if path.as_ref().is_some_and(|path| path.query().is_some()) {
+            return Err(wrong("has a query; leave it out"));
+        }
+        let path = path.as_ref().map_or("", |path| path.path()).trim_end_matches('/');
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| wrong("has no host"))?;
+        Ok(Self { name: intern(name), scheme, authority, host, path: path.into(), priority })
+    }
+}
+
+/// A name that lives as long as the process, so that the scope of a call, which is
+/// `Copy`, can carry it. Each name is kept once, however many sets have it.
+fn intern(name: String) -> &'static str {
+    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = names.get(name.as_str()) {
+        return known;
+    }
+    let name = Box::leak(name.into_boxed_str());
+    names.insert(name);
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn base(base: &str) -> Result<Regions, InvalidConfig> {
+        Regions::new([Region::new("one", base)])
+    }
+
+    #[test]
+    fn takes_bases_apart() {
+        for (given, authority, path) in [
+            ("https://api.example.com/v1", "api.example.com", "/v1"),
+            ("https://api.example.com/v1/", "api.example.com", "/v1"),
+            ("http://127.0.0.1:8080", "127.0.0.1:8080", ""),
+            ("http://[::1]:8080/", "[::1]:8080", ""),
+        ] {
+            let regions = base(given).unwrap();
+            assert_eq!(regions.0[0].authority, authority);
+            assert_eq!(&*regions.0[0].path, path);
+        }
+    }
+
+    #[test]
+    fn refuses_what_cannot_work() {
+        for given in [
+            "",
+            "/v1",
+            "api.example.com",
+            "https://",
+            "https://user:secret@api.example.com/v1",
+            "https://api.example.com/v1?key=secret",
+            "https://api.example.com/v1#top",
+            "https://api example.com",
+        ] {
+            let error = base(given).unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
+        let region = || Region::new("one", "https://api.example.com");
+        assert!(Regions::new([]).is_err());
+        assert!(Regions::new([region(), region()]).is_err());
+        assert!(Regions::new([Region::new("", "https://api.example.com")]).is_err());
+        let many = (0..=Regions::MOST).map(|n| Region::new(n.to_string(), "http://a"));
+        assert!(Regions::new(many).is_err());
+    }
+}

@@ -1,0 +1,316 @@
+//! The failover layer on paused time, alone and under a retry.
+
+#![cfg(all(feature = "failover", feature = "retry", feature = "circuit-breaker"))]
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{Request, Response};
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_upstream::event::{Event, observer_fn};
+use tower_upstream::failover::{FailoverLayer, Region, Regions, RegionsExhausted};
+use tower_upstream::{BoxError, CircuitBreakerLayer, RetryLayer, cause_ref};
+
+/// What each host does now, and which were called.
+#[derive(Clone, Default)]
+struct World {
+    hosts: Arc<Mutex<HashMap<String, Host>>>,
+    called: Arc<Mutex<Vec<String>>>,
+}
+
+#[derive(Clone, Copy)]
+enum Host {
+    Answers(u16),
+    AsksFor(u16, &'static str),
+    Refuses,
+    Resets,
+}
+
+impl World {
+    fn set(&self, host: &str, does: Host) {
+        self.hosts.lock().unwrap().insert(host.to_owned(), does);
+    }
+
+    fn take_called(&self) -> Vec<String> {
+        std::mem::take(&mut *self.called.lock().unwrap())
+    }
+
+    async fn answer(self, request: Request<()>) -> Result<Response<()>, BoxError> {
+        let host = request.uri().host().unwrap_or("nowhere").to_owned();
+        self.called.lock().unwrap().push(host.clone());
+        let does = self.hosts.lock().unwrap().get(&host).copied().unwrap_or(Host::Answers(200));
+        let response = |status| Response::builder().status(status);
+        match does {
+            Host::Answers(status) => Ok(response(status).body(())?),
+            Host::AsksFor(status, wait) => {
+                Ok(response(status).header("retry-after", wait).body(())?)
+            }
+            Host::Refuses => Err(io::Error::from(io::ErrorKind::ConnectionRefused).into()),
+            Host::Resets => Err(io::Error::from(io::ErrorKind::ConnectionReset).into()),
+        }
+    }
+}
+
+fn regions() -> Regions {
+    Regions::new([
+        Region::new("us-west-2", "https://us/v1").priority(1),
+        Region::new("eu-west-1", "https://eu/v1").priority(2),
+        Region::new("ap-southeast-1", "https://ap/v1").priority(3),
+    ])
+    .unwrap()
+}
+
+fn client<L>(
+    layer: L,
+    world: &World,
+) -> impl Service<Request<()>, Response = Response<()>, Error = BoxError>
+where
+    L: tower::Layer<tower::util::BoxCloneSyncService<Request<()>, Response<()>, BoxError>>,
+    L::Service: Service<Request<()>, Response = Response<()>, Error = BoxError>,
+{
+    let world = world.clone();
+    let inner = service_fn(move |request| world.clone().answer(request));
+    layer.layer(tower::util::BoxCloneSyncService::new(inner))
+}
+
+async fn get(
+    client: &mut impl Service<Request<()>, Response = Response<()>, Error = BoxError>,
+) -> Result<u16, BoxError> {
+    let request = Request::get("/models").body(())?;
+    Ok(client.ready().await?.call(request).await?.status().as_u16())
+}
+
+async fn post(
+    client: &mut impl Service<Request<()>, Response = Response<()>, Error = BoxError>,
+) -> Result<u16, BoxError> {
+    let request = Request::post("/messages").body(())?;
+    Ok(client.ready().await?.call(request).await?.status().as_u16())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_primary_takes_the_calls_while_it_is_healthy() {
+    let world = World::default();
+    let mut client = client(FailoverLayer::new(regions()), &world);
+    for _ in 0..3 {
+        assert_eq!(get(&mut client).await.unwrap(), 200);
+    }
+    assert_eq!(world.take_called(), ["us", "us", "us"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_region_is_left_for_the_next_one_and_left_alone() {
+    for failure in [Host::Answers(500), Host::AsksFor(503, "1"), Host::Refuses, Host::Resets] {
+        let world = World::default();
+        let mut client = client(FailoverLayer::new(regions()), &world);
+        world.set("us", failure);
+        assert_eq!(get(&mut client).await.unwrap(), 200);
+        assert_eq!(world.take_called(), ["us", "eu"]);
+        assert_eq!(get(&mut client).await.unwrap(), 200);
+        assert_eq!(world.take_called(), ["eu"]);
+
+        world.set("us", Host::Answers(200));
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(get(&mut client).await.unwrap(), 200);
+        assert_eq!(world.take_called(), ["us"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_the_regions_fault_stays() {
+    for status in [400, 401, 403, 404, 409, 422, 429, 501] {
+        let world = World::default();
+        let mut client = client(FailoverLayer::new(regions()), &world);
+        world.set("us", Host::Answers(status));
+        assert_eq!(get(&mut client).await.unwrap(), status);
+        assert_eq!(get(&mut client).await.unwrap(), status);
+        assert_eq!(world.take_called(), ["us", "us"], "{status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_429_leaves_where_the_quota_is_per_region() {
+    let world = World::default();
+    let layer = FailoverLayer::builder(regions()).quota_per_region().build();
+    let mut client = client(layer, &world);
+    world.set("us", Host::AsksFor(429, "40"));
+    assert_eq!(post(&mut client).await.unwrap(), 200);
+    assert_eq!(world.take_called(), ["us", "eu"]);
+    // It is out for as long as the server asked.
+    tokio::time::advance(Duration::from_secs(39)).await;
+    assert_eq!(post(&mut client).await.unwrap(), 200);
+    assert_eq!(world.take_called(), ["eu"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_have_been_processed_is_not_sent_twice() {
+    let world = World::default();
+    let mut client = client(FailoverLayer::new(regions()), &world);
+    world.set("us", Host::Resets);
+    assert!(post(&mut client).await.is_err());
+    assert_eq!(world.take_called(), ["us"]);
+    // The next call goes elsewhere, and one that was refused is safe.
+    world.set("eu", Host::Refuses);
+    assert_eq!(post(&mut client).await.unwrap(), 200);
+    assert_eq!(world.take_called(), ["eu", "ap"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_no_region_healthy_the_primary_is_called_all_the_same() {
+    let world = World::default();
+    let layer = FailoverLayer::new(regions());
+    let handle = layer.handle();
+    let mut client = client(layer, &world);
+    for host in ["us", "eu", "ap"] {
+        world.set(host, Host::Refuses);
+    }
+    let error = get(&mut client).await.unwrap_err();
+    let exhausted = cause_ref::<RegionsExhausted>(&*error).unwrap();
+    assert_eq!(exhausted.tried(), ["us-west-2", "eu-west-1", "ap-southeast-1"]);
+    assert!(cause_ref::<io::Error>(&*error).is_some());
+    assert_eq!(world.take_called(), ["us", "eu", "ap"]);
+    assert!(handle.status().iter().all(|region| !region.healthy));
+    assert!(get(&mut client).await.is_err());
+    assert_eq!(world.take_called(), ["us"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_most_so_many_regions_are_tried() {
+    let world = World::default();
+    let mut client = client(FailoverLayer::builder(regions()).max_attempts(2).build(), &world);
+    for host in ["us", "eu", "ap"] {
+        world.set(host, Host::Answers(503));
+    }
+    assert_eq!(get(&mut client).await.unwrap(), 503);
+    assert_eq!(world.take_called(), ["us", "eu"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn under_a_retry_there_is_one_loop() {
+    let world = World::default();
+    let layer = ServiceBuilder::new()
+        .layer(RetryLayer::new().max_attempts(4))
+        .layer(FailoverLayer::new(regions()))
+        .into_inner();
+    let mut client = client(layer, &world);
+    for host in ["us", "eu", "ap"] {
+        world.set(host, Host::Answers(500));
+    }
+    let start = tokio::time::Instant::now();
+    assert_eq!(get(&mut client).await.unwrap(), 500);
+    // Three regions at once; then the retry waits, and the primary is called.
+    assert_eq!(world.take_called(), ["us", "eu", "ap", "us"]);
+    assert!(start.elapsed() <= Duration::from_secs(1));
+
+    tokio::time::advance(Duration::from_secs(60)).await;
+    world.set("eu", Host::Answers(200));
+    let start = tokio::time::Instant::now();
+    assert_eq!(get(&mut client).await.unwrap(), 200);
+    assert_eq!(world.take_called(), ["us", "eu"]);
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_circuit_sends_the_call_elsewhere_at_once() {
+    let world = World::default();
+    let breaker = CircuitBreakerLayer::builder()
+        .consecutive_failures(1)
+        .open_for(Duration::from_secs(300))
+        .by_authority()
+        .build()
+        .unwrap();
+    let layer = ServiceBuilder::new()
+        .layer(RetryLayer::new())
+        .layer(FailoverLayer::new(regions()))
+        .layer(breaker)
+        .into_inner();
+    let mut client = client(layer, &world);
+    world.set("us", Host::Answers(500));
+    assert_eq!(get(&mut client).await.unwrap(), 200);
+    assert_eq!(world.take_called(), ["us", "eu"]);
+    // The cooldown has passed, and the circuit is open still.
+    tokio::time::advance(Duration::from_secs(11)).await;
+    assert_eq!(post(&mut client).await.unwrap(), 200);
+    assert_eq!(world.take_called(), ["eu"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_request_is_rewritten_to_the_region() {
+    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+    let notes = Arc::clone(&seen);
+    let inner = service_fn(move |request: Request<()>| {
+        let host = request.headers().get("host").map(|host| host.to_str().unwrap().to_owned());
+        notes.lock().unwrap().push(format!("{} {}", request.uri(), host.unwrap_or_default()));
+        async { Ok::<_, BoxError>(Response::new(())) }
+    });
+    let client = tower::Layer::layer(&FailoverLayer::new(regions()), inner);
+    for (uri, host) in [
+        ("/models?limit=3", None),
+        ("https://us/v1/models", Some("us")),
+        ("https://eu/v1/models", Some("eu")),
+        ("https://elsewhere/models", Some("elsewhere")),
+        ("https://us/v10/models", None),
+        ("/", None),
+    ] {
+        let mut request = Request::get(uri).body(()).unwrap();
+        if let Some(host) = host {
+            request.headers_mut().insert("host", host.parse().unwrap());
+        }
+        client.clone().oneshot(request).await.unwrap();
+    }
+    assert_eq!(
+        *seen.lock().unwrap(),
+        [
+            "https://us/v1/models?limit=3 ",
+            "https://us/v1/models us",
+            "https://us/v1/models us",
+            "https://us/v1/models us",
+            "https://us/v1/v10/models ",
+            "https://us/v1/ ",
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_client_a_region() {
+    let called: Arc<Mutex<Vec<&'static str>>> = Arc::default();
+    let mut client = FailoverLayer::builder(regions()).replay_clone().build().services(|region| {
+        let called = Arc::clone(&called);
+        service_fn(move |_: u32| {
+            called.lock().unwrap().push(region);
+            async move {
+                match region {
+                    "us-west-2" => Err(io::Error::from(io::ErrorKind::ConnectionRefused)),
+                    _ => Ok(Response::new(())),
+                }
+            }
+        })
+    });
+    client.ready().await.unwrap().call(7).await.unwrap();
+    client.ready().await.unwrap().call(7).await.unwrap();
+    assert_eq!(*called.lock().unwrap(), ["us-west-2", "eu-west-1", "eu-west-1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_tell_of_regions_lost_and_back() {
+    let heard: Arc<Mutex<Vec<String>>> = Arc::default();
+    let hears = Arc::clone(&heard);
+    let observer =
+        observer_fn(move |event: &Event<'_>| hears.lock().unwrap().push(event.to_string()));
+    let world = World::default();
+    let mut client = client(FailoverLayer::builder(regions()).observer(observer).build(), &world);
+    world.set("us", Host::Refuses);
+    get(&mut client).await.unwrap();
+    world.set("us", Host::Answers(200));
+    tokio::time::advance(Duration::from_secs(10)).await;
+    get(&mut client).await.unwrap();
+    assert_eq!(
+        *heard.lock().unwrap(),
+        [
+            "region us-west-2 lost for 10.0s: connection not made",
+            "region us-west-2: connection not made; another region is tried",
+            "region us-west-2 is back",
+        ]
+    );
+}
