@@ -57,7 +57,6 @@ pub struct InvalidConfig {
 }
 
 impl InvalidConfig {
-    #[cfg(feature = "circuit-breaker")]
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self { message: message.into() }
     }

@@ -263,6 +263,17 @@ fn past_the_cap_a_body_is_sent_once_and_whole() {
 }
 
 #[test]
+fn past_the_cap_nothing_is_held_on_to() {
+    let steps = [data("abc"), data("def"), data("ghi")];
+    let (mut first, _kept) = record(Source::new(steps).unknown_length(), 5);
+    let recorded = frame(&mut first).unwrap().unwrap().into_data().unwrap();
+    assert!(!recorded.is_unique());
+    let too_much = frame(&mut first).unwrap().unwrap().into_data().unwrap();
+    let rest = frame(&mut first).unwrap().unwrap().into_data().unwrap();
+    assert!(recorded.is_unique() && too_much.is_unique() && rest.is_unique());
+}
+
+#[test]
 fn a_later_copy_may_pass_the_cap_too() {
     let (mut first, kept) = record(Source::new([data("abc"), data("def")]).unknown_length(), 5);
     frame(&mut first).unwrap().unwrap();

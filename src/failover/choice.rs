@@ -42,7 +42,9 @@ mod tests {
 
     fn chosen(candidates: &[(u32, bool, u64)], tried: &[usize]) -> Option<usize> {
         let mut seen = Tried::default();
-        tried.iter().for_each(|region| seen.push(*region));
+        for region in tried {
+            seen.push(*region);
+        }
         let candidates = candidates.iter().map(|&(priority, healthy, latency)| Candidate {
             priority,
             healthy,
@@ -78,7 +80,9 @@ mod tests {
     #[test]
     fn past_its_bound_nothing_is_remembered() {
         let mut tried = Tried::default();
-        (0..100).for_each(|region| tried.push(region));
+        for region in 0..100 {
+            tried.push(region);
+        }
         assert_eq!(tried.len(), Tried::MOST);
     }
 }

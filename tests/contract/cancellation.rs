@@ -151,11 +151,11 @@ async fn dropped_while_it_waits<S: Waits>() {
     let (subject, before) = made_to_wait::<S>(&upstream);
     let mut waiting = Box::pin(call(subject.over(upstream.inner()), request()));
     starts_to_wait(&mut waiting);
-    let sent = upstream.calls();
+    let calls = upstream.calls();
     drop(waiting);
     assert_eq!((subject.held(), subject.spent()), before);
     pass(S::WAIT).await;
-    assert_eq!(upstream.calls(), sent, "a dropped call is not sent");
+    assert_eq!(upstream.calls(), calls, "a dropped call is not sent");
     assert_eq!((upstream.in_flight(), upstream.ready()), (0, 0));
     serves_as_before(&subject);
 }
@@ -223,12 +223,12 @@ async fn dropped_after_the_wait_while_the_inner_service_gets_ready<S: Waits>() {
     let mut waiting = Box::pin(call(subject.over(upstream.inner()), request()));
     starts_to_wait(&mut waiting);
     upstream.readies(Readiness::Never);
-    let sent = upstream.calls();
+    let calls = upstream.calls();
     pass(S::WAIT).await;
     starts_to_wait(&mut waiting);
     assert_eq!(upstream.in_flight(), 0);
     drop(waiting);
-    assert_eq!(upstream.calls(), sent);
+    assert_eq!(upstream.calls(), calls);
     assert_eq!(subject.held(), held);
     assert_eq!(subject.spent(), spent, "what was never sent spends nothing");
     serves_as_before(&subject);

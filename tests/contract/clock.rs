@@ -11,7 +11,6 @@ use futures_util::future::FutureExt;
 pub(crate) const LONG: Duration = Duration::from_secs(3600);
 
 /// What the future answers within so much paused time; `None` if nothing.
-#[allow(clippy::disallowed_methods)] // that the crate keeps its timers in one place doesn't bind tests
 pub(crate) async fn within<F: Future>(time: Duration, future: F) -> Option<F::Output> {
     tokio::time::timeout(time, future).await.ok()
 }

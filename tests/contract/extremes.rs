@@ -2,12 +2,14 @@
 //! when the layer is built, or the layer serves without a panic, an overflow or
 //! a hang.
 
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tower::{Layer, ServiceExt};
-use tower_upstream::{BoxError, Quota, RateLimitLayer};
+use tower_upstream::circuit_breaker::FailureRate;
+use tower_upstream::{BoxError, CircuitBreakerLayer, Quota, RateLimitLayer};
 
 use crate::clock::{pass, poll, within};
 use crate::layers::{Client, Subject, call};
@@ -55,8 +57,10 @@ fn answers() -> impl Iterator<Item = Answer> {
         Answer::ComeBack(503, "1"),
         Answer::Fail,
         Answer::ComeBack(503, "18446744073709551615"),
+        Answer::ComeBack(503, "31536000"),
         Answer::Status(200),
         Answer::ComeBack(429, "18446744073709551615"),
+        Answer::ComeBack(429, "31536000"),
         Answer::ComeBack(429, "0"),
         Answer::Status(404),
         Answer::ComeBack(503, "0"),
@@ -116,6 +120,34 @@ async fn shows_itself_at_extremes<S: Subject>() {
             }
             Err(refused) => assert!(!refused.to_string().is_empty()),
         }
+    }
+}
+
+/// A breaker that can never open, or opens by nothing, is a mistake to be told.
+#[test]
+fn what_could_never_work_is_refused() {
+    let builder = CircuitBreakerLayer::builder;
+    let over = FailureRate::over_calls(10);
+    let minute = FailureRate::over_time(Duration::from_secs(60));
+    for fraction in [0.0, -0.0, -1.0, 1.5, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        for rate in [over, minute] {
+            assert!(builder().failure_rate(rate.at(fraction)).build().is_err(), "at({fraction})");
+        }
+    }
+    for refused in [
+        builder().consecutive_failures(0),
+        builder().consecutive_failures(u32::MAX),
+        builder().leaky_failures(0),
+        builder().leaky_failures(u32::MAX),
+        builder().failure_rate(FailureRate::over_calls(0)),
+        builder().failure_rate(FailureRate::over_calls(u32::MAX)),
+        builder().failure_rate(FailureRate::over_time(Duration::ZERO)),
+        builder().failure_rate(over.min_calls(0)),
+        builder().failure_rate(over.min_calls(11)),
+        builder().half_open(NonZeroU32::MIN, NonZeroU32::MAX),
+    ] {
+        let shown = format!("{refused:?}");
+        assert!(refused.build().is_err(), "{shown}");
     }
 }
 

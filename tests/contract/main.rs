@@ -7,6 +7,8 @@
 //! A new layer is a file in `layers/` that says how to build and observe it, and
 //! one line in each list below that it belongs to.
 #![cfg(all(feature = "retry", feature = "circuit-breaker", feature = "rate-limit"))]
+// A contract is `async` whether or not it waits: they are all run alike.
+#![allow(clippy::unused_async)]
 
 /// Runs contracts for every layer of a list.
 ///
