@@ -9,12 +9,14 @@ const fn secs(secs: u64) -> Duration {
 }
 
 /// A policy and the facts of a call, for a table to vary.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // each is a column of the table
 struct Given {
     policy: Policy,
     attempt: u32,
     idempotent: bool,
     kept: bool,
+    elsewhere: bool,
     left: Option<Duration>,
     budget: bool,
 }
@@ -30,7 +32,15 @@ fn given() -> Given {
         non_idempotent: false,
         retry_if: None,
     };
-    Given { policy, attempt: 1, idempotent: true, kept: true, left: None, budget: true }
+    Given {
+        policy,
+        attempt: 1,
+        idempotent: true,
+        kept: true,
+        elsewhere: false,
+        left: None,
+        budget: true,
+    }
 }
 
 impl Given {
@@ -45,6 +55,11 @@ impl Given {
 
     fn not_kept(self) -> Self {
         Self { kept: false, ..self }
+    }
+
+    /// A failover below has another region.
+    fn elsewhere(self) -> Self {
+        Self { elsewhere: true, ..self }
     }
 
     fn left(self, left: Duration) -> Self {
@@ -75,7 +90,7 @@ impl Given {
             attempt: self.attempt,
             idempotent: self.idempotent,
             kept: self.kept,
-            elsewhere: false,
+            elsewhere: self.elsewhere,
             now,
             deadline: self.left.map(|left| now + left),
         };
@@ -225,6 +240,28 @@ fn a_servers_no_makes_no_failure_of_a_rejected_request() {
     ]);
 }
 
+/// Another region is asked at once, whatever this one said of itself; all else holds.
+#[test]
+fn what_goes_elsewhere_waits_for_nothing() {
+    use StopReason::{Budget, Deadline, MaxAttempts, NotIdempotent, NotReplayable, ServerSaidNo};
+    let elsewhere = || given().elsewhere();
+    check(&[
+        (elsewhere(), verdict(Class::Transient), retry(0)),
+        (elsewhere(), hinted(Class::Overloaded, 5), retry(0)),
+        (elsewhere(), hinted(Class::Throttled, 90), retry(0)),
+        (elsewhere().hint_use(HintUse::Replace), hinted(Class::Throttled, 90), retry(0)),
+        (elsewhere(), hinted(Class::CircuitOpen, 90), retry(0)),
+        (elsewhere().left(Duration::from_millis(1)), hinted(Class::Throttled, 90), retry(0)),
+        (elsewhere().left(Duration::ZERO), verdict(Class::Transient), stop(Deadline)),
+        (elsewhere().attempt(3), verdict(Class::Transient), stop(MaxAttempts)),
+        (elsewhere().not_idempotent(), verdict(Class::Transient), stop(NotIdempotent)),
+        (elsewhere().not_kept(), verdict(Class::Transient), stop(NotReplayable)),
+        (elsewhere().no_budget_left(), verdict(Class::Transient), stop(Budget)),
+        (elsewhere(), said(Class::Transient, false), stop(ServerSaidNo)),
+        (elsewhere(), verdict(Class::Rejected), Decision::Return),
+    ]);
+}
+
 #[test]
 fn what_the_layer_was_told() {
     use StopReason::NotRetryable;
@@ -314,16 +351,15 @@ fn only_what_may_pass_is_retryable() {
 fn any_given() -> impl Strategy<Value = Given> {
     let policy = (
         0..6u32,
-        (0..20_000u64, any::<u64>()),
+        0..20_000u64,
         prop_oneof![Just(HintUse::Floor), Just(HintUse::Replace), Just(HintUse::Ignore)],
         0..90_000u64,
         any::<bool>(),
         proptest::option::of(any::<bool>()),
     );
-    let facts =
-        (1..7u32, any::<bool>(), any::<bool>(), proptest::option::of(0..90_000u64), any::<bool>());
-    (policy, facts).prop_map(|(policy, (attempt, idempotent, kept, left, budget))| {
-        let (max_attempts, (wait, _), hint_use, cap, non_idempotent, retry_if) = policy;
+    let facts = (1..7u32, any::<[bool; 3]>(), proptest::option::of(0..90_000u64), any::<bool>());
+    (policy, facts).prop_map(|(policy, (attempt, [idempotent, kept, elsewhere], left, budget))| {
+        let (max_attempts, wait, hint_use, cap, non_idempotent, retry_if) = policy;
         let policy = Policy {
             max_attempts,
             backoff: Backoff::constant(Duration::from_millis(wait)),
@@ -333,7 +369,7 @@ fn any_given() -> impl Strategy<Value = Given> {
             retry_if: retry_if.map(|answer| Arc::new(move |_: &Verdict| answer) as RetryIf),
         };
         let left = left.map(Duration::from_millis);
-        Given { policy, attempt, idempotent, kept, left, budget }
+        Given { policy, attempt, idempotent, kept, elsewhere, left, budget }
     })
 }
 
@@ -345,19 +381,12 @@ fn any_verdict() -> impl Strategy<Value = Verdict> {
     })
 }
 
-impl fmt::Debug for Given {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { policy, attempt, idempotent, kept, left, budget } = self;
-        (policy, attempt, idempotent, kept, left, budget).fmt(f)
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
     #[test]
     fn a_retry_breaks_no_rule(given in any_given(), verdict in any_verdict()) {
         let (decision, asked) = given.decide(verdict);
-        let Given { policy, attempt, idempotent, kept, left, budget } = given;
+        let Given { policy, attempt, idempotent, kept, elsewhere, left, budget } = given;
         let hint = verdict.hint();
         let costs = verdict.class() != Class::CircuitOpen;
         match decision {
@@ -375,7 +404,9 @@ proptest! {
                         || verdict.is_unprocessed()
                         || hint.should_retry == Some(true)
                 );
-                if policy.hint_use != HintUse::Ignore && let Some(asked) = hint.retry_after {
+                if elsewhere {
+                    prop_assert_eq!(wait, Duration::ZERO);
+                } else if policy.hint_use != HintUse::Ignore && let Some(asked) = hint.retry_after {
                     prop_assert!(wait >= asked && asked <= policy.hint_cap);
                 }
                 prop_assert!(left.is_none_or(|left| wait < left));
