@@ -39,12 +39,13 @@
 //! 1. **[Retry](retry)** repeats everything below it, so that each attempt takes
 //!    its place in the limit and asks the circuit anew. There is one retry loop:
 //!    turn off the client's own.
-//! 2. **[Rate limit](rate_limit)**: every attempt spends quota. Above the breaker,
+//! 2. **Failover** decides which region takes the attempt.
+//! 3. **[Rate limit](rate_limit)**: every attempt spends quota. Above the breaker,
 //!    so that time in our own queue isn't taken for the upstream's, and a
 //!    call that waited isn't sent into a circuit that has opened since; an open
 //!    circuit gives the permit back.
-//! 3. **[Circuit breaker](circuit_breaker)** decides at the moment of sending.
-//! 4. The **attempt's timeout**, tower's own, below the breaker, so that it sees
+//! 4. **[Circuit breaker](circuit_breaker)** decides at the moment of sending.
+//! 5. The **attempt's timeout**, tower's own, below the breaker, so that it sees
 //!    timeouts.
 //!
 //! # Beyond HTTP
@@ -90,11 +91,16 @@
 //! # let _ = check::<tower::util::BoxCloneSyncService<(), (), BoxError>, (), ()>;
 //! ```
 //!
+//! Where the *inner* service's type names `BoxError` (a `service_fn` whose closure
+//! returns it, a boxed service), a stack used inside `tokio::spawn(async { .. })` fails
+//! with "implementation of `From` is not general enough", as tower's own `Timeout` does: a
+//! limit of the compiler. Box the stack first (`BoxCloneSyncService::new(stack)`).
+//!
 //! # Features
 //!
 //! | feature | brings | by default |
 //! |---|---|---|
-//! | `retry`, `circuit-breaker`, `rate-limit` | the layers | yes |
+//! | `retry`, `failover`, `rate-limit`, `circuit-breaker` | the layers | yes |
 //! | `tracing` | `event::TracingObserver` | |
 //! | `hyper-util` | hyper's, hyper-util's and h2's errors; `http-body-util`'s bodies | |
 //! | `reqwest` | `reqwest::Request`, `Response` and `Error` | |

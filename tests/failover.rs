@@ -273,6 +273,18 @@ async fn the_request_is_rewritten_to_the_region() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_one_client_finds_out_every_client_of_the_layer_knows() {
+    let world = World::default();
+    let layer = FailoverLayer::new(regions());
+    let (mut one, mut other) = (client(layer.clone(), &world), client(layer, &world));
+    world.set("us", Host::Refuses);
+    get(&mut one).await.unwrap();
+    assert_eq!(world.take_called(), ["us", "eu"]);
+    get(&mut other).await.unwrap();
+    assert_eq!(world.take_called(), ["eu"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_client_a_region() {
     let called: Arc<Mutex<Vec<&'static str>>> = Arc::default();
     let mut client = FailoverLayer::builder(regions()).replay_clone().build().services(|region| {

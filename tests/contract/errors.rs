@@ -19,10 +19,8 @@ use crate::clock::{at_once, in_time, pass};
 use crate::layers::{CircuitBreaker, RateLimit, Rejects, Retry, Subject, call};
 use crate::upstream::{Answer, Failure, Inner, Request, Upstream, request};
 
-contracts! { every_layer:
-    an_inner_error_passes_three_layers_unchanged,
-    events_give_no_secret_away,
-}
+contracts! { every_layer: events_give_no_secret_away }
+contracts! { layers_that_stay: an_inner_error_passes_three_layers_unchanged }
 contracts! { layers_that_reject:
     a_rejection_is_found_below_three_layers,
     a_rejection_is_found_below_three_errors_around_it,

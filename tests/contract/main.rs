@@ -6,7 +6,12 @@
 //!
 //! A new layer is a file in `layers/` that says how to build and observe it, and
 //! one line in each list below that it belongs to.
-#![cfg(all(feature = "retry", feature = "circuit-breaker", feature = "rate-limit"))]
+#![cfg(all(
+    feature = "retry",
+    feature = "circuit-breaker",
+    feature = "rate-limit",
+    feature = "failover"
+))]
 // A contract is `async` whether or not it waits: they are all run alike.
 #![allow(clippy::unused_async)]
 
@@ -29,7 +34,24 @@ macro_rules! every_layer {
             rate_limit => RateLimit,
             rate_limit_rejecting => RateLimitRejecting,
             rate_limit_by_credential => RateLimitByCredential,
+            failover => Failover,
             $($state)*
+        }
+    };
+}
+
+/// Those that don't send a call elsewhere. A failover does: it changes a request's
+/// target, says in the error which regions were tried, and answers from another
+/// region when one is used up.
+macro_rules! layers_that_stay {
+    ($contract:ident) => {
+        tests! { $contract:
+            retry => Retry,
+            circuit_breaker => CircuitBreaker,
+            circuit_breaker_by_authority => CircuitBreakerByAuthority,
+            rate_limit => RateLimit,
+            rate_limit_rejecting => RateLimitRejecting,
+            rate_limit_by_credential => RateLimitByCredential,
         }
     };
 }

@@ -8,9 +8,11 @@ use crate::clock::at_once;
 use crate::layers::{End, Of, Subject, call, try_call};
 use crate::upstream::{Answer, Upstream, request};
 
-contracts! { every_layer:
+contracts! { layers_that_stay:
     shared_by_all_that_is_made_of_a_layer,
     not_shared_by_layers_built_apart,
+}
+contracts! { every_layer:
     outlives_the_layer,
     built_outside_a_runtime,
     used_from_other_threads,

@@ -9,11 +9,11 @@ use crate::upstream::{Answer, Mark, Request, Upstream, request};
 
 contracts! { every_layer_and_state:
     the_answer_is_the_inner_services_own,
-    the_request_arrives_unchanged,
     each_call_is_sent_once,
 }
-contracts! { every_layer:
-    a_bad_answer_is_returned_and_not_invented,
+contracts! { every_layer: a_bad_answer_is_returned_and_not_invented }
+contracts! { layers_that_stay:
+    the_request_arrives_unchanged,
     the_last_error_is_returned_and_not_invented,
 }
 

@@ -1,6 +1,7 @@
 //! The layers under test, one a file: how to build, drive and look at each.
 
 mod circuit_breaker;
+mod failover;
 mod rate_limit;
 mod retry;
 
@@ -16,6 +17,7 @@ use tower_upstream::event::Observer;
 pub(crate) use self::circuit_breaker::{
     CircuitBreaker, CircuitBreakerByAuthority, CircuitBreakerHalfOpen,
 };
+pub(crate) use self::failover::Failover;
 pub(crate) use self::rate_limit::{RateLimit, RateLimitByCredential, RateLimitRejecting};
 pub(crate) use self::retry::Retry;
 use crate::upstream::{Answer, Inner, Request, Response, Upstream};
