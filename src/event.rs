@@ -22,7 +22,7 @@ use std::sync::Arc;
 pub enum Event<'a> {
     /// The retry layer decided about a failed attempt.
     #[cfg(feature = "retry")]
-    Retry(crate::retry::RetryEvent),
+    Retry(crate::retry::RetryEvent<'a>),
     /// A circuit changed state, or turned a call away.
     #[cfg(feature = "circuit-breaker")]
     CircuitBreaker(crate::circuit_breaker::CircuitEvent<'a>),

@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` isn't an HTTP request that tower-upstream can read",
     label = "has no head that this layer can read",
-    note = "`http::Request<B>` and, with the feature `reqwest`, `reqwest::Request` are understood; implement `HttpRequest` for your own type",
+    note = "`http::Request<B>` and, with the feature `reqwest`, the `Request` of reqwest 0.13 are understood; implement `HttpRequest` for your own type",
     note = "for requests that aren't HTTP use the setters that take a closure over your request"
 )]
 pub trait HttpRequest {
@@ -24,7 +24,7 @@ pub trait HttpRequest {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` isn't an HTTP response that tower-upstream can read",
     label = "has no status and headers that this layer can read",
-    note = "`http::Response<B>` and, with the feature `reqwest`, `reqwest::Response` are understood; implement `HttpResponse` for your own type",
+    note = "`http::Response<B>` and, with the feature `reqwest`, the `Response` of reqwest 0.13 are understood; implement `HttpResponse` for your own type",
     note = "for responses that aren't HTTP give the layer `.classifier(ErrorClassifier::new())`"
 )]
 pub trait HttpResponse {
@@ -44,28 +44,32 @@ pub struct RequestHead<'a> {
     method: &'a Method,
     host: Option<&'a str>,
     port: Option<u16>,
+    path: &'a str,
     headers: &'a HeaderMap,
 }
 
 impl<'a> RequestHead<'a> {
-    /// A head of these parts. `host` and `port` are those of the request's
-    /// target, without user name and password.
+    /// A head of this method and these headers, whose target isn't known.
     #[must_use]
-    pub const fn new(
-        method: &'a Method,
-        host: Option<&'a str>,
-        port: Option<u16>,
-        headers: &'a HeaderMap,
-    ) -> Self {
-        Self { method, host, port, headers }
+    pub const fn new(method: &'a Method, headers: &'a HeaderMap) -> Self {
+        Self { method, host: None, port: None, path: "", headers }
+    }
+
+    /// The same with this target: a host and port, without user name and
+    /// password, and a path without a query, which may hold secrets.
+    #[must_use]
+    pub const fn target(mut self, host: Option<&'a str>, port: Option<u16>, path: &'a str) -> Self {
+        (self.host, self.port, self.path) = (host, port, path);
+        self
     }
 
     /// A head of these parts, host and port being the target's or, without
     /// one there, those of the `Host` header.
     #[must_use]
     pub fn from_parts(method: &'a Method, uri: &'a Uri, headers: &'a HeaderMap) -> Self {
+        let head = Self::new(method, headers);
         if let Some(authority) = uri.authority() {
-            return Self::new(method, Some(authority.host()), authority.port_u16(), headers);
+            return head.target(Some(authority.host()), authority.port_u16(), uri.path());
         }
         let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
         let (host, port) = match host.and_then(|host| host.rsplit_once(':')) {
@@ -74,7 +78,7 @@ impl<'a> RequestHead<'a> {
             }
             _ => (host, None),
         };
-        Self::new(method, host, port, headers)
+        head.target(host, port, uri.path())
     }
 
     /// The method.
@@ -93,6 +97,12 @@ impl<'a> RequestHead<'a> {
     #[must_use]
     pub const fn port(&self) -> Option<u16> {
         self.port
+    }
+
+    /// The path of the target, without the query.
+    #[must_use]
+    pub const fn path(&self) -> &'a str {
+        self.path
     }
 
     /// The headers.
@@ -134,7 +144,11 @@ impl<B> HttpResponse for http::Response<B> {
 impl HttpRequest for reqwest::Request {
     fn head(&self) -> RequestHead<'_> {
         let url = self.url();
-        RequestHead::new(self.method(), url.host_str(), url.port(), self.headers())
+        RequestHead::new(self.method(), self.headers()).target(
+            url.host_str(),
+            url.port(),
+            url.path(),
+        )
     }
 }
 

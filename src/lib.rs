@@ -74,21 +74,20 @@
 //!
 //! # When a stack doesn't compile
 //!
-//! `client.oneshot(request)` only says that a bound isn't met. A function that
-//! states the bounds says which:
+//! `client.ready()` and `.oneshot(request)` only say that a bound isn't met.
+//! [`check`] says which, and what to do:
 //!
 //! ```
-//! use tower::Service;
-//! use tower_upstream::BoxError;
-//!
-//! fn check<S, Req, Res>(stack: S) -> S
-//! where
-//!     S: Service<Req, Response = Res, Error = BoxError> + Clone + Send + Sync + 'static,
-//!     S::Future: Send,
-//! {
-//!     stack
-//! }
-//! # let _ = check::<tower::util::BoxCloneSyncService<(), (), BoxError>, (), ()>;
+//! # #[cfg(feature = "retry")] {
+//! # use tower::ServiceBuilder;
+//! # use tower_upstream::RetryLayer;
+//! # let your_client = tower::service_fn(|_: http::Request<String>| async {
+//! #     Ok::<_, std::io::Error>(http::Response::new(()))
+//! # });
+//! let client = ServiceBuilder::new().layer(RetryLayer::new()).service(your_client);
+//! let client = tower_upstream::check::<http::Request<String>, _>(client);
+//! # let _ = client;
+//! # }
 //! ```
 //!
 //! Where the *inner* service's type names `BoxError` (a `service_fn` whose closure
@@ -165,3 +164,22 @@ pub use self::rate_limit::{Quota, RateLimitLayer};
 #[cfg(feature = "retry")]
 #[doc(inline)]
 pub use self::retry::RetryLayer;
+
+/// The stack itself, if it is a service of requests `Req` that can be cloned and
+/// shared by tasks. If it isn't, the compiler says here what is missing.
+///
+/// ```compile_fail
+/// # use tower_upstream::{RetryLayer, check};
+/// struct MyBody; // can't be sent twice, as nothing says how
+/// let client = tower::service_fn(|_: http::Request<MyBody>| async {
+///     Ok::<_, std::io::Error>(http::Response::new(()))
+/// });
+/// check::<http::Request<MyBody>, _>(tower::Layer::layer(&RetryLayer::new(), client));
+/// ```
+pub fn check<Req, S>(stack: S) -> S
+where
+    S: tower_service::Service<Req, Error = BoxError> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+{
+    stack
+}

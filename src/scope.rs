@@ -34,6 +34,7 @@ pub struct CallScope {
     region: Option<&'static str>,
     tried: Tried,
     elsewhere: bool,
+    expired: bool,
 }
 
 /// The regions that a call has tried, by number: at most so many.
@@ -94,6 +95,7 @@ impl CallScope {
             region: None,
             tried: Tried::default(),
             elsewhere: false,
+            expired: false,
         };
         let scope = outer.unwrap_or(first);
         let deadline = deadline.into_iter().chain(scope.deadline).min();
@@ -144,6 +146,18 @@ impl CallScope {
     /// Runs an inner `poll` in this scope, and takes over what it noted.
     pub(crate) fn poll<R>(&mut self, f: impl FnOnce() -> R) -> R {
         self.within(Mode::Poll, f)
+    }
+
+    /// Ends an attempt that has taken too long: what `end` drops isn't abandoned by
+    /// its caller, but timed out.
+    pub(crate) fn expire(&self, end: impl FnOnce()) {
+        let mut scope = Self { expired: true, ..*self };
+        scope.within(Mode::Poll, end);
+    }
+
+    /// Whether what is dropped now is an attempt that has taken too long.
+    pub(crate) fn has_expired() -> bool {
+        Self::current().is_some_and(|scope| scope.expired)
     }
 
     fn within<R>(&mut self, mode: Mode, f: impl FnOnce() -> R) -> R {

@@ -41,8 +41,8 @@ pin_project! {
     {
         Readying { service: S, request: Option<Req> },
         Calling { #[pin] future: S::Future },
-        // It wasn't called after all; what its readiness held is let go of.
-        Refused,
+        // It was ended before its answer, or wasn't called after all: what it held is let go of.
+        Ended,
     }
 }
 
@@ -57,6 +57,11 @@ where
     /// The future of a service that was ready and has been called.
     pub(crate) fn calling(future: S::Future) -> Self {
         Self::Calling { future }
+    }
+
+    /// Drops the service, or the call to it, now.
+    pub(crate) fn end(mut self: Pin<&mut Self>) {
+        self.set(Self::Ended);
     }
 
     /// Whether the service got ready and was called.
@@ -90,14 +95,14 @@ where
             match call(service, request) {
                 Ok(future) => self.set(Self::Calling { future }),
                 Err(refusal) => {
-                    self.set(Self::Refused);
+                    self.set(Self::Ended);
                     return Poll::Ready(Err(refusal));
                 }
             }
         }
         match self.project() {
             Project::Calling { future } => future.poll(cx).map_err(Into::into),
-            Project::Readying { .. } | Project::Refused => panic!("polled after it was done"),
+            Project::Readying { .. } | Project::Ended => panic!("polled after it was done"),
         }
     }
 }

@@ -405,6 +405,17 @@ async fn one_failed_probe_opens_it_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_blames_the_caller_proves_the_upstream_alive() {
+    for status in [400, 401, 404, 429, 501] {
+        let (client, handle) = build(builder());
+        fails(&client, 3).await;
+        advance(10 * SECOND).await;
+        passes(&client, status).await;
+        assert_eq!(handle.status().state, CircuitState::Closed, "{status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_probe_that_says_nothing_gives_its_place_back() {
     let (client, handle) = build(builder());
     fails(&client, 3).await;
@@ -415,8 +426,8 @@ async fn a_probe_that_says_nothing_gives_its_place_back() {
         assert_eq!(rejected(&client).await, None);
         drop(probe);
         // Neutral.
-        passes(&client, 429).await;
-        passes(&client, 401).await;
+        passes(&client, 409).await;
+        passes(&client, 425).await;
         assert_eq!(handle.status().state, CircuitState::HalfOpen);
     }
     passes(&client, 200).await;
@@ -726,7 +737,7 @@ async fn a_call_that_waits_for_readiness_is_not_sent_into_a_circuit_that_opened_
     assert_eq!(cause_ref::<CircuitOpen>(&*error).unwrap().circuit(), "upstream/b");
     // It was never sent, and isn't counted.
     assert_pending!(task::spawn(upstream.next_request()).poll());
-    assert_eq!(layer.handle().status_of(&KeyRef::Text("b")).unwrap().calls, 3);
+    assert_eq!(layer.handle().status_of(&KeyRef::text("b")).unwrap().calls, 3);
 }
 
 // Keys and sharing.
@@ -827,10 +838,10 @@ async fn keys_that_failed_long_ago_make_room() {
     }
     // Full of circuits that matter: a new key shares the common one.
     call("new", 200).await.unwrap();
-    assert!(layer.handle().status_of(&KeyRef::Text("new")).is_none());
+    assert!(layer.handle().status_of(&KeyRef::text("new")).is_none());
     advance(3_600 * SECOND).await;
     call("new", 200).await.unwrap();
-    assert!(layer.handle().status_of(&KeyRef::Text("new")).is_some());
+    assert!(layer.handle().status_of(&KeyRef::text("new")).is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -848,7 +859,7 @@ async fn an_open_circuit_that_nobody_calls_leaves_the_others_their_backpressure(
     advance(3_600 * SECOND).await;
     assert_pending!(client.poll_ready::<Request<Answer>>());
     // It is open all the same, and its next call a probe.
-    let gone = KeyRef::Text("gone");
+    let gone = KeyRef::text("gone");
     assert_eq!(layer.handle().status_of(&gone).unwrap().state, CircuitState::Open);
     let request = |status| to("/", Some(("key", "gone")), status);
     failing.clone().oneshot(request(500)).await.unwrap();

@@ -362,3 +362,34 @@ async fn the_standard_tier_passes_sixty_a_minute_for_each_key() {
         assert_eq!(at_once, 60);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_hanging_upstream_opens_breaker_a_below_retry_a() {
+    let breaker = presets::circuit_breaker_a().build().unwrap();
+    let layer =
+        tower::ServiceBuilder::new().layer(presets::retry_a()).layer(breaker.clone()).into_inner();
+    let upstream = Upstream::new(&[Hangs; 5]);
+    _ = call(&layer, &upstream).await;
+    // The retry dropped each attempt after 30 s, and the breaker counts it as a timeout.
+    assert_eq!(state(&breaker), CircuitState::Open);
+    assert_eq!(upstream.asked(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_cut_off_by_its_deadline_counts_as_a_timeout_below() {
+    let breaker = CircuitBreakerLayer::builder().consecutive_failures(3).build().unwrap();
+    let layer = tower::ServiceBuilder::new()
+        .layer(tower_upstream::RetryLayer::new().deadline(Duration::from_secs(10)))
+        .layer(breaker.clone())
+        .into_inner();
+    let upstream = Upstream::new(&[Hangs; 3]);
+    for _ in 0..3 {
+        assert!(call(&layer, &upstream).await.is_err());
+    }
+    assert_eq!(breaker.handle().status().state, CircuitState::Open);
+    // One that its caller drops says nothing.
+    let breaker = CircuitBreakerLayer::builder().consecutive_failures(1).build().unwrap();
+    let upstream = Upstream::new(&[Hangs]);
+    drop(tokio_test::task::spawn(call(&breaker, &upstream)).poll());
+    assert_eq!(breaker.handle().status().failure_count, 0);
+}

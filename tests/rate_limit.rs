@@ -971,7 +971,7 @@ async fn spent_quotas_are_not_forgotten_for_new_keys() {
         }
         advance(3_600 * SECOND).await;
         assert_ready_ok!(call(&client, request("new", 1)).poll());
-        assert!(layer.handle().status_of(&KeyRef::Text("new")).is_some());
+        assert!(layer.handle().status_of(&KeyRef::text("new")).is_some());
     }
 }
 

@@ -23,7 +23,7 @@ use tower_upstream::classify::{Cause, Class, ErrorClassifier, Outcome, Verdict, 
 use tower_upstream::event::{Event, Observer, observer_fn};
 use tower_upstream::retry::{
     AttemptTimedOut, Backoff, Budget, CredentialRejected, DeadlineExceeded, Decision, HintUse,
-    Jitter, RetryBudget, RetryEvent, StopReason,
+    Jitter, RetryBudget, StopReason,
 };
 use tower_upstream::scope::CallScope;
 use tower_upstream::{BoxError, RetryLayer, cause_ref};
@@ -289,24 +289,24 @@ fn post_with_key() -> Request<()> {
 
 /// Remembers what it hears of retries.
 #[derive(Clone, Default)]
-struct Ear(Arc<Mutex<Vec<RetryEvent>>>);
+struct Ear(Arc<Mutex<Vec<(String, Decision, Verdict)>>>);
 
 impl Observer for Ear {
     fn observe(&self, event: &Event<'_>) {
         if let Event::Retry(event) = event {
-            self.0.lock().unwrap().push(*event);
+            self.0.lock().unwrap().push((event.to_string(), event.decision, event.verdict));
         }
     }
 }
 
 impl Ear {
     fn texts(&self) -> Vec<String> {
-        self.0.lock().unwrap().iter().map(ToString::to_string).collect()
+        self.0.lock().unwrap().iter().map(|(text, ..)| text.clone()).collect()
     }
 
     /// Why the call was given up, if it was.
     fn stopped(&self) -> Option<StopReason> {
-        match self.0.lock().unwrap().last()?.decision {
+        match self.0.lock().unwrap().last()?.1 {
             Decision::Stop(reason) => Some(reason),
             _ => None,
         }
@@ -648,8 +648,8 @@ async fn an_attempt_in_flight_at_the_deadline_is_cut() {
     assert_eq!(
         ear.texts(),
         [
-            "attempt 1: status 503; retried in 1.0s",
-            "attempt 2: deadline passed; not retried: the deadline leaves no time",
+            "upstream, attempt 1: status 503; retried in 1.0s",
+            "upstream, attempt 2: deadline passed; not retried: the deadline leaves no time",
         ]
     );
 }
@@ -685,9 +685,9 @@ async fn an_attempt_that_takes_too_long_is_a_timeout() {
     assert_eq!(
         ear.texts(),
         [
-            "attempt 1: status 503; retried in 1.0s",
-            "attempt 2: timeout; retried in 1.0s",
-            "attempt 3: timeout; not retried: it was the last attempt",
+            "upstream, attempt 1: status 503; retried in 1.0s",
+            "upstream, attempt 2: timeout; retried in 1.0s",
+            "upstream, attempt 3: timeout; not retried: it was the last attempt",
         ]
     );
 }
@@ -772,7 +772,10 @@ async fn a_spent_budget_is_an_answer_at_once() {
     let begun = now();
     assert_eq!(outcome(&layer, &[Status(503); 3], get()).await, (503, 1));
     assert_eq!(now(), begun);
-    assert_eq!(ear.texts()[2], "attempt 1: status 503; not retried: the retry budget is spent");
+    assert_eq!(
+        ear.texts()[2],
+        "upstream, attempt 1: status 503; not retried: the retry budget is spent"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -826,13 +829,42 @@ async fn a_retry_that_was_sent_has_cost_what_it_costs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_open_circuit_answers_at_once_where_the_call_has_no_deadline() {
+    let ear = Ear::default();
+    let upstream = Upstream::new(&[Fails, Fails]);
+    let layer = plain().observer(ear.clone()).classify_fn(|outcome| match outcome.status() {
+        None => Verdict::new(Class::CircuitOpen).retry_after(secs(30)),
+        Some(_) => outcome.verdict(),
+    });
+    let start = Instant::now();
+    layer.layer(upstream.clone()).oneshot(post()).await.unwrap_err();
+    assert_eq!((start.elapsed(), upstream.attempts()), (Duration::ZERO, 1));
+    assert_eq!(ear.stopped(), Some(StopReason::CircuitOpen));
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_were_told_the_same_time_do_not_come_back_together() {
+    let mut waits = Vec::new();
+    for seed in 0..50 {
+        let upstream = Upstream::new(&[Header(429, "retry-after", "5")]);
+        let layer = RetryLayer::new().seed(seed);
+        layer.layer(upstream.clone()).oneshot(post()).await.unwrap();
+        waits.extend(upstream.gaps());
+    }
+    waits.sort();
+    assert!(waits[0] >= secs(5));
+    assert!(waits[49] - waits[0] > Duration::from_millis(150), "{waits:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn waiting_for_a_circuit_costs_no_budget() {
     let (left, shared) = budget(0);
     let upstream = Upstream::new(&[Fails, Fails]);
-    let layer = plain().budget(shared).classify_fn(|outcome: Outcome<'_>| match outcome.status() {
-        None => Verdict::new(Class::CircuitOpen).retry_after(secs(3)),
-        Some(_) => outcome.verdict(),
-    });
+    let layer =
+        plain().budget(shared).deadline(secs(9)).classify_fn(|outcome| match outcome.status() {
+            None => Verdict::new(Class::CircuitOpen).retry_after(secs(3)),
+            Some(_) => outcome.verdict(),
+        });
     let answer = layer.layer(upstream.clone()).oneshot(post()).await.unwrap();
     assert_eq!((answer.status().as_u16(), upstream.gaps()), (200, vec![secs(3); 2]));
     assert_eq!(left.remaining(), 0);
@@ -960,7 +992,7 @@ async fn a_service_that_fails_to_get_ready_is_a_request_never_sent() {
     let layer = layer.max_attempts(4);
     let answer = layer.layer(upstream.clone()).oneshot(post()).await.unwrap();
     assert_eq!((answer.status().as_u16(), upstream.numbers()), (200, vec![2, 4]));
-    let classes: Vec<_> = ear.0.lock().unwrap().iter().map(|event| event.verdict.class()).collect();
+    let classes: Vec<_> = ear.0.lock().unwrap().iter().map(|event| event.2.class()).collect();
     assert_eq!(classes, [Class::NotSent, Class::Overloaded, Class::NotSent]);
 }
 
@@ -1062,10 +1094,10 @@ async fn what_is_not_http_is_judged_by_its_own_classifier() {
         let reply = replies.lock().unwrap().pop_front().unwrap();
         async move { reply.map(|busy| if busy { Reply::Busy } else { Reply::Done(job) }) }
     });
-    let classifier = result_fn(|seen: Result<&Reply, &(dyn Error + 'static)>| match seen {
+    let classifier = result_fn(|seen: Result<&Reply, Outcome<'_>>| match seen {
         Ok(Reply::Busy) => Verdict::throttled(),
         Ok(Reply::Done(_)) => Verdict::success(),
-        Err(error) => Outcome::error(error).verdict(),
+        Err(failure) => failure.verdict(),
     });
     let layer = plain().replay_clone().classifier(classifier);
     let careful = layer.clone().layer(client.clone()).oneshot(Job(7)).await;
@@ -1100,10 +1132,10 @@ async fn every_decision_about_a_failure_is_told() {
     assert_eq!(
         ear.texts(),
         [
-            "attempt 1: status 429; retried in 2.0s",
-            "attempt 2: connection not made; retried in 1.0s",
-            "attempt 3: unknown failure; retried in 1.0s",
-            "attempt 4: status 500; not retried: it was the last attempt",
+            "upstream, attempt 1: status 429; retried in 2.0s",
+            "upstream, attempt 2: connection not made; retried in 1.0s",
+            "upstream, attempt 3: unknown failure; retried in 1.0s",
+            "upstream, attempt 4: status 500; not retried: it was the last attempt",
         ]
     );
     assert_eq!(ear.texts(), *lines.lock().unwrap());
@@ -1117,7 +1149,7 @@ async fn every_decision_about_a_failure_is_told() {
     let last = ear.texts().pop().unwrap();
     assert_eq!(
         last,
-        "attempt 1: status 429; not retried: the server asked for 61.0s, the cap is 60.0s"
+        "upstream, attempt 1: status 429; not retried: the server asked for 61.0s, the cap is 60.0s"
     );
 }
 

@@ -20,8 +20,8 @@ impl Count {
     /// Failures are [`Overloaded`](Class::Overloaded),
     /// [`NotSent`](Class::NotSent) and [`Transient`](Class::Transient), except
     /// for the statuses 409 and 425. A throttled call is neutral: a server that
-    /// asks for patience is well. So is a rejected one, except that it proves
-    /// a half-open circuit's upstream alive.
+    /// asks for patience is well. So is a rejected one. Both prove a half-open
+    /// circuit's upstream alive.
     #[must_use]
     pub fn by_default(verdict: &Verdict) -> Self {
         if verdict.is_success() {
@@ -33,11 +33,17 @@ impl Count {
         }
     }
 
-    /// What it counts as for a probe: that the upstream found the request at
-    /// fault proves it alive. A fault that was found on this side doesn't.
+    /// What it counts as for a probe: an upstream that finds the request or its
+    /// credential at fault, or asks for patience, is alive. Were it not so, a
+    /// suspended key would look like an open circuit for ever. A fault that was
+    /// found on this side proves nothing.
     pub(super) fn of_probe(self, verdict: &Verdict) -> Self {
-        match (self, verdict.class(), verdict.cause()) {
-            (Self::Neutral, Class::Rejected, Cause::Status(_) | Cause::Grpc(_)) => Self::Success,
+        let is_alive = matches!(
+            verdict.class(),
+            Class::Rejected | Class::Throttled | Class::CredentialRejected | Class::QuotaExhausted
+        );
+        match verdict.cause() {
+            Cause::Status(_) | Cause::Grpc(_) if is_alive && self == Self::Neutral => Self::Success,
             _ => self,
         }
     }

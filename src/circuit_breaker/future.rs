@@ -82,7 +82,7 @@ where
         let result = ready!(call.poll_unless(cx, |service, request| {
             // Getting ready took its time: the circuit may have opened meanwhile.
             if let Some(granted) = permit.take() {
-                *permit = Some(granted.renew()?);
+                *permit = Some(granted.renew()?.sent());
             }
             Ok::<_, BoxError>(scope::call_later(scoped, || {
                 if scoped {

@@ -8,16 +8,16 @@ use super::CircuitBreakerLayer;
 use super::circuit::Circuit;
 use super::common::Common;
 use super::future::ResponseFuture;
-use crate::classify::Classify;
+use crate::classify::{Classify, HttpClassifier};
 use crate::error::BoxError;
-use crate::key::{Key, Registry};
+use crate::key::{AllCalls, Key, Registry};
 use crate::scope::{self, CallScope};
 use crate::spare::Spare;
 use crate::time;
 
 /// A service behind a circuit breaker. Made by [`CircuitBreakerLayer`].
 #[derive(Debug)]
-pub struct CircuitBreaker<S, C, K> {
+pub struct CircuitBreaker<S, C = HttpClassifier, K = AllCalls> {
     inner: S,
     readiness: Readiness,
     classifier: C,
@@ -149,7 +149,7 @@ where
                 scope::note_sent(time::now());
             }
             let future = self.inner.call(request);
-            return ResponseFuture::calling(future, permit, self.classifier.clone());
+            return ResponseFuture::calling(future, permit.sent(), self.classifier.clone());
         }
         if let Readiness::Failed(error) = self.let_go() {
             permit.report(&self.classifier.classify(Err(&*error)));

@@ -26,6 +26,7 @@ use crate::time::{self, Instant};
 
 /// Whether calls pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum CircuitState {
     /// Healthy: every call passes.
     Closed,

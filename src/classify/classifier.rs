@@ -12,8 +12,8 @@ use crate::head::HttpResponse;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't judge the response `{Res}`",
     label = "this classifier doesn't understand `{Res}`",
-    note = "`HttpClassifier`, the default, understands `http::Response<B>` and, with the feature `reqwest`, `reqwest::Response`",
-    note = "for a response that isn't HTTP give the layer `.classifier(ErrorClassifier)` or `.classifier(result_fn(|seen: Result<&MyResponse, _>| ..))`"
+    note = "`HttpClassifier`, the default, understands `http::Response<B>` and, with the feature `reqwest`, the `Response` of reqwest 0.13",
+    note = "for a response that isn't HTTP give the layer `.classifier(ErrorClassifier)` or `.classifier(result_fn(|seen: Result<&MyResponse, Outcome<'_>>| ..))`"
 )]
 pub trait Classify<Res> {
     /// The verdict of what was seen: a response's head, or an error.
@@ -26,7 +26,6 @@ pub trait Classify<Res> {
 /// errors under a status of 200; every other one by its HTTP status; an error by
 /// what its chain of sources says (see [`Outcome::verdict`]).
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
 pub struct HttpClassifier;
 
 impl HttpClassifier {
@@ -47,7 +46,6 @@ impl<Res: HttpResponse> Classify<Res> for HttpClassifier {
 ///
 /// For services that don't speak HTTP.
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
 pub struct ErrorClassifier;
 
 impl ErrorClassifier {
@@ -102,23 +100,23 @@ where
 pub struct ResultFn<F>(F);
 
 /// Makes a classifier of a closure over the whole result, for responses that aren't HTTP.
+/// An error is seen as the [`Outcome`] that it is.
 ///
 /// ```
-/// use std::error::Error;
 /// use tower_upstream::classify::{Outcome, Verdict, result_fn};
 ///
 /// struct Reply { busy: bool }
 ///
-/// let classifier = result_fn(|seen: Result<&Reply, &(dyn Error + 'static)>| match seen {
+/// let classifier = result_fn(|seen: Result<&Reply, Outcome<'_>>| match seen {
 ///     Ok(reply) if reply.busy => Verdict::overloaded(),
 ///     Ok(_) => Verdict::success(),
-///     Err(error) => Outcome::error(error).verdict(),
+///     Err(failure) => failure.verdict(),
 /// });
 /// # let _ = classifier;
 /// ```
 pub const fn result_fn<Res, F>(f: F) -> ResultFn<F>
 where
-    F: Fn(Result<&Res, &(dyn Error + 'static)>) -> Verdict,
+    F: Fn(Result<&Res, Outcome<'_>>) -> Verdict,
 {
     ResultFn(f)
 }
@@ -131,9 +129,9 @@ impl<F> fmt::Debug for ResultFn<F> {
 
 impl<F, Res> Classify<Res> for ResultFn<F>
 where
-    F: Fn(Result<&Res, &(dyn Error + 'static)>) -> Verdict,
+    F: Fn(Result<&Res, Outcome<'_>>) -> Verdict,
 {
     fn classify(&self, seen: Result<&Res, &(dyn Error + 'static)>) -> Verdict {
-        (self.0)(seen)
+        (self.0)(seen.map_err(Outcome::error))
     }
 }

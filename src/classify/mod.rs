@@ -13,7 +13,7 @@
 //! | [`Overloaded`](Class::Overloaded) | 503, 529, `UNAVAILABLE` with a pushback |
 //! | [`NotSent`](Class::NotSent) | connection refused, `REFUSED_STREAM`, `GOAWAY` |
 //! | [`Transient`](Class::Transient) | 408, 409, 425, other 5xx, timeout, reset |
-//! | [`QuotaExhausted`](Class::QuotaExhausted) | `insufficient_quota`, a spend limit (told by your classifier) |
+//! | [`QuotaExhausted`](Class::QuotaExhausted) | a spend limit, told by your classifier |
 //! | [`CredentialRejected`](Class::CredentialRejected) | 401, `UNAUTHENTICATED` |
 //! | [`Rejected`](Class::Rejected) | other 4xx, 501: the request's own fault |
 //! | [`CircuitOpen`](Class::CircuitOpen), [`Local`](Class::Local) | decided on this side |

@@ -147,9 +147,9 @@ impl Verdict {
     #[must_use]
     pub const fn is_unprocessed(&self) -> bool {
         match self.class {
-            Class::NotSent | Class::Throttled | Class::CircuitOpen | Class::Local => true,
+            Class::Throttled => true,
             Class::Overloaded => self.hint.retry_after.is_some(),
-            _ => false,
+            _ => self.never_left(),
         }
     }
 
@@ -170,6 +170,11 @@ impl Verdict {
     /// (a rate limiter's permit) can be given back.
     #[must_use]
     pub const fn never_left(&self) -> bool {
-        matches!(self.class, Class::NotSent | Class::CircuitOpen | Class::Local)
+        match self.class {
+            Class::NotSent | Class::CircuitOpen => true,
+            // A call that its deadline cut off may have been sent.
+            Class::Local => !matches!(self.cause, Cause::Deadline),
+            _ => false,
+        }
     }
 }

@@ -28,6 +28,7 @@ use http::HeaderMap;
 
 /// What a server asked for in an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Hint {
     /// How long to wait before calling again. `None`: not said.
     pub retry_after: Option<Duration>,
@@ -39,6 +40,20 @@ pub struct Hint {
 impl Hint {
     /// Nothing was said.
     pub const NONE: Self = Self { retry_after: None, should_retry: None };
+
+    /// The same hint, to wait this long.
+    #[must_use]
+    pub const fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// The same hint, to send the request again or not.
+    #[must_use]
+    pub const fn should_retry(mut self, retry: bool) -> Self {
+        self.should_retry = Some(retry);
+        self
+    }
 
     /// The hint in a response's headers.
     #[must_use]

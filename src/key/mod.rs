@@ -6,6 +6,7 @@
 
 mod registry;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
@@ -25,7 +26,7 @@ pub(crate) use self::registry::{Keyed, Registry};
 )]
 pub trait Key<Req> {
     /// The key of this request.
-    fn key<'a>(&self, request: &'a Req) -> KeyRef<'a>;
+    fn key<'a>(&'a self, request: &'a Req) -> KeyRef<'a>;
 }
 
 /// A key, borrowed from the request where it can be.
@@ -35,14 +36,19 @@ pub enum KeyRef<'a> {
     /// No key: the state that all such calls share.
     Shared,
     /// A text that may be shown, such as a tenant or a model.
-    Text(&'a str),
+    Text(Cow<'a, str>),
     /// A host, and the port where the target names one.
     Authority(&'a str, Option<u16>),
     /// A number: one that counts or, for a [secret](KeyRef::secret), a hash.
     Number(u64),
 }
 
-impl KeyRef<'_> {
+impl<'a> KeyRef<'a> {
+    /// A text that may be shown, borrowed or owned.
+    pub fn text(text: impl Into<Cow<'a, str>>) -> Self {
+        Self::Text(text.into())
+    }
+
     /// The key of something that must never be shown, such as a credential: a
     /// hash of it, salted anew in each process.
     #[must_use]
@@ -72,22 +78,20 @@ impl fmt::Debug for KeyRef<'_> {
 
 /// One state for all calls: the default.
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
 pub struct AllCalls;
 
 impl<Req> Key<Req> for AllCalls {
-    fn key<'a>(&self, _: &'a Req) -> KeyRef<'a> {
+    fn key<'a>(&'a self, _: &'a Req) -> KeyRef<'a> {
         KeyRef::Shared
     }
 }
 
 /// One state for each host and port.
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
 pub struct ByAuthority;
 
 impl<Req: HttpRequest> Key<Req> for ByAuthority {
-    fn key<'a>(&self, request: &'a Req) -> KeyRef<'a> {
+    fn key<'a>(&'a self, request: &'a Req) -> KeyRef<'a> {
         let head = request.head();
         head.host().map_or(KeyRef::Shared, |host| KeyRef::Authority(host, head.port()))
     }
@@ -96,11 +100,10 @@ impl<Req: HttpRequest> Key<Req> for ByAuthority {
 /// One state for each credential: the `Authorization` header, else `x-api-key`,
 /// `api-key` (Azure) or `x-goog-api-key`. Kept and shown as a salted hash only.
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
 pub struct ByCredential;
 
 impl<Req: HttpRequest> Key<Req> for ByCredential {
-    fn key<'a>(&self, request: &'a Req) -> KeyRef<'a> {
+    fn key<'a>(&'a self, request: &'a Req) -> KeyRef<'a> {
         let headers = request.head().headers();
         let others = ["x-api-key", "api-key", "x-goog-api-key"];
         let credential = headers
@@ -137,8 +140,8 @@ where
     F: for<'a> Fn(RequestHead<'a>) -> Option<&'a str>,
     Req: HttpRequest,
 {
-    fn key<'a>(&self, request: &'a Req) -> KeyRef<'a> {
-        (self.0)(request.head()).map_or(KeyRef::Shared, KeyRef::Text)
+    fn key<'a>(&'a self, request: &'a Req) -> KeyRef<'a> {
+        (self.0)(request.head()).map_or(KeyRef::Shared, KeyRef::text)
     }
 }
 
@@ -172,7 +175,7 @@ impl<F, Req> Key<Req> for RequestKeyFn<F>
 where
     F: for<'a> Fn(&'a Req) -> KeyRef<'a>,
 {
-    fn key<'a>(&self, request: &'a Req) -> KeyRef<'a> {
+    fn key<'a>(&'a self, request: &'a Req) -> KeyRef<'a> {
         (self.0)(request)
     }
 }

@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn one_state_a_key() {
         let registry = Registry::new(10, |_| Busy(false));
-        let (a, b) = (KeyRef::Text("a"), KeyRef::Authority("a", None));
+        let (a, b) = (KeyRef::text("a"), KeyRef::Authority("a", None));
         assert!(Arc::ptr_eq(&registry.get(&a), &registry.get(&a)));
         assert!(!Arc::ptr_eq(&registry.get(&a), &registry.get(&b)));
         assert!(Arc::ptr_eq(&registry.get(&KeyRef::Shared), registry.common()));
@@ -143,13 +143,13 @@ mod tests {
 
     #[test]
     fn idle_states_make_room_and_busy_ones_stay() {
-        let registry = Registry::new(2, |key| Busy(*key == KeyRef::Text("busy")));
-        let busy = Arc::as_ptr(&registry.get(&KeyRef::Text("busy")));
+        let registry = Registry::new(2, |key| Busy(*key == KeyRef::text("busy")));
+        let busy = Arc::as_ptr(&registry.get(&KeyRef::text("busy")));
         for number in 0..1_000 {
             registry.get(&KeyRef::Number(number));
             assert!(registry.all().len() <= 3);
         }
-        assert_eq!(Arc::as_ptr(&registry.get(&KeyRef::Text("busy"))), busy);
+        assert_eq!(Arc::as_ptr(&registry.get(&KeyRef::text("busy"))), busy);
     }
 
     #[tokio::test(start_paused = true)]
@@ -178,15 +178,15 @@ mod tests {
     #[test]
     fn a_state_in_use_is_never_forgotten() {
         let registry = Registry::new(1, |_| Busy(false));
-        let used = registry.get(&KeyRef::Text("a"));
-        assert!(Arc::ptr_eq(&registry.get(&KeyRef::Text("b")), registry.common()));
-        assert!(Arc::ptr_eq(&registry.get(&KeyRef::Text("a")), &used));
+        let used = registry.get(&KeyRef::text("a"));
+        assert!(Arc::ptr_eq(&registry.get(&KeyRef::text("b")), registry.common()));
+        assert!(Arc::ptr_eq(&registry.get(&KeyRef::text("a")), &used));
     }
 
     #[test]
     fn a_full_registry_of_busy_states_shares_the_common_one() {
         let registry = Registry::new(1, |_| Busy(true));
-        registry.get(&KeyRef::Text("a"));
-        assert!(Arc::ptr_eq(&registry.get(&KeyRef::Text("b")), registry.common()));
+        registry.get(&KeyRef::text("a"));
+        assert!(Arc::ptr_eq(&registry.get(&KeyRef::text("b")), registry.common()));
     }
 }

@@ -14,7 +14,6 @@ pub trait Cost<Req> {
 
 /// Every request takes one unit: the default.
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
 pub struct OneEach;
 
 impl<Req> Cost<Req> for OneEach {

@@ -4,19 +4,19 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use super::RateLimitLayer;
-use super::cost::Cost;
+use super::cost::{Cost, OneEach};
 use super::future::ResponseFuture;
 use super::limiter::{Entry, Limiter};
 use super::queue::Ticket;
-use crate::classify::Classify;
+use crate::classify::{Classify, HttpClassifier};
 use crate::error::BoxError;
-use crate::key::{Key, Registry};
+use crate::key::{AllCalls, Key, Registry};
 use crate::scope::CallScope;
 use crate::spare::Spare;
 
 /// A service behind a rate limiter. Made by [`RateLimitLayer`].
 #[derive(Debug)]
-pub struct RateLimit<S, C, K, W> {
+pub struct RateLimit<S, C = HttpClassifier, K = AllCalls, W = OneEach> {
     inner: S,
     classifier: C,
     key: K,

@@ -28,7 +28,7 @@ pub use self::repeatable::RepeatableBody;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` doesn't know how to send the request `{Req}` twice",
     label = "this request can't be repeated by this strategy",
-    note = "the default knows `http::Request<B>` where `B: RepeatableBody`, and with the feature `reqwest` `reqwest::Request`",
+    note = "the default knows `http::Request<B>` where `B: RepeatableBody`, and, with the feature `reqwest`, the `Request` of reqwest 0.13",
     note = "for another body of `http::Request` add `.replay_body(MyBody::new)`, for a request that is `Clone` add `.replay_clone()`"
 )]
 pub trait Replay<Req> {
@@ -55,7 +55,6 @@ pub trait Replay<Req> {
 /// been processed is only sent again if the layer says
 /// [`retry_non_idempotent`](crate::RetryLayer::retry_non_idempotent).
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
 pub struct CloneReplay;
 
 impl<Req: Clone> Replay<Req> for CloneReplay {

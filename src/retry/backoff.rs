@@ -126,6 +126,10 @@ impl Backoff {
         (0..doublings).fold(self.base, |wait, _| wait.saturating_mul(2))
     }
 
+    pub(super) fn has_jitter(&self) -> bool {
+        self.jitter != Jitter::None
+    }
+
     fn clamp(&self, wait: Duration) -> Duration {
         wait.min(self.max).max(self.min)
     }

@@ -1,3 +1,6 @@
+use std::sync::Arc;
+
+use crate::classify::Verdict;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::time::{self, Instant};
 
@@ -11,11 +14,30 @@ pub trait Budget: Send + Sync + 'static {
     /// A logical request has begun.
     fn deposit(&self);
 
-    /// Takes what a retry costs; false if there isn't enough, and nothing is taken.
-    fn withdraw(&self) -> bool;
+    /// Takes what a retry after this verdict costs; false if there isn't enough,
+    /// and nothing is taken.
+    fn withdraw(&self, verdict: &Verdict) -> bool;
 
-    /// Gives back what a retry cost that was called off before it was sent.
-    fn give_back(&self);
+    /// Gives back what a retry after this verdict cost that was called off before
+    /// it was sent. By default nothing comes back.
+    fn give_back(&self, verdict: &Verdict) {
+        let _ = verdict;
+    }
+}
+
+/// One budget for several layers.
+impl<B: Budget + ?Sized> Budget for Arc<B> {
+    fn deposit(&self) {
+        (**self).deposit();
+    }
+
+    fn withdraw(&self, verdict: &Verdict) -> bool {
+        (**self).withdraw(verdict)
+    }
+
+    fn give_back(&self, verdict: &Verdict) {
+        (**self).give_back(verdict);
+    }
 }
 
 /// A share of the requests, plus a few a second.
@@ -101,13 +123,13 @@ impl Budget for RetryBudget {
         self.add(self.deposit);
     }
 
-    fn withdraw(&self) -> bool {
+    fn withdraw(&self, _: &Verdict) -> bool {
         self.refill(time::now());
         let take = |balance: u64| balance.checked_sub(RETRY);
         self.balance.fetch_update(Ordering::AcqRel, Ordering::Relaxed, take).is_ok()
     }
 
-    fn give_back(&self) {
+    fn give_back(&self, _: &Verdict) {
         self.add(RETRY);
     }
 }

@@ -12,7 +12,9 @@ use crate::time::Instant;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HintUse {
-    /// The wait is at least the hint; the backoff may make it longer. The default.
+    /// The hint, with a backoff that has jitter on top: never sooner than asked,
+    /// and those who were told the same don't come back together. Without jitter
+    /// the longer of the two. The default.
     #[default]
     Floor,
     /// The wait is the hint; the backoff counts only where there is none.
@@ -52,6 +54,7 @@ pub(super) struct Facts {
 
 /// What becomes of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Decision {
     /// It isn't a failure of the upstream: it goes to the caller.
     Return,
@@ -94,6 +97,8 @@ pub enum StopReason {
     Deadline,
     /// The budget is spent.
     Budget,
+    /// The circuit is open, and without a deadline nothing bounds the wait for it.
+    CircuitOpen,
 }
 
 impl fmt::Display for StopReason {
@@ -113,6 +118,7 @@ impl fmt::Display for StopReason {
             }
             Self::Deadline => f.write_str("the deadline leaves no time"),
             Self::Budget => f.write_str("the retry budget is spent"),
+            Self::CircuitOpen => f.write_str("the circuit is open, and the call has no deadline"),
         }
     }
 }
@@ -182,6 +188,13 @@ impl Policy {
             Some(StopReason::NotIdempotent)
         } else if !facts.kept {
             Some(StopReason::NotReplayable)
+        } else if verdict.class() == Class::CircuitOpen
+            && facts.deadline.is_none()
+            && !facts.elsewhere
+        {
+            // Every caller would wait as long as the circuit is open, and an open
+            // circuit is there to answer at once.
+            Some(StopReason::CircuitOpen)
         } else {
             None
         }
@@ -206,7 +219,13 @@ impl Policy {
         let wait = match (self.hint_use, asked) {
             _ if facts.elsewhere => Duration::ZERO,
             (HintUse::Replace, Some(asked)) => asked,
-            (_, asked) => backoff(&self.backoff).max(asked.unwrap_or_default()),
+            (_, asked) => {
+                let (wait, asked) = (backoff(&self.backoff), asked.unwrap_or_default());
+                // Those who were told the same time must not come back together
+                // either: a backoff that has jitter goes on top of the hint.
+                let on_top = if self.backoff.has_jitter() { wait } else { Duration::ZERO };
+                wait.max(asked.saturating_add(on_top))
+            }
         };
         let left = facts.deadline.map(|deadline| deadline.saturating_duration_since(facts.now));
         if left.is_some_and(|left| wait >= left) {

@@ -6,7 +6,9 @@ use crate::classify::Verdict;
 /// What a retry layer decided about a failed attempt.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct RetryEvent {
+pub struct RetryEvent<'a> {
+    /// The layer's name.
+    pub name: &'a str,
     /// Which attempt had failed; the first is 1.
     pub attempt: u32,
     /// What its answer meant.
@@ -15,17 +17,17 @@ pub struct RetryEvent {
     pub decision: Decision,
 }
 
-impl RetryEvent {
+impl RetryEvent<'_> {
     #[cfg(feature = "tracing")]
     pub(crate) fn is_final(&self) -> bool {
         matches!(self.decision, Decision::Stop(_))
     }
 }
 
-impl fmt::Display for RetryEvent {
+impl fmt::Display for RetryEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (attempt, cause) = (self.attempt, self.verdict.cause());
-        write!(f, "attempt {attempt}: {cause}; ")?;
+        let Self { name, attempt, verdict, .. } = self;
+        write!(f, "{name}, attempt {attempt}: {}; ", verdict.cause())?;
         match self.decision {
             Decision::Return => f.write_str("returned"),
             Decision::Retry { wait } => write!(f, "retried in {wait:.1?}"),

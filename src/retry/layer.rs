@@ -24,6 +24,7 @@ pub struct RetryLayer<C = HttpClassifier, R = HttpReplay> {
 /// What a retry goes by.
 #[derive(Clone)]
 pub(super) struct Config<C, R> {
+    pub(super) name: Arc<str>,
     pub(super) policy: Policy,
     pub(super) budget: Option<Arc<dyn Budget>>,
     pub(super) deadline: Option<Duration>,
@@ -41,6 +42,7 @@ impl RetryLayer {
     pub fn new() -> Self {
         Self {
             config: Config {
+                name: Arc::from("upstream"),
                 policy: Policy {
                     max_attempts: 3,
                     backoff: Backoff::default(),
@@ -69,6 +71,12 @@ impl Default for RetryLayer {
 }
 
 impl<C, R> RetryLayer<C, R> {
+    /// The name that events show. Default: `upstream`.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.config.name = name.into();
+        self
+    }
+
     /// How often a request is sent at most, the first time included. Default: 3.
     /// 0 and 1 both mean that it is never sent again.
     pub fn max_attempts(mut self, attempts: u32) -> Self {
@@ -117,8 +125,18 @@ impl<C, R> RetryLayer<C, R> {
 
     /// How many retries all calls together may make. Default:
     /// [`RetryBudget::default`]. To share one among layers, give each the same `Arc`.
-    pub fn budget(mut self, budget: Arc<dyn Budget>) -> Self {
-        self.config.budget = Some(budget);
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use tower_upstream::{RetryLayer, retry::RetryBudget};
+    ///
+    /// let shared = Arc::new(RetryBudget::new(0.1, 1.0, 20));
+    /// let one = RetryLayer::new().budget(Arc::clone(&shared));
+    /// let other = RetryLayer::new().budget(shared);
+    /// # let _ = (one, other);
+    /// ```
+    pub fn budget(mut self, budget: impl Budget) -> Self {
+        self.config.budget = Some(Arc::new(budget));
         self
     }
 
@@ -216,6 +234,7 @@ impl<C, R> RetryLayer<C, R> {
         let (classifier, replay) = f(config.classifier, config.replay);
         RetryLayer {
             config: Config {
+                name: config.name,
                 policy: config.policy,
                 budget: config.budget,
                 deadline: config.deadline,

@@ -42,7 +42,7 @@ pub(super) enum Ended<T> {
 }
 
 /// Taken from the budget for an attempt; given back if that is never made.
-struct Withdrawal(Option<Arc<dyn Budget>>);
+struct Withdrawal(Option<(Arc<dyn Budget>, Verdict)>);
 
 impl Withdrawal {
     /// The attempt is made, and has cost what it costs.
@@ -53,8 +53,8 @@ impl Withdrawal {
 
 impl Drop for Withdrawal {
     fn drop(&mut self) {
-        if let Some(budget) = &self.0 {
-            budget.give_back();
+        if let Some((budget, verdict)) = &self.0 {
+            budget.give_back(verdict);
         }
     }
 }
@@ -101,6 +101,9 @@ impl Progress {
             timer.set(Some(time::sleep_until(limit)));
         }
         ready!(poll_timer(timer, cx));
+        // Dropped here and not by the caller, so that a breaker below knows that
+        // the upstream took too long.
+        self.scope.expire(|| call.as_mut().end());
         let timeout = timeout.filter(|_| deadline.is_none_or(|deadline| limit < deadline));
         Poll::Ready(match timeout {
             Some(timeout) => {
@@ -138,8 +141,8 @@ impl Progress {
         };
         let withdraw = || match &config.budget {
             None => true,
-            Some(budget) if budget.withdraw() => {
-                *withdrawal = Some(Withdrawal(Some(Arc::clone(budget))));
+            Some(budget) if budget.withdraw(verdict) => {
+                *withdrawal = Some(Withdrawal(Some((Arc::clone(budget), *verdict))));
                 true
             }
             Some(_) => false,
@@ -162,7 +165,9 @@ impl Progress {
     pub(super) fn tell<C, R>(&self, config: &Config<C, R>, verdict: Verdict, decision: Decision) {
         if decision != Decision::Return {
             let attempt = self.scope.attempt();
-            config.listener.tell(|| Event::Retry(RetryEvent { attempt, verdict, decision }));
+            config.listener.tell(|| {
+                Event::Retry(RetryEvent { name: &config.name, attempt, verdict, decision })
+            });
         }
     }
 }

@@ -7,15 +7,15 @@ use tower_service::Service;
 use super::future::ResponseFuture;
 use super::layer::Config;
 use super::progress::{Progress, ends};
-use crate::classify::Classify;
+use crate::classify::{Classify, HttpClassifier};
 use crate::error::BoxError;
-use crate::replay::Replay;
+use crate::replay::{HttpReplay, Replay};
 use crate::scope::CallScope;
 use crate::spare::Spare;
 
 /// A service that retries. Made by [`RetryLayer`](super::RetryLayer).
 #[derive(Debug)]
-pub struct Retry<S, C, R> {
+pub struct Retry<S, C = HttpClassifier, R = HttpReplay> {
     inner: S,
     /// Why the inner service didn't get ready: the first attempt of the call
     /// that comes next has failed with it.

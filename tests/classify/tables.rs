@@ -41,7 +41,7 @@ fn every_http_status_is_in_its_row() {
 
 #[test]
 fn every_http_failure_carries_its_hint() {
-    let hint = Hint { retry_after: Some(Duration::from_secs(7)), should_retry: Some(false) };
+    let hint = Hint::NONE.retry_after(Duration::from_secs(7)).should_retry(false);
     for number in 100..=999 {
         let mut headers = HeaderMap::new();
         headers.insert("retry-after", HeaderValue::from_static("7"));

@@ -3,10 +3,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::classify::Verdict;
 
 fn withdrawals(budget: &RetryBudget) -> u32 {
     let mut count = 0;
-    while budget.withdraw() {
+    while budget.withdraw(&Verdict::transient()) {
         count += 1;
     }
     count
@@ -23,8 +24,8 @@ fn the_reserve_is_there_at_first_and_no_more() {
     assert_eq!(budget.remaining(), 3);
     assert_eq!(withdrawals(&budget), 3);
     budget.deposit();
-    assert!(!budget.withdraw());
-    budget.give_back();
+    assert!(!budget.withdraw(&Verdict::transient()));
+    budget.give_back(&Verdict::transient());
     assert_eq!(withdrawals(&budget), 1);
 }
 
@@ -34,7 +35,7 @@ fn a_share_of_the_requests_may_be_retried() {
     withdrawals(&budget);
     for _ in 0..4 {
         budget.deposit();
-        assert!(!budget.withdraw());
+        assert!(!budget.withdraw(&Verdict::transient()));
     }
     budget.deposit();
     assert_eq!(withdrawals(&budget), 1);
@@ -92,7 +93,7 @@ fn what_makes_no_sense_is_taken_for_zero() {
         paused(async {
             budget.deposit();
             tokio::time::advance(Duration::from_secs(1_000_000)).await;
-            assert!(!budget.withdraw());
+            assert!(!budget.withdraw(&Verdict::transient()));
         });
     }
 }
@@ -115,10 +116,10 @@ async fn without_bound_it_still_keeps_to_the_reserve() {
 async fn the_largest_reserve_overflows_nowhere() {
     let budget = RetryBudget::new(f64::INFINITY, f64::INFINITY, u32::MAX);
     assert_eq!(budget.remaining(), u32::MAX);
-    assert!(budget.withdraw());
+    assert!(budget.withdraw(&Verdict::transient()));
     assert_eq!(budget.remaining(), u32::MAX - 1);
     budget.deposit();
-    budget.give_back();
+    budget.give_back(&Verdict::transient());
     tokio::time::advance(Duration::from_secs(1)).await;
     assert_eq!(budget.remaining(), u32::MAX);
 }
@@ -127,17 +128,17 @@ async fn the_largest_reserve_overflows_nowhere() {
 fn without_a_reserve_there_are_no_retries() {
     let budget = RetryBudget::new(1.0, 1000.0, 0);
     (0..100).for_each(|_| budget.deposit());
-    assert!(!budget.withdraw());
-    budget.give_back();
-    assert!(!budget.withdraw());
+    assert!(!budget.withdraw(&Verdict::transient()));
+    budget.give_back(&Verdict::transient());
+    assert!(!budget.withdraw(&Verdict::transient()));
 }
 
 #[test]
 fn giving_back_fills_no_more_than_the_reserve() {
     let budget = RetryBudget::new(1.0, 0.0, 2);
-    assert!(budget.withdraw());
+    assert!(budget.withdraw(&Verdict::transient()));
     budget.deposit();
-    budget.give_back();
+    budget.give_back(&Verdict::transient());
     assert_eq!(budget.remaining(), 2);
 }
 
@@ -186,10 +187,10 @@ proptest! {
                         budget.deposit();
                         log.push((1.0, 0.0, 0));
                     }
-                    Step::Retry => log.push((0.0, 0.0, u32::from(budget.withdraw()))),
+                    Step::Retry => log.push((0.0, 0.0, u32::from(budget.withdraw(&Verdict::transient())))),
                     Step::CalledOff => {
-                        if budget.withdraw() {
-                            budget.give_back();
+                        if budget.withdraw(&Verdict::transient()) {
+                            budget.give_back(&Verdict::transient());
                         }
                     }
                     Step::Pass(millis) => {

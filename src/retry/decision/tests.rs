@@ -175,8 +175,9 @@ fn what_each_class_means() {
         (post(), verdict(Class::CredentialRejected), stop(CredentialRejected)),
         (safe(), verdict(Class::Rejected), Decision::Return),
         (post(), verdict(Class::Rejected), Decision::Return),
-        (safe(), verdict(Class::CircuitOpen), retry(1)),
-        (post(), verdict(Class::CircuitOpen), retry(1)),
+        (safe(), verdict(Class::CircuitOpen), stop(StopReason::CircuitOpen)),
+        (safe().left(secs(60)), verdict(Class::CircuitOpen), retry(1)),
+        (post().left(secs(60)), verdict(Class::CircuitOpen), retry(1)),
         (safe(), verdict(Class::Local), Decision::Return),
         (post(), verdict(Class::Local), Decision::Return),
         (post().policy(|policy| policy.non_idempotent = true), verdict(Class::Transient), retry(1)),
@@ -215,8 +216,8 @@ fn what_the_server_says() {
             hinted(Class::Throttled, 86_400),
             retry(86_400),
         ),
-        (given(), hinted(Class::CircuitOpen, 30), retry(30)),
-        (given(), hinted(Class::CircuitOpen, 90), above(90)),
+        (given().left(secs(60)), hinted(Class::CircuitOpen, 30), retry(30)),
+        (given().left(secs(99)), hinted(Class::CircuitOpen, 90), above(90)),
         // Whether to at all.
         (given(), said(Class::Throttled, false), stop(ServerSaidNo)),
         (given(), said(Class::Transient, false), stop(ServerSaidNo)),
@@ -326,7 +327,7 @@ fn how_often_and_until_when() {
         ),
         (given().no_budget_left(), transient, stop(Budget)),
         (given().no_budget_left(), verdict(Class::NotSent), stop(Budget)),
-        (given().no_budget_left(), verdict(Class::CircuitOpen), retry(1)),
+        (given().no_budget_left().left(secs(9)), verdict(Class::CircuitOpen), retry(1)),
     ]);
 }
 

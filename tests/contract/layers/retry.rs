@@ -29,7 +29,7 @@ impl Subject for Retry {
         let budget = Arc::new(RetryBudget::new(0.0, 0.0, Self::BUDGET));
         let layer = RetryLayer::new()
             .backoff(Backoff::constant(Duration::from_secs(1)))
-            .budget(Arc::clone(&budget) as _)
+            .budget(Arc::clone(&budget))
             .observer(observer);
         Self { layer, budget }
     }
