@@ -206,12 +206,12 @@ impl<C, K> CircuitBreakerBuilder<C, K> {
 
     /// A circuit for each host and port.
     pub fn by_authority(self) -> CircuitBreakerBuilder<C, ByAuthority> {
-        self.key(ByAuthority::default())
+        self.key(ByAuthority)
     }
 
     /// A circuit for each credential.
     pub fn by_credential(self) -> CircuitBreakerBuilder<C, ByCredential> {
-        self.key(ByCredential::default())
+        self.key(ByCredential)
     }
 
     /// A circuit for each text that a closure over the request's head tells;

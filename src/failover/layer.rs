@@ -194,7 +194,7 @@ impl<C, R> FailoverBuilder<C, R> {
 
     /// Repeats any request that is `Clone`, by cloning it.
     pub fn replay_clone(self) -> FailoverBuilder<C, CloneReplay> {
-        self.replay(CloneReplay::default())
+        self.replay(CloneReplay)
     }
 
     /// The layer.

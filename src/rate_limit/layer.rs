@@ -84,8 +84,8 @@ impl RateLimitBuilder {
                 listener: Listener::default(),
             },
             classifier: HttpClassifier::new(),
-            key: AllCalls::default(),
-            cost: OneEach::default(),
+            key: AllCalls,
+            cost: OneEach,
         }
     }
 }
@@ -150,12 +150,12 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
 
     /// A limit for each credential: as most providers count.
     pub fn by_credential(self) -> RateLimitBuilder<C, ByCredential, W> {
-        self.key(ByCredential::default())
+        self.key(ByCredential)
     }
 
     /// A limit for each host and port.
     pub fn by_authority(self) -> RateLimitBuilder<C, ByAuthority, W> {
-        self.key(ByAuthority::default())
+        self.key(ByAuthority)
     }
 
     /// A limit for each text that a closure over the request's head tells; for

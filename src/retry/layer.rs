@@ -226,7 +226,7 @@ impl<C, R> RetryLayer<C, R> {
 
     /// Repeats any request that is `Clone`, by cloning it.
     pub fn replay_clone(self) -> RetryLayer<C, CloneReplay> {
-        self.replay(CloneReplay::default())
+        self.replay(CloneReplay)
     }
 
     fn map<C2, R2>(self, f: impl FnOnce(C, R) -> (C2, R2)) -> RetryLayer<C2, R2> {
