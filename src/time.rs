@@ -15,7 +15,7 @@ pub(crate) fn now() -> Instant {
 }
 
 /// A timer that completes at `deadline`. Needs a runtime, as all of tokio's timers do.
-#[cfg(any(feature = "retry", feature = "rate-limit"))]
+#[cfg(any(feature = "failover", feature = "rate-limit", feature = "retry"))]
 #[allow(clippy::disallowed_methods)]
 pub(crate) fn sleep_until(deadline: Instant) -> Sleep {
     tokio::time::sleep_until(deadline)

@@ -13,6 +13,11 @@ use tower_upstream::event::{Event, observer_fn};
 use tower_upstream::failover::{FailoverLayer, Region, Regions, RegionsExhausted};
 use tower_upstream::{BoxError, CircuitBreakerLayer, RetryLayer, cause_ref};
 
+#[path = "failover/checks.rs"]
+mod checks;
+#[path = "failover/serving.rs"]
+mod serving;
+
 /// What each host does now, and which were called.
 #[derive(Clone, Default)]
 struct World {
@@ -26,6 +31,9 @@ enum Host {
     AsksFor(u16, &'static str),
     Refuses,
     Resets,
+    Takes(Duration),
+    Hangs,
+    Panics,
 }
 
 impl World {
@@ -40,7 +48,11 @@ impl World {
     async fn answer(self, request: Request<()>) -> Result<Response<()>, BoxError> {
         let host = request.uri().host().unwrap_or("nowhere").to_owned();
         self.called.lock().unwrap().push(host.clone());
-        let does = self.hosts.lock().unwrap().get(&host).copied().unwrap_or(Host::Answers(200));
+        self.does(&host).await
+    }
+
+    async fn does(&self, host: &str) -> Result<Response<()>, BoxError> {
+        let does = self.hosts.lock().unwrap().get(host).copied().unwrap_or(Host::Answers(200));
         let response = |status| Response::builder().status(status);
         match does {
             Host::Answers(status) => Ok(response(status).body(())?),
@@ -49,6 +61,12 @@ impl World {
             }
             Host::Refuses => Err(io::Error::from(io::ErrorKind::ConnectionRefused).into()),
             Host::Resets => Err(io::Error::from(io::ErrorKind::ConnectionReset).into()),
+            Host::Takes(time) => {
+                tokio::time::sleep(time).await;
+                Ok(Response::new(()))
+            }
+            Host::Hangs => std::future::pending().await,
+            Host::Panics => panic!("a bug in a client"),
         }
     }
 }

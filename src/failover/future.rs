@@ -10,6 +10,7 @@ use tower_service::Service;
 use super::region::Place;
 use super::route::Target;
 use super::service::Shared;
+use super::serving::{TellRegion, Untold};
 use super::{FailoverEventKind, RegionsExhausted};
 use crate::classify::{Class, Classify, Verdict};
 use crate::error::BoxError;
@@ -22,7 +23,7 @@ pin_project! {
     /// The future of a [`Failover`](super::Failover) and of
     /// [`FailoverServices`](super::FailoverServices).
     #[project = Project]
-    pub struct ResponseFuture<S, Req, C, R>
+    pub struct ResponseFuture<S, Req, C, R, T = Untold>
     where
         S: Service<Req>,
         R: Replay<Req>,
@@ -35,7 +36,7 @@ pin_project! {
         kept: Option<R::Kept>,
         // How a request is rewritten, unless each region has a client.
         route: Option<fn(&mut Req, &Target<'_>)>,
-        shared: Arc<Shared<S, C, R>>,
+        shared: Arc<Shared<S, C, R, T>>,
     }
 }
 
@@ -73,7 +74,7 @@ impl Journey {
     }
 }
 
-impl<S, Req, C, R> ResponseFuture<S, Req, C, R>
+impl<S, Req, C, R, T> ResponseFuture<S, Req, C, R, T>
 where
     S: Service<Req>,
     R: Replay<Req>,
@@ -83,18 +84,19 @@ where
         journey: Journey,
         kept: Option<R::Kept>,
         route: Option<fn(&mut Req, &Target<'_>)>,
-        shared: Arc<Shared<S, C, R>>,
+        shared: Arc<Shared<S, C, R, T>>,
     ) -> Self {
         Self { call, journey, kept, route, shared }
     }
 }
 
-impl<S, Req, C, R> Future for ResponseFuture<S, Req, C, R>
+impl<S, Req, C, R, T> Future for ResponseFuture<S, Req, C, R, T>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
     C: Classify<S::Response>,
     R: Replay<Req>,
+    T: TellRegion<S::Response>,
 {
     type Output = Result<S::Response, BoxError>;
 
@@ -110,14 +112,18 @@ where
                     scope::call_later(true, || service.call(request))
                 })
             }));
-            if let Some(output) = this.answered(result.map_err(Into::into)) {
+            if let Some(mut output) = this.answered(result.map_err(Into::into)) {
+                if let Ok(response) = &mut output {
+                    let region = this.shared.set.places()[this.journey.region].name;
+                    this.shared.telling.tell(response, region);
+                }
                 return Poll::Ready(output);
             }
         }
     }
 }
 
-impl<S, Req, C, R> Project<'_, S, Req, C, R>
+impl<S, Req, C, R, T> Project<'_, S, Req, C, R, T>
 where
     S: Service<Req> + Clone,
     C: Classify<S::Response>,
@@ -135,7 +141,8 @@ where
         let verdict = self.shared.classifier.classify(seen);
         if verdict.is_success() {
             let took = |sent| time::now().saturating_duration_since(sent);
-            set.succeeded(region, journey.sent_at().map(took));
+            let sent_at = journey.sent_at().filter(|_| set.latency_is_by_calls());
+            set.succeeded(region, sent_at.map(took));
             return Some(result);
         }
         let rules = &self.shared.rules;
@@ -193,7 +200,7 @@ where
     }
 }
 
-impl<S, Req, C, R> fmt::Debug for ResponseFuture<S, Req, C, R>
+impl<S, Req, C, R, T> fmt::Debug for ResponseFuture<S, Req, C, R, T>
 where
     S: Service<Req>,
     R: Replay<Req>,

@@ -20,6 +20,8 @@ pub(super) struct Health {
     out_until: Option<Instant>,
     /// How often in a row it was taken out.
     times: u32,
+    /// When the last check was over.
+    last_check: Option<Instant>,
 }
 
 /// A change that people may want to hear of.
@@ -34,13 +36,23 @@ impl Health {
         self.out_until
     }
 
+    pub(super) fn last_check(&self) -> Option<Instant> {
+        self.last_check
+    }
+
+    /// A check is over, whatever it found.
+    pub(super) fn checked(&mut self, now: Instant) {
+        self.last_check = Some(now);
+    }
+
     /// A call or a check succeeded.
     pub(super) fn succeeded(&mut self) -> Option<Change> {
         self.times = 0;
         self.out_until.take().map(|_| Change::Back)
     }
 
-    /// A call or a check failed; `asked` is how long the server asked to be left alone.
+    /// A call or a check failed; `asked` is how long the server asked to be left alone,
+    /// or how long it is until the next check.
     pub(super) fn failed(
         &mut self,
         cooldown: &Cooldown,

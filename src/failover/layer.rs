@@ -5,8 +5,9 @@ use tower_layer::Layer;
 
 use super::health::Cooldown;
 use super::region::Regions;
+use super::serving::{InResponse, Untold};
 use super::set::RegionSet;
-use super::{Failover, FailoverHandle, FailoverServices};
+use super::{Failover, FailoverHandle, FailoverServices, HealthChecks};
 use crate::classify::{Class, ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
 use crate::event::{Listener, Observer};
 use crate::replay::{CloneReplay, HttpReplay};
@@ -15,11 +16,12 @@ use crate::replay::{CloneReplay, HttpReplay};
 ///
 /// See the [module](super) for what it does and an example.
 #[derive(Clone, Debug)]
-pub struct FailoverLayer<C = HttpClassifier, R = HttpReplay> {
+pub struct FailoverLayer<C = HttpClassifier, R = HttpReplay, T = Untold> {
     pub(super) set: Arc<RegionSet>,
     pub(super) rules: Rules,
     pub(super) classifier: C,
     pub(super) replay: R,
+    pub(super) telling: T,
 }
 
 /// When a call goes to another region.
@@ -73,13 +75,15 @@ impl FailoverLayer {
                 hint_threshold: Duration::MAX,
             },
             listener: Listener::default(),
+            checks: None,
             classifier: HttpClassifier::new(),
             replay: HttpReplay::new(),
+            telling: Untold,
         }
     }
 }
 
-impl<C, R> FailoverLayer<C, R> {
+impl<C, R, T> FailoverLayer<C, R, T> {
     /// A handle to look at the regions.
     #[must_use]
     pub fn handle(&self) -> FailoverHandle {
@@ -88,24 +92,29 @@ impl<C, R> FailoverLayer<C, R> {
 
     /// A service that holds one client a region, in place of one whose requests
     /// are rewritten. `make` is called once for each region's name.
-    pub fn services<S>(&self, mut make: impl FnMut(&'static str) -> S) -> FailoverServices<S, C, R>
+    pub fn services<S>(
+        &self,
+        mut make: impl FnMut(&'static str) -> S,
+    ) -> FailoverServices<S, C, R, T>
     where
         S: Clone,
         C: Clone,
         R: Clone,
+        T: Clone,
     {
         let services = self.set.places().iter().map(|place| make(place.name));
         FailoverServices::new(services, self)
     }
 }
 
-impl<S, C, R> Layer<S> for FailoverLayer<C, R>
+impl<S, C, R, T> Layer<S> for FailoverLayer<C, R, T>
 where
     S: Clone,
     C: Clone,
     R: Clone,
+    T: Clone,
 {
-    type Service = Failover<S, C, R>;
+    type Service = Failover<S, C, R, T>;
 
     fn layer(&self, inner: S) -> Self::Service {
         Failover::new(inner, self)
@@ -115,16 +124,18 @@ where
 /// Builds a [`FailoverLayer`].
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct FailoverBuilder<C = HttpClassifier, R = HttpReplay> {
+pub struct FailoverBuilder<C = HttpClassifier, R = HttpReplay, T = Untold> {
     regions: Regions,
     cooldown: Cooldown,
     rules: Rules,
     listener: Listener,
+    checks: Option<HealthChecks>,
     classifier: C,
     replay: R,
+    telling: T,
 }
 
-impl<C, R> FailoverBuilder<C, R> {
+impl<C, R, T> FailoverBuilder<C, R, T> {
     /// How many regions one call tries at most, from 1 to 7. Default: 3. Under a
     /// retry, which counts all attempts, the smaller of the two holds.
     pub fn max_attempts(mut self, attempts: usize) -> Self {
@@ -172,14 +183,32 @@ impl<C, R> FailoverBuilder<C, R> {
         self
     }
 
+    /// Checks the regions' health from the first call on. Default: none, and a
+    /// region's health is what calls find out.
+    pub fn health_checks(mut self, checks: HealthChecks) -> Self {
+        self.checks = Some(checks);
+        self
+    }
+
+    /// Puts the region that served a response into its extensions, as a
+    /// [`ServingRegion`](super::ServingRegion). Default: not, since a response's first extension
+    /// is allocated.
+    pub fn region_in_response(self) -> FailoverBuilder<C, R, InResponse> {
+        let Self { regions, cooldown, rules, listener, checks, classifier, replay, telling: _ } =
+            self;
+        let telling = InResponse;
+        FailoverBuilder { regions, cooldown, rules, listener, checks, classifier, replay, telling }
+    }
+
     /// How answers are judged. Default: [`HttpClassifier`].
-    pub fn classifier<C2>(self, classifier: C2) -> FailoverBuilder<C2, R> {
-        let Self { regions, cooldown, rules, listener, classifier: _, replay } = self;
-        FailoverBuilder { regions, cooldown, rules, listener, classifier, replay }
+    pub fn classifier<C2>(self, classifier: C2) -> FailoverBuilder<C2, R, T> {
+        let Self { regions, cooldown, rules, listener, checks, classifier: _, replay, telling } =
+            self;
+        FailoverBuilder { regions, cooldown, rules, listener, checks, classifier, replay, telling }
     }
 
     /// How answers are judged: a closure over status, headers and error.
-    pub fn classify_fn<F>(self, f: F) -> FailoverBuilder<ClassifyFn<F>, R>
+    pub fn classify_fn<F>(self, f: F) -> FailoverBuilder<ClassifyFn<F>, R, T>
     where
         F: Fn(Outcome<'_>) -> Verdict,
     {
@@ -187,21 +216,22 @@ impl<C, R> FailoverBuilder<C, R> {
     }
 
     /// How requests are repeated where no retry stands above. Default: [`HttpReplay`].
-    pub fn replay<R2>(self, replay: R2) -> FailoverBuilder<C, R2> {
-        let Self { regions, cooldown, rules, listener, classifier, replay: _ } = self;
-        FailoverBuilder { regions, cooldown, rules, listener, classifier, replay }
+    pub fn replay<R2>(self, replay: R2) -> FailoverBuilder<C, R2, T> {
+        let Self { regions, cooldown, rules, listener, checks, classifier, replay: _, telling } =
+            self;
+        FailoverBuilder { regions, cooldown, rules, listener, checks, classifier, replay, telling }
     }
 
     /// Repeats any request that is `Clone`, by cloning it.
-    pub fn replay_clone(self) -> FailoverBuilder<C, CloneReplay> {
+    pub fn replay_clone(self) -> FailoverBuilder<C, CloneReplay, T> {
         self.replay(CloneReplay)
     }
 
     /// The layer.
     #[must_use]
-    pub fn build(self) -> FailoverLayer<C, R> {
-        let Self { regions, cooldown, rules, listener, classifier, replay } = self;
-        let set = Arc::new(RegionSet::new(regions, cooldown, listener));
-        FailoverLayer { set, rules, classifier, replay }
+    pub fn build(self) -> FailoverLayer<C, R, T> {
+        let Self { regions, cooldown, rules, listener, checks, classifier, replay, telling } = self;
+        let set = Arc::new(RegionSet::new(regions, cooldown, listener, checks));
+        FailoverLayer { set, rules, classifier, replay, telling }
     }
 }

@@ -46,12 +46,19 @@
 //! [per region](FailoverBuilder::quota_per_region). And when it is safe: what may have been processed and isn't
 //! idempotent isn't sent twice unless you say so.
 //!
+//! # Health checks
+//!
+//! By default a region's health is what calls find out. With [`HealthChecks`] each region
+//! is also asked every 10 s, through a client of the checks' own: a dead one is found before
+//! a call is lost on it, and one that has recovered takes calls again at once.
+//!
 //! # Under a retry
 //!
 //! A [retry](crate::retry) above keeps the one copy of the request and counts
 //! all attempts. The failover then makes one attempt at a time, and asks for the
 //! next one, at once, in the next region.
 
+mod checks;
 mod choice;
 mod error;
 mod event;
@@ -61,9 +68,12 @@ mod layer;
 mod region;
 mod route;
 mod service;
+mod serving;
 mod set;
 mod status;
+mod watch;
 
+pub use self::checks::HealthChecks;
 pub use self::error::RegionsExhausted;
 pub use self::event::{FailoverEvent, FailoverEventKind};
 pub use self::future::ResponseFuture;
@@ -71,4 +81,5 @@ pub use self::layer::{FailoverBuilder, FailoverLayer};
 pub use self::region::{Region, Regions};
 pub use self::route::{Route, Target};
 pub use self::service::{Failover, FailoverServices};
+pub use self::serving::{HasExtensions, InResponse, ServingRegion, TellRegion, Untold};
 pub use self::status::{FailoverHandle, RegionStatus};

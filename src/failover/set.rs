@@ -1,11 +1,15 @@
 //! The regions and their health, shared by all calls.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::checks::{Check, Finding};
 use super::choice::{Candidate, choose};
 use super::health::{Change, Cooldown, Health, smoothed};
 use super::region::{Place, Regions};
-use super::{FailoverEvent, FailoverEventKind, RegionStatus};
+use super::route::Target;
+use super::watch::Watch;
+use super::{FailoverEvent, FailoverEventKind, HealthChecks, RegionStatus};
 use crate::classify::{Cause, Verdict};
 use crate::event::{Event, Listener};
 use crate::scope::Tried;
@@ -19,6 +23,8 @@ pub(super) struct RegionSet {
     cooldown: Cooldown,
     listener: Listener,
     start: Instant,
+    /// Who checks the regions, if anybody does.
+    pub(super) watch: Option<Watch>,
 }
 
 /// One region's state. What a call must know of it is in atomics; the lock is
@@ -33,9 +39,22 @@ struct State {
 }
 
 impl RegionSet {
-    pub(super) fn new(regions: Regions, cooldown: Cooldown, listener: Listener) -> Self {
+    pub(super) fn new(
+        regions: Regions,
+        cooldown: Cooldown,
+        listener: Listener,
+        checks: Option<HealthChecks>,
+    ) -> Self {
         let states = regions.0.iter().map(|_| State::default()).collect();
-        Self { regions, states, cooldown, listener, start: time::now() }
+        let watch = checks.map(|checks| Watch::new(checks, regions.0.len()));
+        Self { regions, states, cooldown, listener, start: time::now(), watch }
+    }
+
+    /// A call is made: from the first one on the regions are checked.
+    pub(super) fn called(self: &Arc<Self>) {
+        if let Some(watch) = &self.watch {
+            watch.start(self);
+        }
     }
 
     pub(super) fn places(&self) -> &[Place] {
@@ -56,6 +75,39 @@ impl RegionSet {
         choose(candidates, tried)
     }
 
+    /// Whether a call's latency counts. Where there are checks theirs does, and no other:
+    /// a region that serves calls would look slower than one that is only asked for its health.
+    pub(super) fn latency_is_by_calls(&self) -> bool {
+        self.watch.is_none()
+    }
+
+    /// A check of this region, to be made now.
+    pub(super) fn check(&self, region: usize) -> Option<Check> {
+        Some(self.watch.as_ref()?.checks().check(&Target::new(self.places(), region)))
+    }
+
+    /// What the check found that was started then. Answers with when the next one is due.
+    pub(super) fn checked(
+        &self,
+        region: usize,
+        finding: Finding,
+        started: Instant,
+    ) -> Option<Instant> {
+        let (checks, now) = (self.watch.as_ref()?.checks(), time::now());
+        let next = time::after(started, checks.next_interval()).max(now);
+        self.states[region].health.lock().checked(now);
+        match finding {
+            Ok(latency) => self.succeeded(region, Some(latency)),
+            Err(cause) => {
+                // Until the next check has found something else. Not for ever, should there be none.
+                let known = time::after(next, checks.longest());
+                let out_for = Some(known.saturating_duration_since(now));
+                self.change(region, cause, |health| health.failed(&self.cooldown, out_for, now));
+            }
+        }
+        Some(next)
+    }
+
     /// A call or a check of this region succeeded, in that time on the wire.
     pub(super) fn succeeded(&self, region: usize, latency: Option<Duration>) {
         let state = &self.states[region];
@@ -73,7 +125,7 @@ impl RegionSet {
         }
     }
 
-    /// A call or a check of this region failed.
+    /// A call of this region failed.
     pub(super) fn failed(&self, region: usize, verdict: &Verdict) {
         let (now, asked) = (time::now(), verdict.hint().retry_after);
         self.change(region, verdict.cause(), |health| health.failed(&self.cooldown, asked, now));
@@ -118,13 +170,15 @@ impl RegionSet {
     pub(super) fn status(&self) -> Vec<RegionStatus> {
         let now = time::now();
         let status = |(place, state): (&Place, &State)| {
-            let out_until = state.health.lock().out_until().filter(|until| *until > now);
+            let health = *state.health.lock();
+            let out_until = health.out_until().filter(|until| *until > now);
             let latency = state.latency.load(Ordering::Relaxed);
             RegionStatus {
                 name: place.name,
                 healthy: out_until.is_none(),
                 out_until,
                 latency: (latency != 0).then(|| Duration::from_nanos(latency)),
+                last_check: health.last_check(),
             }
         };
         self.places().iter().zip(&self.states).map(status).collect()

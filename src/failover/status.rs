@@ -14,8 +14,11 @@ pub struct RegionStatus {
     pub healthy: bool,
     /// Until when none are, where that is known.
     pub out_until: Option<Instant>,
-    /// Its smoothed latency on the wire, if a call has succeeded there.
+    /// Its smoothed latency on the wire, if a call has succeeded there; with
+    /// [health checks](super::HealthChecks) the latency of those, and of no calls.
     pub latency: Option<Duration>,
+    /// When its last health check was over, if there was one.
+    pub last_check: Option<Instant>,
 }
 
 /// Looks at a failover's regions. Cheap to clone.

@@ -1,0 +1,257 @@
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{Request, Response, StatusCode, Uri};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::route::{Route, Target};
+use crate::classify::{Cause, Classify, HttpClassifier};
+use crate::error::{BoxError, InvalidConfig};
+use crate::time::{self, Sleep};
+
+/// Asks each region, every few seconds, whether it is well: `GET {base}/health`.
+///
+/// A 200 within the timeout says that it is, and how long it took is the
+/// region's latency. Anything else takes the region out, before a
+/// call finds out, and at least until the next check; the next 200 brings
+/// it back at once.
+///
+/// The checks have a client of their own, so that no circuit, rate limit or
+/// retry of the calls stands in their way or hears of them. Each region's run
+/// in a task of their own, which the first call through the layer starts on the runtime
+/// that makes it, and which ends when the last clone of the layer, of its
+/// services and of its handles, and the last call, are gone.
+///
+/// ```
+/// use std::time::Duration;
+/// use bytes::Bytes;
+/// use http_body_util::Full;
+/// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+/// use tower::ServiceExt;
+/// use tower_upstream::failover::{FailoverLayer, HealthChecks, Region, Regions};
+///
+/// # fn main() -> Result<(), tower_upstream::InvalidConfig> {
+/// let client = Client::builder(TokioExecutor::new())
+///     .build_http::<Full<Bytes>>()
+///     .map_request(|check: http::Request<Bytes>| check.map(Full::new));
+/// let checks = HealthChecks::new(client).interval(Duration::from_secs(30)).path("/up")?;
+///
+/// let regions = Regions::new([
+///     Region::new("us-west-2", "http://api.example.com/v1").priority(1),
+///     Region::new("eu-west-1", "http://eu-api.example.com/v1").priority(2),
+/// ])?;
+/// let layer = FailoverLayer::builder(regions).health_checks(checks).build();
+/// # let _ = layer;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct HealthChecks {
+    probe: Arc<Probe>,
+    interval: Duration,
+    timeout: Duration,
+    path: PathAndQuery,
+}
+
+/// What a check found: the latency of a 200, or what was seen instead.
+pub(super) type Finding = Result<Duration, Cause>;
+
+// Boxed, so that no layer's type names the client. A check every few seconds can afford it.
+type Probe = dyn Fn(Request<Bytes>) -> Probing + Send + Sync;
+type Probing = Pin<Box<dyn Future<Output = Finding> + Send>>;
+
+/// An interval of nothing would check without a pause.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
+
+impl HealthChecks {
+    /// Checks that are sent through this client: it isn't the one that the layer is
+    /// put around, and should be without retries.
+    pub fn new<S, B: 'static>(client: S) -> Self
+    where
+        S: Service<Request<Bytes>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+    {
+        Self {
+            probe: Arc::new(move |request| Box::pin(probe(client.clone(), request))),
+            interval: Duration::from_secs(10),
+            timeout: Duration::from_secs(5),
+            path: PathAndQuery::from_static("/health"),
+        }
+    }
+
+    /// How long it is from the start of one check to that of the next, more or less by a tenth
+    /// at random, so that many processes don't check in step. Default: 10 s; at
+    /// least 10 ms. A check that takes longer than that is followed by the next at once.
+    pub fn interval(mut self, interval: Duration) -> Self {
+        self.interval = interval.max(SHORTEST_INTERVAL);
+        self
+    }
+
+    /// How long a check may take. Default: 5 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// What is asked for, below each region's base: a path, and a query if need be. Default:
+    /// `/health`.
+    ///
+    /// # Errors
+    ///
+    /// If it isn't the path of a URI.
+    pub fn path(mut self, path: &str) -> Result<Self, InvalidConfig> {
+        let wrong =
+            |_| InvalidConfig::new(format!("{path:?} isn't a path to check, as /health is"));
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        self.path = PathAndQuery::try_from(format!("{slash}{path}")).map_err(wrong)?;
+        Ok(self)
+    }
+
+    /// One check of this region. It takes no longer than the timeout, and doesn't panic.
+    pub(super) fn check(&self, to: &Target<'_>) -> Check {
+        let mut request = Request::new(Bytes::new());
+        *request.uri_mut() = Uri::from(self.path.clone());
+        request.route(to);
+        let timer = time::sleep_until(time::after(time::now(), self.timeout));
+        Check { probing: (self.probe)(request), timer }
+    }
+
+    /// How long after the start of a check the next one starts.
+    pub(super) fn next_interval(&self) -> Duration {
+        jittered(self.interval, fastrand::f64())
+    }
+
+    /// How long after its start a check's finding is known for certain. Timers and tasks
+    /// are late at times, so a little is allowed for that.
+    pub(super) fn longest(&self) -> Duration {
+        self.timeout.saturating_add(Duration::from_secs(1))
+    }
+}
+
+impl fmt::Debug for HealthChecks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HealthChecks")
+            .field("interval", &self.interval)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn probe<S, B>(mut client: S, request: Request<Bytes>) -> Finding
+where
+    S: Service<Request<Bytes>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+{
+    poll_fn(|cx| client.poll_ready(cx)).await.map_err(cause)?;
+    // A client that queues for readiness isn't the region's latency.
+    let sent_at = time::now();
+    let answer = client.call(request).await.map(|response| response.status());
+    match answer.map_err(cause)? {
+        StatusCode::OK => Ok(time::now().saturating_duration_since(sent_at)),
+        status => Err(Cause::Status(status)),
+    }
+}
+
+/// The kind of a client's error, never its text.
+fn cause(error: impl Into<BoxError>) -> Cause {
+    let error = error.into();
+    HttpClassifier::new().classify(Err::<&Response<()>, _>(&*error)).cause()
+}
+
+/// `interval`, more or less by up to a tenth as `random` goes from 0 to 1.
+fn jittered(interval: Duration, random: f64) -> Duration {
+    let tenth = interval / 10;
+    let least = interval.saturating_sub(tenth);
+    least.saturating_add((tenth * 2).mul_f64(random))
+}
+
+pin_project! {
+    /// A check under way.
+    pub(super) struct Check {
+        probing: Probing,
+        #[pin]
+        timer: Sleep,
+    }
+}
+
+impl Future for Check {
+    type Output = Finding;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Finding> {
+        let this = self.project();
+        // What panicked is never polled again: the check is over.
+        match catch_unwind(AssertUnwindSafe(|| this.probing.as_mut().poll(cx))) {
+            Ok(Poll::Ready(finding)) => Poll::Ready(finding),
+            Ok(Poll::Pending) => this.timer.poll(cx).map(|()| Err(Cause::Timeout)),
+            Err(_) => Poll::Ready(Err(Cause::Unknown)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Region, Regions};
+    use super::*;
+
+    #[test]
+    fn jitter_stays_within_a_tenth() {
+        let interval = Duration::from_secs(10);
+        assert_eq!(jittered(interval, 0.0), Duration::from_secs(9));
+        assert_eq!(jittered(interval, 0.5), interval);
+        assert_eq!(jittered(interval, 1.0), Duration::from_secs(11));
+        for interval in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
+            for random in [0.0, 0.5, 1.0] {
+                let jittered = jittered(interval, random);
+                assert!(jittered >= interval.saturating_sub(interval / 10));
+                assert!(jittered <= interval.saturating_add(interval / 10));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn asks_for_the_path_below_the_base() {
+        let regions = Regions::new([
+            Region::new("one", "https://one.test/v1/"),
+            Region::new("two", "http://two.test:8080"),
+        ]);
+        let places = regions.unwrap().0;
+        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let client = tower::service_fn({
+            let seen = Arc::clone(&seen);
+            move |request: Request<Bytes>| {
+                seen.lock().unwrap().push(format!("{} {}", request.method(), request.uri()));
+                async { Ok::<_, BoxError>(Response::new(())) }
+            }
+        });
+        let checks = HealthChecks::new(client);
+        for path in ["/health", "up", "/v1/up?deep=1"] {
+            let checks = checks.clone().path(path).unwrap();
+            for region in 0..2 {
+                assert!(checks.check(&Target::new(&places, region)).await.is_ok());
+            }
+        }
+        assert_eq!(
+            *seen.lock().unwrap(),
+            [
+                "GET https://one.test/v1/health",
+                "GET http://two.test:8080/health",
+                "GET https://one.test/v1/up",
+                "GET http://two.test:8080/up",
+                "GET https://one.test/v1/v1/up?deep=1",
+                "GET http://two.test:8080/v1/up?deep=1",
+            ]
+        );
+        for path in ["a path", "/\n"] {
+            assert!(checks.clone().path(path).is_err());
+        }
+    }
+}
