@@ -150,9 +150,10 @@ impl CallScope {
 
     /// Ends an attempt that has taken too long: what `end` drops isn't abandoned by
     /// its caller, but timed out.
-    pub(crate) fn expire(&self, end: impl FnOnce()) {
-        let mut scope = Self { expired: true, ..*self };
-        scope.within(Mode::Poll, end);
+    pub(crate) fn expire(&mut self, end: impl FnOnce()) {
+        self.expired = true;
+        self.within(Mode::Poll, end);
+        self.expired = false;
     }
 
     /// Whether what is dropped now is an attempt that has taken too long.

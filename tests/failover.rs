@@ -61,6 +61,7 @@ impl World {
             }
             Host::Refuses => Err(io::Error::from(io::ErrorKind::ConnectionRefused).into()),
             Host::Resets => Err(io::Error::from(io::ErrorKind::ConnectionReset).into()),
+            Host::Hangs => std::future::pending().await,
             Host::Takes(time) => {
                 tokio::time::sleep(time).await;
                 Ok(Response::new(()))
@@ -150,7 +151,7 @@ async fn what_is_not_the_regions_fault_stays() {
 #[tokio::test(start_paused = true)]
 async fn a_429_leaves_where_the_quota_is_per_region() {
     let world = World::default();
-    let layer = FailoverLayer::builder(regions()).quota_per_region().build();
+    let layer = FailoverLayer::builder(regions()).quota_per_region().build().unwrap();
     let mut client = client(layer, &world);
     world.set("us", Host::AsksFor(429, "40"));
     assert_eq!(post(&mut client).await.unwrap(), 200);
@@ -196,7 +197,8 @@ async fn with_no_region_healthy_the_primary_is_called_all_the_same() {
 #[tokio::test(start_paused = true)]
 async fn at_most_so_many_regions_are_tried() {
     let world = World::default();
-    let mut client = client(FailoverLayer::builder(regions()).max_attempts(2).build(), &world);
+    let mut client =
+        client(FailoverLayer::builder(regions()).max_attempts(2).build().unwrap(), &world);
     for host in ["us", "eu", "ap"] {
         world.set(host, Host::Answers(503));
     }
@@ -291,6 +293,43 @@ async fn the_request_is_rewritten_to_the_region() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hanging_region_is_left_when_the_retry_above_has_waited_long_enough() {
+    let world = World::default();
+    let layer = ServiceBuilder::new()
+        .layer(RetryLayer::new().attempt_timeout(Duration::from_secs(2)))
+        .layer(FailoverLayer::new(regions()))
+        .into_inner();
+    let mut client = client(layer, &world);
+    world.set("us", Host::Hangs);
+    let start = tokio::time::Instant::now();
+    assert_eq!(get(&mut client).await.unwrap(), 200);
+    assert_eq!(world.take_called(), ["us", "eu"]);
+    assert!(start.elapsed() < Duration::from_millis(2_010), "{:?}", start.elapsed());
+    assert_eq!(get(&mut client).await.unwrap(), 200);
+    assert_eq!(world.take_called(), ["eu"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_many_regions_that_a_call_cannot_remember_are_refused() {
+    for attempts in [0, 8, usize::MAX] {
+        assert!(FailoverLayer::builder(regions()).max_attempts(attempts).build().is_err());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_servers_word_keeps_a_region_out_for_so_long_at_most() {
+    let world = World::default();
+    let builder = FailoverLayer::builder(regions()).hint_cap(Duration::from_secs(60));
+    let mut client = client(builder.build().unwrap(), &world);
+    world.set("us", Host::AsksFor(503, "31535999"));
+    get(&mut client).await.unwrap();
+    world.take_called();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    get(&mut client).await.unwrap();
+    assert_eq!(world.take_called()[0], "us");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_one_client_finds_out_every_client_of_the_layer_knows() {
     let world = World::default();
     let layer = FailoverLayer::new(regions());
@@ -305,18 +344,19 @@ async fn what_one_client_finds_out_every_client_of_the_layer_knows() {
 #[tokio::test(start_paused = true)]
 async fn one_client_a_region() {
     let called: Arc<Mutex<Vec<&'static str>>> = Arc::default();
-    let mut client = FailoverLayer::builder(regions()).replay_clone().build().services(|region| {
-        let called = Arc::clone(&called);
-        service_fn(move |_: u32| {
-            called.lock().unwrap().push(region);
-            async move {
-                match region {
-                    "us-west-2" => Err(io::Error::from(io::ErrorKind::ConnectionRefused)),
-                    _ => Ok(Response::new(())),
+    let mut client =
+        FailoverLayer::builder(regions()).replay_clone().build().unwrap().services(|region| {
+            let called = Arc::clone(&called);
+            service_fn(move |_: u32| {
+                called.lock().unwrap().push(region);
+                async move {
+                    match region {
+                        "us-west-2" => Err(io::Error::from(io::ErrorKind::ConnectionRefused)),
+                        _ => Ok(Response::new(())),
+                    }
                 }
-            }
-        })
-    });
+            })
+        });
     client.ready().await.unwrap().call(7).await.unwrap();
     client.ready().await.unwrap().call(7).await.unwrap();
     assert_eq!(*called.lock().unwrap(), ["us-west-2", "eu-west-1", "eu-west-1"]);
@@ -329,7 +369,8 @@ async fn events_tell_of_regions_lost_and_back() {
     let observer =
         observer_fn(move |event: &Event<'_>| hears.lock().unwrap().push(event.to_string()));
     let world = World::default();
-    let mut client = client(FailoverLayer::builder(regions()).observer(observer).build(), &world);
+    let mut client =
+        client(FailoverLayer::builder(regions()).observer(observer).build().unwrap(), &world);
     world.set("us", Host::Refuses);
     get(&mut client).await.unwrap();
     world.set("us", Host::Answers(200));

@@ -48,7 +48,7 @@ use crate::time::{self, Sleep};
 ///     Region::new("us-west-2", "http://api.example.com/v1").priority(1),
 ///     Region::new("eu-west-1", "http://eu-api.example.com/v1").priority(2),
 /// ])?;
-/// let layer = FailoverLayer::builder(regions).health_checks(checks).build();
+/// let layer = FailoverLayer::builder(regions).health_checks(checks).build()?;
 /// # let _ = layer;
 /// # Ok(()) }
 /// ```

@@ -7,15 +7,17 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use super::layer::Rules;
 use super::region::Place;
 use super::route::Target;
 use super::service::Shared;
 use super::serving::{TellRegion, Untold};
+use super::set::RegionSet;
 use super::{FailoverEventKind, RegionsExhausted};
-use crate::classify::{Class, Classify, Verdict};
+use crate::classify::{Cause, Class, Classify, Verdict};
 use crate::error::BoxError;
 use crate::replay::Replay;
-use crate::scope::{self, CallScope};
+use crate::scope::{self, CallScope, Tried};
 use crate::spare::CallWhenReady;
 use crate::time::{self, Instant};
 
@@ -38,6 +40,21 @@ pin_project! {
         route: Option<fn(&mut Req, &Target<'_>)>,
         shared: Arc<Shared<S, C, R, T>>,
     }
+
+    impl<S, Req, C, R, T> PinnedDrop for ResponseFuture<S, Req, C, R, T>
+    where
+        S: Service<Req>,
+        R: Replay<Req>,
+    {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            // Not abandoned by its caller, but ended by a retry for taking too long.
+            if this.call.was_called() && !this.journey.answered && CallScope::has_expired() {
+                let timeout = Verdict::transient().cause_is(Cause::Timeout);
+                this.journey.failed(&this.shared.set, &this.shared.rules, &timeout);
+            }
+        }
+    }
 }
 
 /// Where a call has been.
@@ -48,6 +65,7 @@ pub(super) struct Journey {
     retried: bool,
     idempotent: bool,
     called_at: Option<Instant>,
+    answered: bool,
 }
 
 impl Journey {
@@ -59,13 +77,38 @@ impl Journey {
         idempotent: bool,
     ) -> Self {
         let scope = scope.at_region(places[region].name);
-        Self { scope, region, retried, idempotent, called_at: None }
+        Self { scope, region, retried, idempotent, called_at: None, answered: false }
     }
 
     /// Calls a client that is ready.
     pub(super) fn call<T>(&mut self, call: impl FnOnce() -> T) -> T {
         self.called_at = Some(time::now());
         self.scope.call(call)
+    }
+
+    /// Takes in that the attempt in this region failed. The region, if there is
+    /// one, that may do better; a retry above hears of it.
+    fn failed(&self, set: &RegionSet, rules: &Rules, verdict: &Verdict) -> Option<usize> {
+        if rules.is_regions_fault(verdict) {
+            set.failed(self.region, verdict);
+        } else if verdict.class() == Class::Rejected {
+            // The request was at fault, and the region is alive.
+            set.succeeded(self.region, None);
+        }
+        let tried = self.tried();
+        let goes_on = rules.may_do_better_elsewhere(verdict) && tried.len() < rules.max_attempts;
+        let next = if goes_on { set.choose(&tried) } else { None };
+        if self.retried {
+            scope::note_region(self.region, next.is_some());
+        }
+        next
+    }
+
+    /// The regions tried so far, this one included.
+    fn tried(&self) -> Tried {
+        let mut tried = self.scope.tried();
+        tried.push(self.region);
+        tried
     }
 
     /// When the attempt in this region was sent, time in our own queues apart.
@@ -112,6 +155,7 @@ where
                     scope::call_later(true, || service.call(request))
                 })
             }));
+            this.journey.answered = true;
             if let Some(mut output) = this.answered(result.map_err(Into::into)) {
                 if let Ok(response) = &mut output {
                     let region = this.shared.set.places()[this.journey.region].name;
@@ -145,27 +189,14 @@ where
             set.succeeded(region, sent_at.map(took));
             return Some(result);
         }
-        let rules = &self.shared.rules;
-        if rules.is_regions_fault(&verdict) {
-            set.failed(region, &verdict);
-        } else if verdict.class() == Class::Rejected {
-            // The request was at fault, and the region is alive.
-            set.succeeded(region, None);
-        }
-        let mut tried = journey.scope.tried();
-        tried.push(region);
-        let next = if rules.may_do_better_elsewhere(&verdict) && tried.len() < rules.max_attempts {
-            set.choose(&tried)
-        } else {
-            None
-        };
-        if journey.retried {
-            scope::note_region(region, next.is_some());
-        } else if let Some(next) = next.filter(|_| self.is_safe(&verdict))
+        let next = journey.failed(set, &self.shared.rules, &verdict);
+        if !self.journey.retried
+            && let Some(next) = next.filter(|_| self.is_safe(&verdict))
             && self.go_on(next, verdict)
         {
             return None;
         }
+        let tried = self.journey.tried();
         match result {
             Err(last) if next.is_none() && tried.len() > 1 => {
                 let set = &self.shared.set;
@@ -195,6 +226,7 @@ where
         }
         journey.scope = journey.scope.leave(journey.region).at_region(set.places()[next].name);
         journey.region = next;
+        journey.answered = false;
         self.call.set(CallWhenReady::new(self.shared.client(next), request));
         true
     }

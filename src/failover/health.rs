@@ -11,6 +11,8 @@ pub(super) struct Cooldown {
     pub(super) first: Duration,
     /// And at most, as it doubles each time that the region fails again.
     pub(super) most: Duration,
+    /// The longest that the server's own word can make it.
+    pub(super) hint_cap: Duration,
 }
 
 /// A region's health.
@@ -86,8 +88,11 @@ pub(super) fn smoothed(old: Option<Duration>, new: Duration) -> Duration {
 mod tests {
     use super::*;
 
-    const COOLDOWN: Cooldown =
-        Cooldown { first: Duration::from_secs(10), most: Duration::from_secs(60) };
+    const COOLDOWN: Cooldown = Cooldown {
+        first: Duration::from_secs(10),
+        most: Duration::from_secs(60),
+        hint_cap: Duration::MAX,
+    };
 
     fn secs(secs: u64) -> Duration {
         Duration::from_secs(secs)
@@ -137,7 +142,8 @@ mod tests {
 
     #[test]
     fn extremes_do_not_overflow() {
-        let cooldown = Cooldown { first: Duration::MAX, most: Duration::MAX };
+        let cooldown =
+            Cooldown { first: Duration::MAX, most: Duration::MAX, hint_cap: Duration::MAX };
         let mut health = Health::default();
         for _ in 0..100 {
             health.failed(&cooldown, Some(Duration::MAX), time::now());

@@ -9,8 +9,10 @@ use super::serving::{InResponse, Untold};
 use super::set::RegionSet;
 use super::{Failover, FailoverHandle, FailoverServices, HealthChecks};
 use crate::classify::{Class, ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
+use crate::error::InvalidConfig;
 use crate::event::{Listener, Observer};
 use crate::replay::{CloneReplay, HttpReplay};
+use crate::scope::Tried;
 
 /// Sends a call to the best region, and to the next one if that fails.
 ///
@@ -60,14 +62,18 @@ impl FailoverLayer {
     /// Over these regions, with the defaults of the [builder](Self::builder).
     #[must_use]
     pub fn new(regions: Regions) -> Self {
-        Self::builder(regions).build()
+        Self::builder(regions).build_checked()
     }
 
     /// Everything else.
     pub fn builder(regions: Regions) -> FailoverBuilder {
         FailoverBuilder {
             regions,
-            cooldown: Cooldown { first: Duration::from_secs(10), most: Duration::from_secs(300) },
+            cooldown: Cooldown {
+                first: Duration::from_secs(10),
+                most: Duration::from_secs(300),
+                hint_cap: Duration::from_secs(300),
+            },
             rules: Rules {
                 max_attempts: 3,
                 non_idempotent: false,
@@ -157,6 +163,13 @@ impl<C, R, T> FailoverBuilder<C, R, T> {
         self
     }
 
+    /// The longest that a server's own hint (`Retry-After` on a 503) can keep
+    /// calls from a region. Default: 5 minutes; zero ignores such hints.
+    pub fn hint_cap(mut self, cap: Duration) -> Self {
+        self.cooldown.hint_cap = cap;
+        self
+    }
+
     /// Each region has a quota of its own, so that a throttled call goes to the
     /// next one. By default a 429 stays: elsewhere it would be the same.
     pub fn quota_per_region(mut self) -> Self {
@@ -228,8 +241,21 @@ impl<C, R, T> FailoverBuilder<C, R, T> {
     }
 
     /// The layer.
-    #[must_use]
-    pub fn build(self) -> FailoverLayer<C, R, T> {
+    ///
+    /// # Errors
+    ///
+    /// If a call may try no region, or more than it can remember.
+    pub fn build(self) -> Result<FailoverLayer<C, R, T>, InvalidConfig> {
+        let attempts = self.rules.max_attempts;
+        if !(1..=Tried::MOST).contains(&attempts) {
+            let most = Tried::MOST;
+            let message = format!("a call tries 1 to {most} regions, not {attempts}");
+            return Err(InvalidConfig::new(message));
+        }
+        Ok(self.build_checked())
+    }
+
+    fn build_checked(self) -> FailoverLayer<C, R, T> {
         let Self { regions, cooldown, rules, listener, checks, classifier, replay, telling } = self;
         let set = Arc::new(RegionSet::new(regions, cooldown, listener, checks));
         FailoverLayer { set, rules, classifier, replay, telling }

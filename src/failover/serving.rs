@@ -14,7 +14,7 @@ use http::Extensions;
 /// # async fn main() -> Result<(), BoxError> {
 /// let regions = Regions::new([Region::new("us-west-2", "https://api.example.com/v1")])?;
 /// let client = ServiceBuilder::new()
-///     .layer(FailoverLayer::builder(regions).region_in_response().build())
+///     .layer(FailoverLayer::builder(regions).region_in_response().build()?)
 ///     .service(service_fn(|_: http::Request<()>| async {
 ///         Ok::<_, BoxError>(http::Response::new(()))
 ///     }));

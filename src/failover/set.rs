@@ -127,7 +127,8 @@ impl RegionSet {
 
     /// A call of this region failed.
     pub(super) fn failed(&self, region: usize, verdict: &Verdict) {
-        let (now, asked) = (time::now(), verdict.hint().retry_after);
+        let now = time::now();
+        let asked = verdict.hint().retry_after.map(|asked| asked.min(self.cooldown.hint_cap));
         self.change(region, verdict.cause(), |health| health.failed(&self.cooldown, asked, now));
     }
 

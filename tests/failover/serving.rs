@@ -21,7 +21,8 @@ async fn it_is_told_where_asked_for() {
     let mut silent = client(FailoverLayer::new(regions()), &world);
     assert_eq!(served_by(&mut silent).await, None);
 
-    let mut client = client(FailoverLayer::builder(regions()).region_in_response().build(), &world);
+    let mut client =
+        client(FailoverLayer::builder(regions()).region_in_response().build().unwrap(), &world);
     assert_eq!(served_by(&mut client).await, Some("us-west-2"));
     world.set("us", Host::Refuses);
     assert_eq!(served_by(&mut client).await, Some("eu-west-1"));
@@ -36,7 +37,7 @@ async fn it_is_told_under_a_retry() {
     let world = World::default();
     let layer = ServiceBuilder::new()
         .layer(RetryLayer::new())
-        .layer(FailoverLayer::builder(regions()).region_in_response().build())
+        .layer(FailoverLayer::builder(regions()).region_in_response().build().unwrap())
         .into_inner();
     world.set("us", Host::Refuses);
     assert_eq!(served_by(&mut client(layer, &world)).await, Some("eu-west-1"));
@@ -44,7 +45,7 @@ async fn it_is_told_under_a_retry() {
 
 #[tokio::test(start_paused = true)]
 async fn it_is_told_with_one_client_a_region() {
-    let layer = FailoverLayer::builder(regions()).region_in_response().build();
+    let layer = FailoverLayer::builder(regions()).region_in_response().build().unwrap();
     let mut client = layer.services(|region| {
         service_fn(move |_: Request<()>| async move {
             let status = if region == "us-west-2" { 503 } else { 200 };
@@ -57,7 +58,7 @@ async fn it_is_told_with_one_client_a_region() {
 #[cfg(feature = "reqwest")]
 #[tokio::test(start_paused = true)]
 async fn it_is_told_in_reqwests_responses() {
-    let layer = FailoverLayer::builder(regions()).region_in_response().build();
+    let layer = FailoverLayer::builder(regions()).region_in_response().build().unwrap();
     let client = layer.layer(service_fn(|_: reqwest::Request| async {
         Ok::<_, BoxError>(reqwest::Response::from(Response::new("")))
     }));

@@ -38,7 +38,8 @@ impl Subject for Failover {
     type Plain = OneForAll;
 
     fn observed(observer: impl Observer) -> Self {
-        Self { layer: FailoverLayer::builder(regions()).observer(observer).build() }
+        let builder = FailoverLayer::builder(regions()).observer(observer);
+        Self { layer: builder.build().expect("the defaults work") }
     }
 
     fn layer(&self) -> FailoverLayer {
@@ -47,7 +48,7 @@ impl Subject for Failover {
 
     fn plain() -> Self::Plain {
         let builder = FailoverLayer::builder(regions()).classifier(ErrorClassifier::new());
-        OneForAll(builder.replay_clone().build())
+        OneForAll(builder.replay_clone().build().expect("the defaults work"))
     }
 
     fn use_up(layer: &FailoverLayer) {
@@ -71,21 +72,24 @@ impl Subject for Failover {
         let mut all = Vec::new();
         for attempts in SIZES {
             let what = format!("max_attempts({attempts})");
-            all.push(Extreme::new(what, builder().max_attempts(attempts).build()));
+            all.push(Extreme::checked(what, builder().max_attempts(attempts).build()));
         }
         for time in DURATIONS {
             for longest in DURATIONS {
                 let what = format!("cooldown({time:?}).max_cooldown({longest:?})");
                 let layer = builder().cooldown(time).max_cooldown(longest).build();
-                all.push(Extreme::new(what, layer));
+                all.push(Extreme::checked(what, layer));
             }
+            let what = format!("hint_cap({time:?})");
+            all.push(Extreme::checked(what, builder().hint_cap(time).build()));
             let what = format!("leave_when_asked_to_wait({time:?})");
-            all.push(Extreme::new(what, builder().leave_when_asked_to_wait(time).build()));
+            all.push(Extreme::checked(what, builder().leave_when_asked_to_wait(time).build()));
         }
         for limit in SIZES {
             let replay = HttpReplay::new().limit(limit);
-            let layer: FailoverLayer<HttpClassifier, HttpReplay> = builder().replay(replay).build();
-            all.push(Extreme::new(format!("HttpReplay::limit({limit})"), layer));
+            let layer: Result<FailoverLayer<HttpClassifier, HttpReplay>, _> =
+                builder().replay(replay).build();
+            all.push(Extreme::checked(format!("HttpReplay::limit({limit})"), layer));
         }
         for priority in [0, u32::MAX] {
             let region = Region::new("only", "http://upstream.test").priority(priority);
