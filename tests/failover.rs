@@ -66,7 +66,6 @@ impl World {
                 tokio::time::sleep(time).await;
                 Ok(Response::new(()))
             }
-            Host::Hangs => std::future::pending().await,
             Host::Panics => panic!("a bug in a client"),
         }
     }
