@@ -32,6 +32,9 @@ pub enum Event<'a> {
     /// A region was lost or is back, or a call went to another one.
     #[cfg(feature = "failover")]
     Failover(crate::failover::FailoverEvent<'a>),
+    /// An alert was raised or resolved, or couldn't be queued for a sink.
+    #[cfg(feature = "alert")]
+    Alert(crate::alert::AlertEvent<'a>),
     #[doc(hidden)]
     _Lifetime(std::marker::PhantomData<&'a ()>, std::convert::Infallible),
 }
@@ -47,6 +50,8 @@ impl fmt::Display for Event<'_> {
             Self::RateLimit(event) => event.fmt(f),
             #[cfg(feature = "failover")]
             Self::Failover(event) => event.fmt(f),
+            #[cfg(feature = "alert")]
+            Self::Alert(event) => event.fmt(f),
             Self::_Lifetime(_, never) => match *never {},
         }
     }
@@ -152,6 +157,8 @@ impl Event<'_> {
             Self::RateLimit(event) => event.is_gate(),
             #[cfg(feature = "failover")]
             Self::Failover(event) => event.is_loss(),
+            #[cfg(feature = "alert")]
+            Self::Alert(event) => event.is_warning(),
             Self::_Lifetime(_, never) => match *never {},
         }
     }

@@ -48,6 +48,9 @@
 //! 5. The **attempt's timeout**, tower's own, below the breaker, so that it sees
 //!    timeouts.
 //!
+//! Outermost of all goes the [alert layer](alert), which judges what the caller got and tells
+//! people; it isn't needed for the others to work.
+//!
 //! # Beyond HTTP
 //!
 //! The layers name no request, response or error type. For a service that
@@ -99,7 +102,7 @@
 //!
 //! | feature | brings | by default |
 //! |---|---|---|
-//! | `retry`, `failover`, `rate-limit`, `circuit-breaker` | the layers | yes |
+//! | `alert`, `retry`, `failover`, `rate-limit`, `circuit-breaker` | the layers | yes |
 //! | `tracing` | `event::TracingObserver` | |
 //! | `hyper-util` | hyper's, hyper-util's and h2's errors; `http-body-util`'s bodies | |
 //! | `reqwest` | `reqwest::Request`, `Response` and `Error` | |
@@ -119,6 +122,7 @@
 // is found where all are built.
 #![cfg_attr(
     not(all(
+        feature = "alert",
         feature = "circuit-breaker",
         feature = "failover",
         feature = "rate-limit",
@@ -127,6 +131,8 @@
     allow(dead_code, unused_imports, unreachable_code)
 )]
 
+#[cfg(feature = "alert")]
+pub mod alert;
 #[cfg(feature = "circuit-breaker")]
 pub mod circuit_breaker;
 pub mod classify;
@@ -150,6 +156,9 @@ mod stripe;
 mod sync;
 mod time;
 
+#[cfg(feature = "alert")]
+#[doc(inline)]
+pub use self::alert::{AlertLayer, Alerts};
 #[cfg(feature = "circuit-breaker")]
 #[doc(inline)]
 pub use self::circuit_breaker::CircuitBreakerLayer;

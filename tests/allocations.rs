@@ -2,7 +2,12 @@
 //! the request that a retry keeps.
 //!
 //! A binary of its own, for the allocator that counts.
-#![cfg(all(feature = "retry", feature = "circuit-breaker", feature = "rate-limit"))]
+#![cfg(all(
+    feature = "alert",
+    feature = "retry",
+    feature = "circuit-breaker",
+    feature = "rate-limit"
+))]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -17,6 +22,7 @@ use std::time::Duration;
 
 use tower::util::ServiceFn;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_upstream::alert::Alerts;
 use tower_upstream::circuit_breaker::FailureRate;
 use tower_upstream::event::{Event, observer_fn};
 use tower_upstream::key::key_fn;
@@ -140,6 +146,12 @@ fn the_allocator_counts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn alert() {
+    let alerts = Alerts::builder().build().expect("a valid configuration");
+    assert_eq!(cost(alerts.layer().layer(client()), full).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn circuit_breaker() {
     let builders = || CircuitBreakerLayer::builder().name("upstream");
     let rate = FailureRate::over_calls(100);
@@ -212,8 +224,10 @@ async fn retry_without_a_second_attempt_costs_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_whole_stack_costs_what_its_retry_does() {
+    let alerts = Alerts::builder().build().expect("a valid configuration");
     for request in [plain, full] {
         let stack = ServiceBuilder::new()
+            .layer(alerts.layer())
             .layer(RetryLayer::new().deadline(Duration::from_secs(9)))
             .layer(RateLimitLayer::builder(Quota::per_second(100_000)).by_credential().build())
             .layer(CircuitBreakerLayer::builder().by_authority().build().expect("valid"));

@@ -10,7 +10,8 @@
     feature = "retry",
     feature = "circuit-breaker",
     feature = "rate-limit",
-    feature = "failover"
+    feature = "failover",
+    feature = "alert"
 ))]
 // A contract is `async` whether or not it waits: they are all run alike.
 #![allow(clippy::unused_async)]
@@ -35,15 +36,31 @@ macro_rules! every_layer {
             rate_limit_rejecting => RateLimitRejecting,
             rate_limit_by_credential => RateLimitByCredential,
             failover => Failover,
+            alert => Alert,
             $($state)*
         }
     };
 }
 
 /// Those that don't send a call elsewhere. A failover does: it changes a request's
-/// target, says in the error which regions were tried, and answers from another
-/// region when one is used up.
+/// target, and says in the error which regions were tried.
 macro_rules! layers_that_stay {
+    ($contract:ident) => {
+        tests! { $contract:
+            retry => Retry,
+            circuit_breaker => CircuitBreaker,
+            circuit_breaker_by_authority => CircuitBreakerByAuthority,
+            rate_limit => RateLimit,
+            rate_limit_rejecting => RateLimitRejecting,
+            rate_limit_by_credential => RateLimitByCredential,
+            alert => Alert,
+        }
+    };
+}
+
+/// Those whose answers change when they are used up. A failover then answers from another
+/// region, and an alert layer tells others than the caller.
+macro_rules! layers_that_show_it {
     ($contract:ident) => {
         tests! { $contract:
             retry => Retry,

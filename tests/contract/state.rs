@@ -8,7 +8,7 @@ use crate::clock::at_once;
 use crate::layers::{End, Of, Subject, call, try_call};
 use crate::upstream::{Answer, Upstream, request};
 
-contracts! { layers_that_stay:
+contracts! { layers_that_show_it:
     shared_by_all_that_is_made_of_a_layer,
     not_shared_by_layers_built_apart,
 }

@@ -1,5 +1,6 @@
 //! The layers under test, one a file: how to build, drive and look at each.
 
+mod alert;
 mod circuit_breaker;
 mod failover;
 mod rate_limit;
@@ -14,6 +15,7 @@ use tower::{BoxError, Layer, Service, ServiceExt};
 use tower_upstream::InvalidConfig;
 use tower_upstream::event::Observer;
 
+pub(crate) use self::alert::Alert;
 pub(crate) use self::circuit_breaker::{
     CircuitBreaker, CircuitBreakerByAuthority, CircuitBreakerHalfOpen,
 };

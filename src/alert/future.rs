@@ -1,0 +1,51 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+
+use super::Alerts;
+use crate::classify::Classify;
+use crate::error::BoxError;
+
+pin_project! {
+    /// The future of an [`Alerting`](super::Alerting) service: the inner one's, whose
+    /// output is judged.
+    pub struct ResponseFuture<F, C> {
+        #[pin]
+        inner: F,
+        alerts: Alerts,
+        classifier: C,
+    }
+}
+
+impl<F, C> ResponseFuture<F, C> {
+    pub(super) fn new(inner: F, alerts: Alerts, classifier: C) -> Self {
+        Self { inner, alerts, classifier }
+    }
+}
+
+impl<F, Res, E, C> Future for ResponseFuture<F, C>
+where
+    F: Future<Output = Result<Res, E>>,
+    E: Into<BoxError>,
+    C: Classify<Res>,
+{
+    type Output = Result<Res, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let result = ready!(this.inner.poll(cx)).map_err(Into::into);
+        let seen = result.as_ref().map_err(|error| &**error as _);
+        let verdict = this.classifier.classify(seen);
+        this.alerts.outcome(&verdict, seen.err());
+        Poll::Ready(result)
+    }
+}
+
+impl<F, C> fmt::Debug for ResponseFuture<F, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,109 @@
+//! People hear what matters, once, and never at the caller's cost.
+//!
+//! [`Alerts`] hears the [events](crate::event) of the other layers, and, through its
+//! [`AlertLayer`], how each call ended for its caller. What is worth an alert is told to
+//! [`Slack`], [`PagerDuty`], or a [`Sink`] of yours, through any tower HTTP service that you give.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//! use tower_upstream::alert::{Alerts, PagerDuty, Severity, Slack};
+//! use tower_upstream::{BoxError, RetryLayer};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), BoxError> {
+//! // Any tower HTTP client for bodies of `Bytes`.
+//! let http = service_fn(|_: Request<Bytes>| async { Ok::<_, BoxError>(Response::new(())) });
+//!
+//! let alerts = Alerts::builder()
+//!     .service("checkout")
+//!     .sink(Slack::new("https://hooks.slack.com/services/.."), Severity::Info, http)
+//!     .sink(PagerDuty::new("routing key"), Severity::Critical, http)
+//!     .build()?;
+//!
+//! let mut client = ServiceBuilder::new()
+//!     .layer(alerts.layer())
+//!     .layer(RetryLayer::new().observer(alerts.observer()))
+//!     // The key is suspended.
+//!     .service(service_fn(|_: Request<()>| async {
+//!         Ok::<_, BoxError>(Response::builder().status(401).body(())?)
+//!     }));
+//!
+//! for _ in 0..100 {
+//!     client.ready().await?.call(Request::new(())).await?;
+//! }
+//! assert!(alerts.flush(Duration::from_secs(5)).await);
+//! assert_eq!(alerts.stats().sent, 2, "one to each sink");
+//! assert_eq!(alerts.history()[0].severity, Severity::Critical);
+//! # Ok(()) }
+//! ```
+//!
+//! # What is worth an alert
+//!
+//! | what | severity | over when |
+//! |---|---|---|
+//! | a timeout, or a deadline passed, after more than 3 retries | critical | not seen for 5 minutes |
+//! | the credential was refused | critical | not seen for 5 minutes |
+//! | the quota is spent (told by your classifier) | critical | not seen for 5 minutes |
+//! | no region is healthy | critical | a region is back |
+//! | a region is lost | warning | it is back |
+//! | a circuit opened | warning | it closed |
+//! | another timeout, a call that failed or was turned away, a pause that the server asked for | information | not seen for 5 minutes |
+//!
+//! Not worth one: a success, the request's own fault, a call that its caller dropped, and what
+//! a retry or a failover mended. That a retry was in vain is known from its events: give it the
+//! observer.
+//!
+//! # How often
+//!
+//! An alert is told when it is raised, when it gets more severe, each
+//! [hour](AlertsBuilder::repeat_interval) that it lasts, and when it is over. What is resolved and
+//! fires again within [5 minutes](AlertsBuilder::settle_time) is held back until then, so that a
+//! circuit that opens and closes all the time isn't told each time. That it is over is told to
+//! those sinks that were told of it, and to no others.
+//!
+//! # What it costs
+//!
+//! A call that succeeds: its verdict, one counted reference. One that fails: a lock for a
+//! look at what is firing. Messages wait in a bounded [queue](AlertsBuilder::queue) for a task of
+//! each sink's own: nothing on the request path waits, and a sink that hangs, fails or panics holds
+//! up nobody, other sinks included. What doesn't fit is dropped and [counted](AlertStats).
+//!
+//! The tasks are started on first use within a tokio runtime with time, and end with the last
+//! clone of [`Alerts`] and its layers. At the end of a program [`flush`](Alerts::flush) what is left.
+//!
+//! # What it tells
+//!
+//! Names that you gave, numbers and kinds of failure: never an error's text, a header, a URL
+//! or a body. Webhooks and keys are [secrets](Secret) that are never printed.
+
+mod alerts;
+mod builder;
+mod dispatch;
+mod event;
+mod future;
+mod history;
+mod keeper;
+mod kind;
+mod layer;
+mod lifecycle;
+mod message;
+mod rule;
+mod service;
+mod sink;
+mod tally;
+mod within;
+
+pub use self::alerts::Alerts;
+pub use self::builder::AlertsBuilder;
+pub use self::event::{AlertEvent, AlertEventKind};
+pub use self::future::ResponseFuture;
+pub use self::kind::{AlertKind, Severity};
+pub use self::layer::AlertLayer;
+pub use self::message::Alert;
+pub use self::service::Alerting;
+pub use self::sink::{PagerDuty, Secret, Sink, Slack};
+pub use self::tally::AlertStats;

@@ -1,0 +1,99 @@
+//! Where alerts go: an alert as an HTTP request.
+
+mod calendar;
+mod pager_duty;
+mod secret;
+mod slack;
+mod text;
+
+use bytes::Bytes;
+use http::Request;
+use http::header::CONTENT_TYPE;
+use serde_json::{Value, json};
+
+pub use self::pager_duty::PagerDuty;
+pub use self::secret::Secret;
+pub use self::slack::Slack;
+use super::Alert;
+use crate::error::{BoxError, InvalidConfig};
+
+/// Makes an HTTP request of an alert.
+///
+/// An answer of 2xx means that it was accepted. It is called in a task of its own: a panic costs
+/// that one alert.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::Request;
+/// use tower_upstream::BoxError;
+/// use tower_upstream::alert::{Alert, Sink};
+///
+/// struct Plain;
+///
+/// impl Sink for Plain {
+///     fn name(&self) -> &'static str {
+///         "plain"
+///     }
+///
+///     fn request(&self, alert: &Alert) -> Result<Request<Bytes>, BoxError> {
+///         let line = format!("{}: {}", alert.kind, alert.message);
+///         Ok(Request::post("https://alerts.example.com/").body(line.into())?)
+///     }
+/// }
+/// ```
+pub trait Sink: Send + Sync + 'static {
+    /// The sink's name in events.
+    fn name(&self) -> &'static str;
+
+    /// The request that tells this alert.
+    ///
+    /// # Errors
+    ///
+    /// If there is none: the alert counts as failed.
+    fn request(&self, alert: &Alert) -> Result<Request<Bytes>, BoxError>;
+
+    /// Whether the sink can work, asked once when the alerts are built. Default: it can.
+    ///
+    /// # Errors
+    ///
+    /// If it can't, with a message that shows no secret.
+    fn check(&self) -> Result<(), InvalidConfig> {
+        Ok(())
+    }
+}
+
+/// A `POST` of JSON. An error doesn't show the URL.
+fn post(url: &str, body: &Value) -> Result<Request<Bytes>, BoxError> {
+    let request = Request::post(url).header(CONTENT_TYPE, "application/json");
+    Ok(request.body(serde_json::to_vec(body)?.into())?)
+}
+
+/// Whether requests can be made for this URL.
+fn check(url: &str, whose: &str) -> Result<(), InvalidConfig> {
+    let absolute =
+        |uri: http::Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
+    match url.parse().map(absolute) {
+        Ok(true) => Ok(()),
+        // The URL isn't repeated: it is a secret.
+        _ => Err(InvalidConfig::new(format!(
+            "the URL of {whose} must begin with https:// and a host"
+        ))),
+    }
+}
+
+/// What is known about an alert beside its message.
+fn context(alert: &Alert) -> Value {
+    let causes: Vec<String> = alert.causes.iter().map(ToString::to_string).collect();
+    let mut context = json!({ "region": alert.region, "failures": causes });
+    let names = [("circuit", &alert.circuit), ("limiter", &alert.limiter)];
+    for (what, name) in names.into_iter().filter(|(_, name)| name.is_some()) {
+        context[what] = json!(name);
+    }
+    if let Some(retries) = alert.retries {
+        context["retry_count"] = json!(retries);
+    }
+    context
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::Alert;
+use crate::sync::Mutex;
+
+/// What became of the alerts so far, counted once for each sink that an alert is for.
+///
+/// `offered` is the sum of the others. An alert that no sink is for isn't counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AlertStats {
+    /// Alerts for a sink.
+    pub offered: u64,
+    /// Those that the sink accepted.
+    pub sent: u64,
+    /// Those not told since the sink had heard the same lately, or that are held back.
+    pub coalesced: u64,
+    /// Those lost because the queue was full, or the runtime ended.
+    pub dropped: u64,
+    /// Those that the sink refused, or didn't take in time.
+    pub failed: u64,
+    /// Those in a queue or under way.
+    pub pending: u64,
+}
+
+/// The counts, and who waits for the queues to be empty.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    stats: Mutex<AlertStats>,
+    emptied: Notify,
+}
+
+impl Tally {
+    pub(super) fn stats(&self) -> AlertStats {
+        *self.stats.lock()
+    }
+
+    pub(super) fn coalesced(&self, many: usize) {
+        if many > 0 {
+            let mut stats = self.stats.lock();
+            let many = u64::try_from(many).unwrap_or(u64::MAX);
+            stats.offered = stats.offered.saturating_add(many);
+            stats.coalesced = stats.coalesced.saturating_add(many);
+        }
+    }
+
+    /// Completes when nothing is pending.
+    pub(super) async fn empty(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            let mut emptied = std::pin::pin!(emptied);
+            // From here on no notification is missed.
+            emptied.as_mut().enable();
+            if self.stats().pending == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+}
+
+/// An alert on its way to one sink. Let go of before its end is told, it was dropped.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    pub(super) alert: Arc<Alert>,
+    tally: Arc<Tally>,
+    end: End,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Dropped,
+    Sent,
+    Failed,
+}
+
+impl Ticket {
+    pub(super) fn new(alert: Arc<Alert>, tally: Arc<Tally>) -> Self {
+        {
+            let mut stats = tally.stats.lock();
+            stats.offered += 1;
+            stats.pending += 1;
+        }
+        Self { alert, tally, end: End::Dropped }
+    }
+
+    pub(super) fn ended(mut self, accepted: bool) {
+        self.end = if accepted { End::Sent } else { End::Failed };
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let emptied = {
+            let mut stats = self.tally.stats.lock();
+            stats.pending -= 1;
+            match self.end {
+                End::Dropped => stats.dropped += 1,
+                End::Sent => stats.sent += 1,
+                End::Failed => stats.failed += 1,
+            }
+            stats.pending == 0
+        };
+        if emptied {
+            self.tally.emptied.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,535 @@
+//! Alerts on paused time, over sinks that answer, refuse, hang and panic.
+
+#![cfg(all(
+    feature = "alert",
+    feature = "failover",
+    feature = "circuit-breaker",
+    feature = "rate-limit"
+))]
+
+use std::future::pending;
+use std::io;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use serde_json::Value;
+use tokio::time::{advance, sleep};
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_upstream::alert::{AlertKind, Alerts, AlertsBuilder, PagerDuty, Severity, Slack};
+use tower_upstream::event::{Event, Observer, observer_fn};
+use tower_upstream::failover::{FailoverLayer, Region, Regions};
+use tower_upstream::retry::Backoff;
+use tower_upstream::{BoxError, CircuitBreakerLayer, RetryLayer};
+
+const SECRETS: [&str; 2] = ["hook-secret", "routing-secret"];
+
+/// A receiver of alerts.
+#[derive(Clone, Default)]
+struct Receiver {
+    got: Arc<Mutex<Vec<Value>>>,
+    /// How it answers; 0: with 200.
+    status: Arc<AtomicU16>,
+}
+
+impl Receiver {
+    fn client(
+        &self,
+    ) -> impl Service<Request<Bytes>, Response = Response<()>, Error = BoxError, Future: Send>
+    + Clone
+    + Send
+    + use<> {
+        let receiver = self.clone();
+        service_fn(move |request: Request<Bytes>| {
+            let receiver = receiver.clone();
+            async move {
+                let status = receiver.status.load(Ordering::Relaxed).max(200);
+                if status == 200 {
+                    let body = serde_json::from_slice(request.body())?;
+                    receiver.got.lock().unwrap().push(body);
+                }
+                Ok(Response::builder().status(status).body(())?)
+            }
+        })
+    }
+
+    fn take(&self) -> Vec<Value> {
+        std::mem::take(&mut *self.got.lock().unwrap())
+    }
+
+    /// The fallback texts of what came in at Slack.
+    fn texts(&self) -> Vec<String> {
+        self.take().iter().map(|got| got["text"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Action and key of what came in at PagerDuty.
+    fn actions(&self) -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let action = |got: &Value| (text(&got["event_action"]), text(&got["dedup_key"]));
+        self.take().iter().map(action).collect()
+    }
+}
+
+fn slack() -> Slack {
+    Slack::new("https://hooks.slack.test/hook-secret")
+}
+
+fn pager() -> PagerDuty {
+    PagerDuty::new("routing-secret")
+}
+
+fn both() -> (AlertsBuilder, Receiver, Receiver) {
+    let (chat, page) = (Receiver::default(), Receiver::default());
+    let builder = Alerts::builder()
+        .service("checkout")
+        .sink(slack(), Severity::Info, chat.client())
+        .sink(pager(), Severity::Critical, page.client());
+    (builder, chat, page)
+}
+
+/// An upstream that answers with this status, or, for 0, times out.
+fn upstream(
+    status: &Arc<AtomicU16>,
+) -> impl Service<Request<()>, Response = Response<()>, Error = BoxError, Future: Send> + Clone + use<>
+{
+    let status = Arc::clone(status);
+    service_fn(move |_: Request<()>| {
+        let status = status.load(Ordering::Relaxed);
+        async move {
+            if status == 0 {
+                return Err(io::Error::from(io::ErrorKind::TimedOut).into());
+            }
+            Ok(Response::builder().status(status).body(())?)
+        }
+    })
+}
+
+fn status(status: u16) -> Arc<AtomicU16> {
+    Arc::new(AtomicU16::new(status))
+}
+
+async fn call(client: impl Service<Request<()>, Response = Response<()>, Error = BoxError>) {
+    _ = client.oneshot(Request::new(())).await;
+}
+
+async fn flush(alerts: &Alerts) {
+    assert!(alerts.flush(Duration::from_secs(3600)).await, "{:?}", alerts.stats());
+    adds_up(alerts);
+}
+
+fn adds_up(alerts: &Alerts) {
+    let stats = alerts.stats();
+    let sum = stats.sent + stats.coalesced + stats.dropped + stats.failed + stats.pending;
+    assert_eq!(stats.offered, sum, "{stats:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn severities_decide_who_is_told() {
+    let (builder, chat, page) = both();
+    let alerts = builder.build().unwrap();
+    let status = status(503);
+    let client = alerts.layer().layer_over(upstream(&status));
+    call(client.clone()).await;
+    flush(&alerts).await;
+    assert_eq!(chat.texts(), ["ℹ️ INFO: call_failed: a call failed: status 503"]);
+    assert_eq!(page.actions(), []);
+    status.store(401, Ordering::Relaxed);
+    call(client).await;
+    flush(&alerts).await;
+    let expected = "🔴 CRITICAL: credential_rejected: the credential was refused: status 401";
+    assert_eq!(chat.texts(), [expected]);
+    let key = "checkout/credential_rejected".to_owned();
+    assert_eq!(page.actions(), [("trigger".to_owned(), key)]);
+}
+
+/// `layer(..)` without an import that clashes with tower's own.
+trait LayerOver: Sized {
+    fn layer_over<S>(&self, inner: S) -> <Self as tower::Layer<S>>::Service
+    where
+        Self: tower::Layer<S>,
+    {
+        tower::Layer::layer(self, inner)
+    }
+}
+
+impl<L> LayerOver for L {}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_fine_or_the_requests_own_fault_is_not_told() {
+    let (builder, chat, _page) = both();
+    let alerts = builder.build().unwrap();
+    for answer in [200, 204, 302, 400, 404, 422, 501] {
+        call(alerts.layer().layer_over(upstream(&status(answer)))).await;
+    }
+    // And a call that its caller drops.
+    let hangs = service_fn(|_: Request<()>| pending::<Result<Response<()>, BoxError>>());
+    let dropped = alerts.layer().layer_over(hangs).oneshot(Request::new(()));
+    assert!(tokio::time::timeout(Duration::from_secs(1), dropped).await.is_err());
+    flush(&alerts).await;
+    assert_eq!((chat.take().len(), alerts.stats().offered), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_is_critical_after_more_than_three_retries() {
+    for (attempts, expected) in [(4, 0), (5, 1)] {
+        let (builder, chat, page) = both();
+        let alerts = builder.build().unwrap();
+        let retry = RetryLayer::new()
+            .max_attempts(attempts)
+            .no_budget()
+            .backoff(Backoff::constant(Duration::from_secs(1)))
+            .observer(alerts.observer());
+        let client =
+            ServiceBuilder::new().layer(alerts.layer()).layer(retry).service(upstream(&status(0)));
+        call(client).await;
+        flush(&alerts).await;
+        let texts = chat.texts();
+        assert_eq!(texts.len(), 1, "{texts:?}");
+        assert_eq!(
+            texts[0].contains("CRITICAL: timeout: no answer in time after 4"),
+            attempts == 5
+        );
+        assert_eq!(page.take().len(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn told_once_then_each_interval_and_resolved_when_it_is_over() {
+    let (builder, chat, page) = both();
+    let alerts = builder.build().unwrap();
+    let client = alerts.layer().layer_over(upstream(&status(401)));
+    // 2 hours and a half.
+    for _ in 0..9000 {
+        call(client.clone()).await;
+        advance(Duration::from_secs(1)).await;
+    }
+    flush(&alerts).await;
+    assert_eq!(chat.take().len(), 3);
+    let triggers = page.actions();
+    assert_eq!(triggers.len(), 3);
+    assert!(triggers.iter().all(|(action, _)| action == "trigger"));
+    assert_eq!(alerts.stats().coalesced, 2 * 8997);
+    sleep(Duration::from_secs(301)).await;
+    flush(&alerts).await;
+    let expected = "ℹ️ INFO: credential_rejected: the credential isn't refused any more";
+    assert_eq!(chat.texts(), [expected]);
+    assert_eq!(page.actions(), [("resolve".to_owned(), triggers[0].1.clone())]);
+    adds_up(&alerts);
+}
+
+#[tokio::test(start_paused = true)]
+async fn circuits_open_and_close() {
+    let (builder, chat, page) = both();
+    let alerts = builder.build().unwrap();
+    let status = status(500);
+    let breaker = CircuitBreakerLayer::builder().observer(alerts.observer()).build().unwrap();
+    let client = breaker.layer_over(upstream(&status));
+    for _ in 0..50 {
+        call(client.clone()).await;
+    }
+    flush(&alerts).await;
+    let texts = chat.texts();
+    assert_eq!(texts.len(), 1);
+    assert!(texts[0].starts_with("🟡 WARNING: circuit_open: circuit "), "{texts:?}");
+    status.store(200, Ordering::Relaxed);
+    for _ in 0..10 {
+        sleep(Duration::from_secs(60)).await;
+        call(client.clone()).await;
+    }
+    flush(&alerts).await;
+    let texts = chat.texts();
+    assert!(texts.len() == 1 && texts[0].ends_with(" closed"), "{texts:?}");
+    assert_eq!(page.take().len(), 0, "it heard of neither");
+}
+
+/// A circuit that opens and closes all morning.
+#[tokio::test(start_paused = true)]
+async fn what_comes_and_goes_is_not_told_each_time() {
+    let (builder, chat, _page) = both();
+    let alerts = builder.build().unwrap();
+    let status = status(200);
+    let opened = Arc::new(AtomicU16::new(0));
+    let counter = {
+        let opened = Arc::clone(&opened);
+        observer_fn(move |event: &Event<'_>| {
+            opened.fetch_add(event.to_string().contains("opened").into(), Ordering::Relaxed);
+        })
+    };
+    let breaker = CircuitBreakerLayer::builder().observer((alerts.observer(), counter));
+    let client = breaker.build().unwrap().layer_over(upstream(&status));
+    for second in 0..20 * 60 {
+        status.store(if second / 30 % 2 == 0 { 500 } else { 200 }, Ordering::Relaxed);
+        call(client.clone()).await;
+        sleep(Duration::from_secs(1)).await;
+    }
+    flush(&alerts).await;
+    let told = chat.take().len();
+    assert!(opened.load(Ordering::Relaxed) > 10, "{opened:?}");
+    assert!((2..=10).contains(&told), "{told} messages");
+}
+
+#[test]
+fn the_counts_add_up_over_many_threads() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap();
+    let (builder, chat, _page) = both();
+    let alerts = builder.queue(8).max_keys(20).build().unwrap();
+    runtime.block_on(async {
+        let calls: Vec<_> = (0..8_u16)
+            .map(|thread| {
+                let alerts = alerts.clone();
+                tokio::spawn(async move {
+                    let status = status(500);
+                    let client = alerts.layer().layer_over(upstream(&status));
+                    for n in 0..1000 {
+                        status.store(502 + (n + thread) % 90, Ordering::Relaxed);
+                        call(client.clone()).await;
+                    }
+                })
+            })
+            .collect();
+        for calls in calls {
+            calls.await.unwrap();
+        }
+        flush(&alerts).await;
+    });
+    let stats = alerts.stats();
+    assert_eq!((stats.offered, stats.pending), (8000, 0));
+    assert_eq!(stats.sent, u64::try_from(chat.take().len()).unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turned_away_call_and_its_circuit_are_one_alert() {
+    let (builder, chat, _page) = both();
+    let alerts = builder.build().unwrap();
+    let breaker = CircuitBreakerLayer::builder().observer(alerts.observer()).build().unwrap();
+    let client =
+        ServiceBuilder::new().layer(alerts.layer()).layer(breaker).service(upstream(&status(500)));
+    for _ in 0..50 {
+        call(client.clone()).await;
+    }
+    flush(&alerts).await;
+    let texts = chat.texts();
+    assert_eq!(texts.iter().filter(|text| text.contains("circuit_open")).count(), 1, "{texts:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn regions_lost_and_back() {
+    let (builder, chat, page) = both();
+    let alerts = builder.build().unwrap();
+    let regions = Regions::new([
+        Region::new("us", "https://us.test").priority(1),
+        Region::new("eu", "https://eu.test").priority(2),
+    ]);
+    let failover =
+        FailoverLayer::builder(regions.unwrap()).observer(alerts.observer()).build().unwrap();
+    let status = status(503);
+    let client = failover.layer_over(upstream(&status));
+    call(client.clone()).await;
+    flush(&alerts).await;
+    let texts = chat.texts();
+    assert!(texts[0].starts_with("🟡 WARNING: region_lost: region us is lost"), "{texts:?}");
+    assert!(texts[1].starts_with("🟡 WARNING: region_lost: region eu is lost"), "{texts:?}");
+    assert_eq!(texts[2..], ["🔴 CRITICAL: all_regions_lost: no region is healthy"]);
+    let key = "checkout/all_regions_lost".to_owned();
+    assert_eq!(page.actions(), [("trigger".to_owned(), key.clone())]);
+    status.store(200, Ordering::Relaxed);
+    sleep(Duration::from_secs(60)).await;
+    call(client).await;
+    flush(&alerts).await;
+    assert_eq!(page.actions(), [("resolve".to_owned(), key)]);
+    assert_eq!(chat.take().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hung_sink_holds_up_neither_callers_nor_other_sinks() {
+    let chat = Receiver::default();
+    let hangs = service_fn(|_: Request<Bytes>| pending::<Result<Response<()>, BoxError>>());
+    let alerts = Alerts::builder()
+        .sink(pager(), Severity::Info, hangs)
+        .sink(slack(), Severity::Info, chat.client())
+        .delivery_timeout(Duration::from_secs(20))
+        .build()
+        .unwrap();
+    let client = alerts.layer().layer_over(upstream(&status(503)));
+    let before = tokio::time::Instant::now();
+    call(client.clone()).await;
+    assert_eq!(tokio::time::Instant::now(), before, "the call took no time");
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(chat.take().len(), 1);
+    let stats = alerts.stats();
+    assert_eq!((stats.sent, stats.pending), (1, 1));
+    assert!(!alerts.flush(Duration::from_secs(5)).await);
+    flush(&alerts).await;
+    assert!(before.elapsed() <= Duration::from_secs(21));
+    assert_eq!(alerts.stats().failed, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panicking_sink_harms_nobody_else() {
+    let chat = Receiver::default();
+    let panics = service_fn(|_: Request<Bytes>| async {
+        panic!("a sink panics");
+        #[allow(unreachable_code)]
+        Ok::<Response<()>, BoxError>(Response::new(()))
+    });
+    let alerts = Alerts::builder()
+        .sink(pager(), Severity::Info, panics)
+        .sink(slack(), Severity::Info, chat.client())
+        .build()
+        .unwrap();
+    let status = status(503);
+    for failure in [503, 500, 401] {
+        status.store(failure, Ordering::Relaxed);
+        call(alerts.layer().layer_over(upstream(&status))).await;
+    }
+    flush(&alerts).await;
+    assert_eq!(chat.take().len(), 3);
+    let stats = alerts.stats();
+    assert_eq!((stats.sent, stats.failed), (3, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_refuses_for_a_while_gets_it_in_the_end() {
+    let (builder, chat, _page) = both();
+    let alerts = builder.build().unwrap();
+    chat.status.store(429, Ordering::Relaxed);
+    call(alerts.layer().layer_over(upstream(&status(503)))).await;
+    let later = chat.clone();
+    tokio::spawn(async move {
+        sleep(Duration::from_millis(200)).await;
+        later.status.store(200, Ordering::Relaxed);
+    });
+    flush(&alerts).await;
+    assert_eq!(chat.take().len(), 1);
+    assert_eq!(alerts.stats().sent, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_fit_is_dropped_counted_and_told() {
+    let drops = Arc::new(Mutex::new(0));
+    let observer = {
+        let drops = Arc::clone(&drops);
+        observer_fn(move |event: &Event<'_>| {
+            *drops.lock().unwrap() += u32::from(event.to_string().contains("dropped"));
+        })
+    };
+    let hangs = service_fn(|_: Request<Bytes>| pending::<Result<Response<()>, BoxError>>());
+    let builder = Alerts::builder().sink(slack(), Severity::Info, hangs).queue(16);
+    let alerts = builder.observer(observer).build().unwrap();
+    let status = status(500);
+    let client = alerts.layer().layer_over(upstream(&status));
+    // 90 kinds of failure.
+    for failure in (500..600).filter(|status| *status != 501) {
+        status.store(failure, Ordering::Relaxed);
+        call(client.clone()).await;
+    }
+    adds_up(&alerts);
+    let stats = alerts.stats();
+    assert_eq!((stats.offered, stats.pending), (99, 14), "two places are kept");
+    assert_eq!((stats.dropped, *drops.lock().unwrap()), (85, 85));
+    // For what is critical there is room.
+    status.store(401, Ordering::Relaxed);
+    call(client).await;
+    assert_eq!(alerts.stats().pending, 15);
+    assert_eq!(alerts.history().len(), 100);
+}
+
+#[test]
+fn works_before_there_is_a_runtime_and_after_one_is_gone() {
+    let (builder, chat, _page) = both();
+    let alerts = builder.build().unwrap();
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_time().start_paused(true).build().unwrap()
+    };
+    let fail = |failure| {
+        let client = alerts.layer().layer_over(upstream(&status(failure)));
+        futures_util::FutureExt::now_or_never(call(client)).unwrap();
+    };
+    fail(500);
+    assert_eq!(alerts.stats().pending, 1);
+    runtime().block_on(flush(&alerts));
+    assert_eq!(chat.take().len(), 1);
+    // Its tasks are gone with it.
+    fail(502);
+    runtime().block_on(async {
+        fail(503);
+        flush(&alerts).await;
+    });
+    assert_eq!(chat.take().len(), 2);
+    assert_eq!(alerts.stats().sent, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_tasks_end_with_the_last_handle() {
+    let (builder, chat, _page) = both();
+    let alerts = builder.build().unwrap();
+    let client = alerts.layer().layer_over(upstream(&status(503)));
+    let metrics = tokio::runtime::Handle::current().metrics();
+    let before = metrics.num_alive_tasks();
+    call(client.clone()).await;
+    drop(alerts);
+    sleep(Duration::from_secs(1)).await;
+    assert!(metrics.num_alive_tasks() > before);
+    drop(client);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(metrics.num_alive_tasks(), before);
+    assert_eq!(chat.take().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_history_is_bounded() {
+    let alerts = Alerts::builder().history(3).build().unwrap();
+    let status = status(500);
+    for failure in [500, 502, 503, 504, 401] {
+        status.store(failure, Ordering::Relaxed);
+        call(alerts.layer().layer_over(upstream(&status))).await;
+    }
+    let history = alerts.history();
+    let kinds: Vec<_> = history.iter().map(|alert| alert.kind).collect();
+    assert_eq!(
+        kinds,
+        [AlertKind::CallFailed, AlertKind::CallFailed, AlertKind::CredentialRejected]
+    );
+    assert_eq!(history[2].message, "the credential was refused: status 401");
+    assert_eq!(history[2].severity, Severity::Critical);
+    assert_eq!(alerts.stats().offered, 0, "there is no sink");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_errors_text_and_secrets_are_never_told() {
+    let (builder, chat, page) = both();
+    let debug = format!("{builder:?}");
+    let alerts = builder.build().unwrap();
+    let fails = service_fn(|_: Request<()>| async {
+        Err::<Response<()>, BoxError>("https://api.test/?key=sk-top-secret refused it".into())
+    });
+    call(alerts.layer().layer_over(fails)).await;
+    flush(&alerts).await;
+    let sent = format!("{:?} {:?} {:?}", chat.take(), page.take(), alerts.history());
+    assert!(sent.contains("call_failed") && !sent.contains("sk-top-secret"), "{sent}");
+    let shown = format!("{debug} {alerts:?} {:?} {:?}", alerts.layer(), alerts.history());
+    assert!(SECRETS.iter().all(|secret| !shown.contains(secret)), "{shown}");
+}
+
+#[test]
+fn what_cannot_work_is_refused() {
+    let accepts = || Receiver::default().client();
+    let wrong = Slack::new("not a URL, but a secret");
+    let error = Alerts::builder().sink(wrong, Severity::Info, accepts()).build().unwrap_err();
+    assert!(!error.to_string().contains("secret"), "{error}");
+    assert!(Alerts::builder().queue(0).build().is_err());
+    let many = (0..65)
+        .fold(Alerts::builder(), |builder, _| builder.sink(slack(), Severity::Info, accepts()));
+    assert!(many.build().is_err());
+}
+
+#[test]
+fn an_observer_can_be_given_to_every_layer() {
+    fn observer(_: impl Observer) {}
+    let alerts = Alerts::builder().build().unwrap();
+    observer(alerts.observer());
+    observer((alerts.observer(), Arc::new(alerts)));
+}
