@@ -329,6 +329,22 @@ async fn a_servers_word_keeps_a_region_out_for_so_long_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reset_brings_every_region_back() {
+    let world = World::default();
+    let layer = FailoverLayer::new(regions());
+    let handle = layer.handle();
+    let mut client = client(layer, &world);
+    world.set("us", Host::AsksFor(503, "200"));
+    get(&mut client).await.unwrap();
+    world.set("us", Host::Answers(200));
+    handle.reset();
+    assert!(handle.status().iter().all(|region| region.healthy));
+    world.take_called();
+    get(&mut client).await.unwrap();
+    assert_eq!(world.take_called(), ["us"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_one_client_finds_out_every_client_of_the_layer_knows() {
     let world = World::default();
     let layer = FailoverLayer::new(regions());

@@ -583,6 +583,18 @@ async fn a_pause_is_capped_and_may_be_ignored() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pause_that_was_told_by_mistake_can_be_ended() {
+    let (client, _, handle) = build(builder(ten_seconds(100)).max_wait(Duration::MAX));
+    passes(&client, After(429, 3_000));
+    let mut waiting = call(&client, numbered(1, Status(200)));
+    assert!(waiting.poll().is_pending());
+    handle.resume();
+    assert!(waiting.is_woken());
+    assert!(waiting.poll().is_ready());
+    assert_eq!(handle.status().paused_until, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_429_without_a_hint_and_a_503_leave_the_gate_open() {
     let (client, _, handle) = build(builder(ten_seconds(100)));
     passes(&client, Status(429));

@@ -132,6 +132,12 @@ impl RegionSet {
         self.change(region, verdict.cause(), |health| health.failed(&self.cooldown, asked, now));
     }
 
+    pub(super) fn reset(&self) {
+        for region in 0..self.states.len() {
+            self.change(region, Cause::Unknown, Health::succeeded);
+        }
+    }
+
     fn change(
         &self,
         region: usize,

@@ -177,6 +177,12 @@ impl Limiter {
         }
     }
 
+    /// Lets calls pass again, whatever the server asked for.
+    pub(super) fn open_gate(&self) {
+        self.gate.store(0, Ordering::Release);
+        self.line.stir();
+    }
+
     fn gate_until(&self) -> Instant {
         time::after(self.start, Duration::from_nanos(self.gate.load(Ordering::Acquire)))
     }

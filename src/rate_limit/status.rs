@@ -42,6 +42,14 @@ impl RateLimitHandle {
         self.limiters.find(key).map(|limiter| limiter.status())
     }
 
+    /// Ends every pause that a server asked for, such as one that was told by
+    /// mistake. What was spent of the quotas stays spent.
+    pub fn resume(&self) {
+        for limiter in self.limiters.all() {
+            limiter.open_gate();
+        }
+    }
+
     /// How every limiter is, the one of calls without a key first.
     #[must_use]
     pub fn all(&self) -> Vec<RateLimitStatus> {
