@@ -15,7 +15,6 @@ pub(crate) fn now() -> Instant {
 }
 
 /// A timer that completes at `deadline`. Needs a runtime, as all of tokio's timers do.
-#[cfg(any(feature = "failover", feature = "rate-limit", feature = "retry"))]
 #[allow(clippy::disallowed_methods)]
 pub(crate) fn sleep_until(deadline: Instant) -> Sleep {
     tokio::time::sleep_until(deadline)
@@ -35,6 +34,11 @@ pub(crate) fn after(instant: Instant, duration: Duration) -> Instant {
     /// About thirty years: tokio's own notion of "never".
     const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
     instant.checked_add(duration.min(FAR)).or_else(|| instant.checked_add(FAR)).unwrap_or(instant)
+}
+
+/// A duration in nanoseconds, or five centuries: what fits in an atomic.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

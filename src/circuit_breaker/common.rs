@@ -44,10 +44,9 @@ impl Common {
 
     /// Whether it is this caller's turn to look for circuits that nobody calls.
     pub(super) fn looks_for_rest(&self, now: Instant) -> bool {
-        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let now = nanos(now.saturating_duration_since(self.start));
+        let now = time::nanos(now.saturating_duration_since(self.start));
         let due = self.next_look.load(Ordering::Acquire);
-        let next = now.saturating_add(nanos(Self::LOOK_EVERY));
+        let next = now.saturating_add(time::nanos(Self::LOOK_EVERY));
         now >= due
             && self
                 .next_look

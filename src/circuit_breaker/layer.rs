@@ -13,7 +13,7 @@ use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn}
 use crate::error::InvalidConfig;
 use crate::event::{Listener, Observer};
 use crate::head::RequestHead;
-use crate::key::{AllCalls, ByAuthority, ByCredential, KeyFn, KeyRef, Registry, key_fn};
+use crate::key::{AllCalls, ByAuthority, ByCredential, KeyFn, Registry, key_fn};
 
 /// Stops calling an upstream that is down, and finds out when it is back.
 ///
@@ -247,11 +247,7 @@ impl<C, K> CircuitBreakerBuilder<C, K> {
         let common = Arc::new(Common::new(rules, listener));
         let for_circuits = Arc::clone(&common);
         let circuits = Registry::new(max_keys, move |key| {
-            let name = match key {
-                KeyRef::Shared => Arc::clone(&name),
-                key => format!("{name}/{key}").into(),
-            };
-            Circuit::new(name, Arc::clone(&for_circuits))
+            Circuit::new(key.name_in(&name), Arc::clone(&for_circuits))
         });
         CircuitBreakerLayer { classifier, key, circuits: Arc::new(circuits), common }
     }

@@ -43,8 +43,8 @@ impl Stats {
         tally.others.fetch_add(1, Ordering::Relaxed);
         if count == Count::Failure {
             let elapsed = time::now().saturating_duration_since(self.start);
-            let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
-            self.last_failure.fetch_max(nanos.saturating_add(1), Ordering::Relaxed);
+            let at = time::nanos(elapsed).saturating_add(1);
+            self.last_failure.fetch_max(at, Ordering::Relaxed);
         }
     }
 

@@ -114,7 +114,7 @@ impl RegionSet {
         if let Some(latency) = latency {
             let old = state.latency.load(Ordering::Relaxed);
             let known = (old != 0).then(|| Duration::from_nanos(old));
-            let new = nanos(smoothed(known, latency)).max(1);
+            let new = time::nanos(smoothed(known, latency)).max(1);
             // What hardly moves isn't written: other threads read it.
             if new.abs_diff(old) > old / 64 {
                 state.latency.store(new, Ordering::Relaxed);
@@ -192,10 +192,6 @@ impl RegionSet {
     }
 
     fn nanos(&self, at: Instant) -> u64 {
-        nanos(at.saturating_duration_since(self.start))
+        time::nanos(at.saturating_duration_since(self.start))
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

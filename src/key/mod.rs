@@ -9,7 +9,7 @@ mod registry;
 use std::borrow::Cow;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use http::header::AUTHORIZATION;
 
@@ -55,6 +55,16 @@ impl<'a> KeyRef<'a> {
     pub fn secret(secret: &[u8]) -> Self {
         static SALT: OnceLock<RandomState> = OnceLock::new();
         Self::Number(SALT.get_or_init(RandomState::new).hash_one(secret))
+    }
+}
+
+impl KeyRef<'_> {
+    /// The name of this key's state in a layer of that name.
+    pub(crate) fn name_in(&self, layer: &Arc<str>) -> Arc<str> {
+        match self {
+            Self::Shared => Arc::clone(layer),
+            key => format!("{layer}/{key}").into(),
+        }
     }
 }
 

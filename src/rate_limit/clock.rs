@@ -28,7 +28,7 @@ impl TokioClock {
     /// The nanoseconds from the start to a moment.
     pub(super) fn nanos(&self, instant: Instant) -> u64 {
         let start = *self.start.get_or_init(|| instant);
-        nanos(instant.saturating_duration_since(start))
+        time::nanos(instant.saturating_duration_since(start))
     }
 }
 
@@ -38,9 +38,4 @@ impl Clock for TokioClock {
     fn now(&self) -> Nanos {
         Nanos::new(self.nanos(time::now()))
     }
-}
-
-/// A duration in nanoseconds, or five centuries.
-pub(super) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

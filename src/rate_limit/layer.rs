@@ -9,7 +9,7 @@ use super::{Quota, RateLimit, RateLimitHandle};
 use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
 use crate::event::{Listener, Observer};
 use crate::head::RequestHead;
-use crate::key::{AllCalls, ByAuthority, ByCredential, KeyFn, KeyRef, Registry, key_fn};
+use crate::key::{AllCalls, ByAuthority, ByCredential, KeyFn, Registry, key_fn};
 
 /// Stays under a quota: calls wait for their turn, in order, or are turned away.
 ///
@@ -202,11 +202,7 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
     pub fn build(self) -> RateLimitLayer<C, K, W> {
         let Self { name, quota, max_keys, rules, classifier, key, cost } = self;
         let limiters = Registry::new(max_keys, move |key| {
-            let name = match key {
-                KeyRef::Shared => Arc::clone(&name),
-                key => format!("{name}/{key}").into(),
-            };
-            Limiter::new(name, quota, rules.clone())
+            Limiter::new(key.name_in(&name), quota, rules.clone())
         });
         RateLimitLayer { classifier, key, cost, limiters: Arc::new(limiters) }
     }

@@ -169,7 +169,7 @@ impl Limiter {
 
     fn close_gate(&self, pause: Duration) {
         let until = time::after(time::now(), pause).saturating_duration_since(self.start);
-        let until = u64::try_from(until.as_nanos()).unwrap_or(u64::MAX);
+        let until = time::nanos(until);
         if self.gate.fetch_max(until, Ordering::AcqRel) < until {
             // Those who wait find out now whether it is still worth it.
             self.line.stir();

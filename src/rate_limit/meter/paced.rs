@@ -5,8 +5,9 @@ use governor::clock::Clock;
 
 use super::judge::{Judge, LONGEST};
 use crate::rate_limit::Quota;
-use crate::rate_limit::clock::{TokioClock, nanos};
+use crate::rate_limit::clock::TokioClock;
 use crate::sync::Mutex;
+use crate::time::nanos;
 
 /// One unit an interval, and up to a burst at once after a lull.
 #[derive(Debug)]

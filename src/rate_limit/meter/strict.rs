@@ -6,8 +6,9 @@ use governor::clock::Clock;
 use super::judge::{Judge, LONGEST};
 use super::log::Log;
 use crate::rate_limit::Quota;
-use crate::rate_limit::clock::{TokioClock, nanos};
+use crate::rate_limit::clock::TokioClock;
 use crate::sync::Mutex;
+use crate::time::nanos;
 
 /// Never more than the limit in any window.
 ///
