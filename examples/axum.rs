@@ -7,46 +7,37 @@
 
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, Uri};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::{Router, routing::any};
+use axum::routing::any;
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use tower::util::BoxCloneSyncService;
-use tower::{ServiceBuilder, ServiceExt, timeout::TimeoutLayer};
-use tower_upstream::circuit_breaker::{CircuitBreakerLayer, CircuitOpen};
-use tower_upstream::{BoxError, RetryLayer, cause_ref};
+use tokio::net::TcpListener;
+use tower::ServiceExt;
+use tower_upstream::alert::Alerts;
+use tower_upstream::circuit_breaker::CircuitOpen;
+use tower_upstream::event::{Event, observer_fn};
+use tower_upstream::failover::{Region, Regions};
+use tower_upstream::stack::Upstream;
+use tower_upstream::{BoxError, CircuitBreakerLayer, Quota, UpstreamLayer, cause_ref};
 
-/// A client that fits in a struct field.
-type Upstream = BoxCloneSyncService<Request, Response, BoxError>;
-
-#[derive(Clone)]
-struct App {
-    client: Upstream,
-    upstream: std::net::SocketAddr,
-}
+/// The client, with a type that fits in a field.
+type Provider = Upstream<Client<HttpConnector, Body>>;
 
 /// Passes a request on, and says 503 with a `Retry-After` while the circuit is open.
-async fn pass_on(State(app): State<App>, mut request: Request) -> Response {
-    let path = request.uri().path().to_owned();
-    *request.uri_mut() = match Uri::builder()
-        .scheme("http")
-        .authority(app.upstream.to_string())
-        .path_and_query(path)
-        .build()
-    {
-        Ok(uri) => uri,
-        Err(_) => return StatusCode::BAD_REQUEST.into_response(),
-    };
-    match app.client.oneshot(request).await {
-        Ok(response) => response,
+async fn pass_on(State(provider): State<Provider>, request: Request) -> Response {
+    // Its path goes below the region's base.
+    match provider.oneshot(request).await {
+        Ok(response) => response.map(Body::new),
         Err(error) => match cause_ref::<CircuitOpen>(&*error) {
             Some(open) => {
                 let wait = open.retry_after().unwrap_or(Duration::from_secs(1)).as_secs() + 1;
-                (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", wait.to_string())])
-                    .into_response()
+                let wait = [("retry-after", wait.to_string())];
+                (StatusCode::SERVICE_UNAVAILABLE, wait).into_response()
             }
             None => StatusCode::BAD_GATEWAY.into_response(),
         },
@@ -56,16 +47,21 @@ async fn pass_on(State(app): State<App>, mut request: Request) -> Response {
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     // Nobody listens here: the upstream is dead.
-    let upstream = tokio::net::TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
+    let upstream = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
 
-    let client = ServiceBuilder::new()
-        .layer(RetryLayer::new().deadline(Duration::from_secs(2)))
-        .layer(CircuitBreakerLayer::builder().consecutive_failures(6).build()?)
-        .layer(TimeoutLayer::new(Duration::from_secs(1)))
-        .map_response(|response: http::Response<hyper::body::Incoming>| response.map(Body::new))
-        .service(Client::builder(TokioExecutor::new()).build_http::<Body>());
-    let client = BoxCloneSyncService::new(client);
-    let app = Router::new().route("/{*path}", any(pass_on)).with_state(App { client, upstream });
+    let stack = UpstreamLayer::builder()
+        .name("provider")
+        .deadline(Duration::from_secs(2))
+        .attempt_timeout(Duration::from_secs(1))
+        .quota(Quota::per_minute(60))
+        .regions(Regions::new([Region::new("us-west-2", format!("http://{upstream}/v1"))])?)
+        .circuit_breaker(CircuitBreakerLayer::builder().consecutive_failures(6).by_region())
+        // With sinks, people hear of it: see the module `alert`.
+        .alerts(&Alerts::builder().build()?)
+        .observer(observer_fn(|event: &Event<'_>| println!("  {event}")))
+        .build()?;
+    let provider = stack.over(Client::builder(TokioExecutor::new()).build_http());
+    let app = Router::new().route("/{*path}", any(pass_on)).with_state(provider);
 
     for expected in
         [StatusCode::BAD_GATEWAY, StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE]

@@ -1,4 +1,4 @@
-//! The stack over reqwest, against a server that asks for patience once.
+//! The recommended stack over reqwest, against a server that asks for patience once.
 //!
 //! `reqwest::Client` is a tower service of `reqwest::Request`. Its own retries
 //! are turned off: there is one retry loop, ours.
@@ -13,32 +13,53 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::post;
-use tower::{Service, ServiceBuilder, ServiceExt};
-use tower_upstream::circuit_breaker::CircuitBreakerLayer;
+use tower::{Service, ServiceExt};
+use tower_upstream::alert::Alerts;
 use tower_upstream::event::{Event, observer_fn};
-use tower_upstream::{BoxError, Quota, RateLimitLayer, RetryLayer};
+use tower_upstream::failover::{Region, Regions};
+use tower_upstream::stack::Upstream;
+use tower_upstream::{BoxError, Quota, UpstreamLayer};
+
+/// A provider's client, with a type that fits in a field.
+struct Provider {
+    http: reqwest::Client,
+    upstream: Upstream<reqwest::Client>,
+}
+
+impl Provider {
+    fn new(base: &str) -> Result<Self, BoxError> {
+        let http = reqwest::Client::builder().retry(reqwest::retry::never()).build()?;
+        let upstream = UpstreamLayer::builder()
+            .name("provider")
+            .deadline(Duration::from_secs(60))
+            .attempt_timeout(Duration::from_secs(10))
+            .quota(Quota::per_minute(60))
+            .regions(Regions::new([Region::new("us-west-2", base)])?)
+            // With sinks, people hear of it: see the module `alert`.
+            .alerts(&Alerts::builder().build()?)
+            .observer(observer_fn(|event: &Event<'_>| println!("  {event}")))
+            .build()?;
+        Ok(Self { upstream: upstream.over(http.clone()), http })
+    }
+
+    async fn ask(&mut self, base: &str, prompt: &str) -> Result<String, BoxError> {
+        let request = self.http.post(format!("{base}/messages")).bearer_auth("sk-test");
+        let request = request.body(format!("{{\"prompt\":\"{prompt}\"}}")).build()?;
+        let answer = self.upstream.ready().await?.call(request).await?;
+        Ok(answer.error_for_status()?.text().await?)
+    }
+}
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let upstream = spawn_upstream().await?;
-    let http = reqwest::Client::builder()
-        .retry(reqwest::retry::never())
-        .timeout(Duration::from_secs(10))
-        .build()?;
+    let base = spawn_upstream().await?;
+    let mut provider = Provider::new(&base)?;
 
-    let mut client = ServiceBuilder::new()
-        .layer(RetryLayer::new().observer(observer_fn(|event: &Event<'_>| println!("{event}"))))
-        .layer(RateLimitLayer::builder(Quota::per_minute(60)).by_credential().build())
-        .layer(CircuitBreakerLayer::builder().by_authority().build()?)
-        .service(http.clone());
-
-    let request =
-        http.post(&upstream).bearer_auth("sk-test").body("{\"prompt\":\"hello\"}").build()?;
     let start = Instant::now();
-    let response = client.ready().await?.call(request).await?;
+    let answer = provider.ask(&base, "hello").await?;
 
-    println!("{} after {:?}", response.status(), start.elapsed());
-    assert_eq!(response.text().await?, "hello yourself");
+    println!("{answer:?} after {:?}", start.elapsed());
+    assert_eq!(answer, "hello yourself");
     assert!(start.elapsed() >= Duration::from_secs(1));
     Ok(())
 }
@@ -58,5 +79,5 @@ async fn spawn_upstream() -> Result<String, BoxError> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     tokio::spawn(async move { axum::serve(listener, app).await });
-    Ok(format!("http://{address}/v1/messages"))
+    Ok(format!("http://{address}/v1"))
 }

@@ -173,6 +173,14 @@ impl Listener {
         Self(Some(Arc::new(observer)))
     }
 
+    /// Both hear every event, this one first.
+    pub(crate) fn and(self, other: &Self) -> Self {
+        match (self.0, other.0.clone()) {
+            (Some(one), Some(other)) => Self::new((one, other)),
+            (one, other) => Self(one.or(other)),
+        }
+    }
+
     /// Tells the event, which is only made if somebody listens.
     #[inline]
     pub(crate) fn tell<'a>(&self, event: impl FnOnce() -> Event<'a>) {

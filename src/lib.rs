@@ -152,6 +152,8 @@ pub mod replay;
 pub mod retry;
 pub mod scope;
 mod spare;
+#[cfg(feature = "upstream")]
+pub mod stack;
 mod stripe;
 mod sync;
 mod time;
@@ -173,6 +175,9 @@ pub use self::rate_limit::{Quota, RateLimitLayer};
 #[cfg(feature = "retry")]
 #[doc(inline)]
 pub use self::retry::RetryLayer;
+#[cfg(feature = "upstream")]
+#[doc(inline)]
+pub use self::stack::UpstreamLayer;
 
 /// The stack itself, if it is a service of requests `Req` that can be cloned and
 /// shared by tasks. If it isn't, the compiler says here what is missing.

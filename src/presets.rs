@@ -29,8 +29,12 @@ use crate::key::ByAuthority;
 use crate::key::ByCredential;
 #[cfg(feature = "rate-limit")]
 use crate::rate_limit::{Quota, RateLimitBuilder, RateLimitLayer};
+#[cfg(feature = "upstream")]
+use crate::replay::HttpReplay;
 #[cfg(feature = "retry")]
 use crate::retry::{Backoff, HintUse, Jitter, RetryLayer};
+#[cfg(feature = "upstream")]
+use crate::stack::{UpstreamBuilder, UpstreamLayer};
 
 /// A classifier that is a plain function.
 #[cfg(feature = "retry")]
@@ -178,6 +182,38 @@ pub fn circuit_breaker_b() -> CircuitBreakerBuilder {
 #[cfg(feature = "rate-limit")]
 pub fn standard_tier() -> RateLimitBuilder<crate::classify::HttpClassifier, ByCredential> {
     RateLimitLayer::builder(Quota::per_minute(60)).by_credential()
+}
+
+/// Team 1's client: [`retry_a`] over [`circuit_breaker_a`], within the [`standard_tier`].
+///
+/// Give it regions, alerts and a name as any other stack.
+///
+/// Differs: the breaker stands below the retry, so that it hears of each attempt in place of
+/// what the retry gave up on, and the attempt's 30 s stand below the breaker.
+#[cfg(feature = "upstream")]
+pub fn upstream_a() -> UpstreamBuilder<PlainClassifier, HttpReplay, ByCredential, ByAuthority> {
+    UpstreamLayer::builder()
+        .deadline(Duration::MAX)
+        .retry(retry_a())
+        .rate_limit(standard_tier().max_pause(Duration::MAX))
+        .circuit_breaker(circuit_breaker_a())
+}
+
+/// Team 2's client: [`retry_b`] over [`circuit_breaker_b`], 30 s an attempt, within the
+/// [`standard_tier`].
+///
+/// Give it regions, alerts and a name as any other stack.
+///
+/// Differs: a circuit a region or host, in place of one for all; and, as for [`upstream_a`], the breaker
+/// hears of each attempt.
+#[cfg(feature = "upstream")]
+pub fn upstream_b() -> UpstreamBuilder {
+    UpstreamLayer::builder()
+        .deadline(Duration::MAX)
+        .attempt_timeout(Duration::from_secs(30))
+        .retry(retry_b())
+        .rate_limit(standard_tier())
+        .circuit_breaker(circuit_breaker_b().by_region())
 }
 
 #[cfg(any(feature = "circuit-breaker", feature = "retry"))]

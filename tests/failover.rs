@@ -231,6 +231,21 @@ async fn under_a_retry_there_is_one_loop() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_was_everywhere_does_not_stick_to_a_dead_primary() {
+    let world = World::default();
+    let layer = ServiceBuilder::new()
+        .layer(RetryLayer::new().max_attempts(6))
+        .layer(FailoverLayer::new(regions()))
+        .into_inner();
+    let mut client = client(layer, &world);
+    world.set("us", Host::Refuses);
+    world.set("eu", Host::Answers(503));
+    world.set("ap", Host::Answers(503));
+    assert_eq!(get(&mut client).await.unwrap(), 503);
+    assert_eq!(world.take_called(), ["us", "eu", "ap", "us", "eu", "ap"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_open_circuit_sends_the_call_elsewhere_at_once() {
     let world = World::default();
     let breaker = CircuitBreakerLayer::builder()
@@ -361,7 +376,7 @@ async fn one_client_a_region() {
     let called: Arc<Mutex<Vec<&'static str>>> = Arc::default();
     let mut client =
         FailoverLayer::builder(regions()).replay_clone().build().unwrap().services(|region| {
-            let called = Arc::clone(&called);
+            let (region, called) = (region.name(), Arc::clone(&called));
             service_fn(move |_: u32| {
                 called.lock().unwrap().push(region);
                 async move {

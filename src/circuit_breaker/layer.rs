@@ -13,7 +13,7 @@ use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn}
 use crate::error::InvalidConfig;
 use crate::event::{Listener, Observer};
 use crate::head::RequestHead;
-use crate::key::{AllCalls, ByAuthority, ByCredential, KeyFn, Registry, key_fn};
+use crate::key::{AllCalls, ByAuthority, ByCredential, ByRegion, KeyFn, Registry, key_fn};
 
 /// Stops calling an upstream that is down, and finds out when it is back.
 ///
@@ -51,6 +51,11 @@ impl<C, K> CircuitBreakerLayer<C, K> {
     #[must_use]
     pub fn handle(&self) -> CircuitBreakerHandle {
         CircuitBreakerHandle::new(Arc::clone(&self.circuits))
+    }
+
+    /// How many failures can open a circuit that has seen nothing else.
+    pub(crate) fn failures_to_open(&self) -> u32 {
+        self.common.rules.failures_to_open()
     }
 }
 
@@ -209,6 +214,11 @@ impl<C, K> CircuitBreakerBuilder<C, K> {
         self.key(ByAuthority)
     }
 
+    /// A circuit for each region of a failover above; for each host and port where there is none.
+    pub fn by_region(self) -> CircuitBreakerBuilder<C, ByRegion> {
+        self.key(ByRegion)
+    }
+
     /// A circuit for each credential.
     pub fn by_credential(self) -> CircuitBreakerBuilder<C, ByCredential> {
         self.key(ByCredential)
@@ -228,6 +238,18 @@ impl<C, K> CircuitBreakerBuilder<C, K> {
     /// where none has, new keys share one.
     pub fn max_keys(mut self, keys: usize) -> Self {
         self.max_keys = keys;
+        self
+    }
+
+    /// This one hears too.
+    pub(crate) fn also_tell(mut self, listener: &Listener) -> Self {
+        self.listener = self.listener.and(listener);
+        self
+    }
+
+    /// Gives a probe at least the time that an attempt has.
+    pub(crate) fn lease_of_at_least(mut self, attempt: Duration) -> Self {
+        self.rules.probe_lease = self.rules.probe_lease.max(attempt);
         self
     }
 

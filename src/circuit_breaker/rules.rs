@@ -89,6 +89,13 @@ impl Rules {
         Self::MEMORY.saturating_add(window.max(self.open_for).max(self.probe_lease))
     }
 
+    /// How many failures can open a circuit that has seen nothing else.
+    pub(super) fn failures_to_open(&self) -> u32 {
+        let CountTrip { consecutive, leaky } = self.counts;
+        let by_rate = self.rate.as_ref().map(FailureRate::least_calls);
+        [consecutive, leaky, by_rate].into_iter().flatten().min().unwrap_or(u32::MAX)
+    }
+
     pub(super) fn probes(&self) -> u32 {
         match self.recovery {
             Recovery::HalfOpen { probes, .. } => probes.get(),

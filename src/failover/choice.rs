@@ -8,32 +8,39 @@ use crate::scope::Tried;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate {
     pub(super) priority: u32,
-    pub(super) healthy: bool,
+    /// For how long it isn't chosen. Zero: it is healthy.
+    pub(super) out_for: Duration,
     /// Zero where none was measured: what is unknown is worth a try.
     pub(super) latency: Duration,
 }
 
-/// The healthy one of the smallest (priority, latency) that wasn't tried. If
-/// none is healthy, a call that has tried none goes to the primary all the same.
+impl Candidate {
+    fn is_healthy(&self) -> bool {
+        self.out_for.is_zero()
+    }
+}
+
+/// The healthy one of the smallest (priority, latency) that wasn't tried. If none is
+/// healthy, a call goes to the primary all the same; and one that has been to all of them and begins
+/// anew (it has `failed` before), to the one that is back the soonest, which is the one that
+/// failed longest ago.
 pub(super) fn choose(
     candidates: impl Iterator<Item = Candidate> + Clone,
     tried: &Tried,
+    failed: bool,
 ) -> Option<usize> {
     let healthy = candidates
         .clone()
         .enumerate()
-        .filter(|(region, candidate)| candidate.healthy && !tried.contains(*region))
+        .filter(|(region, candidate)| candidate.is_healthy() && !tried.contains(*region))
         .min_by_key(|(_, candidate)| (candidate.priority, candidate.latency));
-    let primary =
-        || {
-            let mut all = candidates.enumerate().filter(|_| tried.len() == 0);
-            let first = all.next()?;
-            Some(all.fold(
-                first,
-                |best, next| if next.1.priority < best.1.priority { next } else { best },
-            ))
-        };
-    healthy.or_else(primary).map(|(region, _)| region)
+    let least_bad = || {
+        candidates.enumerate().filter(|_| tried.len() == 0).min_by_key(|(region, candidate)| {
+            let out_for = if failed { candidate.out_for } else { Duration::ZERO };
+            (out_for, candidate.priority, *region)
+        })
+    };
+    healthy.or_else(least_bad).map(|(region, _)| region)
 }
 
 #[cfg(test)]
@@ -41,16 +48,25 @@ mod tests {
     use super::*;
 
     fn chosen(candidates: &[(u32, bool, u64)], tried: &[usize]) -> Option<usize> {
+        let out_for = |healthy: bool| if healthy { 0 } else { 9 };
+        let candidates: Vec<_> = candidates
+            .iter()
+            .map(|&(priority, healthy, latency)| (priority, out_for(healthy), latency))
+            .collect();
+        choice(&candidates, tried, false)
+    }
+
+    fn choice(candidates: &[(u32, u64, u64)], tried: &[usize], failed: bool) -> Option<usize> {
         let mut seen = Tried::default();
         for region in tried {
             seen.push(*region);
         }
-        let candidates = candidates.iter().map(|&(priority, healthy, latency)| Candidate {
+        let candidates = candidates.iter().map(|&(priority, out_for, latency)| Candidate {
             priority,
-            healthy,
+            out_for: Duration::from_secs(out_for),
             latency: Duration::from_millis(latency),
         });
-        choose(candidates, &seen)
+        choose(candidates, &seen, failed)
     }
 
     #[test]
@@ -75,6 +91,16 @@ mod tests {
         assert_eq!(chosen(&none, &[]), Some(1));
         assert_eq!(chosen(&none, &[1]), None);
         assert_eq!(chosen(&[], &[]), None);
+    }
+
+    #[test]
+    fn a_call_that_was_everywhere_goes_where_it_failed_longest_ago() {
+        let none = [(1, 10, 1), (2, 8, 1), (3, 9, 1)];
+        assert_eq!(choice(&none, &[], true), Some(1));
+        assert_eq!(choice(&none, &[], false), Some(0));
+        assert_eq!(choice(&[(2, 9, 1), (1, 9, 1)], &[], true), Some(1));
+        // A healthy one is better than any of them.
+        assert_eq!(choice(&[(1, 1, 1), (2, 0, 1)], &[], true), Some(1));
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Journey {
         }
         let tried = self.tried();
         let goes_on = rules.may_do_better_elsewhere(verdict) && tried.len() < rules.max_attempts;
-        let next = if goes_on { set.choose(&tried) } else { None };
+        let next = if goes_on { set.choose(&tried, true) } else { None };
         if self.retried {
             scope::note_region(self.region, next.is_some());
         }

@@ -5,6 +5,7 @@ use tower_layer::Layer;
 
 use super::health::Cooldown;
 use super::region::Regions;
+use super::route::Target;
 use super::serving::{InResponse, Untold};
 use super::set::RegionSet;
 use super::{Failover, FailoverHandle, FailoverServices, HealthChecks};
@@ -96,11 +97,16 @@ impl<C, R, T> FailoverLayer<C, R, T> {
         FailoverHandle::new(Arc::clone(&self.set))
     }
 
+    /// How many regions a call can go to.
+    pub(crate) fn reach(&self) -> usize {
+        self.set.places().len().min(self.rules.max_attempts)
+    }
+
     /// A service that holds one client a region, in place of one whose requests
-    /// are rewritten. `make` is called once for each region's name.
+    /// are rewritten. `make` is called once for each region.
     pub fn services<S>(
         &self,
-        mut make: impl FnMut(&'static str) -> S,
+        mut make: impl FnMut(&Target<'_>) -> S,
     ) -> FailoverServices<S, C, R, T>
     where
         S: Clone,
@@ -108,7 +114,8 @@ impl<C, R, T> FailoverLayer<C, R, T> {
         R: Clone,
         T: Clone,
     {
-        let services = self.set.places().iter().map(|place| make(place.name));
+        let places = self.set.places();
+        let services = (0..places.len()).map(|region| make(&Target::new(places, region)));
         FailoverServices::new(services, self)
     }
 }
@@ -238,6 +245,12 @@ impl<C, R, T> FailoverBuilder<C, R, T> {
     /// Repeats any request that is `Clone`, by cloning it.
     pub fn replay_clone(self) -> FailoverBuilder<C, CloneReplay, T> {
         self.replay(CloneReplay)
+    }
+
+    /// This one hears too.
+    pub(crate) fn also_tell(mut self, listener: &Listener) -> Self {
+        self.listener = self.listener.and(listener);
+        self
     }
 
     /// The layer.

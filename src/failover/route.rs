@@ -11,14 +11,14 @@ use super::region::Place;
     message = "`{Self}` isn't a request that a failover can send to another region",
     label = "its target can't be changed",
     note = "`http::Request<B>` and, with the feature `reqwest`, `reqwest::Request` are understood",
-    note = "for other requests give the failover one service a region: `failover.services([..])`"
+    note = "for other requests give the failover one service a region: `failover.services(|region| ..)`"
 )]
 pub trait Route {
     /// Makes the request one to this region.
     fn route(&mut self, to: &Target<'_>);
 }
 
-/// Where a request goes.
+/// The region that a request goes to.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
     places: &'a [Place],
@@ -34,6 +34,15 @@ impl<'a> Target<'a> {
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.place().name
+    }
+
+    /// Where the region's requests go: scheme, host, and the path before a request's own.
+    #[must_use]
+    pub fn uri(&self) -> Uri {
+        let Place { scheme, authority, path, .. } = self.place();
+        let base = Uri::builder().scheme(scheme.clone()).authority(authority.clone());
+        // The parts were those of a URI.
+        base.path_and_query(if path.is_empty() { "/" } else { path }).build().unwrap_or_default()
     }
 
     fn place(&self) -> &'a Place {

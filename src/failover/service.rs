@@ -159,7 +159,8 @@ impl<S, C, R, T> Shared<S, C, R, T> {
         let outer = CallScope::offered();
         let scope = CallScope::begin(outer, None);
         // The primary, should a retry come by with all of them tried.
-        let region = self.set.choose(&scope.tried()).unwrap_or_default();
+        let failed = scope.attempt() > 1;
+        let region = self.set.choose(&scope.tried(), failed).unwrap_or_default();
         let retried = outer.is_some_and(|outer| outer.has_retry());
         let idempotent = !retried && self.replay.is_idempotent(&request);
         let journey = Journey::new(scope, self.set.places(), region, retried, idempotent);

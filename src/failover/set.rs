@@ -61,18 +61,19 @@ impl RegionSet {
         &self.regions.0
     }
 
-    /// The region that takes the next attempt of a call that has tried these.
-    pub(super) fn choose(&self, tried: &Tried) -> Option<usize> {
+    /// The region that takes the next attempt of a call that has tried these, and may have
+    /// failed before that.
+    pub(super) fn choose(&self, tried: &Tried, failed: bool) -> Option<usize> {
         let out_until = |state: &State| state.out_until.load(Ordering::Acquire);
         // While all is well, which is mostly, the clock needn't be read.
         let all_well = self.states.iter().all(|state| out_until(state) == 0);
         let now = if all_well { 0 } else { self.nanos(time::now()) };
         let candidates = self.places().iter().zip(&self.states).map(|(place, state)| Candidate {
             priority: place.priority,
-            healthy: out_until(state) <= now,
+            out_for: Duration::from_nanos(out_until(state).saturating_sub(now)),
             latency: Duration::from_nanos(state.latency.load(Ordering::Relaxed)),
         });
-        choose(candidates, tried)
+        choose(candidates, tried, failed)
     }
 
     /// Whether a call's latency counts. Where there are checks theirs does, and no other:

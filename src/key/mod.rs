@@ -1,6 +1,6 @@
 //! Which calls share one circuit, or one quota.
 //!
-//! A layer keeps one state for all calls, or one a key: [`ByAuthority`],
+//! A layer keeps one state for all calls, or one a key: [`ByAuthority`], [`ByRegion`],
 //! [`ByCredential`], or what a closure says ([`key_fn`], [`request_key_fn`]).
 //! Keys are looked up as text or as a hash, so no layer names a request type.
 
@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 use http::header::AUTHORIZATION;
 
 use crate::head::{HttpRequest, RequestHead};
+use crate::scope::CallScope;
 
 pub(crate) use self::registry::{Keyed, Registry};
 
@@ -104,6 +105,21 @@ impl<Req: HttpRequest> Key<Req> for ByAuthority {
     fn key<'a>(&'a self, request: &'a Req) -> KeyRef<'a> {
         let head = request.head();
         head.host().map_or(KeyRef::Shared, |host| KeyRef::Authority(host, head.port()))
+    }
+}
+
+/// One state for each region of a [failover](crate::scope::CallScope::region) above, under the region's
+/// name; where there is none, for each host and port.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByRegion;
+
+impl<Req> Key<Req> for ByRegion
+where
+    ByAuthority: Key<Req>,
+{
+    fn key<'a>(&'a self, request: &'a Req) -> KeyRef<'a> {
+        let region = CallScope::offered().and_then(|scope| scope.region());
+        region.map_or_else(|| ByAuthority.key(request), KeyRef::text)
     }
 }
 

@@ -9,7 +9,7 @@ use super::{Quota, RateLimit, RateLimitHandle};
 use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
 use crate::event::{Listener, Observer};
 use crate::head::RequestHead;
-use crate::key::{AllCalls, ByAuthority, ByCredential, KeyFn, Registry, key_fn};
+use crate::key::{AllCalls, ByAuthority, ByCredential, ByRegion, KeyFn, Registry, key_fn};
 
 /// Stays under a quota: calls wait for their turn, in order, or are turned away.
 ///
@@ -153,6 +153,11 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
         self.key(ByCredential)
     }
 
+    /// A limit for each region of a failover above; for each host and port where there is none.
+    pub fn by_region(self) -> RateLimitBuilder<C, ByRegion, W> {
+        self.key(ByRegion)
+    }
+
     /// A limit for each host and port.
     pub fn by_authority(self) -> RateLimitBuilder<C, ByAuthority, W> {
         self.key(ByAuthority)
@@ -195,6 +200,17 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
         let Self { name, quota, max_keys, rules, classifier, key, cost: _ } = self;
         let cost = CostFn(f);
         RateLimitBuilder { name, quota, max_keys, rules, classifier, key, cost }
+    }
+
+    /// This one hears too.
+    pub(crate) fn also_tell(mut self, listener: &Listener) -> Self {
+        self.rules.listener = self.rules.listener.and(listener);
+        self
+    }
+
+    /// The longest that a server's hint can keep every call waiting.
+    pub(crate) fn longest_pause(&self) -> Duration {
+        self.rules.max_pause
     }
 
     /// The layer.

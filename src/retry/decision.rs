@@ -27,11 +27,11 @@ type RetryIf = Arc<dyn Fn(&Verdict) -> bool + Send + Sync>;
 
 /// Everything that a decision goes by.
 #[derive(Clone)]
-pub(super) struct Policy {
-    pub(super) max_attempts: u32,
+pub(crate) struct Policy {
+    pub(crate) max_attempts: u32,
     pub(super) backoff: Backoff,
     pub(super) hint_use: HintUse,
-    pub(super) hint_cap: Duration,
+    pub(crate) hint_cap: Duration,
     pub(super) non_idempotent: bool,
     pub(super) retry_if: Option<RetryIf>,
 }

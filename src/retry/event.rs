@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use super::Decision;
 use crate::classify::Verdict;
@@ -30,6 +31,7 @@ impl fmt::Display for RetryEvent<'_> {
         write!(f, "{name}, attempt {attempt}: {}; ", verdict.cause())?;
         match self.decision {
             Decision::Return => f.write_str("returned"),
+            Decision::Retry { wait: Duration::ZERO } => f.write_str("retried at once"),
             Decision::Retry { wait } => write!(f, "retried in {wait:.1?}"),
             Decision::Stop(reason) => write!(f, "not retried: {reason}"),
         }

@@ -18,22 +18,22 @@ use crate::sync::Mutex;
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct RetryLayer<C = HttpClassifier, R = HttpReplay> {
-    pub(super) config: Config<C, R>,
+    pub(crate) config: Config<C, R>,
 }
 
 /// What a retry goes by.
 #[derive(Clone)]
-pub(super) struct Config<C, R> {
+pub(crate) struct Config<C, R> {
     pub(super) name: Arc<str>,
-    pub(super) policy: Policy,
+    pub(crate) policy: Policy,
     pub(super) budget: Option<Arc<dyn Budget>>,
-    pub(super) deadline: Option<Duration>,
-    pub(super) attempt_timeout: Option<Duration>,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) attempt_timeout: Option<Duration>,
     pub(super) credential_error: bool,
     pub(super) random: Option<Arc<Mutex<fastrand::Rng>>>,
-    pub(super) listener: Listener,
-    pub(super) classifier: C,
-    pub(super) replay: R,
+    pub(crate) listener: Listener,
+    pub(crate) classifier: C,
+    pub(crate) replay: R,
 }
 
 impl RetryLayer {
@@ -227,6 +227,12 @@ impl<C, R> RetryLayer<C, R> {
     /// Repeats any request that is `Clone`, by cloning it.
     pub fn replay_clone(self) -> RetryLayer<C, CloneReplay> {
         self.replay(CloneReplay)
+    }
+
+    /// This one hears too.
+    pub(crate) fn also_tell(mut self, listener: &Listener) -> Self {
+        self.config.listener = self.config.listener.and(listener);
+        self
     }
 
     fn map<C2, R2>(self, f: impl FnOnce(C, R) -> (C2, R2)) -> RetryLayer<C2, R2> {

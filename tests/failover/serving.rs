@@ -47,8 +47,9 @@ async fn it_is_told_under_a_retry() {
 async fn it_is_told_with_one_client_a_region() {
     let layer = FailoverLayer::builder(regions()).region_in_response().build().unwrap();
     let mut client = layer.services(|region| {
+        assert!(region.uri().to_string().starts_with("http"), "{}", region.uri());
+        let status = if region.name() == "us-west-2" { 503 } else { 200 };
         service_fn(move |_: Request<()>| async move {
-            let status = if region == "us-west-2" { 503 } else { 200 };
             Ok::<_, BoxError>(Response::builder().status(status).body(())?)
         })
     });

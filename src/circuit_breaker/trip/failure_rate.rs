@@ -70,6 +70,14 @@ impl FailureRate {
         }
     }
 
+    /// How many calls the window must hold before it can open the circuit.
+    pub(in crate::circuit_breaker) fn least_calls(&self) -> u32 {
+        self.min_calls.unwrap_or(match self.over {
+            Over::Calls(calls) => calls,
+            Over::Time(_) => 10,
+        })
+    }
+
     /// Refuses what could never open, or would open by nothing.
     pub(in crate::circuit_breaker) fn check(&self) -> Result<(), InvalidConfig> {
         if !(self.rate > 0.0 && self.rate <= 1.0) {
@@ -120,12 +128,11 @@ enum Window {
 
 impl RateTrip {
     pub(in crate::circuit_breaker) fn new(config: FailureRate, now: Instant) -> Self {
-        let (window, min_calls) = match config.over {
-            Over::Calls(calls) => (Window::Calls(CallWindow::new(calls)), calls),
-            Over::Time(time) => (Window::Time(TimeWindow::new(time, now)), 10),
+        let window = match config.over {
+            Over::Calls(calls) => Window::Calls(CallWindow::new(calls)),
+            Over::Time(time) => Window::Time(TimeWindow::new(time, now)),
         };
-        let min_calls = config.min_calls.unwrap_or(min_calls);
-        Self { window, rate: config.rate, min_calls, generation: 0 }
+        Self { window, rate: config.rate, min_calls: config.least_calls(), generation: 0 }
     }
 
     /// Takes one result in; whether the rate is reached. A result of another

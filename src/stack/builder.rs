@@ -1,0 +1,264 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::UpstreamLayer;
+use super::check::Settings;
+use crate::alert::Alerts;
+use crate::circuit_breaker::{CircuitBreakerBuilder, CircuitBreakerLayer};
+use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
+use crate::error::InvalidConfig;
+use crate::event::{Listener, Observer};
+use crate::failover::{FailoverBuilder, FailoverLayer, Regions};
+use crate::key::{ByCredential, ByRegion};
+use crate::rate_limit::{Quota, RateLimitBuilder, RateLimitLayer};
+use crate::replay::HttpReplay;
+use crate::retry::RetryLayer;
+
+/// Builds an [`UpstreamLayer`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct UpstreamBuilder<C = HttpClassifier, R = HttpReplay, K = ByCredential, B = ByRegion> {
+    name: Arc<str>,
+    deadline: Option<Duration>,
+    attempt_timeout: Option<Duration>,
+    alerts: Option<Alerts>,
+    listener: Listener,
+    retry: RetryLayer<C, R>,
+    failover: Option<FailoverBuilder>,
+    rate_limit: Option<RateLimitBuilder<HttpClassifier, K>>,
+    circuit_breaker: CircuitBreakerBuilder<HttpClassifier, B>,
+}
+
+impl UpstreamBuilder {
+    const DEADLINE: Duration = Duration::from_secs(120);
+    const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+
+    pub(super) fn new() -> Self {
+        Self {
+            name: Arc::from("upstream"),
+            deadline: None,
+            attempt_timeout: None,
+            alerts: None,
+            listener: Listener::default(),
+            retry: RetryLayer::new(),
+            failover: None,
+            rate_limit: None,
+            circuit_breaker: CircuitBreakerLayer::builder().by_region(),
+        }
+    }
+}
+
+impl<C, R, K, B> UpstreamBuilder<C, R, K, B> {
+    /// The name that errors, events and status of all layers show. Default: `upstream`.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// How long the whole call may take, waits and attempts. Default: 2 minutes.
+    /// `Duration::MAX`: no limit.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// How long one attempt may take, from when it is sent to the response's head. Default: 30 s.
+    /// `Duration::MAX`: no limit.
+    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.attempt_timeout = Some(timeout);
+        self
+    }
+
+    /// Limits the rate of each credential's attempts to this quota. Default: no limit. For
+    /// more than the quota see [`rate_limit`](Self::rate_limit).
+    pub fn quota(self, quota: Quota) -> UpstreamBuilder<C, R, ByCredential, B> {
+        self.rate_limit(RateLimitLayer::builder(quota).by_credential())
+    }
+
+    /// Sends attempts to these regions. Default: none, and requests go where they say. For
+    /// more than the regions see [`failover`](Self::failover).
+    pub fn regions(self, regions: Regions) -> Self {
+        self.failover(FailoverLayer::builder(regions))
+    }
+
+    /// Has people told of what these alerts find worth it; all layers tell them. Default: nobody.
+    pub fn alerts(mut self, alerts: &Alerts) -> Self {
+        self.alerts = Some(alerts.clone());
+        self
+    }
+
+    /// Who hears the events of all layers, beside the alerts.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.listener = self.listener.and(&Listener::new(observer));
+        self
+    }
+
+    /// How answers are judged, by all layers alike. Default: [`HttpClassifier`].
+    pub fn classifier<C2>(self, classifier: C2) -> UpstreamBuilder<C2, R, K, B> {
+        self.map_retry(|retry| retry.classifier(classifier))
+    }
+
+    /// How answers are judged, by all layers alike: a closure over status, headers and error.
+    pub fn classify_fn<F>(self, f: F) -> UpstreamBuilder<ClassifyFn<F>, R, K, B>
+    where
+        F: Fn(Outcome<'_>) -> Verdict,
+    {
+        self.classifier(classify_fn(f))
+    }
+
+    /// The retry, with settings of its own. How it judges answers and repeats requests holds
+    /// for all layers; its attempt timeout goes below the circuit breaker, so that that sees it.
+    pub fn retry<C2, R2>(self, retry: RetryLayer<C2, R2>) -> UpstreamBuilder<C2, R2, K, B> {
+        self.map_retry(|_| retry)
+    }
+
+    /// The failover, with settings of its own.
+    pub fn failover(mut self, failover: FailoverBuilder) -> Self {
+        self.failover = Some(failover);
+        self
+    }
+
+    /// The rate limit, with a key and settings of its own.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_upstream::{Quota, RateLimitLayer, UpstreamLayer};
+    ///
+    /// let upstream = UpstreamLayer::builder()
+    ///     .rate_limit(RateLimitLayer::builder(Quota::per_minute(60)).max_wait(Duration::from_secs(5)))
+    ///     .build()?;
+    /// # let _ = upstream;
+    /// # Ok::<_, tower_upstream::InvalidConfig>(())
+    /// ```
+    pub fn rate_limit<K2>(
+        self,
+        rate_limit: RateLimitBuilder<HttpClassifier, K2>,
+    ) -> UpstreamBuilder<C, R, K2, B> {
+        UpstreamBuilder {
+            name: self.name,
+            deadline: self.deadline,
+            attempt_timeout: self.attempt_timeout,
+            alerts: self.alerts,
+            listener: self.listener,
+            retry: self.retry,
+            failover: self.failover,
+            rate_limit: Some(rate_limit),
+            circuit_breaker: self.circuit_breaker,
+        }
+    }
+
+    /// The circuit breaker, with a key and settings of its own.
+    ///
+    /// ```
+    /// use tower_upstream::circuit_breaker::FailureRate;
+    /// use tower_upstream::{CircuitBreakerLayer, UpstreamLayer};
+    ///
+    /// let breaker = CircuitBreakerLayer::builder().failure_rate(FailureRate::over_calls(50)).by_region();
+    /// let upstream = UpstreamLayer::builder().circuit_breaker(breaker).build()?;
+    /// # let _ = upstream;
+    /// # Ok::<_, tower_upstream::InvalidConfig>(())
+    /// ```
+    pub fn circuit_breaker<B2>(
+        self,
+        circuit_breaker: CircuitBreakerBuilder<HttpClassifier, B2>,
+    ) -> UpstreamBuilder<C, R, K, B2> {
+        UpstreamBuilder {
+            name: self.name,
+            deadline: self.deadline,
+            attempt_timeout: self.attempt_timeout,
+            alerts: self.alerts,
+            listener: self.listener,
+            retry: self.retry,
+            failover: self.failover,
+            rate_limit: self.rate_limit,
+            circuit_breaker,
+        }
+    }
+
+    fn map_retry<C2, R2>(
+        self,
+        f: impl FnOnce(RetryLayer<C, R>) -> RetryLayer<C2, R2>,
+    ) -> UpstreamBuilder<C2, R2, K, B> {
+        UpstreamBuilder {
+            name: self.name,
+            deadline: self.deadline,
+            attempt_timeout: self.attempt_timeout,
+            alerts: self.alerts,
+            listener: self.listener,
+            retry: f(self.retry),
+            failover: self.failover,
+            rate_limit: self.rate_limit,
+            circuit_breaker: self.circuit_breaker,
+        }
+    }
+}
+
+impl<C: Clone, R: Clone, K, B> UpstreamBuilder<C, R, K, B> {
+    /// The layer.
+    ///
+    /// # Errors
+    ///
+    /// If a layer's settings can't work, or those of two can't work
+    /// [together](super#what-is-checked).
+    pub fn build(self) -> Result<UpstreamLayer<C, R, K, B>, InvalidConfig> {
+        let Self { name, retry, failover, rate_limit, circuit_breaker, .. } = self;
+        let classifier = retry.config.classifier.clone();
+        let replay = retry.config.replay.clone();
+        let alert = self.alerts.map(|alerts| alerts.layer().classifier(classifier.clone()));
+        let listener = match &alert {
+            Some(alert) => Listener::new(alert.alerts().observer()).and(&self.listener),
+            None => self.listener,
+        };
+
+        let own = &retry.config;
+        let deadline = once("deadline", self.deadline, own.deadline)?;
+        let deadline = deadline.unwrap_or(UpstreamBuilder::DEADLINE);
+        let deadline = Some(deadline).filter(|deadline| *deadline != Duration::MAX);
+        let attempt_timeout = once("attempt_timeout", self.attempt_timeout, own.attempt_timeout)?;
+        let attempt_timeout = attempt_timeout.unwrap_or(UpstreamBuilder::ATTEMPT_TIMEOUT);
+
+        let circuit_breaker = circuit_breaker
+            .name(Arc::clone(&name))
+            .classifier(classifier.clone())
+            .also_tell(&listener)
+            .lease_of_at_least(attempt_timeout)
+            .build()?;
+        let max_pause = rate_limit.as_ref().map(RateLimitBuilder::longest_pause);
+        let rate_limit = rate_limit
+            .map(|limit| limit.name(Arc::clone(&name)).classifier(classifier.clone()))
+            .map(|limit| limit.also_tell(&listener).build());
+        let failover = failover
+            .map(|failover| failover.classifier(classifier).replay(replay))
+            .map(|failover| failover.also_tell(&listener).build())
+            .transpose()?;
+        let mut retry = retry.name(name).also_tell(&listener);
+        retry.config.deadline = deadline;
+        retry.config.attempt_timeout = None;
+
+        Settings {
+            attempts: retry.config.policy.max_attempts,
+            attempt_timeout,
+            deadline,
+            hint_cap: retry.config.policy.hint_cap,
+            max_pause,
+            failures_to_open: circuit_breaker.failures_to_open(),
+            regions: failover.as_ref().map_or(1, FailoverLayer::reach),
+        }
+        .check()?;
+        Ok(UpstreamLayer { alert, retry, failover, rate_limit, circuit_breaker, attempt_timeout })
+    }
+}
+
+/// What is set on the stack, or on its retry.
+fn once(
+    what: &str,
+    stack: Option<Duration>,
+    retry: Option<Duration>,
+) -> Result<Option<Duration>, InvalidConfig> {
+    match (stack, retry) {
+        (Some(stack), Some(retry)) if stack != retry => Err(InvalidConfig::new(format!(
+            "{what} is {stack:?} on the stack and {retry:?} on its retry; set it once"
+        ))),
+        _ => Ok(stack.or(retry)),
+    }
+}

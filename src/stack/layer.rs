@@ -1,0 +1,130 @@
+use std::time::Duration;
+
+use tower::timeout::Timeout;
+use tower::util::option_layer;
+use tower_layer::Layer;
+
+use super::UpstreamBuilder;
+use super::service::{Attempt, Upstream, UpstreamServices};
+use crate::alert::{AlertLayer, Alerts};
+use crate::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer};
+use crate::classify::HttpClassifier;
+use crate::error::InvalidConfig;
+use crate::failover::{FailoverHandle, FailoverLayer, Target};
+use crate::key::{ByCredential, ByRegion};
+use crate::rate_limit::{RateLimitHandle, RateLimitLayer};
+use crate::replay::HttpReplay;
+use crate::retry::RetryLayer;
+
+/// The recommended stack: alert, retry, failover, rate limit, circuit breaker and attempt timeout,
+/// checked against each other.
+///
+/// See the [module](super) for what is in it and an example. Its clones, and
+/// the services of all of them, share all state.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct UpstreamLayer<C = HttpClassifier, R = HttpReplay, K = ByCredential, B = ByRegion> {
+    pub(super) alert: Option<AlertLayer<C>>,
+    pub(super) retry: RetryLayer<C, R>,
+    pub(super) failover: Option<FailoverLayer<C, R>>,
+    pub(super) rate_limit: Option<RateLimitLayer<C, K>>,
+    pub(super) circuit_breaker: CircuitBreakerLayer<C, B>,
+    pub(super) attempt_timeout: Duration,
+}
+
+impl UpstreamLayer {
+    /// A stack to be configured.
+    pub fn builder() -> UpstreamBuilder {
+        UpstreamBuilder::new()
+    }
+}
+
+impl<C, R, K, B> UpstreamLayer<C, R, K, B> {
+    /// The alerts, if there are any.
+    #[must_use]
+    pub fn alerts(&self) -> Option<&Alerts> {
+        self.alert.as_ref().map(AlertLayer::alerts)
+    }
+
+    /// A handle to look at the regions, if there are any.
+    #[must_use]
+    pub fn regions(&self) -> Option<FailoverHandle> {
+        self.failover.as_ref().map(FailoverLayer::handle)
+    }
+
+    /// A handle to look at the limiters, if there is a quota.
+    #[must_use]
+    pub fn limits(&self) -> Option<RateLimitHandle> {
+        self.rate_limit.as_ref().map(RateLimitLayer::handle)
+    }
+
+    /// A handle to look at the circuits.
+    #[must_use]
+    pub fn circuits(&self) -> CircuitBreakerHandle {
+        self.circuit_breaker.handle()
+    }
+}
+
+impl<C: Clone, R: Clone, K: Clone, B: Clone> UpstreamLayer<C, R, K, B> {
+    /// The stack over this client: what [`Layer::layer`] does, without the trait in scope.
+    pub fn over<S: Clone>(&self, client: S) -> Upstream<S, C, R, K, B> {
+        self.layer(client)
+    }
+
+    /// The stack over one client a region, as a tonic channel needs, which can't be sent elsewhere.
+    /// `make` is called once for each region.
+    ///
+    /// ```
+    /// # use tower::{BoxError, service_fn, ServiceExt};
+    /// # use tower_upstream::failover::{Region, Regions};
+    /// # use tower_upstream::{InvalidConfig, UpstreamLayer};
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), BoxError> {
+    /// let regions = Regions::new([
+    ///     Region::new("us-west-2", "https://api.example.com"),
+    ///     Region::new("eu-west-1", "https://eu-api.example.com").priority(2),
+    /// ])?;
+    /// let upstream = UpstreamLayer::builder().regions(regions).build()?;
+    /// let client = upstream.services(|region| {
+    ///     // With tonic: Channel::builder(region.uri()).connect_lazy()
+    ///     let status = if region.name() == "us-west-2" { 503 } else { 200 };
+    ///     service_fn(move |_: http::Request<()>| async move {
+    ///         http::Response::builder().status(status).body(())
+    ///     })
+    /// })?;
+    /// # assert_eq!(client.oneshot(http::Request::new(())).await?.status(), 200);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the stack was given no regions.
+    pub fn services<S: Clone>(
+        &self,
+        mut make: impl FnMut(&Target<'_>) -> S,
+    ) -> Result<UpstreamServices<S, C, R, K, B>, InvalidConfig> {
+        let failover = self.failover.as_ref().ok_or_else(|| {
+            InvalidConfig::new("a client a region needs regions: give the builder `.regions(..)`")
+        })?;
+        let services = failover.services(|region| self.attempt(make(region)));
+        let stack = option_layer(self.alert.clone()).layer(self.retry.layer(services));
+        Ok(UpstreamServices { stack })
+    }
+
+    /// What takes one attempt to the client.
+    fn attempt<S: Clone>(&self, client: S) -> Attempt<S, C, K, B> {
+        let client = Timeout::new(client, self.attempt_timeout);
+        option_layer(self.rate_limit.clone()).layer(self.circuit_breaker.layer(client))
+    }
+}
+
+impl<S: Clone, C: Clone, R: Clone, K: Clone, B: Clone> Layer<S> for UpstreamLayer<C, R, K, B> {
+    type Service = Upstream<S, C, R, K, B>;
+
+    fn layer(&self, client: S) -> Self::Service {
+        let attempt = self.attempt(client);
+        let attempt = option_layer(self.failover.clone()).layer(attempt);
+        let stack = option_layer(self.alert.clone()).layer(self.retry.layer(attempt));
+        Upstream { stack }
+    }
+}

@@ -1,0 +1,99 @@
+use std::task::{Context, Poll};
+
+use tower::timeout::Timeout;
+use tower::util::Either;
+use tower_service::Service;
+
+use crate::alert::Alerting;
+use crate::circuit_breaker::CircuitBreaker;
+use crate::classify::{Classify, HttpClassifier};
+use crate::error::BoxError;
+use crate::failover::{Failover, FailoverServices, Route};
+use crate::key::{ByCredential, ByRegion, Key};
+use crate::rate_limit::RateLimit;
+use crate::replay::{HttpReplay, Replay};
+use crate::retry::Retry;
+
+/// What takes an attempt to the client: the limit, if there is one, and below.
+pub(super) type Attempt<S, C, K, B> =
+    Optional<RateLimit<Tripping<S, C, B>, C, K>, Tripping<S, C, B>>;
+pub(super) type Tripping<S, C, B> = CircuitBreaker<Timeout<S>, C, B>;
+
+/// What repeats attempts, in the regions if there are any.
+pub(super) type Retrying<S, C, R, K, B> =
+    Retry<Optional<Failover<Attempt<S, C, K, B>, C, R>, Attempt<S, C, K, B>>, C, R>;
+pub(super) type RetryingServices<S, C, R, K, B> =
+    Retry<FailoverServices<Attempt<S, C, K, B>, C, R>, C, R>;
+
+/// A layer that may be there, or what it would be over.
+type Optional<Layer, Inner> = Either<Layer, Inner>;
+type Alerted<S, C> = Optional<Alerting<S, C>, S>;
+
+/// A client of an upstream that stands behind all layers. Made by
+/// [`UpstreamLayer`](super::UpstreamLayer).
+///
+/// Its clones share all state. See the [module](super) for an example.
+#[derive(Clone, Debug)]
+pub struct Upstream<S, C = HttpClassifier, R = HttpReplay, K = ByCredential, B = ByRegion>
+where
+    S: Clone,
+{
+    pub(super) stack: Alerted<Retrying<S, C, R, K, B>, C>,
+}
+
+/// As [`Upstream`], over one client a region. Made by
+/// [`UpstreamLayer::services`](super::UpstreamLayer::services).
+#[derive(Clone, Debug)]
+pub struct UpstreamServices<S, C = HttpClassifier, R = HttpReplay, K = ByCredential, B = ByRegion>
+where
+    S: Clone,
+{
+    pub(super) stack: Alerted<RetryingServices<S, C, R, K, B>, C>,
+}
+
+impl<S, Req, C, R, K, B> Service<Req> for Upstream<S, C, R, K, B>
+where
+    S: Service<Req> + Clone,
+    S::Error: Into<BoxError>,
+    C: Classify<S::Response> + Clone,
+    R: Replay<Req> + Clone,
+    K: Key<Req> + Clone,
+    B: Key<Req> + Clone,
+    Req: Route,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = <Alerted<Retrying<S, C, R, K, B>, C> as Service<Req>>::Future;
+
+    /// Ready when the client is, or a circuit isn't closed.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.stack.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        self.stack.call(request)
+    }
+}
+
+impl<S, Req, C, R, K, B> Service<Req> for UpstreamServices<S, C, R, K, B>
+where
+    S: Service<Req> + Clone,
+    S::Error: Into<BoxError>,
+    C: Classify<S::Response> + Clone,
+    R: Replay<Req> + Clone,
+    K: Key<Req> + Clone,
+    B: Key<Req> + Clone,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = <Alerted<RetryingServices<S, C, R, K, B>, C> as Service<Req>>::Future;
+
+    /// Always ready: which client a call needs is known only when it is made.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.stack.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        self.stack.call(request)
+    }
+}

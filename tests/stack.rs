@@ -1,0 +1,340 @@
+//! The recommended stack: all five layers from one builder.
+#![cfg(feature = "upstream")]
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{Request, Response};
+use tokio::time::Instant;
+use tower::util::BoxCloneSyncService;
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_upstream::alert::{AlertKind, Alerts};
+use tower_upstream::circuit_breaker::{CircuitOpen, CircuitState};
+use tower_upstream::event::{Event, observer_fn};
+use tower_upstream::failover::{FailoverLayer, Region, Regions};
+use tower_upstream::{
+    BoxError, CircuitBreakerLayer, Quota, RateLimitLayer, RetryLayer, UpstreamLayer, cause_ref,
+    check, presets,
+};
+
+type Answers = Result<Response<()>, BoxError>;
+
+fn status(status: u16) -> Answers {
+    Ok(Response::builder().status(status).body(())?)
+}
+
+fn regions() -> Regions {
+    Regions::new([
+        Region::new("west", "https://west.example.com/v1").priority(1),
+        Region::new("east", "https://east.example.com/v1").priority(2),
+        Region::new("south", "https://south.example.com/v1").priority(3),
+    ])
+    .unwrap()
+}
+
+fn get() -> Request<()> {
+    Request::get("/models").header("authorization", "Bearer key").body(()).unwrap()
+}
+
+/// What was called, by host.
+#[derive(Clone, Default)]
+struct Seen(Arc<Mutex<Vec<String>>>);
+
+impl Seen {
+    fn note(&self, request: &Request<()>) {
+        self.0.lock().unwrap().push(request.uri().to_string());
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_region_that_hangs_costs_one_attempts_time_and_then_nothing() {
+    let seen = Seen::default();
+    let upstream = UpstreamLayer::builder()
+        .attempt_timeout(Duration::from_secs(10))
+        .regions(regions())
+        .build()
+        .unwrap();
+    let client = {
+        let seen = seen.clone();
+        upstream.over(service_fn(move |request: Request<()>| {
+            seen.note(&request);
+            async move {
+                if request.uri().host() == Some("west.example.com") {
+                    std::future::pending::<()>().await;
+                }
+                status(200)
+            }
+        }))
+    };
+    let start = Instant::now();
+    for _ in 0..5 {
+        let answer = client.clone().oneshot(get()).await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+    assert_eq!(start.elapsed(), Duration::from_secs(10));
+    let west = |uri: &String| uri.starts_with("https://west.example.com/v1/models");
+    assert_eq!(seen.take().iter().filter(|uri| west(uri)).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn circuits_bear_the_names_of_the_stack_and_the_region() {
+    let upstream = UpstreamLayer::builder()
+        .name("provider")
+        .circuit_breaker(CircuitBreakerLayer::builder().consecutive_failures(1).by_region())
+        .regions(regions())
+        .build()
+        .unwrap();
+    let client = upstream.over(service_fn(|_: Request<()>| async { status(500) }));
+    client.oneshot(get()).await.unwrap();
+    let circuits = upstream.circuits().all();
+    let open = circuits.iter().filter(|circuit| circuit.state == CircuitState::Open);
+    let mut names: Vec<_> = open.map(|circuit| circuit.name.to_string()).collect();
+    names.sort();
+    assert_eq!(names, ["provider/east", "provider/south", "provider/west"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_regions_there_is_a_circuit_a_host() {
+    let upstream = UpstreamLayer::builder().build().unwrap();
+    assert!(upstream.regions().is_none() && upstream.limits().is_none());
+    let client = upstream.over(service_fn(|_: Request<()>| async { status(200) }));
+    let request = Request::get("https://api.example.com/v1/models").body(()).unwrap();
+    client.oneshot(request).await.unwrap();
+    let names: Vec<_> = upstream.circuits().all().iter().map(|c| c.name.to_string()).collect();
+    assert!(names.contains(&"upstream/api.example.com".to_owned()), "{names:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_credential_has_its_quota() {
+    let upstream = UpstreamLayer::builder()
+        .rate_limit(RateLimitLayer::builder(Quota::per_minute(2)).by_credential().no_wait())
+        .build()
+        .unwrap();
+    let client = upstream.over(service_fn(|_: Request<()>| async { status(200) }));
+    let call = |key: &'static str| {
+        let request = Request::get("/").header("x-api-key", key).body(()).unwrap();
+        client.clone().oneshot(request)
+    };
+    assert!(call("a").await.is_ok() && call("a").await.is_ok());
+    assert!(call("a").await.is_err());
+    assert!(call("b").await.is_ok());
+    assert!(upstream.limits().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_closure_changes_the_verdict_for_every_layer() {
+    let calls = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&calls);
+    // This provider says 418 when it is overloaded.
+    let upstream = UpstreamLayer::builder()
+        .classify_fn(|outcome| match outcome.status() {
+            Some(status) if status == 418 => tower_upstream::classify::Verdict::overloaded(),
+            _ => outcome.verdict(),
+        })
+        .circuit_breaker(CircuitBreakerLayer::builder().consecutive_failures(3).by_region())
+        .build()
+        .unwrap();
+    let client = upstream.over(service_fn(move |_: Request<()>| {
+        *counted.lock().unwrap() += 1;
+        async { status(418) }
+    }));
+    assert_eq!(client.oneshot(get()).await.unwrap().status(), 418);
+    assert_eq!(*calls.lock().unwrap(), 3, "the retry went by it");
+    let state = upstream.circuits().status().state;
+    assert_eq!(state, CircuitState::Open, "and so did the breaker");
+}
+
+#[tokio::test(start_paused = true)]
+async fn alerts_and_observers_hear_every_layer_and_parts_keep_their_own() {
+    let alerts = Alerts::builder().build().unwrap();
+    let kinds = || Arc::new(Mutex::new(Vec::new()));
+    let (all, own) = (kinds(), kinds());
+    let note = |kinds: &Arc<Mutex<Vec<String>>>| {
+        let kinds = Arc::clone(kinds);
+        observer_fn(move |event: &Event<'_>| {
+            let kind = format!("{event:?}");
+            kinds.lock().unwrap().push(kind.split('(').next().unwrap_or_default().to_owned());
+        })
+    };
+    let upstream = UpstreamLayer::builder()
+        .alerts(&alerts)
+        .observer(note(&all))
+        .retry(RetryLayer::new().observer(note(&own)))
+        .quota(Quota::per_minute(2))
+        .regions(regions())
+        .circuit_breaker(CircuitBreakerLayer::builder().consecutive_failures(1).by_region())
+        .build()
+        .unwrap();
+    let client = upstream.over(service_fn(|_: Request<()>| async { status(500) }));
+    client.oneshot(get()).await.unwrap();
+    let all = all.lock().unwrap();
+    for kind in ["Retry", "CircuitBreaker", "Failover", "RateLimit"] {
+        assert!(all.iter().any(|heard| heard == kind), "{kind} in {all:?}");
+    }
+    assert!(own.lock().unwrap().iter().all(|kind| kind == "Retry"));
+    assert!(!own.lock().unwrap().is_empty());
+    let told: Vec<_> = alerts.history().iter().map(|alert| alert.kind).collect();
+    assert!(told.contains(&AlertKind::AllRegionsLost), "{told:?}");
+    assert!(upstream.alerts().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_a_region() {
+    let upstream = UpstreamLayer::builder().regions(regions()).build().unwrap();
+    let client = upstream
+        .services(|region| {
+            let region = region.name();
+            service_fn(move |_: Request<()>| async move {
+                if region == "south" { status(200) } else { status(503) }
+            })
+        })
+        .unwrap();
+    let client = check::<Request<()>, _>(client);
+    assert_eq!(client.clone().oneshot(get()).await.unwrap().status(), 200);
+    assert_eq!(client.oneshot(get()).await.unwrap().status(), 200);
+
+    let refused = UpstreamLayer::builder().build().unwrap().services(|_| ()).unwrap_err();
+    assert!(refused.to_string().contains(".regions("), "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_nobody_answers_ends_by_the_deadline() {
+    let hangs = || service_fn(|_: Request<()>| std::future::pending::<Answers>());
+    let patient = |retry: RetryLayer| retry.max_attempts(9).no_budget();
+    let breaker = || CircuitBreakerLayer::builder().consecutive_failures(99).by_region();
+    for (builder, expected) in [
+        (UpstreamLayer::builder().retry(patient(RetryLayer::new())), 120),
+        (
+            UpstreamLayer::builder()
+                .retry(patient(RetryLayer::new()))
+                .deadline(Duration::from_secs(50)),
+            50,
+        ),
+        (
+            UpstreamLayer::builder()
+                .retry(patient(RetryLayer::new().deadline(Duration::from_secs(45)))),
+            45,
+        ),
+    ] {
+        let upstream = builder.circuit_breaker(breaker()).build().unwrap();
+        let start = Instant::now();
+        let error = upstream.over(hangs()).oneshot(get()).await.unwrap_err();
+        let ended = start.elapsed();
+        assert!(
+            ended <= Duration::from_secs(expected) && ended > Duration::from_secs(expected - 31),
+            "{ended:?} of {expected}: {error}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_work_together_is_refused() {
+    let secs = Duration::from_secs;
+    let refused = |what: &str, built: Result<UpstreamLayer, _>| {
+        let error: tower_upstream::InvalidConfig = built.expect_err(what);
+        assert!(error.to_string().contains(what), "{error}");
+    };
+    let builder = UpstreamLayer::builder;
+    refused("lower attempt_timeout", builder().deadline(secs(30)).build());
+    refused(
+        "set it once",
+        builder()
+            .retry(RetryLayer::new().attempt_timeout(secs(5)))
+            .attempt_timeout(secs(6))
+            .build(),
+    );
+    refused(
+        "max_attempts",
+        builder()
+            .circuit_breaker(CircuitBreakerLayer::builder().consecutive_failures(2).by_region())
+            .build(),
+    );
+    refused(
+        "raise max_pause",
+        builder()
+            .rate_limit(
+                RateLimitLayer::builder(Quota::per_minute(60)).by_credential().max_pause(secs(5)),
+            )
+            .build(),
+    );
+    // What one layer refuses, the stack does.
+    refused(
+        "regions",
+        builder().failover(FailoverLayer::builder(regions()).max_attempts(9)).build(),
+    );
+    refused(
+        "failures",
+        builder()
+            .circuit_breaker(CircuitBreakerLayer::builder().consecutive_failures(0).by_region())
+            .build(),
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_timeout_of_the_retry_goes_below_the_breaker() {
+    let upstream = UpstreamLayer::builder()
+        .retry(RetryLayer::new().max_attempts(1).attempt_timeout(Duration::from_secs(5)))
+        .circuit_breaker(CircuitBreakerLayer::builder().consecutive_failures(1).by_region())
+        .build()
+        .unwrap();
+    let client = upstream.over(service_fn(|_: Request<()>| std::future::pending::<Answers>()));
+    let start = Instant::now();
+    client.clone().oneshot(get()).await.unwrap_err();
+    assert_eq!(start.elapsed(), Duration::from_secs(5));
+    let error = client.oneshot(get()).await.unwrap_err();
+    assert!(cause_ref::<CircuitOpen>(&*error).is_some(), "the breaker saw the timeout");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_policies_written_by_hand_are_stacks_too() {
+    let refuses = || {
+        service_fn(|_: Request<()>| async {
+            Err::<Response<()>, _>(io::Error::from(io::ErrorKind::ConnectionRefused))
+        })
+    };
+    // Retry A: 1, 2, 4, 8 s and up to a second each; then Breaker A is open for 30 s.
+    let a = presets::upstream_a().build().unwrap();
+    let client = a.over(refuses());
+    let start = Instant::now();
+    client.clone().oneshot(get()).await.unwrap_err();
+    let took = start.elapsed().as_secs_f64();
+    assert!((15.0..=19.0).contains(&took), "{took}");
+    let error = client.oneshot(get()).await.unwrap_err();
+    assert!(cause_ref::<CircuitOpen>(&*error).is_some());
+
+    // Retry B: 2 s, 2 s; Breaker B opens at 10.
+    let b = presets::upstream_b().build().unwrap();
+    let client = b.over(refuses());
+    let start = Instant::now();
+    client.clone().oneshot(get()).await.unwrap_err();
+    assert_eq!(start.elapsed(), Duration::from_secs(4));
+    for _ in 0..3 {
+        client.clone().oneshot(get()).await.unwrap_err();
+    }
+    let open = b.circuits().all().iter().any(|circuit| circuit.state == CircuitState::Open);
+    assert!(open);
+
+    // Both go over regions, with alerts.
+    let alerts = Alerts::builder().build().unwrap();
+    let _ = presets::upstream_a().regions(regions()).alerts(&alerts).build().unwrap();
+    let _ = presets::upstream_b().regions(regions()).alerts(&alerts).build().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_a_layer_like_any_other() {
+    let upstream = UpstreamLayer::builder().build().unwrap();
+    let stack = ServiceBuilder::new()
+        .layer(upstream)
+        .concurrency_limit(1)
+        .service(service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(())) }));
+    let mut boxed = BoxCloneSyncService::new(check::<Request<()>, _>(stack));
+    for _ in 0..3 {
+        boxed.ready().await.unwrap().call(get()).await.unwrap();
+    }
+}
