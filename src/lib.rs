@@ -30,7 +30,8 @@
 //!
 //! `your_client` is any tower service: hyper-util's client, `reqwest::Client`, a
 //! tonic `Channel`, an axum `Router`, a `service_fn`. It must be `Clone`, and its
-//! error must convert into [`BoxError`].
+//! error must convert into [`BoxError`]. [`UpstreamLayer`] is all of this, with regions
+//! and alerts, from one builder that checks the settings against each other; its [module](stack) says more.
 //!
 //! # Why this order
 //!
@@ -102,7 +103,8 @@
 //!
 //! | feature | brings | by default |
 //! |---|---|---|
-//! | `alert`, `retry`, `failover`, `rate-limit`, `circuit-breaker` | the layers | yes |
+//! | `upstream` | all layers, and [`UpstreamLayer`] | yes |
+//! | `alert`, `retry`, `failover`, `rate-limit`, `circuit-breaker` | one layer each | by `upstream` |
 //! | `tracing` | `event::TracingObserver` | |
 //! | `hyper-util` | hyper's, hyper-util's and h2's errors; `http-body-util`'s bodies | |
 //! | `reqwest` | `reqwest::Request`, `Response` and `Error` | |
