@@ -34,20 +34,14 @@ type Alerted<S, C> = Optional<Alerting<S, C>, S>;
 ///
 /// Its clones share all state. See the [module](super) for an example.
 #[derive(Clone, Debug)]
-pub struct Upstream<S, C = HttpClassifier, R = HttpReplay, K = ByCredential, B = ByRegion>
-where
-    S: Clone,
-{
+pub struct Upstream<S, C = HttpClassifier, R = HttpReplay, K = ByCredential, B = ByRegion> {
     pub(super) stack: Alerted<Retrying<S, C, R, K, B>, C>,
 }
 
 /// As [`Upstream`], over one client a region. Made by
 /// [`UpstreamLayer::services`](super::UpstreamLayer::services).
 #[derive(Clone, Debug)]
-pub struct UpstreamServices<S, C = HttpClassifier, R = HttpReplay, K = ByCredential, B = ByRegion>
-where
-    S: Clone,
-{
+pub struct UpstreamServices<S, C = HttpClassifier, R = HttpReplay, K = ByCredential, B = ByRegion> {
     pub(super) stack: Alerted<RetryingServices<S, C, R, K, B>, C>,
 }
 
