@@ -7,10 +7,11 @@
 //! | `x-should-retry` | `true` or `false` | OpenAI, Anthropic |
 //! | `grpc-retry-pushback-ms` | milliseconds; anything else means *do not retry* | gRPC A6 |
 //!
-//! What is malformed, negative, past or longer than a year means *unknown*,
-//! never zero: a zero would turn a server's mistake into a storm. So does a
-//! zero itself, but for gRPC's, which says *at once*. A date is measured
-//! against the answer's own `Date` where it has one, as clocks differ.
+//! What is malformed, negative, past, shorter than a millisecond or longer than
+//! 366 days means *unknown*, never zero: a zero would turn a server's mistake
+//! into a storm. So does a zero itself, but for gRPC's, which says *at once*. A
+//! date is measured against the answer's own `Date` where it has one, as clocks
+//! differ.
 //!
 //! The first header that means something is taken, in this order: pushback,
 //! milliseconds, `retry-after`. Of one header sent several times it is the
@@ -21,6 +22,7 @@ mod retry_after;
 mod should_retry;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::time::Duration;
 
