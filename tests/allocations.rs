@@ -25,6 +25,7 @@ use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::alert::Alerts;
 use tower_upstream::circuit_breaker::FailureRate;
 use tower_upstream::event::{Event, observer_fn};
+use tower_upstream::hint::Limits;
 use tower_upstream::key::key_fn;
 use tower_upstream::{CircuitBreakerLayer, Quota, RateLimitLayer, RetryLayer};
 
@@ -233,4 +234,25 @@ async fn a_whole_stack_costs_what_its_retry_does() {
             .layer(CircuitBreakerLayer::builder().by_authority().build().expect("valid"));
         assert_eq!(cost(stack.service(client()), request).await, cost_of_copies(request));
     }
+}
+
+#[test]
+fn limits_are_read_in_place() {
+    let pairs = [
+        ("date", "Fri, 15 May 2026 12:00:00 GMT"),
+        ("x-ratelimit-limit-requests", "60"),
+        ("x-ratelimit-reset-requests", "6m0s"),
+        ("anthropic-ratelimit-tokens-reset", "2026-05-15T12:00:09Z"),
+        ("anthropic-ratelimit-unified-5h-reset", "1778850000"),
+        ("x-ratelimit-reset-tokens", "Fri, 15 May 2026 12:00:09 GMT"),
+        ("ratelimit", "\"day\";r=0;t=30"),
+        ("ratelimit-policy", "\"day\";q=100;w=60"),
+    ];
+    let mut headers = http::HeaderMap::new();
+    for (name, value) in pairs {
+        headers.insert(name, http::HeaderValue::from_static(value));
+    }
+    let mut count = 0;
+    let cost = allocations(|| count = Limits::from_headers(&headers).iter().count());
+    assert_eq!((count, cost), (5, 0));
 }

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use http::HeaderMap;
+use ::http::HeaderMap;
 
-use super::{Cause, Verdict};
+use super::{Cause, Verdict, http};
 use crate::hint::Hint;
 
 macro_rules! codes {
@@ -76,12 +76,13 @@ pub(super) fn code(headers: &HeaderMap) -> Option<GrpcCode> {
 }
 
 /// The verdict of a gRPC status, with what the server asked for beside it.
-pub(super) fn verdict(code: GrpcCode, hint: Hint) -> Verdict {
+pub(super) fn verdict(code: GrpcCode, headers: &HeaderMap) -> Verdict {
+    let pushed_back = || Hint::asked(headers).retry_after.is_some();
     let verdict = match code {
         GrpcCode::Ok => Verdict::success(),
         GrpcCode::ResourceExhausted => Verdict::throttled(),
         GrpcCode::Unauthenticated => Verdict::credential_rejected(),
-        GrpcCode::Unavailable if hint.retry_after.is_some() => Verdict::overloaded(),
+        GrpcCode::Unavailable if pushed_back() => Verdict::overloaded(),
         GrpcCode::Unavailable
         | GrpcCode::Cancelled
         | GrpcCode::Unknown
@@ -97,5 +98,5 @@ pub(super) fn verdict(code: GrpcCode, hint: Hint) -> Verdict {
         | GrpcCode::OutOfRange
         | GrpcCode::Unimplemented => Verdict::rejected(),
     };
-    verdict.cause_is(Cause::Grpc(code)).hint_is(hint)
+    verdict.cause_is(Cause::Grpc(code)).hint_is(http::hint(verdict.class(), headers))
 }

@@ -2,21 +2,29 @@
 
 use http::{HeaderMap, StatusCode};
 
-use super::{Cause, Verdict, grpc};
+use super::{Cause, Class, Verdict, grpc};
 use crate::hint::Hint;
 
 /// The verdict of a response's head.
 pub(super) fn verdict(status: StatusCode, headers: &HeaderMap) -> Verdict {
     if status == StatusCode::OK {
         if let Some(code) = grpc::code(headers) {
-            return grpc::verdict(
-                code,
-                Hint::from_headers_if(code != super::GrpcCode::Ok, headers),
-            );
+            return grpc::verdict(code, headers);
         }
         return Verdict::success().cause_is(Cause::Status(status));
     }
-    of_status(status).hint_is(Hint::from_headers_if(!is_success(status), headers))
+    let verdict = of_status(status);
+    verdict.hint_is(hint(verdict.class(), headers))
+}
+
+/// The hint of an answer in this row. A limit at its end is the reason for a
+/// refusal, not for another failure; and a success is not looked through.
+pub(super) fn hint(class: Class, headers: &HeaderMap) -> Hint {
+    match class {
+        Class::Success => Hint::NONE,
+        Class::Throttled | Class::Overloaded => Hint::from_headers(headers),
+        _ => Hint::asked(headers),
+    }
 }
 
 /// The verdict of a status alone.

@@ -113,7 +113,7 @@ impl Verdict {
 
     /// The same verdict, asked by the server to wait this long.
     pub const fn retry_after(mut self, wait: std::time::Duration) -> Self {
-        self.hint.retry_after = Some(wait);
+        self.hint = self.hint.retry_after(wait);
         self
     }
 
@@ -148,7 +148,7 @@ impl Verdict {
     pub const fn is_unprocessed(&self) -> bool {
         match self.class {
             Class::Throttled => true,
-            Class::Overloaded => self.hint.retry_after.is_some(),
+            Class::Overloaded => self.hint.retry_after.is_some() && !self.hint.of_limits,
             _ => self.never_left(),
         }
     }

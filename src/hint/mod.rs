@@ -6,6 +6,7 @@
 //! | `retry-after-ms`, `x-ms-retry-after-ms` | milliseconds | OpenAI, Azure |
 //! | `x-should-retry` | `true` or `false` | OpenAI, Anthropic |
 //! | `grpc-retry-pushback-ms` | milliseconds; anything else means *do not retry* | gRPC A6 |
+//! | `x-ratelimit-*`, `anthropic-ratelimit-*`, `ratelimit` … | see [below](#limits) | many |
 //!
 //! What is malformed, negative, past, shorter than a millisecond or longer than
 //! 366 days means *unknown*, never zero: a zero would turn a server's mistake
@@ -15,8 +16,61 @@
 //!
 //! The first header that means something is taken, in this order: pushback,
 //! milliseconds, `retry-after`. Of one header sent several times it is the
-//! longest wait, and *no* rather than *yes*.
+//! longest wait, and *no* rather than *yes*. Where none of them means anything,
+//! it is the wait until those [`Limits`] are back of which nothing is left.
+//!
+//! # Limits
+//!
+//! | header | reset written as | by |
+//! |---|---|---|
+//! | `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` | `6m0s`, `1s`, `12ms` | [OpenAI], [Groq] (`2m59.56s`), xAI (without reset) |
+//! | the same | seconds | [Azure OpenAI] |
+//! | `x-ratelimit-…-requests-day`, `…-tokens-minute` | seconds with a fraction | [Cerebras] |
+//! | `x-ratelimit-…-requests-day` | epoch seconds | [`SambaNova`] |
+//! | `x-ratelimit-{limit,remaining}-{req-minute,tokens-minute,tokens-month}` | – | Mistral |
+//! | `x-ratelimit-{limit,remaining}-{requests,tokens-prompt,tokens-generated}` | – | [Fireworks] |
+//! | `x-ratelimit-…`, `x-tokenlimit-{limit,remaining}` | seconds | [Together] |
+//! | `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-…`, `anthropic-priority-…` | RFC 3339 | [Anthropic] |
+//! | `anthropic-ratelimit-unified-…-reset` | epoch seconds | Anthropic, for subscriptions |
+//! | `x-ratelimit-{limit,remaining,reset}` | epoch seconds | [GitHub] |
+//! | the same | epoch milliseconds | [OpenRouter] |
+//! | the same, and `x-ratelimit-reset-after` | epoch seconds; seconds with a fraction | [Discord] |
+//! | the same, `x-ratelimit-limit` as `10, 10;w=1;name="ip"` | seconds | [Envoy] |
+//! | `x-ratelimit-{limit,remaining}-minute`, `ratelimit-…` | seconds | [Kong] |
+//! | `x-rate-limit-…`, `x-app-limit-24hour-…`, `x-user-limit-24hour-…` | epoch seconds | [X] |
+//! | `x-ms-ratelimit-remaining-…` | – | [Azure Resource Manager] |
+//! | `x-shopify-shop-api-call-limit` as `32/40` | – | [Shopify] |
+//! | `ratelimit-{limit,remaining,reset}` | seconds, or epoch seconds | [IETF draft ≤ 06], [GitLab] |
+//! | `ratelimit: limit=10, remaining=4, reset=5`, `ratelimit-policy: 10;w=60` | seconds | [IETF draft 07] |
+//! | `ratelimit: "day";r=50;t=30`, `ratelimit-policy: "day";q=100;w=60` | seconds | [IETF draft ≥ 08] |
+//!
+//! What is malformed, negative or past, a reset longer than a year, and the
+//! largest number of an integer's type mean *unknown*, never zero. Of one
+//! header sent several times the most cautious value counts. A limit of zero
+//! is no limit: its entry is left out, as there is nothing to wait for.
+//!
+//! [OpenAI]: https://platform.openai.com/docs/guides/rate-limits
+//! [Groq]: https://console.groq.com/docs/rate-limits
+//! [Azure OpenAI]: https://learn.microsoft.com/azure/ai-services/openai/how-to/quota
+//! [Cerebras]: https://inference-docs.cerebras.ai/support/rate-limits
+//! [`SambaNova`]: https://docs.sambanova.ai/cloud/docs/get-started/rate-limits
+//! [Fireworks]: https://docs.fireworks.ai/guides/quotas_usage/rate-limits
+//! [Together]: https://docs.together.ai/docs/rate-limits
+//! [Anthropic]: https://docs.anthropic.com/en/api/rate-limits
+//! [GitHub]: https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api
+//! [OpenRouter]: https://openrouter.ai/docs/api-reference/limits
+//! [Discord]: https://discord.com/developers/docs/topics/rate-limits
+//! [Envoy]: https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/rate_limit_filter
+//! [Kong]: https://docs.konghq.com/hub/kong-inc/rate-limiting/
+//! [X]: https://docs.x.com/x-api/fundamentals/rate-limits
+//! [Azure Resource Manager]: https://learn.microsoft.com/azure/azure-resource-manager/management/request-limits-and-throttling
+//! [Shopify]: https://shopify.dev/docs/api/usage/rate-limits
+//! [GitLab]: https://docs.gitlab.com/administration/settings/user_and_ip_rate_limits/
+//! [IETF draft ≤ 06]: https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/06/
+//! [IETF draft 07]: https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/07/
+//! [IETF draft ≥ 08]: https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/10/
 
+mod limits;
 mod pushback;
 mod retry_after;
 mod should_retry;
@@ -28,6 +82,8 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
+pub use self::limits::{Limit, Limits, Resource};
+
 /// What a server asked for in an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -37,16 +93,21 @@ pub struct Hint {
     /// Whether to send the same request again at all, over what the status
     /// says. `None`: not said.
     pub should_retry: Option<bool>,
+    /// Whether nobody asked for the wait: it is until [`Limits`] are back of
+    /// which nothing is left. Servers tell limits with any answer, so it is no
+    /// proof that this request was refused unprocessed.
+    pub of_limits: bool,
 }
 
 impl Hint {
     /// Nothing was said.
-    pub const NONE: Self = Self { retry_after: None, should_retry: None };
+    pub const NONE: Self = Self { retry_after: None, should_retry: None, of_limits: false };
 
-    /// The same hint, to wait this long.
+    /// The same hint, to wait this long, as asked for.
     #[must_use]
     pub const fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
+        self.of_limits = false;
         self
     }
 
@@ -57,9 +118,21 @@ impl Hint {
         self
     }
 
-    /// The hint in a response's headers.
+    /// The hint in the headers of an answer that refused a request.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
+        let asked = Self::asked(headers);
+        // Pushback has the last word, also by naming no wait.
+        if asked.retry_after.is_some() || pushback::parse(headers).is_some() {
+            return asked;
+        }
+        let retry_after = Limits::from_headers(headers).wait();
+        Self { retry_after, of_limits: retry_after.is_some(), ..asked }
+    }
+
+    /// What is asked for in so many words: without limits, which stand on any
+    /// answer and are the reason for few.
+    pub(crate) fn asked(headers: &HeaderMap) -> Self {
         let pushback = pushback::parse(headers);
         Self {
             retry_after: match pushback {
@@ -70,11 +143,7 @@ impl Hint {
                 Some(pushback) if pushback.wait().is_none() => Some(false),
                 _ => should_retry::parse(headers),
             },
+            of_limits: false,
         }
-    }
-
-    /// As [`from_headers`](Self::from_headers), but looks only where a hint matters.
-    pub(crate) fn from_headers_if(looked_for: bool, headers: &HeaderMap) -> Self {
-        if looked_for { Self::from_headers(headers) } else { Self::NONE }
     }
 }

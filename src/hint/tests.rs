@@ -181,13 +181,6 @@ fn milliseconds_are_exact() {
     }
 }
 
-#[test]
-fn nothing_is_looked_for_where_nothing_matters() {
-    let headers = headers(&[(RA, b"2")]);
-    assert_eq!(Hint::from_headers_if(false, &headers), Hint::NONE);
-    assert_eq!(Hint::from_headers_if(true, &headers), Hint::from_headers(&headers));
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_date_alone_is_measured_against_the_wall_clock() {
     let then = time::wall_now() + Duration::from_secs(100);

@@ -31,6 +31,13 @@ pub(super) fn millis(text: &str) -> Option<Duration> {
     seconds(text).map(|thousandfold| thousandfold / 1000)
 }
 
+/// How many; of a fraction, how many whole ones. The largest number of a type
+/// is how programs write *unlimited*.
+pub(super) fn count(text: &str) -> Option<u64> {
+    const UNLIMITED: [u64; 4] = [i32::MAX as u64, u32::MAX as u64, i64::MAX as u64, u64::MAX];
+    decimal(text).map(|(whole, _)| whole).filter(|whole| !UNLIMITED.contains(whole))
+}
+
 /// The whole and the billionths of a decimal number without sign or exponent:
 /// what `f64::from_str` takes and a header never means (`inf`, `NaN`, `1e9`)
 /// is malformed.

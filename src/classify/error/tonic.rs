@@ -5,7 +5,6 @@ use std::io;
 
 use super::Finding;
 use crate::classify::{Cause, GrpcCode, Verdict, grpc};
-use crate::hint::Hint;
 
 pub(super) fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
     if error.is::<tonic::ConnectError>() || is_connect_timeout(error) {
@@ -34,7 +33,7 @@ fn is_connect_timeout(error: &(dyn Error + 'static)) -> bool {
 
 fn status(status: &tonic::Status) -> Finding {
     let code = GrpcCode::from_number(status.code() as u32);
-    let verdict = grpc::verdict(code, Hint::from_headers(status.metadata().as_ref()));
+    let verdict = grpc::verdict(code, status.metadata().as_ref());
     match status.source() {
         // Tonic made it of an error on this side, in codes too coarse: a
         // timeout, for one, is `CANCELLED`.

@@ -378,7 +378,7 @@ fn any_verdict() -> impl Strategy<Value = Verdict> {
     let hint = (proptest::option::of(0..90_000u64), proptest::option::of(any::<bool>()));
     (proptest::sample::select(&CLASSES[..]), hint).prop_map(|(class, (wait, should_retry))| {
         let retry_after = wait.map(Duration::from_millis);
-        Verdict::new(class).hint_is(Hint { retry_after, should_retry })
+        Verdict::new(class).hint_is(Hint { retry_after, should_retry, ..Hint::NONE })
     })
 }
 

@@ -1,0 +1,137 @@
+//! Headers that tell one number each, by their names' grammar:
+//! `x-ratelimit-remaining-tokens-minute` is a family, what the number is, and
+//! words for the resource and the window, in whichever order.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+
+use super::super::value::{count, plausible, seconds, text};
+use super::found::{Found, Key};
+use super::list::items;
+use super::{Limit, Resource, reset};
+
+/// How the names begin, and what they count unless they say so.
+const FAMILIES: [(&str, Resource); 9] = [
+    ("x-ratelimit-", Resource::Requests),
+    ("ratelimit-", Resource::Requests),
+    ("x-rate-limit-", Resource::Requests),
+    ("x-app-limit-", Resource::Requests),
+    ("x-user-limit-", Resource::Requests),
+    ("x-ms-ratelimit-", Resource::Requests),
+    ("x-tokenlimit-", Resource::Tokens),
+    ("anthropic-ratelimit-", Resource::Requests),
+    ("anthropic-priority-", Resource::Requests),
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Number {
+    Limit,
+    Remaining,
+    Reset,
+    /// From now, where `Reset` may be a date.
+    ResetAfter,
+}
+
+struct Name<'a> {
+    number: Number,
+    key: Key<'a>,
+    /// A limit of the resource and window that the name tells.
+    told: Limit,
+}
+
+pub(super) fn read<'a>(headers: &'a HeaderMap, found: &mut Found<'a>) {
+    // Discord tells both; the wait needs no clock that agrees with ours.
+    let after = headers.contains_key("x-ratelimit-reset-after");
+    for (name, value) in headers {
+        let (Some(name), Some(text)) = (parse(name.as_str()), text(value)) else { continue };
+        let Name { number, key, told } = name;
+        match number {
+            Number::Limit => limit(text, key, told, found),
+            Number::Remaining => found.add(key, Limit { remaining: count(text), ..told }),
+            Number::Reset if after => {}
+            Number::Reset => found.add(key, Limit { reset: reset::read(text, headers), ..told }),
+            Number::ResetAfter => {
+                found.add(key, Limit { reset: seconds(text).and_then(plausible), ..told });
+            }
+        }
+    }
+}
+
+/// A number or, in Envoy's and the earlier drafts' way, the number in force and
+/// then every policy: `10, 10;w=1, 1000;w=3600`.
+fn limit<'a>(text: &'a str, key: Key<'a>, told: Limit, found: &mut Found<'a>) {
+    let in_force = items(text).next().and_then(|item| count(item.bare()));
+    found.add(key, Limit { limit: in_force, ..told });
+    for item in items(text) {
+        if let Some((quota, window)) = count(item.bare()).zip(item.window()) {
+            found.add_unnamed(quota, window);
+        }
+    }
+}
+
+fn parse(name: &str) -> Option<Name<'_>> {
+    let (prefix, default) = FAMILIES.iter().find(|(prefix, _)| name.starts_with(prefix))?;
+    let mut start = prefix.len();
+    for word in name[start..].split('-') {
+        let end = start + word.len();
+        let (before, after) = (&name[..start], &name[end..]);
+        let number = match (word, after) {
+            ("limit", _) => Some((Number::Limit, after)),
+            ("remaining", _) => Some((Number::Remaining, after)),
+            ("reset", "-after") => Some((Number::ResetAfter, "")),
+            ("reset", _) => Some((Number::Reset, after)),
+            _ => None,
+        };
+        if let Some((number, after)) = number {
+            let words = before[prefix.len()..].split(['-', '_']).chain(after.split(['-', '_']));
+            let told = told(words.filter(|word| !word.is_empty()), *default);
+            return Some(Name { number, key: Key::Header(before, after), told });
+        }
+        start = end + 1;
+    }
+    None
+}
+
+/// The resource and the window that words tell. A word that isn't known names
+/// another resource, unless it stands by one that is (`project-tokens`).
+fn told<'a>(words: impl Iterator<Item = &'a str>, default: Resource) -> Limit {
+    let mut tokens = default == Resource::Tokens;
+    let (mut input, mut output, mut requests, mut other) = (false, false, false, false);
+    let mut window = None;
+    for word in words {
+        match word {
+            "tokens" => tokens = true,
+            "input" | "prompt" => input = true,
+            "output" | "generated" => output = true,
+            "requests" | "req" => requests = true,
+            // Windows of no one length.
+            "month" | "year" => {}
+            _ => match window_of(word) {
+                Some(length) => window = Some(length),
+                None => other = true,
+            },
+        }
+    }
+    let resource = match (tokens, input, output) {
+        (true, true, _) => Resource::InputTokens,
+        (true, _, true) => Resource::OutputTokens,
+        (true, ..) => Resource::Tokens,
+        _ if requests => Resource::Requests,
+        (_, false, false) if !other => default,
+        _ => Resource::Other,
+    };
+    Limit { window, ..Limit::of(resource) }
+}
+
+/// `minute`, or `24hour`, `5h`.
+fn window_of(word: &str) -> Option<Duration> {
+    match word {
+        "second" => Some(Duration::from_secs(1)),
+        "minute" => Some(Duration::from_secs(60)),
+        "hour" => Some(Duration::from_secs(3_600)),
+        "day" => Some(Duration::from_secs(86_400)),
+        _ if word.starts_with(|first: char| first.is_ascii_digit()) => reset::duration(word),
+        _ => None,
+    }
+}
