@@ -23,7 +23,7 @@ use tower_upstream::circuit_breaker::CircuitOpen;
 use tower_upstream::event::{Event, observer_fn};
 use tower_upstream::failover::{Region, Regions};
 use tower_upstream::stack::Upstream;
-use tower_upstream::{BoxError, CircuitBreakerLayer, Quota, UpstreamLayer, cause_ref};
+use tower_upstream::{BoxError, Quota, UpstreamLayer, cause_ref};
 
 /// The client, with a type that fits in a field.
 type Provider = Upstream<Client<HttpConnector, Body>>;
@@ -55,7 +55,7 @@ async fn main() -> Result<(), BoxError> {
         .attempt_timeout(Duration::from_secs(1))
         .quota(Quota::per_minute(60))
         .regions(Regions::new([Region::new("us-west-2", format!("http://{upstream}/v1"))])?)
-        .circuit_breaker(CircuitBreakerLayer::builder().consecutive_failures(6).by_region())
+        .circuit_breaker(|breaker| breaker.consecutive_failures(6))
         // With sinks, people hear of it: see the module `alert`.
         .alerts(&Alerts::builder().build()?)
         .observer(observer_fn(|event: &Event<'_>| println!("  {event}")))

@@ -181,8 +181,11 @@ pub fn circuit_breaker_b() -> CircuitBreakerBuilder {
 /// The provider's standard tier: 60 requests in any minute for each key.
 #[cfg(feature = "rate-limit")]
 pub fn standard_tier() -> RateLimitBuilder<crate::classify::HttpClassifier, ByCredential> {
-    RateLimitLayer::builder(Quota::per_minute(60)).by_credential()
+    RateLimitLayer::builder(STANDARD_TIER).by_credential()
 }
+
+#[cfg(feature = "rate-limit")]
+const STANDARD_TIER: Quota = Quota::per_minute(60);
 
 /// Team 1's client: [`retry_a`] over [`circuit_breaker_a`], within the [`standard_tier`].
 ///
@@ -194,9 +197,9 @@ pub fn standard_tier() -> RateLimitBuilder<crate::classify::HttpClassifier, ByCr
 pub fn upstream_a() -> UpstreamBuilder<PlainClassifier, HttpReplay, ByCredential, ByAuthority> {
     UpstreamLayer::builder()
         .deadline(Duration::MAX)
-        .retry(retry_a())
-        .rate_limit(standard_tier().max_pause(Duration::MAX))
-        .circuit_breaker(circuit_breaker_a())
+        .retry(|_| retry_a())
+        .rate_limit(STANDARD_TIER, |limit| limit.max_pause(Duration::MAX))
+        .circuit_breaker(|_| circuit_breaker_a())
 }
 
 /// Team 2's client: [`retry_b`] over [`circuit_breaker_b`], 30 s an attempt, within the
@@ -211,9 +214,9 @@ pub fn upstream_b() -> UpstreamBuilder {
     UpstreamLayer::builder()
         .deadline(Duration::MAX)
         .attempt_timeout(Duration::from_secs(30))
-        .retry(retry_b())
-        .rate_limit(standard_tier())
-        .circuit_breaker(circuit_breaker_b().by_region())
+        .retry(|_| retry_b())
+        .quota(STANDARD_TIER)
+        .circuit_breaker(|_| circuit_breaker_b().by_region())
 }
 
 #[cfg(any(feature = "circuit-breaker", feature = "retry"))]

@@ -13,11 +13,8 @@ use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::alert::{AlertKind, Alerts};
 use tower_upstream::circuit_breaker::{CircuitOpen, CircuitState};
 use tower_upstream::event::{Event, observer_fn};
-use tower_upstream::failover::{FailoverLayer, Region, Regions};
-use tower_upstream::{
-    BoxError, CircuitBreakerLayer, Quota, RateLimitLayer, RetryLayer, UpstreamLayer, cause_ref,
-    check, presets,
-};
+use tower_upstream::failover::{Region, Regions, ServingRegion};
+use tower_upstream::{BoxError, Quota, UpstreamLayer, cause_ref, check, presets};
 
 type Answers = Result<Response<()>, BoxError>;
 
@@ -86,7 +83,7 @@ async fn a_region_that_hangs_costs_one_attempts_time_and_then_nothing() {
 async fn circuits_bear_the_names_of_the_stack_and_the_region() {
     let upstream = UpstreamLayer::builder()
         .name("provider")
-        .circuit_breaker(CircuitBreakerLayer::builder().consecutive_failures(1).by_region())
+        .circuit_breaker(|breaker| breaker.consecutive_failures(1))
         .regions(regions())
         .build()
         .unwrap();
@@ -113,7 +110,7 @@ async fn without_regions_there_is_a_circuit_a_host() {
 #[tokio::test(start_paused = true)]
 async fn each_credential_has_its_quota() {
     let upstream = UpstreamLayer::builder()
-        .rate_limit(RateLimitLayer::builder(Quota::per_minute(2)).by_credential().no_wait())
+        .rate_limit(Quota::per_minute(2), |limit| limit.no_wait())
         .build()
         .unwrap();
     let client = upstream.over(service_fn(|_: Request<()>| async { status(200) }));
@@ -137,7 +134,7 @@ async fn one_closure_changes_the_verdict_for_every_layer() {
             Some(status) if status == 418 => tower_upstream::classify::Verdict::overloaded(),
             _ => outcome.verdict(),
         })
-        .circuit_breaker(CircuitBreakerLayer::builder().consecutive_failures(3).by_region())
+        .circuit_breaker(|breaker| breaker.consecutive_failures(3))
         .build()
         .unwrap();
     let client = upstream.over(service_fn(move |_: Request<()>| {
@@ -165,10 +162,10 @@ async fn alerts_and_observers_hear_every_layer_and_parts_keep_their_own() {
     let upstream = UpstreamLayer::builder()
         .alerts(&alerts)
         .observer(note(&all))
-        .retry(RetryLayer::new().observer(note(&own)))
+        .retry(|retry| retry.observer(note(&own)))
         .quota(Quota::per_minute(2))
         .regions(regions())
-        .circuit_breaker(CircuitBreakerLayer::builder().consecutive_failures(1).by_region())
+        .circuit_breaker(|breaker| breaker.consecutive_failures(1))
         .build()
         .unwrap();
     let client = upstream.over(service_fn(|_: Request<()>| async { status(500) }));
@@ -206,23 +203,18 @@ async fn a_client_a_region() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_nobody_answers_ends_by_the_deadline() {
     let hangs = || service_fn(|_: Request<()>| std::future::pending::<Answers>());
-    let patient = |retry: RetryLayer| retry.max_attempts(9).no_budget();
-    let breaker = || CircuitBreakerLayer::builder().consecutive_failures(99).by_region();
+    let secs = Duration::from_secs;
+    let patient = || {
+        UpstreamLayer::builder()
+            .retry(|retry| retry.max_attempts(9).no_budget())
+            .circuit_breaker(|breaker| breaker.consecutive_failures(99))
+    };
     for (builder, expected) in [
-        (UpstreamLayer::builder().retry(patient(RetryLayer::new())), 120),
-        (
-            UpstreamLayer::builder()
-                .retry(patient(RetryLayer::new()))
-                .deadline(Duration::from_secs(50)),
-            50,
-        ),
-        (
-            UpstreamLayer::builder()
-                .retry(patient(RetryLayer::new().deadline(Duration::from_secs(45)))),
-            45,
-        ),
+        (patient(), 120),
+        (patient().deadline(secs(50)), 50),
+        (patient().retry(|retry| retry.deadline(secs(45))), 45),
     ] {
-        let upstream = builder.circuit_breaker(breaker()).build().unwrap();
+        let upstream = builder.build().unwrap();
         let start = Instant::now();
         let error = upstream.over(hangs()).oneshot(get()).await.unwrap_err();
         let ended = start.elapsed();
@@ -230,6 +222,60 @@ async fn a_call_that_nobody_answers_ends_by_the_deadline() {
             ended <= Duration::from_secs(expected) && ended > Duration::from_secs(expected - 31),
             "{ended:?} of {expected}: {error}"
         );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_order_of_setters_does_not_matter() {
+    for swapped in [false, true] {
+        let judge = |outcome: tower_upstream::classify::Outcome<'_>| match outcome.status() {
+            Some(status) if status == 418 => tower_upstream::classify::Verdict::overloaded(),
+            _ => outcome.verdict(),
+        };
+        let calls = Arc::new(Mutex::new(0));
+        let counted = Arc::clone(&calls);
+        let inner = service_fn(move |_: Request<()>| {
+            *counted.lock().unwrap() += 1;
+            async { status(418) }
+        });
+        let builder = UpstreamLayer::builder();
+        let answer = if swapped {
+            let builder = builder.retry(|retry| retry.max_attempts(4)).classify_fn(judge);
+            builder.build().unwrap().over(inner).oneshot(get()).await
+        } else {
+            let builder = builder.classify_fn(judge).retry(|retry| retry.max_attempts(4));
+            builder.build().unwrap().over(inner).oneshot(get()).await
+        };
+        assert_eq!(answer.unwrap().status(), 418);
+        assert_eq!(*calls.lock().unwrap(), 4);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_setting_of_the_breaker_leaves_a_circuit_a_region() {
+    let upstream = UpstreamLayer::builder()
+        .circuit_breaker(|breaker| breaker.open_for(Duration::from_secs(10)))
+        .regions(regions())
+        .build()
+        .unwrap();
+    let client = upstream.over(service_fn(|request: Request<()>| async move {
+        status(if request.uri().host() == Some("west.example.com") { 500 } else { 200 })
+    }));
+    for _ in 0..20 {
+        assert_eq!(client.clone().oneshot(get()).await.unwrap().status(), 200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_serving_region_is_in_the_response_if_asked_for() {
+    for asked in [false, true] {
+        let builder = UpstreamLayer::builder().regions(regions());
+        let builder = if asked { builder.region_in_response() } else { builder };
+        let client =
+            builder.build().unwrap().over(service_fn(|_: Request<()>| async { status(200) }));
+        let answer = client.oneshot(get()).await.unwrap();
+        let told = answer.extensions().get::<ServingRegion>();
+        assert_eq!(told, asked.then_some(&ServingRegion("west")));
     }
 }
 
@@ -244,43 +290,39 @@ fn what_cannot_work_together_is_refused() {
     refused("lower attempt_timeout", builder().deadline(secs(30)).build());
     refused(
         "set it once",
-        builder()
-            .retry(RetryLayer::new().attempt_timeout(secs(5)))
-            .attempt_timeout(secs(6))
-            .build(),
+        builder().retry(|retry| retry.attempt_timeout(secs(5))).attempt_timeout(secs(6)).build(),
     );
     refused(
         "max_attempts",
+        builder().circuit_breaker(|breaker| breaker.consecutive_failures(2)).build(),
+    );
+    // Attempts in several regions go through one circuit if that is the key.
+    refused(
+        "max_attempts",
         builder()
-            .circuit_breaker(CircuitBreakerLayer::builder().consecutive_failures(2).by_region())
-            .build(),
+            .regions(regions())
+            .circuit_breaker(|breaker| breaker.consecutive_failures(1).by_credential())
+            .retry(|retry| retry.max_attempts(3))
+            .build()
+            .map(|_| UpstreamLayer::builder().build().unwrap()),
     );
     refused(
         "raise max_pause",
-        builder()
-            .rate_limit(
-                RateLimitLayer::builder(Quota::per_minute(60)).by_credential().max_pause(secs(5)),
-            )
-            .build(),
+        builder().rate_limit(Quota::per_minute(60), |limit| limit.max_pause(secs(5))).build(),
     );
     // What one layer refuses, the stack does.
-    refused(
-        "regions",
-        builder().failover(FailoverLayer::builder(regions()).max_attempts(9)).build(),
-    );
+    refused("regions", builder().failover(regions(), |failover| failover.max_attempts(9)).build());
     refused(
         "failures",
-        builder()
-            .circuit_breaker(CircuitBreakerLayer::builder().consecutive_failures(0).by_region())
-            .build(),
+        builder().circuit_breaker(|breaker| breaker.consecutive_failures(0)).build(),
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_timeout_of_the_retry_goes_below_the_breaker() {
     let upstream = UpstreamLayer::builder()
-        .retry(RetryLayer::new().max_attempts(1).attempt_timeout(Duration::from_secs(5)))
-        .circuit_breaker(CircuitBreakerLayer::builder().consecutive_failures(1).by_region())
+        .retry(|retry| retry.max_attempts(1).attempt_timeout(Duration::from_secs(5)))
+        .circuit_breaker(|breaker| breaker.consecutive_failures(1))
         .build()
         .unwrap();
     let client = upstream.over(service_fn(|_: Request<()>| std::future::pending::<Answers>()));

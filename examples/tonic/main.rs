@@ -29,7 +29,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tower_upstream::alert::Alerts;
 use tower_upstream::event::{Event, observer_fn};
 use tower_upstream::failover::{Region, Regions, Target};
-use tower_upstream::{BoxError, Quota, RetryLayer, UpstreamLayer};
+use tower_upstream::{BoxError, Quota, UpstreamLayer};
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
@@ -40,7 +40,7 @@ async fn main() -> Result<(), BoxError> {
 
     let upstream = UpstreamLayer::builder()
         // Greeting twice does no harm; gRPC's POST doesn't say so by itself.
-        .retry(RetryLayer::new().max_attempts(4).retry_non_idempotent())
+        .retry(|retry| retry.max_attempts(4).retry_non_idempotent())
         .attempt_timeout(Duration::from_secs(10))
         .quota(Quota::per_minute(60))
         .regions(regions)

@@ -214,9 +214,12 @@ impl<C, R, T> FailoverBuilder<C, R, T> {
     /// [`ServingRegion`](super::ServingRegion). Default: not, since a response's first extension
     /// is allocated.
     pub fn region_in_response(self) -> FailoverBuilder<C, R, InResponse> {
+        self.telling(InResponse)
+    }
+
+    pub(crate) fn telling<T2>(self, telling: T2) -> FailoverBuilder<C, R, T2> {
         let Self { regions, cooldown, rules, listener, checks, classifier, replay, telling: _ } =
             self;
-        let telling = InResponse;
         FailoverBuilder { regions, cooldown, rules, listener, checks, classifier, replay, telling }
     }
 

@@ -81,5 +81,5 @@ pub use self::layer::{FailoverBuilder, FailoverLayer};
 pub use self::region::{Region, Regions};
 pub use self::route::{Route, Target};
 pub use self::service::{Failover, FailoverServices};
-pub use self::serving::{HasExtensions, InResponse, ServingRegion, TellRegion, Untold};
+pub use self::serving::{HasExtensions, IfAsked, InResponse, ServingRegion, TellRegion, Untold};
 pub use self::status::{FailoverHandle, RegionStatus};

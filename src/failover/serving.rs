@@ -75,6 +75,18 @@ impl<Res> TellRegion<Res> for Untold {
 #[non_exhaustive]
 pub struct InResponse;
 
+/// As [`InResponse`], or not: what the recommended stack goes by, whose type doesn't depend on it.
+#[derive(Clone, Copy, Debug)]
+pub struct IfAsked(pub(crate) bool);
+
+impl<Res: HasExtensions> TellRegion<Res> for IfAsked {
+    fn tell(&self, response: &mut Res, region: &'static str) {
+        if self.0 {
+            InResponse.tell(response, region);
+        }
+    }
+}
+
 impl<Res: HasExtensions> TellRegion<Res> for InResponse {
     fn tell(&self, response: &mut Res, region: &'static str) {
         response.extensions_mut().insert(ServingRegion(region));

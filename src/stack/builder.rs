@@ -1,3 +1,4 @@
+use std::any::TypeId;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use crate::circuit_breaker::{CircuitBreakerBuilder, CircuitBreakerLayer};
 use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
 use crate::error::InvalidConfig;
 use crate::event::{Listener, Observer};
-use crate::failover::{FailoverBuilder, FailoverLayer, Regions};
-use crate::key::{ByCredential, ByRegion};
+use crate::failover::{FailoverBuilder, FailoverLayer, IfAsked, Regions};
+use crate::key::{ByAuthority, ByCredential, ByRegion};
 use crate::rate_limit::{Quota, RateLimitBuilder, RateLimitLayer};
 use crate::replay::HttpReplay;
 use crate::retry::RetryLayer;
@@ -25,6 +26,7 @@ pub struct UpstreamBuilder<C = HttpClassifier, R = HttpReplay, K = ByCredential,
     listener: Listener,
     retry: RetryLayer<C, R>,
     failover: Option<FailoverBuilder>,
+    region_in_response: bool,
     rate_limit: Option<RateLimitBuilder<HttpClassifier, K>>,
     circuit_breaker: CircuitBreakerBuilder<HttpClassifier, B>,
 }
@@ -42,6 +44,7 @@ impl UpstreamBuilder {
             listener: Listener::default(),
             retry: RetryLayer::new(),
             failover: None,
+            region_in_response: false,
             rate_limit: None,
             circuit_breaker: CircuitBreakerLayer::builder().by_region(),
         }
@@ -72,13 +75,21 @@ impl<C, R, K, B> UpstreamBuilder<C, R, K, B> {
     /// Limits the rate of each credential's attempts to this quota. Default: no limit. For
     /// more than the quota see [`rate_limit`](Self::rate_limit).
     pub fn quota(self, quota: Quota) -> UpstreamBuilder<C, R, ByCredential, B> {
-        self.rate_limit(RateLimitLayer::builder(quota).by_credential())
+        self.rate_limit(quota, |limit| limit)
     }
 
     /// Sends attempts to these regions. Default: none, and requests go where they say. For
     /// more than the regions see [`failover`](Self::failover).
     pub fn regions(self, regions: Regions) -> Self {
-        self.failover(FailoverLayer::builder(regions))
+        self.failover(regions, |failover| failover)
+    }
+
+    /// Puts the region that served a response into its extensions, as a
+    /// [`ServingRegion`](crate::failover::ServingRegion). Default: not, since a response's first
+    /// extension is allocated.
+    pub fn region_in_response(mut self) -> Self {
+        self.region_in_response = true;
+        self
     }
 
     /// Has people told of what these alerts find worth it; all layers tell them. Default: nobody.
@@ -95,7 +106,7 @@ impl<C, R, K, B> UpstreamBuilder<C, R, K, B> {
 
     /// How answers are judged, by all layers alike. Default: [`HttpClassifier`].
     pub fn classifier<C2>(self, classifier: C2) -> UpstreamBuilder<C2, R, K, B> {
-        self.map_retry(|retry| retry.classifier(classifier))
+        self.retry(|retry| retry.classifier(classifier))
     }
 
     /// How answers are judged, by all layers alike: a closure over status, headers and error.
@@ -106,33 +117,64 @@ impl<C, R, K, B> UpstreamBuilder<C, R, K, B> {
         self.classifier(classify_fn(f))
     }
 
-    /// The retry, with settings of its own. How it judges answers and repeats requests holds
+    /// Changes the retry. How it judges answers and repeats requests holds
     /// for all layers; its attempt timeout goes below the circuit breaker, so that that sees it.
-    pub fn retry<C2, R2>(self, retry: RetryLayer<C2, R2>) -> UpstreamBuilder<C2, R2, K, B> {
-        self.map_retry(|_| retry)
+    ///
+    /// ```
+    /// use tower_upstream::{UpstreamLayer, presets};
+    ///
+    /// let patient = UpstreamLayer::builder().retry(|retry| retry.max_attempts(5)).build()?;
+    /// let by_hand = UpstreamLayer::builder().retry(|_| presets::retry_b()).build()?;
+    /// # let _ = (patient, by_hand);
+    /// # Ok::<_, tower_upstream::InvalidConfig>(())
+    /// ```
+    pub fn retry<C2, R2>(
+        self,
+        change: impl FnOnce(RetryLayer<C, R>) -> RetryLayer<C2, R2>,
+    ) -> UpstreamBuilder<C2, R2, K, B> {
+        UpstreamBuilder {
+            name: self.name,
+            deadline: self.deadline,
+            attempt_timeout: self.attempt_timeout,
+            alerts: self.alerts,
+            listener: self.listener,
+            retry: change(self.retry),
+            failover: self.failover,
+            region_in_response: self.region_in_response,
+            rate_limit: self.rate_limit,
+            circuit_breaker: self.circuit_breaker,
+        }
     }
 
-    /// The failover, with settings of its own.
-    pub fn failover(mut self, failover: FailoverBuilder) -> Self {
-        self.failover = Some(failover);
+    /// Sends attempts to these regions, by a failover with other settings.
+    pub fn failover(
+        mut self,
+        regions: Regions,
+        change: impl FnOnce(FailoverBuilder) -> FailoverBuilder,
+    ) -> Self {
+        self.failover = Some(change(FailoverLayer::builder(regions)));
         self
     }
 
-    /// The rate limit, with a key and settings of its own.
+    /// Limits the rate of attempts to this quota, by credential unless `change` says otherwise,
+    /// with other settings.
     ///
     /// ```
     /// use std::time::Duration;
-    /// use tower_upstream::{Quota, RateLimitLayer, UpstreamLayer};
+    /// use tower_upstream::{Quota, UpstreamLayer};
     ///
     /// let upstream = UpstreamLayer::builder()
-    ///     .rate_limit(RateLimitLayer::builder(Quota::per_minute(60)).max_wait(Duration::from_secs(5)))
+    ///     .rate_limit(Quota::per_minute(60), |limit| limit.max_wait(Duration::from_secs(5)))
     ///     .build()?;
     /// # let _ = upstream;
     /// # Ok::<_, tower_upstream::InvalidConfig>(())
     /// ```
     pub fn rate_limit<K2>(
         self,
-        rate_limit: RateLimitBuilder<HttpClassifier, K2>,
+        quota: Quota,
+        change: impl FnOnce(
+            RateLimitBuilder<HttpClassifier, ByCredential>,
+        ) -> RateLimitBuilder<HttpClassifier, K2>,
     ) -> UpstreamBuilder<C, R, K2, B> {
         UpstreamBuilder {
             name: self.name,
@@ -142,25 +184,29 @@ impl<C, R, K, B> UpstreamBuilder<C, R, K, B> {
             listener: self.listener,
             retry: self.retry,
             failover: self.failover,
-            rate_limit: Some(rate_limit),
+            region_in_response: self.region_in_response,
+            rate_limit: Some(change(RateLimitLayer::builder(quota).by_credential())),
             circuit_breaker: self.circuit_breaker,
         }
     }
 
-    /// The circuit breaker, with a key and settings of its own.
+    /// Changes the circuit breaker, which has a circuit a region.
     ///
     /// ```
+    /// use tower_upstream::UpstreamLayer;
     /// use tower_upstream::circuit_breaker::FailureRate;
-    /// use tower_upstream::{CircuitBreakerLayer, UpstreamLayer};
     ///
-    /// let breaker = CircuitBreakerLayer::builder().failure_rate(FailureRate::over_calls(50)).by_region();
-    /// let upstream = UpstreamLayer::builder().circuit_breaker(breaker).build()?;
+    /// let upstream = UpstreamLayer::builder()
+    ///     .circuit_breaker(|breaker| breaker.failure_rate(FailureRate::over_calls(50)))
+    ///     .build()?;
     /// # let _ = upstream;
     /// # Ok::<_, tower_upstream::InvalidConfig>(())
     /// ```
     pub fn circuit_breaker<B2>(
         self,
-        circuit_breaker: CircuitBreakerBuilder<HttpClassifier, B2>,
+        change: impl FnOnce(
+            CircuitBreakerBuilder<HttpClassifier, B>,
+        ) -> CircuitBreakerBuilder<HttpClassifier, B2>,
     ) -> UpstreamBuilder<C, R, K, B2> {
         UpstreamBuilder {
             name: self.name,
@@ -170,30 +216,14 @@ impl<C, R, K, B> UpstreamBuilder<C, R, K, B> {
             listener: self.listener,
             retry: self.retry,
             failover: self.failover,
+            region_in_response: self.region_in_response,
             rate_limit: self.rate_limit,
-            circuit_breaker,
-        }
-    }
-
-    fn map_retry<C2, R2>(
-        self,
-        f: impl FnOnce(RetryLayer<C, R>) -> RetryLayer<C2, R2>,
-    ) -> UpstreamBuilder<C2, R2, K, B> {
-        UpstreamBuilder {
-            name: self.name,
-            deadline: self.deadline,
-            attempt_timeout: self.attempt_timeout,
-            alerts: self.alerts,
-            listener: self.listener,
-            retry: f(self.retry),
-            failover: self.failover,
-            rate_limit: self.rate_limit,
-            circuit_breaker: self.circuit_breaker,
+            circuit_breaker: change(self.circuit_breaker),
         }
     }
 }
 
-impl<C: Clone, R: Clone, K, B> UpstreamBuilder<C, R, K, B> {
+impl<C: Clone, R: Clone, K, B: 'static> UpstreamBuilder<C, R, K, B> {
     /// The layer.
     ///
     /// # Errors
@@ -229,6 +259,7 @@ impl<C: Clone, R: Clone, K, B> UpstreamBuilder<C, R, K, B> {
             .map(|limit| limit.also_tell(&listener).build());
         let failover = failover
             .map(|failover| failover.classifier(classifier).replay(replay))
+            .map(|failover| failover.telling(IfAsked(self.region_in_response)))
             .map(|failover| failover.also_tell(&listener).build())
             .transpose()?;
         let mut retry = retry.name(name).also_tell(&listener);
@@ -242,11 +273,19 @@ impl<C: Clone, R: Clone, K, B> UpstreamBuilder<C, R, K, B> {
             hint_cap: retry.config.policy.hint_cap,
             max_pause,
             failures_to_open: circuit_breaker.failures_to_open(),
-            regions: failover.as_ref().map_or(1, FailoverLayer::reach),
+            circuits: failover
+                .as_ref()
+                .filter(|_| is_by_region::<B>())
+                .map_or(1, FailoverLayer::reach),
         }
         .check()?;
         Ok(UpstreamLayer { alert, retry, failover, rate_limit, circuit_breaker, attempt_timeout })
     }
+}
+
+/// Whether attempts in different regions go through different circuits.
+fn is_by_region<B: 'static>() -> bool {
+    [TypeId::of::<ByRegion>(), TypeId::of::<ByAuthority>()].contains(&TypeId::of::<B>())
 }
 
 /// What is set on the stack, or on its retry.

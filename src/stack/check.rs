@@ -17,8 +17,8 @@ pub(super) struct Settings {
     pub(super) max_pause: Option<Duration>,
     /// How many failures can open a circuit.
     pub(super) failures_to_open: u32,
-    /// How many regions an attempt can go to; at least one.
-    pub(super) regions: usize,
+    /// How many circuits one call's attempts are spread over; at least one.
+    pub(super) circuits: usize,
 }
 
 impl Settings {
@@ -45,8 +45,8 @@ impl Settings {
     }
 
     fn check_circuit(self) -> Result<(), InvalidConfig> {
-        let regions = u32::try_from(self.regions).unwrap_or(u32::MAX);
-        let attempts = self.attempts.div_ceil(regions.max(1));
+        let circuits = u32::try_from(self.circuits).unwrap_or(u32::MAX);
+        let attempts = self.attempts.div_ceil(circuits.max(1));
         if self.failures_to_open >= attempts {
             return Ok(());
         }
@@ -85,7 +85,7 @@ mod tests {
         hint_cap: secs(60),
         max_pause: Some(secs(3600)),
         failures_to_open: 5,
-        regions: 1,
+        circuits: 1,
     };
 
     #[test]
@@ -101,9 +101,9 @@ mod tests {
             // One call may open the circuit with its last attempt, not with an earlier one.
             (Settings { failures_to_open: 3, ..GOOD }, None),
             (Settings { failures_to_open: 2, ..GOOD }, Some("threshold to 3")),
-            (Settings { failures_to_open: 2, regions: 2, ..GOOD }, None),
-            (Settings { failures_to_open: 1, regions: 2, ..GOOD }, Some("threshold to 2")),
-            (Settings { failures_to_open: 1, regions: 3, ..GOOD }, None),
+            (Settings { failures_to_open: 2, circuits: 2, ..GOOD }, None),
+            (Settings { failures_to_open: 1, circuits: 2, ..GOOD }, Some("threshold to 2")),
+            (Settings { failures_to_open: 1, circuits: 3, ..GOOD }, None),
             (Settings { attempts: 0, failures_to_open: 1, ..GOOD }, None),
             (Settings { attempts: u32::MAX, ..GOOD }, Some("max_attempts")),
             (Settings { max_pause: Some(secs(59)), ..GOOD }, Some("raise max_pause")),

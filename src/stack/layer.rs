@@ -10,7 +10,7 @@ use crate::alert::{AlertLayer, Alerts};
 use crate::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer};
 use crate::classify::HttpClassifier;
 use crate::error::InvalidConfig;
-use crate::failover::{FailoverHandle, FailoverLayer, Target};
+use crate::failover::{FailoverHandle, FailoverLayer, IfAsked, Target};
 use crate::key::{ByCredential, ByRegion};
 use crate::rate_limit::{RateLimitHandle, RateLimitLayer};
 use crate::replay::HttpReplay;
@@ -26,7 +26,7 @@ use crate::retry::RetryLayer;
 pub struct UpstreamLayer<C = HttpClassifier, R = HttpReplay, K = ByCredential, B = ByRegion> {
     pub(super) alert: Option<AlertLayer<C>>,
     pub(super) retry: RetryLayer<C, R>,
-    pub(super) failover: Option<FailoverLayer<C, R>>,
+    pub(super) failover: Option<FailoverLayer<C, R, IfAsked>>,
     pub(super) rate_limit: Option<RateLimitLayer<C, K>>,
     pub(super) circuit_breaker: CircuitBreakerLayer<C, B>,
     pub(super) attempt_timeout: Duration,

@@ -61,10 +61,11 @@
 //! | [circuit breaker](crate::circuit_breaker) | always | a circuit a region, or a host where there are no regions |
 //! | attempt timeout | always | 30 s |
 //!
-//! Each part can be given whole, with all its own settings: [`retry`](UpstreamBuilder::retry),
-//! [`failover`](UpstreamBuilder::failover), [`rate_limit`](UpstreamBuilder::rate_limit),
-//! [`circuit_breaker`](UpstreamBuilder::circuit_breaker). Where that isn't enough, stack the
-//! layers yourself: this is a `ServiceBuilder` of the same layers, and no more.
+//! Each part's own settings are changed by a closure, which keeps those that it doesn't touch:
+//! [`retry`](UpstreamBuilder::retry), [`failover`](UpstreamBuilder::failover),
+//! [`rate_limit`](UpstreamBuilder::rate_limit), [`circuit_breaker`](UpstreamBuilder::circuit_breaker).
+//! Where that isn't enough, stack the layers yourself: this is a `ServiceBuilder` of the same
+//! layers, and no more.
 //!
 //! What goes between the stack and the client sees single attempts: a limit on those in flight
 //! is tower's `ConcurrencyLimitLayer` there. It is held for the attempt, and not while a call

@@ -8,7 +8,7 @@ use crate::alert::Alerting;
 use crate::circuit_breaker::CircuitBreaker;
 use crate::classify::{Classify, HttpClassifier};
 use crate::error::BoxError;
-use crate::failover::{Failover, FailoverServices, Route};
+use crate::failover::{Failover, FailoverServices, HasExtensions, IfAsked, Route};
 use crate::key::{ByCredential, ByRegion, Key};
 use crate::rate_limit::RateLimit;
 use crate::replay::{HttpReplay, Replay};
@@ -21,9 +21,9 @@ pub(super) type Tripping<S, C, B> = CircuitBreaker<Timeout<S>, C, B>;
 
 /// What repeats attempts, in the regions if there are any.
 pub(super) type Retrying<S, C, R, K, B> =
-    Retry<Optional<Failover<Attempt<S, C, K, B>, C, R>, Attempt<S, C, K, B>>, C, R>;
+    Retry<Optional<Failover<Attempt<S, C, K, B>, C, R, IfAsked>, Attempt<S, C, K, B>>, C, R>;
 pub(super) type RetryingServices<S, C, R, K, B> =
-    Retry<FailoverServices<Attempt<S, C, K, B>, C, R>, C, R>;
+    Retry<FailoverServices<Attempt<S, C, K, B>, C, R, IfAsked>, C, R>;
 
 /// A layer that may be there, or what it would be over.
 type Optional<Layer, Inner> = Either<Layer, Inner>;
@@ -49,6 +49,7 @@ impl<S, Req, C, R, K, B> Service<Req> for Upstream<S, C, R, K, B>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
+    S::Response: HasExtensions,
     C: Classify<S::Response> + Clone,
     R: Replay<Req> + Clone,
     K: Key<Req> + Clone,
@@ -73,6 +74,7 @@ impl<S, Req, C, R, K, B> Service<Req> for UpstreamServices<S, C, R, K, B>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
+    S::Response: HasExtensions,
     C: Classify<S::Response> + Clone,
     R: Replay<Req> + Clone,
     K: Key<Req> + Clone,
