@@ -1,0 +1,105 @@
+//! Slack and PagerDuty, as far as they are needed to hear of alerts.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::post;
+use axum::{Json, Router};
+use serde_json::Value;
+
+use super::clock::Clock;
+use super::network::Network;
+use super::server::serve;
+
+/// A message as it came in.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Heard {
+    pub(crate) sink: &'static str,
+    pub(crate) severity: String,
+    pub(crate) kind: String,
+    pub(crate) at: Duration,
+    pub(crate) text: String,
+}
+
+/// Both, in one.
+#[derive(Clone)]
+pub(crate) struct Receivers {
+    clock: Clock,
+    heard: Arc<Mutex<Vec<Heard>>>,
+}
+
+impl Receivers {
+    /// Opens them. Answers with Slack's webhook and PagerDuty's base URL too.
+    pub(crate) fn open(network: &Network, clock: Clock) -> std::io::Result<(Self, String, String)> {
+        let receivers = Self { clock, heard: Arc::default() };
+        let open = |name, path, app: Router<Self>| {
+            let mut place = network.place(name)?;
+            let url = format!("http://{}{path}", place.authority());
+            tokio::spawn(serve(place.listen()?, app.with_state(receivers.clone())));
+            Ok::<_, std::io::Error>(url)
+        };
+        let slack = Router::new().route("/services/T0/B0/secret", post(slack));
+        let slack = open("hooks.slack.test", "/services/T0/B0/secret", slack)?;
+        let pager = Router::new().route("/v2/enqueue", post(pager_duty));
+        let pager = open("events.pagerduty.test", "", pager)?;
+        Ok((receivers, slack, pager))
+    }
+
+    /// What was heard so far, in order.
+    pub(crate) fn heard(&self) -> Vec<Heard> {
+        self.heard.lock().unwrap().clone()
+    }
+
+    /// Takes in a message, if it is one.
+    fn hear(&self, message: Option<Message>) -> StatusCode {
+        let Some(Message { sink, severity, kind, text }) = message else {
+            return StatusCode::BAD_REQUEST;
+        };
+        let at = self.clock.elapsed();
+        self.heard.lock().unwrap().push(Heard { sink, severity, kind, at, text });
+        StatusCode::ACCEPTED
+    }
+}
+
+struct Message {
+    sink: &'static str,
+    severity: String,
+    kind: String,
+    text: String,
+}
+
+async fn slack(State(receivers): State<Receivers>, Json(body): Json<Value>) -> StatusCode {
+    receivers.hear(of_slack(&body))
+}
+
+async fn pager_duty(State(receivers): State<Receivers>, Json(body): Json<Value>) -> StatusCode {
+    receivers.hear(of_pager_duty(&body))
+}
+
+/// `🟡 WARNING: region_lost: region us-west-2 is lost: timeout`
+fn of_slack(body: &Value) -> Option<Message> {
+    let mut parts = body["text"].as_str()?.splitn(3, ": ");
+    let severity = parts.next()?.split_whitespace().last()?.to_lowercase();
+    let (kind, text) = (parts.next()?.to_owned(), parts.next()?.to_owned());
+    Some(Message { sink: "slack", severity, kind, text })
+}
+
+/// What resolves an incident has no payload, and is information; its key is `service/kind/…`.
+fn of_pager_duty(body: &Value) -> Option<Message> {
+    let sink = "pagerduty";
+    let kind = body["dedup_key"].as_str()?.split('/').nth(1)?.to_owned();
+    Some(match body["event_action"].as_str()? {
+        "trigger" => {
+            let severity = body["payload"]["severity"].as_str()?.to_owned();
+            let text = body["payload"]["summary"].as_str()?;
+            let text = text.split_once(": ").map_or(text, |(_, text)| text).to_owned();
+            Message { sink, severity, kind, text }
+        }
+        _ => {
+            let text = format!("{kind} is resolved");
+            Message { sink, severity: "info".to_owned(), kind, text }
+        }
+    })
+}

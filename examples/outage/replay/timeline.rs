@@ -1,0 +1,82 @@
+//! What happens that morning, and when: the only place that knows.
+
+use std::ops::Range;
+use std::time::Duration;
+
+/// A provider's regions; the first is the primary.
+pub(crate) const REGIONS: [&str; 3] = ["us-west-2", "eu-west-1", "ap-southeast-1"];
+
+/// How a region is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Condition {
+    Well,
+    /// It accepts calls, bills them, and never answers.
+    Hangs,
+    /// Nobody listens.
+    Refuses,
+    /// Its gateway answers 503: no call is accepted.
+    Fails,
+}
+
+/// A part of the morning.
+#[derive(Debug)]
+pub(crate) struct Phase {
+    pub(crate) name: &'static str,
+    pub(crate) lasts: Duration,
+    pub(crate) regions: [Condition; 3],
+    /// How many calls a minute a key may make, over all regions.
+    pub(crate) limit: u32,
+}
+
+use Condition::{Fails, Hangs, Refuses, Well};
+
+/// A key's limit, when all is well.
+pub(crate) const LIMIT: u32 = 60;
+
+/// Seventeen minutes.
+pub(crate) const PHASES: [Phase; 6] = [
+    phase("all is well", 60, [Well, Well, Well], LIMIT),
+    phase("the primary accepts and hangs", 420, [Hangs, Well, Well], LIMIT),
+    phase("the limit is halved", 60, [Well, Well, Well], LIMIT / 2),
+    phase("two regions are down", 150, [Refuses, Refuses, Well], LIMIT),
+    phase("no region answers", 60, [Refuses, Refuses, Fails], LIMIT),
+    phase("all is well again", 270, [Well, Well, Well], LIMIT),
+];
+
+const fn phase(name: &'static str, seconds: u64, regions: [Condition; 3], limit: u32) -> Phase {
+    Phase { name, lasts: Duration::from_secs(seconds), regions, limit }
+}
+
+/// How long the morning is.
+pub(crate) fn length() -> Duration {
+    PHASES.iter().map(|phase| phase.lasts).sum()
+}
+
+/// The phases and when each is.
+pub(crate) fn phases() -> impl Iterator<Item = (Range<Duration>, &'static Phase)> {
+    PHASES.iter().scan(Duration::ZERO, |begins, phase| {
+        let span = *begins..*begins + phase.lasts;
+        *begins = span.end;
+        Some((span, phase))
+    })
+}
+
+/// The phase so long after the start; the last one goes on.
+pub(crate) fn at(elapsed: Duration) -> &'static Phase {
+    let mut running = phases().filter(|(span, _)| span.contains(&elapsed));
+    running.next().map_or(&PHASES[PHASES.len() - 1], |(_, phase)| phase)
+}
+
+/// When, from then on, a region will first refuse connections, or not; `None`: never.
+pub(crate) fn next(from: Duration, region: usize, refuses: bool) -> Option<Duration> {
+    phases()
+        .find(|(span, phase)| span.end > from && (phase.regions[region] == Refuses) == refuses)
+        .map(|(span, _)| span.start.max(from))
+}
+
+/// The span in which no region answers.
+pub(crate) fn nobody_answers() -> Range<Duration> {
+    let dark = |phase: &Phase| phase.regions.iter().all(|region| *region != Well);
+    let mut spans = phases().filter(|(_, phase)| dark(phase)).map(|(span, _)| span);
+    spans.next().expect("a phase without a region that is well")
+}
