@@ -3,7 +3,7 @@
 //! The client is built once and lives in the router's state; what the handler
 //! answers tells its own callers what happened upstream.
 //!
-//! `cargo run --example axum --features axum`
+//! `cargo run --example axum`
 
 use std::time::Duration;
 

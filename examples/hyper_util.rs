@@ -1,7 +1,7 @@
 //! All five layers over hyper-util's client: the first of two regions is dead, and the second is
 //! overloaded once.
 //!
-//! `cargo run --example hyper_util --features hyper-util`
+//! `cargo run --example hyper_util`
 
 use std::net::SocketAddr;
 use std::sync::Arc;

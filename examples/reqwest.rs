@@ -3,7 +3,7 @@
 //! `reqwest::Client` is a tower service of `reqwest::Request`. Its own retries
 //! are turned off: there is one retry loop, ours.
 //!
-//! `cargo run --example reqwest --features reqwest`
+//! `cargo run --example reqwest`
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -5,7 +5,7 @@
 //! record and repeat it. A call that is turned away here is `UNAVAILABLE` or
 //! `RESOURCE_EXHAUSTED` to the generated client, like one that the server refused.
 //!
-//! `cargo run --example tonic --features tonic`
+//! `cargo run --example tonic`
 
 #[allow(
     clippy::pedantic,
