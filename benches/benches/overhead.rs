@@ -1,27 +1,22 @@
-//! What a call through each layer costs: `cargo bench -p benches`.
+//! What a call through each layer costs, and through each peer.
 
-use benches::{Visit, call_once, visit_all};
-use criterion::{
-    BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime,
-};
-use http::{Request, Response};
-use tower::{BoxError, Service};
+use std::time::Instant;
 
-struct Group<'a>(BenchmarkGroup<'a, WallTime>);
-
-impl Visit for Group<'_> {
-    fn visit<S>(&mut self, name: &'static str, mut subject: S)
-    where
-        S: Service<Request<()>, Response = Response<()>> + Clone + Send + Sync + 'static,
-        S::Error: Into<BoxError>,
-        S::Future: Send,
-    {
-        self.0.bench_function(name, |bencher| bencher.iter(|| call_once(&mut subject)));
-    }
-}
+use benches::rows::rows;
+use criterion::{Criterion, criterion_group, criterion_main};
 
 fn overhead(criterion: &mut Criterion) {
-    visit_all(&mut Group(criterion.benchmark_group("overhead")));
+    let mut group = criterion.benchmark_group("overhead");
+    for row in rows() {
+        let mut subject = row.subject();
+        group.bench_function(&row.name, |bencher| {
+            bencher.iter_custom(|calls| {
+                let start = Instant::now();
+                subject.call(calls);
+                start.elapsed()
+            });
+        });
+    }
 }
 
 criterion_group!(benches, overhead);

@@ -1,0 +1,54 @@
+//! What calls cost, ours beside the peers': `cargo run --release -p benches`.
+//!
+//! | argument | |
+//! |---|---|
+//! | | one table of one run |
+//! | `--json` | the same as one JSON object, and nothing else |
+//! | `--check` | the table, and failure where a ceiling is passed |
+//! | `--ceilings` | sets the ceilings to what is measured now |
+//! | `--real` | the stack beside a bare client over real sockets |
+//! | `calls NAME N` | N calls of a row, for valgrind and other profilers |
+
+mod ceilings;
+mod json;
+mod run;
+mod table;
+
+use std::process::ExitCode;
+
+use benches::count::Counting;
+use benches::measure::instructions;
+use tower::BoxError;
+
+use self::ceilings::Ceilings;
+use self::run::Run;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn main() -> Result<ExitCode, BoxError> {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        [] => _ = report()?,
+        ["--check"] if report()? > 0 => return Ok(ExitCode::FAILURE),
+        ["--check"] => {}
+        ["--json"] => println!("{}", json::of(&Run::now()?)),
+        ["--ceilings"] => Ceilings::committed()?.set(&Run::now()?)?,
+        ["--real"] => table::print_pairs(),
+        [instructions::SUBCOMMAND, name, calls] => {
+            if !instructions::calls(name, calls.parse()?) {
+                return Err(format!("no row is called {name:?}").into());
+            }
+        }
+        _ => return Err("its arguments are at the top of benches/src/bin/report/main.rs".into()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints one table of one run. How many rows have passed their ceilings.
+fn report() -> Result<usize, BoxError> {
+    let run = Run::now()?;
+    table::print(&run);
+    Ok(Ceilings::committed()?.check(&run))
+}

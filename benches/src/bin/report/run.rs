@@ -1,0 +1,69 @@
+use std::env;
+
+use benches::measure::contended::{Contended, Sharing, contended};
+use benches::measure::instructions::{can_count, instructions};
+use benches::measure::overhead::{Overhead, overheads};
+use benches::rows::{BARE, Row, rows};
+use benches::subject::Cloned;
+use tower::BoxError;
+
+/// All that was measured, from one run.
+pub(crate) struct Run {
+    pub(crate) rows: Vec<Row>,
+    /// As many as there are rows, as is what follows.
+    pub(crate) overheads: Vec<Overhead>,
+    /// `None` where valgrind isn't installed.
+    pub(crate) instructions: Option<Vec<f64>>,
+    pub(crate) contended: Vec<Contended>,
+}
+
+impl Run {
+    pub(crate) fn now() -> Result<Self, BoxError> {
+        let rows = rows();
+        let overheads = overheads(&rows);
+        let contended = contended(&rows);
+        let program = env::current_exe()?;
+        let instructions = can_count().then(|| instructions(program.as_os_str(), &rows));
+        Ok(Self { overheads, contended, instructions: instructions.transpose()?, rows })
+    }
+
+    /// What a call of the one row costs more than one of the other.
+    pub(crate) fn above(&self, name: &str, other: &str) -> Option<Above> {
+        let at = |name| self.rows.iter().position(|row| row.name == name);
+        let (row, other) = (at(name)?, at(other)?);
+        let allocated = self.overheads[row].allocations - self.overheads[other].allocations;
+        let instructions = self.instructions.as_ref().map(|counts| counts[row] - counts[other]);
+        Some(Above { instructions, allocations: Some(hundredths(allocated)) })
+    }
+
+    /// What two threads that share this row make of the bare service's calls a second.
+    pub(crate) fn share_of_bare(&self, name: &str, cloned: Cloned) -> Option<f64> {
+        Some(self.shared(name, Sharing { threads: 2, cloned })?.share_of_bare)
+    }
+
+    /// How many times the calls of one thread two make that share nothing: less than two where
+    /// the machine has something else to do, and then shares look larger than they are.
+    pub(crate) fn cores(&self) -> Option<f64> {
+        let calls_per_s = |threads| {
+            let sharing = Sharing { threads, cloned: Cloned::ATask };
+            Some(self.shared(BARE, sharing)?.calls_per_s)
+        };
+        Some(calls_per_s(2)? / calls_per_s(1)?)
+    }
+
+    fn shared(&self, name: &str, sharing: Sharing) -> Option<&Contended> {
+        self.contended.iter().find(|one| one.name == name && one.sharing == sharing)
+    }
+}
+
+/// Finer than what comes of a table that grows once in thousands of calls.
+fn hundredths(number: f64) -> f64 {
+    (number * 100.0).round() / 100.0
+}
+
+/// What one row costs more than another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Above {
+    pub(crate) instructions: Option<f64>,
+    pub(crate) allocations: Option<f64>,
+}

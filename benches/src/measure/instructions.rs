@@ -1,0 +1,74 @@
+//! How many instructions one call takes: valgrind counts them, and comes to the same count each
+//! time, where a time depends on what else the machine does.
+//!
+//! A program runs itself under callgrind, once for few calls of a row and once for
+//! many. The difference is the calls' own: starting up, making the layer and the first
+//! calls, which find nothing warm, cancel out.
+
+use std::ffi::OsStr;
+use std::io;
+use std::num::NonZeroUsize;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, ScopedJoinHandle};
+
+use crate::rows::{Row, rows};
+
+/// What a program that counts must be able to do, given a name and a number: [`calls`].
+pub const SUBCOMMAND: &str = "calls";
+
+/// How many calls are made of a row: the fewer fill every window.
+const FEW: u64 = 500;
+const MANY: u64 = 1_500;
+
+/// Whether valgrind is installed.
+pub fn can_count() -> bool {
+    Command::new("valgrind").arg("--version").output().is_ok_and(|ran| ran.status.success())
+}
+
+/// Makes so many calls of the row of this name; false if there is none.
+pub fn calls(name: &str, calls: u64) -> bool {
+    let row = rows().into_iter().find(|row| row.name == name);
+    row.map(|row| row.subject().call(calls)).is_some()
+}
+
+/// Instructions a call, of each row; for `program` see [`SUBCOMMAND`].
+///
+/// # Errors
+///
+/// If valgrind can't be run, or the program fails under it.
+pub fn instructions(program: &OsStr, rows: &[Row]) -> io::Result<Vec<f64>> {
+    let left = Mutex::new(rows.iter().enumerate());
+    let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let worker = || -> io::Result<Vec<_>> {
+        std::iter::from_fn(next).map(|(at, row)| Ok((at, a_call(program, row)?))).collect()
+    };
+    // Counts don't depend on what else runs, so all cores may count.
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let counted: Vec<Vec<_>> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(worker)).collect();
+        let join = |worker: ScopedJoinHandle<'_, _>| worker.join().expect("a worker panicked");
+        workers.into_iter().map(join).collect::<io::Result<_>>()
+    })?;
+    let mut counted = counted.concat();
+    counted.sort_by_key(|(at, _)| *at);
+    Ok(counted.into_iter().map(|(_, count)| count).collect())
+}
+
+fn a_call(program: &OsStr, row: &Row) -> io::Result<f64> {
+    let few = count(program, row, FEW)?;
+    let many = count(program, row, MANY)?;
+    Ok((many - few) / (MANY - FEW) as f64)
+}
+
+fn count(program: &OsStr, row: &Row, calls: u64) -> io::Result<f64> {
+    let ran = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(program)
+        .args([SUBCOMMAND, &row.name, &calls.to_string()])
+        .output()?;
+    let told = String::from_utf8_lossy(&ran.stderr);
+    let collected = told.lines().find_map(|line| line.split_once("Collected : "));
+    let count = collected.and_then(|(_, count)| count.trim().parse().ok());
+    count.filter(|_| ran.status.success()).ok_or_else(|| io::Error::other(told.into_owned()))
+}

@@ -1,0 +1,64 @@
+//! The middle of what was measured, and how sure it is.
+
+/// The middle of what was measured.
+///
+/// # Panics
+///
+/// If nothing was.
+pub fn median(measured: &[f64]) -> f64 {
+    let sorted = sorted(measured);
+    let middle = sorted.len() / 2;
+    if sorted.len() % 2 == 1 {
+        sorted[middle]
+    } else {
+        f64::midpoint(sorted[middle - 1], sorted[middle])
+    }
+}
+
+/// What the true median is above with a probability of 95 %, whatever the distribution: an
+/// order statistic. Of fewer than 5 measurements nothing can be said, and it is the least.
+///
+/// As many of them are below the true median as a fair coin shows heads: see
+/// Conover, *Practical Nonparametric Statistics*, "Confidence Interval for a Quantile".
+pub fn lower_bound(measured: &[f64]) -> f64 {
+    const DOUBT: f64 = 0.05;
+    let n = measured.len() as f64;
+    // The probabilities of 0, 1, 2 … heads.
+    let heads = (0..).scan(0.5_f64.powf(n), |next, k| {
+        let this = *next;
+        *next *= (n - f64::from(k)) / (f64::from(k) + 1.0);
+        Some(this)
+    });
+    let at_most = heads.scan(0.0, |sum, chance| {
+        *sum += chance;
+        Some(*sum)
+    });
+    let rank = at_most.take_while(|chance| *chance <= DOUBT).take(measured.len()).count();
+    sorted(measured)[rank.saturating_sub(1)]
+}
+
+fn sorted(measured: &[f64]) -> Vec<f64> {
+    let mut sorted = measured.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+    }
+
+    #[test]
+    fn the_bound_is_the_tables() {
+        // One-sided 95 %, from tables of the sign test: the 11th least of 30, the first of 5.
+        let thirty: Vec<_> = (1..=30).map(f64::from).collect();
+        assert_eq!(lower_bound(&thirty), 11.0);
+        assert_eq!(lower_bound(&thirty[..5]), 1.0);
+        assert_eq!(lower_bound(&thirty[..1]), 1.0);
+    }
+}

@@ -1,0 +1,8 @@
+//! How it is measured.
+
+pub mod contended;
+pub mod instructions;
+pub mod loopback;
+pub mod median;
+pub mod overhead;
+pub mod pairs;

@@ -1,0 +1,29 @@
+use tower::Layer;
+use tower_upstream::FailoverLayer;
+use tower_upstream::failover::{Region, Regions};
+
+use super::{Row, nobody, ours};
+use crate::bare::Bare;
+
+/// Three regions by host, as an API offers them.
+pub const REGIONS: [&str; 3] = [
+    "https://us-west-2.example.com",
+    "https://eu-west-1.example.com",
+    "https://ap-southeast-1.example.com",
+];
+
+pub(super) fn rows() -> Vec<Row> {
+    ours(("failover", "3 regions by host, rewritten"), |observed| {
+        layer(&REGIONS, observed).layer(Bare)
+    })
+}
+
+/// Over regions with these bases, the first of them the primary.
+pub(crate) fn layer(bases: &[&str], observed: bool) -> FailoverLayer {
+    let regions = bases.iter().zip(1..).map(|(base, priority)| {
+        Region::new(format!("region-{priority}"), *base).priority(priority)
+    });
+    let builder = FailoverLayer::builder(Regions::new(regions).expect("valid regions"));
+    let builder = if observed { builder.observer(nobody()) } else { builder };
+    builder.build().expect("a valid configuration")
+}

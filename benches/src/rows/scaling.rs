@@ -1,0 +1,92 @@
+//! What a call costs as what is remembered grows: windows, keys, regions, calls in line.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Context;
+use std::time::Duration;
+
+use futures_util::task::noop_waker_ref;
+use http::Request;
+use tower::{Layer, Service};
+use tower_upstream::circuit_breaker::FailureRate;
+use tower_upstream::key::{KeyRef, request_key_fn};
+use tower_upstream::{CircuitBreakerLayer, Quota, RateLimitLayer};
+
+use super::{Row, circuit_breaker, failover};
+use crate::bare::Bare;
+use crate::subject::{Outcome, Serves};
+
+/// Calls in a window.
+const WINDOWS: [u32; 4] = [100, 1_000, 10_000, 100_000];
+/// Seconds in a window.
+const SECONDS: [u64; 3] = [1, 60, 3_600];
+const KEYS: [usize; 4] = [1, 100, 10_000, 100_000];
+const REGIONS: [usize; 4] = [3, 10, 100, 1_000];
+const WAITERS: [usize; 4] = [1, 100, 10_000, 100_000];
+
+/// Each as it grows.
+pub fn rows() -> Vec<Row> {
+    let windows = WINDOWS
+        .map(|calls| grown("window_calls", calls, move || over(FailureRate::over_calls(calls))));
+    let seconds = SECONDS.map(|seconds| {
+        let window = Duration::from_secs(seconds);
+        grown("window_seconds", seconds, move || over(FailureRate::over_time(window)))
+    });
+    let keys = KEYS.map(|keys| grown("keys", keys, move || by_key(keys)));
+    let regions = REGIONS.map(|regions| grown("regions", regions, move || over_regions(regions)));
+    let waiters = WAITERS.map(|waiters| {
+        let what = format!("waiters/{waiters}");
+        Row::new::<(), _>((&what, ""), Outcome::Waiting, move || behind(waiters))
+    });
+    windows.into_iter().chain(seconds).chain(keys).chain(regions).chain(waiters).collect()
+}
+
+fn grown<S: Serves<()>>(
+    what: &str,
+    size: impl std::fmt::Display,
+    make: impl Fn() -> S + Send + Sync + 'static,
+) -> Row {
+    Row::answers::<(), S>((&format!("{what}/{size}"), ""), make)
+}
+
+fn over(rate: FailureRate) -> impl Serves<()> {
+    let builder = CircuitBreakerLayer::builder().failure_rate(rate);
+    circuit_breaker::built(builder, false).layer(Bare)
+}
+
+/// A circuit for each of so many keys, which calls use in turns.
+fn by_key(keys: usize) -> impl Serves<()> {
+    let (next, many) = (Arc::new(AtomicU64::new(0)), keys as u64);
+    let key = request_key_fn(move |_: &Request<()>| {
+        KeyRef::Number(next.fetch_add(1, Ordering::Relaxed) % many)
+    });
+    let builder = circuit_breaker::rate().key(key).max_keys(keys);
+    let mut service = circuit_breaker::built(builder, false).layer(Bare);
+    for _ in 0..keys {
+        drop(service.call(Request::new(())));
+    }
+    service
+}
+
+fn over_regions(regions: usize) -> impl Serves<()> {
+    let bases: Vec<_> = (0..regions).map(|at| format!("https://region-{at}.example.com")).collect();
+    let bases: Vec<_> = bases.iter().map(String::as_str).collect();
+    failover::layer(&bases, false).layer(Bare)
+}
+
+/// A limiter whose quota is spent, and for which so many calls stand in line. The one that is
+/// measured joins them, and leaves again.
+fn behind(waiters: usize) -> impl Serves<()> {
+    let builder = RateLimitLayer::builder(Quota::per_second(1));
+    let layer = builder.max_wait(Duration::MAX).max_waiting(waiters + 1).build();
+    let mut service = layer.layer(Bare);
+    for _ in 0..=waiters {
+        let mut call = Box::pin(service.call(Request::new(())));
+        let mut cx = Context::from_waker(noop_waker_ref());
+        if call.as_mut().poll(&mut cx).is_pending() {
+            // It stands in line for as long as the program runs.
+            std::mem::forget(call);
+        }
+    }
+    service
+}

@@ -1,0 +1,140 @@
+//! A service that is measured, without its type.
+
+use std::hint::black_box;
+use std::marker::PhantomData;
+use std::mem::size_of;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::poll_fn;
+use http::{Request, Response};
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tower::Service;
+
+use crate::content::Content;
+
+/// A service of requests with bodies `B` that can be measured.
+pub trait Serves<B>:
+    Service<Request<B>, Response = Response<()>, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<B, S> Serves<B> for S where
+    S: Service<Request<B>, Response = Response<()>, Future: Send> + Clone + Send + 'static
+{
+}
+
+/// What its calls end in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Answered,
+    Rejected,
+    /// Still under way when its caller loses interest.
+    Waiting,
+}
+
+/// When tasks that share one state clone the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cloned {
+    ATask,
+    ACall,
+}
+
+/// How large a service and its future are, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    pub service: usize,
+    pub future: usize,
+}
+
+impl Sizes {
+    pub fn of<B, S: Service<Request<B>>>(_: &S) -> Self {
+        Self { service: size_of::<S>(), future: size_of::<S::Future>() }
+    }
+}
+
+/// How many tasks share one state.
+pub const TASKS: u32 = 64;
+
+/// How long they may take at most, many times what they do take: on two threads a call of
+/// tower-resilience's open circuit was seen never to end.
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// A service that is measured.
+pub trait Subject: Send {
+    /// Makes so many calls, one after the other, of a service that was cloned once.
+    ///
+    /// # Panics
+    ///
+    /// If one ends otherwise than it should: nothing is measured by accident.
+    fn call(&mut self, calls: u64);
+
+    /// How long 64 tasks take that make so many calls each, or 1 s if they never end.
+    ///
+    /// # Panics
+    ///
+    /// If a call ends otherwise than it should.
+    fn crowd(&self, runtime: &Runtime, calls: u64, cloned: Cloned) -> Duration;
+
+    fn sizes(&self) -> Sizes;
+}
+
+pub(crate) struct Measured<S, B> {
+    service: S,
+    outcome: Outcome,
+    content: PhantomData<fn(B)>,
+}
+
+impl<S, B> Measured<S, B> {
+    pub(crate) fn new(service: S, outcome: Outcome) -> Self {
+        Self { service, outcome, content: PhantomData }
+    }
+}
+
+impl<S: Serves<B>, B: Content> Subject for Measured<S, B> {
+    fn call(&mut self, calls: u64) {
+        for _ in 0..calls {
+            // All is ready at once, so a single poll is what `await` would do.
+            let outcome = call(&mut self.service).now_or_never().unwrap_or(Outcome::Waiting);
+            assert_eq!(outcome, self.outcome);
+        }
+    }
+
+    fn crowd(&self, runtime: &Runtime, calls: u64, cloned: Cloned) -> Duration {
+        let task = |mut service: S, outcome| async move {
+            for _ in 0..calls {
+                let seen = match cloned {
+                    Cloned::ATask => call(&mut service).await,
+                    Cloned::ACall => call(&mut service.clone()).await,
+                };
+                assert_eq!(seen, outcome);
+            }
+        };
+        let start = Instant::now();
+        let mut tasks = JoinSet::new();
+        for _ in 0..TASKS {
+            tasks.spawn_on(task(self.service.clone(), self.outcome), runtime.handle());
+        }
+        // Past that they are cancelled, and let go of what they hold.
+        _ = runtime.block_on(async { timeout(LONGEST, tasks.join_all()).await });
+        start.elapsed()
+    }
+
+    fn sizes(&self) -> Sizes {
+        Sizes::of::<B, S>(&self.service)
+    }
+}
+
+/// Readies the service, calls it once, and lets go of the answer.
+#[inline]
+pub(crate) async fn call<B: Content, S: Serves<B>>(service: &mut S) -> Outcome {
+    if poll_fn(|cx| service.poll_ready(cx)).await.is_err() {
+        return Outcome::Rejected;
+    }
+    match black_box(service.call(B::request()).await) {
+        Ok(_) => Outcome::Answered,
+        Err(_) => Outcome::Rejected,
+    }
+}
