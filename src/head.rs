@@ -42,8 +42,8 @@ pub trait HttpResponse {
 #[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
     method: &'a Method,
-    host: Option<&'a str>,
-    port: Option<u16>,
+    /// As the target has it: with user name and password, if there are any.
+    authority: Option<&'a str>,
     path: &'a str,
     headers: &'a HeaderMap,
 }
@@ -52,33 +52,26 @@ impl<'a> RequestHead<'a> {
     /// A head of this method and these headers, whose target isn't known.
     #[must_use]
     pub const fn new(method: &'a Method, headers: &'a HeaderMap) -> Self {
-        Self { method, host: None, port: None, path: "", headers }
+        Self { method, authority: None, path: "", headers }
     }
 
-    /// The same with this target: a host and port, without user name and
-    /// password, and a path without a query, which may hold secrets.
+    /// The same with this target: an authority (`api.example.com:8443`), and a
+    /// path without a query, which may hold secrets.
     #[must_use]
-    pub const fn target(mut self, host: Option<&'a str>, port: Option<u16>, path: &'a str) -> Self {
-        (self.host, self.port, self.path) = (host, port, path);
+    pub const fn target(mut self, authority: Option<&'a str>, path: &'a str) -> Self {
+        (self.authority, self.path) = (authority, path);
         self
     }
 
-    /// A head of these parts, host and port being the target's or, without
-    /// one there, those of the `Host` header.
+    /// A head of these parts, the authority being the target's or, without
+    /// one there, that of the `Host` header.
     #[must_use]
     pub fn from_parts(method: &'a Method, uri: &'a Uri, headers: &'a HeaderMap) -> Self {
-        let head = Self::new(method, headers);
-        if let Some(authority) = uri.authority() {
-            return head.target(Some(authority.host()), authority.port_u16(), uri.path());
-        }
-        let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
-        let (host, port) = match host.and_then(|host| host.rsplit_once(':')) {
-            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
-                (Some(name), port.parse().ok())
-            }
-            _ => (host, None),
+        let authority = match uri.authority() {
+            Some(authority) => Some(authority.as_str()),
+            None => headers.get(http::header::HOST).and_then(|host| host.to_str().ok()),
         };
-        head.target(host, port, uri.path())
+        Self::new(method, headers).target(authority, uri.path())
     }
 
     /// The method.
@@ -87,16 +80,23 @@ impl<'a> RequestHead<'a> {
         self.method
     }
 
+    /// The host of the target, and the port where it names one; without user name and password.
+    #[must_use]
+    pub fn authority(&self) -> Option<&'a str> {
+        let authority = self.authority?;
+        Some(authority.rsplit_once('@').map_or(authority, |(_, host)| host))
+    }
+
     /// The host of the target, without user name and password.
     #[must_use]
-    pub const fn host(&self) -> Option<&'a str> {
-        self.host
+    pub fn host(&self) -> Option<&'a str> {
+        self.authority().map(|authority| host_and_port(authority).0)
     }
 
     /// The port of the target, where it names one.
     #[must_use]
-    pub const fn port(&self) -> Option<u16> {
-        self.port
+    pub fn port(&self) -> Option<u16> {
+        host_and_port(self.authority()?).1
     }
 
     /// The path of the target, without the query.
@@ -115,6 +115,16 @@ impl<'a> RequestHead<'a> {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a str> {
         self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// `[::1]:80` is a host with a port, `[::1]` one without.
+fn host_and_port(authority: &str) -> (&str, Option<u16>) {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (host, port.parse().ok())
+        }
+        _ => (authority, None),
     }
 }
 
@@ -144,11 +154,8 @@ impl<B> HttpResponse for http::Response<B> {
 impl HttpRequest for reqwest::Request {
     fn head(&self) -> RequestHead<'_> {
         let url = self.url();
-        RequestHead::new(self.method(), self.headers()).target(
-            url.host_str(),
-            url.port(),
-            url.path(),
-        )
+        let authority = Some(url.authority()).filter(|authority| !authority.is_empty());
+        RequestHead::new(self.method(), self.headers()).target(authority, url.path())
     }
 }
 
@@ -160,5 +167,49 @@ impl HttpResponse for reqwest::Response {
 
     fn headers(&self) -> &HeaderMap {
         self.headers()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_in_each_of_its_forms() {
+        let table = [
+            ("api.example.com", "api.example.com", "api.example.com", None),
+            ("api.example.com:8443", "api.example.com:8443", "api.example.com", Some(8443)),
+            ("user:secret@api.example.com:1", "api.example.com:1", "api.example.com", Some(1)),
+            ("[::1]", "[::1]", "[::1]", None),
+            ("[::1]:80", "[::1]:80", "[::1]", Some(80)),
+            ("api.example.com:", "api.example.com:", "api.example.com", None),
+            ("api.example.com:99999", "api.example.com:99999", "api.example.com", None),
+        ];
+        let headers = HeaderMap::new();
+        for (given, authority, host, port) in table {
+            let head = RequestHead::new(&Method::GET, &headers).target(Some(given), "/");
+            assert_eq!(head.authority(), Some(authority));
+            assert_eq!((head.host(), head.port()), (Some(host), port), "{given}");
+        }
+        let unknown = RequestHead::new(&Method::GET, &headers);
+        assert_eq!((unknown.authority(), unknown.host(), unknown.port()), (None, None, None));
+    }
+
+    #[test]
+    fn a_target_without_an_authority_has_that_of_the_host_header() {
+        let request = http::Request::get("/models").header("host", "api.example.com:81").body(());
+        let request = request.unwrap();
+        assert_eq!(request.head().authority(), Some("api.example.com:81"));
+        let request = http::Request::get("http://b.test/").header("host", "a.test").body(());
+        assert_eq!(request.unwrap().head().host(), Some("b.test"));
+    }
+
+    #[cfg(feature = "reqwest")]
+    #[test]
+    fn a_target_of_reqwests() {
+        let url = "http://user:secret@api.example.com:81/v1?key=secret".parse().unwrap();
+        let request = reqwest::Request::new(Method::GET, url);
+        assert_eq!(request.head().authority(), Some("api.example.com:81"));
+        assert_eq!(request.head().path(), "/v1");
     }
 }

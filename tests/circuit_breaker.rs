@@ -767,9 +767,9 @@ async fn hosts_have_circuits_of_their_own() {
     let names: Vec<_> = all.iter().map(|circuit| &*circuit.name).collect();
     assert_eq!(names[0], "upstream");
     assert_eq!(names.len(), 4);
-    let open = layer.handle().status_of(&KeyRef::Authority("a.test", None)).unwrap();
+    let open = layer.handle().status_of(&KeyRef::Authority("a.test")).unwrap();
     assert_eq!(open.state, CircuitState::Open);
-    assert!(layer.handle().status_of(&KeyRef::Authority("c.test", None)).is_none());
+    assert!(layer.handle().status_of(&KeyRef::Authority("c.test")).is_none());
 }
 
 #[tokio::test(start_paused = true)]

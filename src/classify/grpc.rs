@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ::http::HeaderMap;
+use ::http::{HeaderMap, HeaderName};
 
 use super::{Cause, Verdict, http};
 use crate::hint::Hint;
@@ -68,7 +68,12 @@ impl fmt::Display for GrpcCode {
 /// A gRPC error without a message comes as such a head ("Trailers-Only"); after
 /// a message the status is in the trailers, which a head doesn't show.
 pub(super) fn code(headers: &HeaderMap) -> Option<GrpcCode> {
-    Some(match headers.get("grpc-status")?.as_bytes() {
+    // Most answers are no gRPC: for them this is all there is to it.
+    static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+    if headers.is_empty() {
+        return None;
+    }
+    Some(match headers.get(&GRPC_STATUS)?.as_bytes() {
         [digit @ b'0'..=b'9'] => GrpcCode::from_number(u32::from(digit - b'0')),
         [b'1', digit @ b'0'..=b'9'] => GrpcCode::from_number(10 + u32::from(digit - b'0')),
         _ => GrpcCode::Unknown,

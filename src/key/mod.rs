@@ -39,7 +39,7 @@ pub enum KeyRef<'a> {
     /// A text that may be shown, such as a tenant or a model.
     Text(Cow<'a, str>),
     /// A host, and the port where the target names one.
-    Authority(&'a str, Option<u16>),
+    Authority(&'a str),
     /// A number: one that counts or, for a [secret](KeyRef::secret), a hash.
     Number(u64),
 }
@@ -74,8 +74,7 @@ impl fmt::Display for KeyRef<'_> {
         match self {
             Self::Shared => f.write_str("all"),
             Self::Text(text) => f.write_str(text),
-            Self::Authority(host, Some(port)) => write!(f, "{host}:{port}"),
-            Self::Authority(host, None) => f.write_str(host),
+            Self::Authority(authority) => f.write_str(authority),
             Self::Number(number) => write!(f, "#{number:016x}"),
         }
     }
@@ -103,8 +102,7 @@ pub struct ByAuthority;
 
 impl<Req: HttpRequest> Key<Req> for ByAuthority {
     fn key<'a>(&'a self, request: &'a Req) -> KeyRef<'a> {
-        let head = request.head();
-        head.host().map_or(KeyRef::Shared, |host| KeyRef::Authority(host, head.port()))
+        request.head().authority().map_or(KeyRef::Shared, KeyRef::Authority)
     }
 }
 

@@ -119,7 +119,7 @@ impl Subject for CircuitBreakerByAuthority {
     }
 
     fn held(&self) -> String {
-        let status = self.layer.handle().status_of(&KeyRef::Authority("upstream.test", None));
+        let status = self.layer.handle().status_of(&KeyRef::Authority("upstream.test"));
         status.map_or_else(|| "Closed with 0 failures".into(), |status| held(&status))
     }
 
@@ -129,7 +129,7 @@ impl Subject for CircuitBreakerByAuthority {
 
     fn look(&self) -> String {
         let handle = self.layer.handle();
-        let key = KeyRef::Authority("upstream.test", None);
+        let key = KeyRef::Authority("upstream.test");
         format!("{:?} {:?}", handle.status_of(&key), handle.all())
     }
 
