@@ -125,7 +125,7 @@ pub fn retry_b() -> RetryLayer {
 /// - A failure is what was raised by hand: a timeout, a broken or refused
 ///   connection, any other error, a 401, a 429, a status of 500 or more. Every other
 ///   answer is a success.
-/// - One breaker a region, by its host.
+/// - One breaker a region, by its host; no credential is latched.
 ///
 /// One team opened after 3: `circuit_breaker_a().consecutive_failures(3)`.
 ///
@@ -156,6 +156,7 @@ pub fn circuit_breaker_a() -> CircuitBreakerBuilder<crate::classify::HttpClassif
             _ => Count::Failure,
         })
         .by_authority()
+        .latch(None)
 }
 
 /// Breaker B: a leaky count, and no probes.
@@ -163,6 +164,7 @@ pub fn circuit_breaker_a() -> CircuitBreakerBuilder<crate::classify::HttpClassif
 /// - Up one for a timeout, a broken or refused connection or a 429; down one for
 ///   a 200, never below 0; nothing for any other answer.
 /// - Opens at 10; 60 s later starts again from zero, closed.
+/// - No credential is latched.
 #[cfg(feature = "circuit-breaker")]
 pub fn circuit_breaker_b() -> CircuitBreakerBuilder {
     CircuitBreakerLayer::builder()
@@ -176,6 +178,7 @@ pub fn circuit_breaker_b() -> CircuitBreakerBuilder {
             cause if is_timeout_or_connection(cause) => Count::Failure,
             _ => Count::Neutral,
         })
+        .latch(None)
 }
 
 /// The provider's standard tier: 60 requests in any minute for each key.

@@ -187,6 +187,29 @@ async fn circuit_breaker_by_key() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_circuit_breaker_that_watches_credentials_costs_one_a_call() {
+    let layer = CircuitBreakerLayer::new();
+    let refuses = service_fn(|_: Request| async {
+        Ok::<_, Infallible>(http::Response::builder().status(401).body(()).expect("a response"))
+    });
+    layer.layer(refuses).oneshot(full()).await.expect("an answer");
+    assert_eq!(cost(layer.layer(client()), full).await, CALLS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_a_circuit_breaker_turns_away_costs_one() {
+    let layer = CircuitBreakerLayer::new();
+    layer.handle().force_open();
+    let mut client = layer.layer(client());
+    for request in [plain, full] {
+        let request = request();
+        let client = client.ready().await.expect("ready");
+        let rejected = allocations(|| drop(black_box(client.call(request))));
+        assert_eq!(rejected, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn rate_limit() {
     let ample = Quota::per_second(1_000_000);
     for quota in [ample, ample.burst(1_000_000), Quota::per_second(10_000)] {

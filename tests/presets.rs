@@ -167,7 +167,7 @@ async fn retry_b_returns_everything_else() {
     }
 }
 
-fn state(breaker: &CircuitBreakerLayer<impl Sized, impl Sized>) -> CircuitState {
+fn state(breaker: &CircuitBreakerLayer<impl Sized, impl Sized, impl Sized>) -> CircuitState {
     // The one that was made last: circuits are kept by host.
     breaker.handle().all().pop().unwrap().state
 }
@@ -200,7 +200,9 @@ async fn breaker_a_counts_what_was_raised() {
     }
 }
 
-fn state_or_closed(breaker: &CircuitBreakerLayer<impl Sized, impl Sized>) -> CircuitState {
+fn state_or_closed(
+    breaker: &CircuitBreakerLayer<impl Sized, impl Sized, impl Sized>,
+) -> CircuitState {
     breaker.handle().all().last().map_or(CircuitState::Closed, |status| status.state)
 }
 

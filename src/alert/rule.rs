@@ -4,7 +4,7 @@ use std::error::Error;
 
 use super::{AlertKind, Severity};
 #[cfg(feature = "circuit-breaker")]
-use crate::circuit_breaker::{CircuitEventKind, CircuitOpen};
+use crate::circuit_breaker::{CircuitEventKind, CircuitOpen, OpenReason};
 use crate::classify::{Cause, Class, Verdict};
 use crate::error::cause_ref;
 use crate::event::Event;
@@ -86,11 +86,16 @@ impl Rules {
             Event::CircuitBreaker(event) => {
                 let about = Sighting::new(AlertKind::CircuitOpen, Severity::Warning);
                 match event.kind {
+                    // The refused calls tell of a latched credential.
+                    _ if event.reason.is_some_and(OpenReason::is_latch) => {}
                     CircuitEventKind::Opened { cause, .. } => {
                         seen(about.of(event.circuit, Lasts::UntilTold).cause(cause));
                     }
                     CircuitEventKind::Closed => seen(about.of(event.circuit, Lasts::Over)),
-                    CircuitEventKind::HalfOpened | CircuitEventKind::Rejected { .. } => {}
+                    CircuitEventKind::HalfOpened
+                    | CircuitEventKind::Recovering
+                    | CircuitEventKind::Rejected { .. }
+                    | CircuitEventKind::WouldReject => {}
                 }
             }
             #[cfg(feature = "rate-limit")]

@@ -1,18 +1,27 @@
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
+use super::audience::Audience;
+use super::latch::Latches;
 use super::rules::Rules;
-use crate::event::Listener;
-use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+use super::tripped::Tripped;
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::time::{self, Instant};
 
 /// What all circuits of one layer share.
 #[derive(Debug)]
 pub(super) struct Common {
     pub(super) rules: Rules,
-    pub(super) listener: Listener,
-    /// How many circuits aren't closed, those that rest apart: while none is,
-    /// nobody looks further.
-    tripped: AtomicUsize,
+    pub(super) audience: Audience,
+    pub(super) latches: Option<Latches>,
+    pub(super) tripped: Arc<Tripped>,
+    /// Wakes those who wait for the inner service when a circuit opens.
+    pub(super) opened: Arc<Notify>,
+    forced: Forced,
+    seeds: Seeds,
     start: Instant,
     /// When circuits that nobody calls are looked for next, in nanoseconds from `start`.
     next_look: AtomicU64,
@@ -22,23 +31,22 @@ impl Common {
     /// How often circuits that nobody calls are looked for.
     const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-    pub(super) fn new(rules: Rules, listener: Listener) -> Self {
-        let (tripped, next_look) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Self { rules, listener, tripped, start: time::now(), next_look }
-    }
-
-    /// Whether a circuit isn't closed, those that nobody calls apart.
-    #[inline]
-    pub(super) fn is_any_tripped(&self) -> bool {
-        self.tripped.load(Ordering::Acquire) > 0
-    }
-
-    /// Counts a circuit in or out.
-    pub(super) fn count_tripped(&self, before: bool, now: bool) {
-        match (before, now) {
-            (false, true) => _ = self.tripped.fetch_add(1, Ordering::AcqRel),
-            (true, false) => _ = self.tripped.fetch_sub(1, Ordering::AcqRel),
-            _ => {}
+    pub(super) fn new(
+        rules: Rules,
+        audience: Audience,
+        seeds: Seeds,
+        latches: Option<Latches>,
+    ) -> Self {
+        Self {
+            rules,
+            audience,
+            latches,
+            tripped: Arc::new(Tripped::new()),
+            opened: Arc::new(Notify::new()),
+            forced: Forced::default(),
+            seeds,
+            start: time::now(),
+            next_look: AtomicU64::new(0),
         }
     }
 
@@ -52,5 +60,61 @@ impl Common {
                 .next_look
                 .compare_exchange(due, next, Ordering::AcqRel, Ordering::Acquire)
                 .is_ok()
+    }
+
+    /// A credential was refused.
+    #[cold]
+    pub(super) fn notice_refusal(&self) {
+        if let Some(latches) = &self.latches {
+            latches.notice();
+        }
+    }
+
+    /// Whether new circuits are held open or closed.
+    pub(super) fn forced(&self) -> Option<bool> {
+        self.forced.get()
+    }
+
+    pub(super) fn force(&self, open: Option<bool>) {
+        self.forced.set(open);
+    }
+
+    /// A source of chance for one circuit.
+    pub(super) fn random(&self) -> fastrand::Rng {
+        self.seeds.random()
+    }
+}
+
+/// How the circuits of new keys are held.
+#[derive(Debug, Default)]
+struct Forced(AtomicUsize);
+
+impl Forced {
+    fn get(&self) -> Option<bool> {
+        [None, Some(false), Some(true)][self.0.load(Ordering::Acquire)]
+    }
+
+    fn set(&self, open: Option<bool>) {
+        self.0.store(open.map_or(0, |open| 1 + usize::from(open)), Ordering::Release);
+    }
+}
+
+/// Where circuits get their chance from: one seed makes it repeatable.
+#[derive(Clone, Default)]
+pub(super) struct Seeds(Option<Arc<Mutex<fastrand::Rng>>>);
+
+impl Seeds {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(Some(Arc::new(Mutex::new(fastrand::Rng::with_seed(seed)))))
+    }
+
+    fn random(&self) -> fastrand::Rng {
+        self.0.as_ref().map_or_else(fastrand::Rng::new, |seeded| seeded.lock().fork())
+    }
+}
+
+impl fmt::Debug for Seeds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "seeded" } else { "by chance" })
     }
 }

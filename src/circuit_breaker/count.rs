@@ -1,6 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::OpenReason;
 use crate::classify::{Cause, Class, Verdict};
 
 /// What a verdict counts as in a circuit.
@@ -37,7 +38,7 @@ impl Count {
     /// credential at fault, or asks for patience, is alive. Were it not so, a
     /// suspended key would look like an open circuit for ever. A fault that was
     /// found on this side proves nothing.
-    pub(super) fn of_probe(self, verdict: &Verdict) -> Self {
+    fn of_probe(self, verdict: &Verdict) -> Self {
         let is_alive = matches!(
             verdict.class(),
             Class::Rejected | Class::Throttled | Class::CredentialRejected | Class::QuotaExhausted
@@ -49,27 +50,69 @@ impl Count {
     }
 }
 
-/// The user's closure in the place of [`Count::by_default`].
-#[derive(Clone)]
-pub(super) struct CountFn(Option<Arc<Closure>>);
-
-type Closure = dyn Fn(&Verdict) -> Count + Send + Sync;
-
-impl CountFn {
-    pub(super) const BY_DEFAULT: Self = Self(None);
-
-    pub(super) fn new(f: impl Fn(&Verdict) -> Count + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(f)))
-    }
-
-    #[inline]
-    pub(super) fn count(&self, verdict: &Verdict) -> Count {
-        self.0.as_ref().map_or_else(|| Count::by_default(verdict), |count| count(verdict))
+/// Why a verdict speaks against the credential that was used, if it does and the
+/// upstream itself said so.
+pub(super) fn refusal(verdict: &Verdict) -> Option<OpenReason> {
+    match verdict.class() {
+        _ if verdict.never_left() => None,
+        Class::CredentialRejected => Some(OpenReason::CredentialRejected),
+        Class::QuotaExhausted => Some(OpenReason::QuotaExhausted),
+        _ => None,
     }
 }
 
-impl fmt::Debug for CountFn {
+/// What verdicts count as in a circuit.
+#[derive(Clone)]
+pub(super) enum Counting {
+    /// By [`Count::by_default`].
+    ByDefault,
+    /// By the user's closure.
+    By(Arc<Closure>),
+    /// In a credential's circuit: refusals are the failures. No other failure speaks
+    /// against a credential, but only a success brings one back.
+    Refusals,
+}
+
+type Closure = dyn Fn(&Verdict) -> Count + Send + Sync;
+
+impl Counting {
+    #[inline]
+    pub(super) fn count(&self, verdict: &Verdict) -> Count {
+        match self {
+            Self::ByDefault => Count::by_default(verdict),
+            Self::By(count) => count(verdict),
+            Self::Refusals if verdict.is_success() => Count::Success,
+            Self::Refusals if refusal(verdict).is_some() => Count::Failure,
+            Self::Refusals => Count::Neutral,
+        }
+    }
+
+    /// What a count counts as for a probe.
+    pub(super) fn of_probe(&self, count: Count, verdict: &Verdict) -> Count {
+        match self {
+            Self::ByDefault | Self::By(_) => count.of_probe(verdict),
+            // One slow probe means one: what proves nothing mustn't let the next call be another.
+            Self::Refusals if count == Count::Success => Count::Success,
+            Self::Refusals => Count::Failure,
+        }
+    }
+
+    /// Why a circuit opens at this verdict, where its policy found `reason`; none: for
+    /// what it was open for.
+    pub(super) fn reason(&self, reason: OpenReason, verdict: &Verdict) -> Option<OpenReason> {
+        match self {
+            Self::ByDefault | Self::By(_) => Some(reason),
+            Self::Refusals => refusal(verdict),
+        }
+    }
+}
+
+impl fmt::Debug for Counting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "closure" } else { "by_default" })
+        f.write_str(match self {
+            Self::ByDefault => "by_default",
+            Self::By(_) => "closure",
+            Self::Refusals => "refusals",
+        })
     }
 }

@@ -3,27 +3,37 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::reason::Why;
+use super::{CircuitState, OpenReason};
 use crate::classify::{Cause, Class, Verdict};
 #[cfg(feature = "tonic")]
 use crate::error::LazyStatus;
 
 /// The circuit is open: the call was answered here, and nothing was sent.
 ///
-/// Over tonic, with the feature `tonic`, a client sees it as `UNAVAILABLE`.
+/// Over tonic, with the feature `tonic`, a client sees it as `UNAVAILABLE`; where its
+/// credential is latched as `UNAUTHENTICATED`, or as `RESOURCE_EXHAUSTED` if its quota is spent.
 #[derive(Debug)]
 pub struct CircuitOpen {
     circuit: Arc<str>,
-    cause: Cause,
+    state: CircuitState,
+    why: Option<Why>,
     retry_after: Option<Duration>,
     #[cfg(feature = "tonic")]
     status: LazyStatus,
 }
 
 impl CircuitOpen {
-    pub(super) fn new(circuit: Arc<str>, cause: Cause, retry_after: Option<Duration>) -> Self {
+    pub(super) fn new(
+        circuit: Arc<str>,
+        state: CircuitState,
+        why: Option<Why>,
+        retry_after: Option<Duration>,
+    ) -> Self {
         Self {
             circuit,
-            cause,
+            state,
+            why,
             retry_after,
             #[cfg(feature = "tonic")]
             status: LazyStatus::default(),
@@ -36,21 +46,42 @@ impl CircuitOpen {
         &self.circuit
     }
 
-    /// What opened it.
+    /// What the circuit is: open, half-open with all probes under way, recovering,
+    /// or held open.
     #[must_use]
-    pub fn cause(&self) -> Cause {
-        self.cause
+    pub fn state(&self) -> CircuitState {
+        self.state
     }
 
-    /// When a call may pass again. `None` while a half-open circuit waits for its
-    /// probes: that takes as long as they take.
+    /// Why it opened.
+    #[must_use]
+    pub fn reason(&self) -> OpenReason {
+        self.why.map_or(OpenReason::Forced, |why| why.reason)
+    }
+
+    /// What was seen when it opened.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        self.why.map_or(Cause::Unknown, |why| why.cause)
+    }
+
+    /// When a call may pass again. `None` where that isn't known: a half-open circuit
+    /// waits for its probes, a recovering one lets some calls pass, one that is held
+    /// open is held.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
+    /// A latched credential is what the server said it is: no layer above should
+    /// wait for it, or try it elsewhere.
     pub(crate) fn verdict(&self) -> Verdict {
-        let verdict = Verdict::new(Class::CircuitOpen).cause_is(Cause::CircuitOpen);
+        let class = match self.reason() {
+            OpenReason::CredentialRejected => Class::CredentialRejected,
+            OpenReason::QuotaExhausted => Class::QuotaExhausted,
+            _ => Class::CircuitOpen,
+        };
+        let verdict = Verdict::new(class).cause_is(Cause::CircuitOpen);
         match self.retry_after {
             Some(wait) => verdict.retry_after(wait),
             None => verdict,
@@ -60,10 +91,11 @@ impl CircuitOpen {
 
 impl fmt::Display for CircuitOpen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "circuit {} is open after: {}", self.circuit, self.cause)?;
+        let (circuit, state, reason) = (&self.circuit, self.state, self.reason());
+        write!(f, "circuit {circuit} is {state} after {reason} ({})", self.cause())?;
         match self.retry_after {
             Some(wait) => write!(f, "; try again in {wait:.1?}"),
-            None => f.write_str("; it is being probed"),
+            None => Ok(()),
         }
     }
 }
@@ -71,7 +103,14 @@ impl fmt::Display for CircuitOpen {
 impl Error for CircuitOpen {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         #[cfg(feature = "tonic")]
-        return Some(self.status.get(tonic::Code::Unavailable, self));
+        return Some(self.status.get(
+            match self.reason() {
+                OpenReason::CredentialRejected => tonic::Code::Unauthenticated,
+                OpenReason::QuotaExhausted => tonic::Code::ResourceExhausted,
+                _ => tonic::Code::Unavailable,
+            },
+            self,
+        ));
         #[cfg(not(feature = "tonic"))]
         None
     }

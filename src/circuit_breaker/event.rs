@@ -1,6 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::OpenReason;
 use crate::classify::Cause;
 
 /// Something that a circuit did.
@@ -9,6 +10,12 @@ use crate::classify::Cause;
 pub struct CircuitEvent<'a> {
     /// The circuit's name.
     pub circuit: &'a str,
+    /// The number of the state that it was told in: one more at each change of
+    /// state, from zero again after 8 million. Events of two threads may come in
+    /// another order than they happened.
+    pub generation: u32,
+    /// What opened the circuit last; none if nothing has.
+    pub reason: Option<OpenReason>,
     /// What it did.
     pub kind: CircuitEventKind,
 }
@@ -21,18 +28,23 @@ pub enum CircuitEventKind {
     Opened {
         /// What the last failure was.
         cause: Cause,
-        /// For how long at least.
+        /// For how long at least; [`Duration::MAX`] if it is held open.
         open_for: Duration,
     },
     /// It lets probes through.
     HalfOpened,
-    /// It closed: calls pass.
+    /// The upstream is back: a growing share of the calls passes.
+    Recovering,
+    /// It closed, or is held closed: calls pass.
     Closed,
     /// It turned a call away.
     Rejected {
         /// When to come back, where that is known.
         retry_after: Option<Duration>,
     },
+    /// It would have turned a call away, but for the
+    /// [dry run](super::CircuitBreakerBuilder::dry_run).
+    WouldReject,
 }
 
 impl CircuitEvent<'_> {
@@ -47,11 +59,20 @@ impl fmt::Display for CircuitEvent<'_> {
         write!(f, "circuit {} ", self.circuit)?;
         match self.kind {
             CircuitEventKind::Opened { cause, open_for } => {
-                write!(f, "opened for {open_for:?}: {cause}")
+                f.write_str("opened")?;
+                if open_for < Duration::MAX {
+                    write!(f, " for {open_for:?}")?;
+                }
+                match self.reason {
+                    Some(reason) => write!(f, ": {reason} ({cause})"),
+                    None => write!(f, ": {cause}"),
+                }
             }
             CircuitEventKind::HalfOpened => f.write_str("half-open: probing"),
+            CircuitEventKind::Recovering => f.write_str("recovering: some calls pass"),
             CircuitEventKind::Closed => f.write_str("closed"),
             CircuitEventKind::Rejected { .. } => f.write_str("turned a call away"),
+            CircuitEventKind::WouldReject => f.write_str("would turn a call away"),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::permit::Permit;
+use super::permit::Passage;
 use crate::classify::Classify;
 use crate::error::BoxError;
 use crate::scope::{self, CallScope};
@@ -21,7 +21,7 @@ pin_project! {
     {
         #[pin]
         state: State<S, Req>,
-        permit: Option<Permit>,
+        passage: Option<Passage>,
         classifier: Option<C>,
         scoped: bool,
     }
@@ -41,23 +41,23 @@ pin_project! {
 }
 
 impl<S: Service<Req>, Req, C> ResponseFuture<S, Req, C> {
-    pub(super) fn calling(future: S::Future, permit: Permit, classifier: C) -> Self {
-        Self::called(CallWhenReady::calling(future), permit, classifier)
+    pub(super) fn calling(future: S::Future, passage: Passage, classifier: C) -> Self {
+        Self::called(CallWhenReady::calling(future), passage, classifier)
     }
 
-    pub(super) fn readying(service: S, request: Req, permit: Permit, classifier: C) -> Self {
-        Self::called(CallWhenReady::new(service, request), permit, classifier)
+    pub(super) fn readying(service: S, request: Req, passage: Passage, classifier: C) -> Self {
+        Self::called(CallWhenReady::new(service, request), passage, classifier)
     }
 
-    fn called(call: CallWhenReady<S, Req>, permit: Permit, classifier: C) -> Self {
+    fn called(call: CallWhenReady<S, Req>, passage: Passage, classifier: C) -> Self {
         let scoped = CallScope::offered().is_some();
         let state = State::Called { call };
-        Self { state, permit: Some(permit), classifier: Some(classifier), scoped }
+        Self { state, passage: Some(passage), classifier: Some(classifier), scoped }
     }
 
     pub(super) fn failed(error: BoxError) -> Self {
         let state = State::Failed { error: Some(error) };
-        Self { state, permit: None, classifier: None, scoped: false }
+        Self { state, passage: None, classifier: None, scoped: false }
     }
 }
 
@@ -78,11 +78,12 @@ where
                 return Poll::Ready(Err(error));
             }
         };
-        let (scoped, permit) = (*this.scoped, &mut *this.permit);
+        let (scoped, passage) = (*this.scoped, &mut *this.passage);
         let result = ready!(call.poll_unless(cx, |service, request| {
             // Getting ready took its time: the circuit may have opened meanwhile.
-            if let Some(granted) = permit.take() {
-                *permit = Some(granted.renew()?.sent());
+            if let Some(granted) = passage.take() {
+                let renewed = granted.renew().map_err(|open| open as BoxError)?;
+                passage.insert(renewed).sent();
             }
             Ok::<_, BoxError>(scope::call_later(scoped, || {
                 if scoped {
@@ -91,8 +92,8 @@ where
                 service.call(request)
             }))
         }));
-        if let (Some(permit), Some(classifier)) = (this.permit.take(), this.classifier.take()) {
-            permit.report(&classifier.classify(result.as_ref().map_err(|error| &**error as _)));
+        if let (Some(passage), Some(classifier)) = (this.passage.take(), this.classifier.take()) {
+            passage.report(&classifier.classify(result.as_ref().map_err(|error| &**error as _)));
         }
         Poll::Ready(result)
     }

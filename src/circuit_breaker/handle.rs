@@ -1,19 +1,42 @@
 use std::sync::Arc;
 
-use super::CircuitStatus;
-use super::circuit::Circuit;
-use crate::key::{KeyRef, Registry};
+use tokio::sync::broadcast;
 
-/// Looks at a breaker's circuits, and closes them.
+use super::circuit::Circuit;
+use super::circuits::Circuits;
+use super::latch::Latches;
+use super::{CircuitStatus, CircuitTransition};
+use crate::key::KeyRef;
+
+/// Looks at a breaker's circuits, closes them, and holds them open or closed.
 ///
 /// Cheap to clone, and good for as long as it is kept.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_upstream::CircuitBreakerLayer;
+/// use tower_upstream::circuit_breaker::CircuitState;
+/// use tower_upstream::key::KeyRef;
+///
+/// let breaker = CircuitBreakerLayer::builder().by_authority().build()?;
+/// let handle = breaker.handle();
+/// // Maintenance there: nothing is sent until it is over.
+/// let host = KeyRef::Authority("api.example");
+/// assert!(handle.force_open_of(&host));
+/// assert_eq!(handle.status_of(&host).unwrap().state, CircuitState::ForcedOpen);
+/// assert!(handle.reset_of(&host));
+/// // The breaker itself is suspected: it lets everything pass.
+/// handle.force_closed();
+/// handle.reset();
+/// # Ok::<_, tower_upstream::InvalidConfig>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct CircuitBreakerHandle {
-    circuits: Arc<Registry<Circuit>>,
+    circuits: Arc<Circuits>,
 }
 
 impl CircuitBreakerHandle {
-    pub(super) fn new(circuits: Arc<Registry<Circuit>>) -> Self {
+    pub(super) fn new(circuits: Arc<Circuits>) -> Self {
         Self { circuits }
     }
 
@@ -21,7 +44,7 @@ impl CircuitBreakerHandle {
     /// are kept by key.
     #[must_use]
     pub fn status(&self) -> CircuitStatus {
-        self.circuits.common().status()
+        self.circuits.shared().status()
     }
 
     /// How the circuit of this key is, if it has one.
@@ -36,10 +59,74 @@ impl CircuitBreakerHandle {
         self.circuits.all().iter().map(|circuit| circuit.status()).collect()
     }
 
-    /// Closes every circuit and forgets its failures.
+    /// The credentials that are [latched](super#latch) or on probation, each shown as a
+    /// salted hash.
+    #[must_use]
+    pub fn latched(&self) -> Vec<CircuitStatus> {
+        let all = self.latches().map(Circuits::all).unwrap_or_default();
+        let statuses = all.iter().map(|circuit| circuit.status());
+        statuses.filter(|status| !status.state.passes_all()).collect()
+    }
+
+    /// The changes of state from now on, of circuits and of latched credentials.
+    ///
+    /// A subscriber that is more than 64 behind misses the oldest ones, and is told
+    /// how many: as tokio's [`Lagged`](broadcast::error::RecvError::Lagged).
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<CircuitTransition> {
+        self.circuits.common.audience.subscribe()
+    }
+
+    /// Closes every circuit, lifts every latch, ends what is forced, and forgets failures.
     pub fn reset(&self) {
-        for circuit in self.circuits.all() {
-            circuit.reset();
-        }
+        self.circuits.reset();
+        self.latches().into_iter().for_each(Circuits::reset);
+    }
+
+    /// The same for one key, and for the latch of a credential (`KeyRef::secret` of its
+    /// header's value). False if there is no such key.
+    #[must_use]
+    pub fn reset_of(&self, key: &KeyRef<'_>) -> bool {
+        let latch = self.latches().and_then(|latches| latches.find_own(key));
+        let both = [self.circuits.find(key), latch];
+        both.into_iter().flatten().map(|circuit| circuit.reset()).count() > 0
+    }
+
+    /// Holds every circuit open, also those of new keys: nothing is sent until a reset.
+    pub fn force_open(&self) {
+        self.circuits.force(true);
+    }
+
+    /// Holds one key's circuit open until a reset. False if [the bound on
+    /// keys](super::CircuitBreakerBuilder::max_keys) leaves it no circuit of its own.
+    #[must_use]
+    pub fn force_open_of(&self, key: &KeyRef<'_>) -> bool {
+        self.force_one(key, true)
+    }
+
+    /// Holds every circuit and latch closed, also those of new keys: every call passes and
+    /// none counts until a reset. The breaker is disabled.
+    pub fn force_closed(&self) {
+        self.circuits.force(false);
+        self.latches().into_iter().for_each(|latches| latches.force(false));
+    }
+
+    /// Holds one key's circuit closed until a reset. False as for
+    /// [`force_open_of`](Self::force_open_of).
+    #[must_use]
+    pub fn force_closed_of(&self, key: &KeyRef<'_>) -> bool {
+        self.force_one(key, false)
+    }
+
+    fn force_one(&self, key: &KeyRef<'_>, open: bool) -> bool {
+        let circuit = match key {
+            KeyRef::Shared => self.circuits.find(key),
+            key => self.circuits.get_own(key),
+        };
+        circuit.map(|circuit: Arc<Circuit>| circuit.force(open)).is_some()
+    }
+
+    fn latches(&self) -> Option<&Circuits> {
+        self.circuits.common.latches.as_ref().map(Latches::circuits)
     }
 }

@@ -2,14 +2,16 @@ use std::sync::Arc;
 
 use super::CircuitOpen;
 use super::circuit::Circuit;
+use super::count::refusal;
 use crate::classify::{Cause, Verdict};
 use crate::scope::CallScope;
+use crate::time::{self, Instant};
 
 /// A call that a circuit let through.
 ///
 /// Dropped without a report, the call was abandoned: it says nothing about the
-/// upstream, and a probe gives its slot back. Unless it was sent, and a retry above
-/// dropped it for taking too long: that is a timeout.
+/// upstream, and a probe gives its slot back. Unless it was sent, and took too long: a
+/// retry above dropped it for that, or it took as long as the layer was told.
 #[derive(Debug)]
 pub(super) struct Permit {
     circuit: Arc<Circuit>,
@@ -17,17 +19,17 @@ pub(super) struct Permit {
     probe: bool,
     sent: bool,
     reported: bool,
+    /// When it was sent, where it matters how long it takes.
+    sent_at: Option<Instant>,
 }
 
 impl Permit {
     #[inline]
     pub(super) fn new(circuit: Arc<Circuit>, generation: u32, probe: bool) -> Self {
-        Self { circuit, generation, probe, sent: false, reported: false }
+        Self { circuit, generation, probe, sent: false, reported: false, sent_at: None }
     }
 
-    /// Asks again just before a call that had to wait is sent: the same permit if
-    /// nothing has changed, else what the circuit says now.
-    pub(super) fn renew(mut self) -> Result<Self, CircuitOpen> {
+    fn renew(mut self) -> Result<Self, Box<CircuitOpen>> {
         if self.circuit.is_at(self.generation) {
             return Ok(self);
         }
@@ -36,25 +38,27 @@ impl Permit {
         self.circuit.admit()
     }
 
-    /// The call is being sent.
     #[inline]
-    pub(super) fn sent(mut self) -> Self {
+    fn sent(&mut self) {
         self.sent = true;
-        self
-    }
-
-    /// Reports how the call ended.
-    #[inline]
-    pub(super) fn report(mut self, verdict: &Verdict) {
-        self.report_now(verdict);
+        if self.circuit.common().rules.times_calls() {
+            self.sent_at = Some(time::now());
+        }
     }
 
     #[inline]
-    fn report_now(&mut self, verdict: &Verdict) {
+    fn report(&mut self, verdict: &Verdict) {
         // The user's closure first: should it panic, the call was abandoned.
         let count = self.circuit.count(verdict);
         self.reported = true;
-        self.circuit.report(self.generation, self.probe, count, verdict);
+        let took = self.sent_at.map(|at| time::now().saturating_duration_since(at));
+        self.circuit.report((self.generation, self.probe), count, verdict, took);
+    }
+
+    fn took_too_long(&self) -> bool {
+        let longest = self.circuit.common().rules.abandoned_after;
+        let long = |(at, longest)| time::now().saturating_duration_since(at) >= longest;
+        self.sent && (CallScope::has_expired() || self.sent_at.zip(longest).is_some_and(long))
     }
 }
 
@@ -63,10 +67,54 @@ impl Drop for Permit {
         if self.reported {
             return;
         }
-        if self.sent && CallScope::has_expired() {
-            self.report_now(&Verdict::transient().cause_is(Cause::Timeout));
+        if self.took_too_long() {
+            self.report(&Verdict::transient().cause_is(Cause::Timeout));
         } else {
             self.circuit.abandoned(self.generation, self.probe);
+        }
+    }
+}
+
+/// All that lets one call pass: its circuit's permit and, while credentials are
+/// watched, its credential's.
+#[derive(Debug)]
+pub(super) struct Passage {
+    permit: Permit,
+    /// Boxed, since it is rarely there, and would be carried by every call.
+    credential: Option<Box<Permit>>,
+}
+
+impl Passage {
+    #[inline]
+    pub(super) fn new(permit: Permit, credential: Option<Permit>) -> Self {
+        Self { permit, credential: credential.map(Box::new) }
+    }
+
+    /// Asks again just before a call that had to wait is sent: the same passage if
+    /// nothing has changed, else what the circuits say now.
+    pub(super) fn renew(self) -> Result<Self, Box<CircuitOpen>> {
+        let credential = self.credential.map(|permit| permit.renew()).transpose()?;
+        Ok(Self::new(self.permit.renew()?, credential))
+    }
+
+    /// The call is being sent.
+    #[inline]
+    pub(super) fn sent(&mut self) {
+        self.permit.sent();
+        if let Some(credential) = &mut self.credential {
+            credential.sent();
+        }
+    }
+
+    /// Reports how the call ended.
+    #[inline]
+    pub(super) fn report(mut self, verdict: &Verdict) {
+        self.permit.report(verdict);
+        if let Some(mut credential) = self.credential {
+            credential.report(verdict);
+        }
+        if refusal(verdict).is_some() {
+            self.permit.circuit.common().notice_refusal();
         }
     }
 }

@@ -1,27 +1,30 @@
 use std::mem;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use super::CircuitBreakerLayer;
-use super::circuit::Circuit;
-use super::common::Common;
+use super::circuits::Circuits;
 use super::future::ResponseFuture;
+use super::permit::{Passage, Permit};
+use super::readiness::{Readiness, Watch};
+use super::{CircuitBreakerLayer, CircuitOpen};
 use crate::classify::{Classify, HttpClassifier};
 use crate::error::BoxError;
-use crate::key::{AllCalls, Key, Registry};
+use crate::key::{AllCalls, ByCredential, Key};
 use crate::scope::{self, CallScope};
 use crate::spare::Spare;
 use crate::time;
 
 /// A service behind a circuit breaker. Made by [`CircuitBreakerLayer`].
 #[derive(Debug)]
-pub struct CircuitBreaker<S, C = HttpClassifier, K = AllCalls> {
+pub struct CircuitBreaker<S, C = HttpClassifier, K = AllCalls, L = ByCredential> {
     inner: S,
     readiness: Readiness,
+    watch: Watch,
     classifier: C,
     key: K,
+    credential: L,
     shared: Arc<Shared<S>>,
 }
 
@@ -29,56 +32,34 @@ pub struct CircuitBreaker<S, C = HttpClassifier, K = AllCalls> {
 #[derive(Debug)]
 struct Shared<S> {
     spare: Spare<S>,
-    circuits: Arc<Registry<Circuit>>,
-    common: Arc<Common>,
+    circuits: Arc<Circuits>,
 }
 
 impl<S> Shared<S> {
-    /// Whether a circuit isn't closed that has been called lately: one of a host
-    /// that is gone for good must not end the backpressure for all others.
-    #[cold]
+    /// Whether calls pass the inner service's readiness by, as a circuit isn't closed.
+    #[inline]
     fn is_tripped(&self) -> bool {
-        let now = time::now();
-        if self.common.looks_for_rest(now) {
-            self.circuits.all().iter().for_each(|circuit| circuit.rest(now));
-        }
-        self.common.is_any_tripped()
+        self.circuits.is_any_tripped() && !self.circuits.common.rules.dry_run
     }
 }
 
-/// What `poll_ready` found.
-#[derive(Debug, Default)]
-enum Readiness {
-    /// Not asked: a call readies a handle of its own.
-    #[default]
-    Unready,
-    /// Asked, and not ready yet: the handle may stand in a queue for its readiness.
-    Asked,
-    /// The inner service is ready, and holds what that takes.
-    Ready,
-    /// The inner service failed to get ready. The failure belongs to the call
-    /// that comes next, whose circuit must count it.
-    Failed(BoxError),
-}
-
-impl<S: Clone, C: Clone, K: Clone> CircuitBreaker<S, C, K> {
-    pub(super) fn new(inner: S, layer: &CircuitBreakerLayer<C, K>) -> Self {
-        let shared = Shared {
-            spare: Spare::new(&inner),
-            circuits: Arc::clone(&layer.circuits),
-            common: Arc::clone(&layer.common),
-        };
+impl<S: Clone, C: Clone, K: Clone, L: Clone> CircuitBreaker<S, C, K, L> {
+    pub(super) fn new(inner: S, layer: &CircuitBreakerLayer<C, K, L>) -> Self {
+        let spare = Spare::new(&inner);
+        let shared = Shared { spare, circuits: Arc::clone(&layer.circuits) };
         Self {
             inner,
             readiness: Readiness::Unready,
+            watch: Watch::default(),
             classifier: layer.classifier.clone(),
             key: layer.key.clone(),
+            credential: layer.credential.clone(),
             shared: Arc::new(shared),
         }
     }
 }
 
-impl<S: Clone, C, K> CircuitBreaker<S, C, K> {
+impl<S: Clone, C, K, L> CircuitBreaker<S, C, K, L> {
     /// Lets go of what the inner service's readiness, or its place in a queue
     /// for that, holds: another handle takes its place. What it was.
     fn let_go(&mut self) -> Readiness {
@@ -90,25 +71,52 @@ impl<S: Clone, C, K> CircuitBreaker<S, C, K> {
     }
 }
 
+impl<S, C, K, L> CircuitBreaker<S, C, K, L> {
+    /// Asks the credential's circuit, then the call's.
+    fn admit<Req>(&self, request: &Req) -> Result<Passage, Box<CircuitOpen>>
+    where
+        K: Key<Req>,
+        L: Key<Req>,
+    {
+        let credential = self.admit_credential(request)?;
+        let permit = self.shared.circuits.get(&self.key.key(request)).admit()?;
+        Ok(Passage::new(permit, credential))
+    }
+
+    #[inline]
+    fn admit_credential<Req>(&self, request: &Req) -> Result<Option<Permit>, Box<CircuitOpen>>
+    where
+        L: Key<Req>,
+    {
+        match &self.shared.circuits.common.latches {
+            Some(latches) if latches.is_watching() => latches.admit(&self.credential.key(request)),
+            _ => Ok(None),
+        }
+    }
+}
+
 /// A clone isn't ready: readiness stays with the handle that was readied.
-impl<S: Clone, C: Clone, K: Clone> Clone for CircuitBreaker<S, C, K> {
+impl<S: Clone, C: Clone, K: Clone, L: Clone> Clone for CircuitBreaker<S, C, K, L> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
             readiness: Readiness::Unready,
+            watch: Watch::default(),
             classifier: self.classifier.clone(),
             key: self.key.clone(),
+            credential: self.credential.clone(),
             shared: Arc::clone(&self.shared),
         }
     }
 }
 
-impl<S, Req, C, K> Service<Req> for CircuitBreaker<S, C, K>
+impl<S, Req, C, K, L> Service<Req> for CircuitBreaker<S, C, K, L>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
     C: Classify<S::Response> + Clone,
     K: Key<Req>,
+    L: Key<Req>,
 {
     type Response = S::Response;
     type Error = BoxError;
@@ -121,26 +129,37 @@ where
         if matches!(self.readiness, Readiness::Ready | Readiness::Failed(_)) {
             return Poll::Ready(Ok(()));
         }
-        if self.shared.common.is_any_tripped() && self.shared.is_tripped() {
-            self.let_go();
+        loop {
+            if self.shared.is_tripped() {
+                self.let_go();
+                return Poll::Ready(Ok(()));
+            }
+            self.readiness = Readiness::Asked;
+            self.readiness = match self.inner.poll_ready(cx) {
+                Poll::Ready(Ok(())) => Readiness::Ready,
+                Poll::Ready(Err(error)) => Readiness::Failed(error.into()),
+                Poll::Pending => {
+                    // A circuit that opens makes it ready too, also one that opened
+                    // before this task could hear of it.
+                    let opened = self.watch.poll(&self.shared.circuits.common.opened, cx);
+                    if opened.is_pending() && !self.shared.is_tripped() {
+                        return Poll::Pending;
+                    }
+                    continue;
+                }
+            };
             return Poll::Ready(Ok(()));
         }
-        self.readiness = Readiness::Asked;
-        self.readiness = match ready!(self.inner.poll_ready(cx)) {
-            Ok(()) => Readiness::Ready,
-            Err(error) => Readiness::Failed(error.into()),
-        };
-        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
         // Only now, at the moment of sending, and not in `poll_ready`: a
         // readiness that isn't used must not cost a probe its place.
-        let permit = match self.shared.circuits.get(&self.key.key(&request)).admit() {
-            Ok(permit) => permit,
+        let mut passage = match self.admit(&request) {
+            Ok(passage) => passage,
             Err(open) => {
                 self.let_go();
-                return ResponseFuture::failed(open.into());
+                return ResponseFuture::failed(open);
             }
         };
         if matches!(self.readiness, Readiness::Ready) {
@@ -149,13 +168,14 @@ where
                 scope::note_sent(time::now());
             }
             let future = self.inner.call(request);
-            return ResponseFuture::calling(future, permit.sent(), self.classifier.clone());
+            passage.sent();
+            return ResponseFuture::calling(future, passage, self.classifier.clone());
         }
         if let Readiness::Failed(error) = self.let_go() {
-            permit.report(&self.classifier.classify(Err(&*error)));
+            passage.report(&self.classifier.classify(Err(&*error)));
             return ResponseFuture::failed(error);
         }
         let service = self.shared.spare.fresh();
-        ResponseFuture::readying(service, request, permit, self.classifier.clone())
+        ResponseFuture::readying(service, request, passage, self.classifier.clone())
     }
 }

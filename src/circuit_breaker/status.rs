@@ -1,22 +1,32 @@
 use std::sync::Arc;
 
-use super::CircuitState;
+use super::{CircuitState, OpenReason};
 use crate::classify::Cause;
 use crate::time::Instant;
 
 /// How a circuit is, at one moment.
+///
+/// With the feature `serde` it can be serialised: names in kebab-case, times as whole
+/// milliseconds before [`at`](Self::at) or, for `retry-after-ms`, after it, and what is
+/// unknown as null.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CircuitStatus {
     /// The layer's name, and the key where circuits are kept by key.
     pub name: Arc<str>,
+    /// When this was so.
+    pub at: Instant,
     /// Whether calls pass.
     pub state: CircuitState,
+    /// The number of the state, as in [`CircuitEvent::generation`](super::CircuitEvent::generation).
+    pub generation: u32,
     /// Since when it is in this state.
     pub since: Instant,
-    /// When an open circuit lets the next call through.
+    /// When an open circuit lets the next call through, and a recovering one all.
     pub until: Option<Instant>,
-    /// What opened it last; [`Cause::Unknown`] if nothing has.
+    /// What opened it last; none if nothing has.
+    pub reason: Option<OpenReason>,
+    /// What was seen then; [`Cause::Unknown`] if nothing was.
     pub cause: Cause,
     /// Calls let through that have ended, over the circuit's lifetime.
     /// Those turned away aren't counted.
@@ -36,5 +46,51 @@ impl CircuitStatus {
     #[allow(clippy::cast_precision_loss)] // a ratio to look at
     pub fn success_rate(&self) -> f64 {
         if self.calls == 0 { 0.0 } else { self.successes as f64 / self.calls as f64 }
+    }
+}
+
+#[cfg(feature = "serde")]
+mod data {
+    use std::time::Duration;
+
+    use serde::ser::SerializeStruct;
+    use serde::{Serialize, Serializer};
+
+    use super::{CircuitState, CircuitStatus, OpenReason};
+
+    impl Serialize for CircuitStatus {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let ago = |since| millis(self.at.saturating_duration_since(since));
+            let until = self.until.map(|until| millis(until.saturating_duration_since(self.at)));
+            let mut data = serializer.serialize_struct("CircuitStatus", 11)?;
+            data.serialize_field("name", &*self.name)?;
+            data.serialize_field("state", &self.state)?;
+            data.serialize_field("generation", &self.generation)?;
+            data.serialize_field("since-ms", &ago(self.since))?;
+            data.serialize_field("retry-after-ms", &until)?;
+            data.serialize_field("reason", &self.reason)?;
+            data.serialize_field("cause", &self.cause.to_string())?;
+            data.serialize_field("calls", &self.calls)?;
+            data.serialize_field("success-rate", &self.success_rate())?;
+            data.serialize_field("failure-count", &self.failure_count)?;
+            data.serialize_field("last-failure-ms", &self.last_failure.map(ago))?;
+            data.end()
+        }
+    }
+
+    impl Serialize for CircuitState {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_str(self.name())
+        }
+    }
+
+    impl Serialize for OpenReason {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_str(self.name())
+        }
+    }
+
+    fn millis(duration: Duration) -> u64 {
+        u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
     }
 }

@@ -1,7 +1,7 @@
 //! What a call must know of a circuit, in one atomic word.
 //!
 //! ```text
-//!   63        40 39    38 37            19 18          0
+//!   63        41 40    38 37            19 18          0
 //!   generation   phase    consecutive      leaky
 //! ```
 //!
@@ -10,14 +10,14 @@
 //! moved on. A success where nothing has failed changes nothing and writes nothing.
 
 use super::CircuitState;
-use super::state::GENERATIONS;
+use super::machine::GENERATIONS;
 
 /// The largest count that fits.
 pub(super) const MAX_COUNT: u32 = (1 << 19) - 1;
 
 const COUNT_BITS: u32 = 19;
 const PHASE_SHIFT: u32 = 2 * COUNT_BITS;
-const GENERATION_SHIFT: u32 = PHASE_SHIFT + 2;
+const GENERATION_SHIFT: u32 = PHASE_SHIFT + 3;
 
 /// The failures that the simple trip policies count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +47,9 @@ impl Word {
             CircuitState::Closed => 0,
             CircuitState::Open => 1,
             CircuitState::HalfOpen => 2,
+            CircuitState::Recovering => 3,
+            CircuitState::ForcedOpen => 4,
+            CircuitState::ForcedClosed => 5,
         };
         u64::from(self.generation % GENERATIONS) << GENERATION_SHIFT
             | phase << PHASE_SHIFT
@@ -57,10 +60,13 @@ impl Word {
     #[inline]
     #[allow(clippy::cast_possible_truncation)] // each field is masked to its bits
     pub(super) fn unpack(word: u64) -> Self {
-        let state = match (word >> PHASE_SHIFT) & 3 {
+        let state = match (word >> PHASE_SHIFT) & 7 {
             0 => CircuitState::Closed,
             1 => CircuitState::Open,
-            _ => CircuitState::HalfOpen,
+            2 => CircuitState::HalfOpen,
+            3 => CircuitState::Recovering,
+            4 => CircuitState::ForcedOpen,
+            _ => CircuitState::ForcedClosed,
         };
         let count = |shift: u32| (word >> shift) as u32 & MAX_COUNT;
         Self {
@@ -75,10 +81,19 @@ impl Word {
 mod tests {
     use super::*;
 
+    const STATES: [CircuitState; 6] = [
+        CircuitState::Closed,
+        CircuitState::Open,
+        CircuitState::HalfOpen,
+        CircuitState::Recovering,
+        CircuitState::ForcedOpen,
+        CircuitState::ForcedClosed,
+    ];
+
     #[test]
     fn packs_and_unpacks() {
         for generation in [0, 1, 77, GENERATIONS - 1] {
-            for state in [CircuitState::Closed, CircuitState::Open, CircuitState::HalfOpen] {
+            for state in STATES {
                 for (consecutive, leaky) in [(0, 0), (1, MAX_COUNT), (MAX_COUNT, 1)] {
                     let counts = Counts { consecutive, leaky };
                     let word = Word { generation, state, counts };

@@ -174,7 +174,8 @@ impl Verdict {
             Class::NotSent | Class::CircuitOpen => true,
             // A call that its deadline cut off may have been sent.
             Class::Local => !matches!(self.cause, Cause::Deadline),
-            _ => false,
+            // A credential that a circuit breaker has latched.
+            _ => matches!(self.cause, Cause::CircuitOpen),
         }
     }
 }

@@ -23,7 +23,8 @@ pub(crate) use self::registry::{Keyed, Registry};
     message = "`{Self}` can't tell the key of the request `{Req}`",
     label = "no key for this request",
     note = "`ByAuthority`, `ByCredential` and `key_fn` read `http::Request<B>` and, with the feature `reqwest`, `reqwest::Request`",
-    note = "for other requests use `.key(request_key_fn(|request: &MyRequest| ..))`"
+    note = "for other requests use `.key(request_key_fn(|request: &MyRequest| ..))`",
+    note = "a circuit breaker looks for credentials, unless it is told `.no_latch()`"
 )]
 pub trait Key<Req> {
     /// The key of this request.

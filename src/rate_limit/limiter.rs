@@ -158,6 +158,8 @@ impl Limiter {
     pub(super) fn learn(&self, verdict: &Verdict) {
         let pause = match verdict.class() {
             Class::Throttled => verdict.hint().retry_after,
+            // A circuit breaker's latch is no news, and ends when it is reset.
+            _ if verdict.never_left() => None,
             Class::QuotaExhausted => Some(verdict.hint().retry_after.unwrap_or(EXHAUSTED)),
             _ => None,
         };

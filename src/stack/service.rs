@@ -9,6 +9,7 @@ use crate::circuit_breaker::CircuitBreaker;
 use crate::classify::{Classify, HttpClassifier};
 use crate::error::BoxError;
 use crate::failover::{Failover, FailoverServices, HasExtensions, IfAsked, Route};
+use crate::head::HttpRequest;
 use crate::key::{ByCredential, ByRegion, Key};
 use crate::rate_limit::RateLimit;
 use crate::replay::{HttpReplay, Replay};
@@ -54,7 +55,7 @@ where
     R: Replay<Req> + Clone,
     K: Key<Req> + Clone,
     B: Key<Req> + Clone,
-    Req: Route,
+    Req: HttpRequest + Route,
 {
     type Response = S::Response;
     type Error = BoxError;
@@ -79,6 +80,7 @@ where
     R: Replay<Req> + Clone,
     K: Key<Req> + Clone,
     B: Key<Req> + Clone,
+    Req: HttpRequest,
 {
     type Response = S::Response;
     type Error = BoxError;

@@ -72,8 +72,11 @@ fn a_timeout_is_critical_after_more_than_so_many_retries() {
 #[cfg(feature = "circuit-breaker")]
 #[test]
 fn circuits() {
-    use crate::circuit_breaker::CircuitEvent;
-    let seen = |kind| event(&Event::CircuitBreaker(CircuitEvent { circuit: "us", kind }));
+    use crate::circuit_breaker::{CircuitEvent, OpenReason};
+    let told = |reason, kind| {
+        event(&Event::CircuitBreaker(CircuitEvent { circuit: "us", generation: 1, reason, kind }))
+    };
+    let seen = |kind| told(Some(OpenReason::Consecutive), kind);
     let open_for = std::time::Duration::from_secs(30);
     let opened = CircuitEventKind::Opened { cause: Cause::Timeout, open_for };
     let (kind, severity) = (AlertKind::CircuitOpen, Severity::Warning);
@@ -81,6 +84,7 @@ fn circuits() {
     let closed = (kind, severity, "us".to_owned(), Lasts::Over);
     assert_eq!(seen(CircuitEventKind::Closed), [closed]);
     assert_eq!(seen(CircuitEventKind::HalfOpened), []);
+    assert_eq!(told(Some(OpenReason::CredentialRejected), opened), []);
     assert_eq!(seen(CircuitEventKind::Rejected { retry_after: None }), []);
 }
 

@@ -1,11 +1,11 @@
 use std::time::Duration;
 
 use super::window::{CallWindow, TimeWindow};
-use crate::circuit_breaker::Count;
 use crate::error::InvalidConfig;
 use crate::time::Instant;
 
-/// Opens when too large a share of the calls in a window failed.
+/// Opens when too large a share of the calls in a window failed or, where it is
+/// given to [`slow_call_rate`](crate::circuit_breaker::CircuitBreakerBuilder::slow_call_rate), were slow.
 ///
 /// ```
 /// use std::time::Duration;
@@ -110,14 +110,12 @@ fn share(failures: u64, calls: u64) -> f64 {
     failures as f64 / calls as f64
 }
 
-/// A failure rate at work in one circuit.
+/// A rate at work in one circuit.
 #[derive(Debug)]
-pub(in crate::circuit_breaker) struct RateTrip {
+pub(super) struct RateTrip {
     window: Window,
     rate: f64,
     min_calls: u32,
-    /// What the circuit's generation was when the window was last cleared.
-    generation: u32,
 }
 
 #[derive(Debug)]
@@ -127,40 +125,26 @@ enum Window {
 }
 
 impl RateTrip {
-    pub(in crate::circuit_breaker) fn new(config: FailureRate, now: Instant) -> Self {
+    pub(super) fn new(config: FailureRate, now: Instant) -> Self {
         let window = match config.over {
             Over::Calls(calls) => Window::Calls(CallWindow::new(calls)),
             Over::Time(time) => Window::Time(TimeWindow::new(time, now)),
         };
-        Self { window, rate: config.rate, min_calls: config.least_calls(), generation: 0 }
+        Self { window, rate: config.rate, min_calls: config.least_calls() }
     }
 
-    /// Takes one result in; whether the rate is reached. A result of another
-    /// generation than the window's is late and changes nothing.
-    pub(in crate::circuit_breaker) fn record(
-        &mut self,
-        count: Count,
-        generation: u32,
-        now: Instant,
-    ) -> bool {
-        let failed = match count {
-            Count::Neutral => return false,
-            Count::Failure => true,
-            Count::Success => false,
-        };
-        if generation != self.generation {
-            return false;
-        }
+    /// Takes one call in; whether the rate is reached.
+    #[inline]
+    pub(super) fn record(&mut self, bad: bool, now: Instant) -> bool {
         let (failures, calls) = match &mut self.window {
-            Window::Calls(window) => window.record(failed),
-            Window::Time(window) => window.record(failed, now),
+            Window::Calls(window) => window.record(bad),
+            Window::Time(window) => window.record(bad, now),
         };
-        failed && calls >= u64::from(self.min_calls) && share(failures, calls) >= self.rate
+        bad && calls >= u64::from(self.min_calls) && share(failures, calls) >= self.rate
     }
 
-    /// Forgets everything: the circuit has moved on to `generation`.
-    pub(in crate::circuit_breaker) fn clear(&mut self, generation: u32, now: Instant) {
-        self.generation = generation;
+    /// Forgets everything.
+    pub(super) fn clear(&mut self, now: Instant) {
         match &mut self.window {
             Window::Calls(window) => window.clear(),
             Window::Time(window) => window.clear(now),
@@ -186,16 +170,5 @@ mod tests {
         // A fifth of ten thousand million calls isn't half of them.
         assert!(share(2_200_000_000, 10_000_000_000) < 0.5);
         assert!(share(u64::MAX / 2, u64::MAX) <= 0.5);
-    }
-
-    #[test]
-    fn results_of_another_generation_are_not_taken_in() {
-        let now = crate::time::now();
-        let mut trip = RateTrip::new(FailureRate::over_calls(2).at(1.0), now);
-        assert!(!trip.record(Count::Failure, 0, now));
-        trip.clear(1, now);
-        assert!(!trip.record(Count::Failure, 0, now));
-        assert!(!trip.record(Count::Failure, 1, now));
-        assert!(trip.record(Count::Failure, 1, now));
     }
 }

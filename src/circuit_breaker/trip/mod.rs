@@ -1,16 +1,19 @@
 //! When a closed circuit opens.
 //!
 //! The policies are joined by "or", and each is a plain function of what it has
-//! seen: two counts that live in the circuit's atomic word (here), and a window
-//! over the last calls or the last while ([`window`]).
+//! seen: two counts that live in the circuit's atomic word (here), and windows
+//! over the last calls or the last while ([`window`]), of failures and of slow calls
+//! ([`rates`]).
 
 mod failure_rate;
+mod rates;
 mod window;
 
 pub use self::failure_rate::FailureRate;
-pub(super) use self::failure_rate::RateTrip;
+pub(super) use self::rates::Rates;
 
 use super::Count;
+use super::reason::OpenReason;
 use super::word::{Counts, MAX_COUNT};
 
 /// The thresholds of the counting policies.
@@ -23,9 +26,9 @@ pub(super) struct CountTrip {
 }
 
 impl CountTrip {
-    /// The counts after one more result, and whether a threshold is reached.
+    /// The counts after one more result, and which threshold is reached.
     #[inline]
-    pub(super) fn after(self, counts: Counts, count: Count) -> (Counts, bool) {
+    pub(super) fn after(self, counts: Counts, count: Count) -> (Counts, Option<OpenReason>) {
         let next = match count {
             Count::Neutral => counts,
             Count::Success => Counts { consecutive: 0, leaky: counts.leaky.saturating_sub(1) },
@@ -35,8 +38,13 @@ impl CountTrip {
             },
         };
         let reached = |count: u32, threshold: Option<u32>| threshold.is_some_and(|at| count >= at);
-        let trips = count == Count::Failure
-            && (reached(next.consecutive, self.consecutive) || reached(next.leaky, self.leaky));
+        let trips = if count != Count::Failure {
+            None
+        } else if reached(next.consecutive, self.consecutive) {
+            Some(OpenReason::Consecutive)
+        } else {
+            reached(next.leaky, self.leaky).then_some(OpenReason::Leaky)
+        };
         (next, trips)
     }
 }
@@ -49,9 +57,10 @@ fn up(count: u32) -> u32 {
 mod tests {
     use super::*;
 
-    fn run(trip: CountTrip, results: &str) -> Option<usize> {
+    /// Which result trips, and by which policy.
+    fn run(trip: CountTrip, results: &str) -> Option<(usize, OpenReason)> {
         let mut counts = Counts::default();
-        results.chars().position(|result| {
+        results.chars().enumerate().find_map(|(index, result)| {
             let count = match result {
                 'F' => Count::Failure,
                 'S' => Count::Success,
@@ -59,7 +68,7 @@ mod tests {
             };
             let (next, trips) = trip.after(counts, count);
             counts = next;
-            trips
+            Some((index, trips?))
         })
     }
 
@@ -67,22 +76,22 @@ mod tests {
     fn consecutive_failures() {
         let trip = CountTrip { consecutive: Some(3), leaky: None };
         assert_eq!(run(trip, "FFSFFSFF"), None);
-        assert_eq!(run(trip, "FFF"), Some(2));
-        assert_eq!(run(trip, "FF-F"), Some(3));
+        assert_eq!(run(trip, "FFF"), Some((2, OpenReason::Consecutive)));
+        assert_eq!(run(trip, "FF-F"), Some((3, OpenReason::Consecutive)));
     }
 
     #[test]
     fn leaky_failures() {
         let trip = CountTrip { consecutive: None, leaky: Some(3) };
-        assert_eq!(run(trip, "FFSFF"), Some(4));
+        assert_eq!(run(trip, "FFSFF"), Some((4, OpenReason::Leaky)));
         assert_eq!(run(trip, "FSFSFSFS"), None);
-        assert_eq!(run(trip, "SSSFFF"), Some(5));
+        assert_eq!(run(trip, "SSSFFF"), Some((5, OpenReason::Leaky)));
     }
 
     #[test]
     fn either_policy_trips() {
         let trip = CountTrip { consecutive: Some(3), leaky: Some(4) };
-        assert_eq!(run(trip, "FFF"), Some(2));
-        assert_eq!(run(trip, "FFSFFSFF"), Some(7));
+        assert_eq!(run(trip, "FFF"), Some((2, OpenReason::Consecutive)));
+        assert_eq!(run(trip, "FFSFFSFF"), Some((7, OpenReason::Leaky)));
     }
 }

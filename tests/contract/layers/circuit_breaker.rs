@@ -3,11 +3,11 @@ use std::time::Duration;
 
 use tower_upstream::CircuitBreakerLayer;
 use tower_upstream::circuit_breaker::{
-    CircuitBreakerBuilder, CircuitOpen, CircuitStatus, FailureRate,
+    CircuitBreakerBuilder, CircuitOpen, CircuitStatus, CredentialLatch, FailureRate, OpenFor,
 };
 use tower_upstream::classify::{ErrorClassifier, HttpClassifier};
 use tower_upstream::event::Observer;
-use tower_upstream::key::{ByAuthority, KeyRef, RequestKeyFn, request_key_fn};
+use tower_upstream::key::{AllCalls, ByAuthority, KeyRef, RequestKeyFn, request_key_fn};
 
 use super::{COUNTS, DURATIONS, Extreme, FRACTIONS, Keyed, Rejects, SIZES, Subject, drain};
 use crate::upstream::{Answer, Request, request, request_to};
@@ -52,7 +52,7 @@ fn held(status: &CircuitStatus) -> String {
 
 impl Subject for CircuitBreaker {
     type Layer = CircuitBreakerLayer;
-    type Plain = CircuitBreakerLayer<ErrorClassifier>;
+    type Plain = CircuitBreakerLayer<ErrorClassifier, AllCalls, AllCalls>;
 
     fn observed(observer: impl Observer) -> Self {
         Self { layer: builder(observer).build().expect("a valid configuration") }
@@ -64,7 +64,7 @@ impl Subject for CircuitBreaker {
 
     fn plain() -> Self::Plain {
         let builder = CircuitBreakerLayer::builder().classifier(ErrorClassifier::new());
-        builder.build().expect("a valid configuration")
+        builder.no_latch().build().expect("a valid configuration")
     }
 
     fn use_up(layer: &Self::Layer) {
@@ -95,9 +95,11 @@ impl Rejects for CircuitBreaker {
     const CODE: tonic::Code = tonic::Code::Unavailable;
 }
 
+type NumberKey = RequestKeyFn<fn(&u32) -> KeyRef<'_>>;
+
 impl Subject for CircuitBreakerByAuthority {
     type Layer = CircuitBreakerLayer<HttpClassifier, ByAuthority>;
-    type Plain = CircuitBreakerLayer<ErrorClassifier, RequestKeyFn<fn(&u32) -> KeyRef<'_>>>;
+    type Plain = CircuitBreakerLayer<ErrorClassifier, NumberKey, AllCalls>;
 
     fn observed(observer: impl Observer) -> Self {
         let builder = builder(observer).by_authority();
@@ -111,7 +113,7 @@ impl Subject for CircuitBreakerByAuthority {
     fn plain() -> Self::Plain {
         let key: fn(&u32) -> KeyRef<'_> = |request| KeyRef::Number(u64::from(*request));
         let builder = CircuitBreakerLayer::builder().classifier(ErrorClassifier::new());
-        builder.key(request_key_fn(key)).build().expect("a valid configuration")
+        builder.key(request_key_fn(key)).no_latch().build().expect("a valid configuration")
     }
 
     fn use_up(layer: &Self::Layer) {
@@ -161,7 +163,7 @@ impl Keyed for CircuitBreakerByAuthority {
 
 impl Subject for CircuitBreakerHalfOpen {
     type Layer = CircuitBreakerLayer;
-    type Plain = CircuitBreakerLayer<ErrorClassifier>;
+    type Plain = CircuitBreakerLayer<ErrorClassifier, AllCalls, AllCalls>;
 
     fn observed(observer: impl Observer) -> Self {
         // Open for no time at all, it is half-open at the next call.
@@ -208,6 +210,8 @@ fn extremes<K>(
     for count in COUNTS {
         add(format!("consecutive_failures({count})"), builder().consecutive_failures(count));
         add(format!("leaky_failures({count})"), builder().leaky_failures(count));
+        let latch = CredentialLatch::new().refusals(count);
+        add(format!("latch refusals({count})"), builder().latch(latch));
         let over = FailureRate::over_calls(count);
         add(format!("over_calls({count})"), builder().failure_rate(over));
         for min in COUNTS {
@@ -230,6 +234,18 @@ fn extremes<K>(
         }
         let hanging = builder().consecutive_failures(1).open_for(Duration::ZERO);
         add(format!("probe_lease({time:?})"), hanging.probe_lease(time));
+        let slow = FailureRate::over_calls(1);
+        add(format!("slow_call_rate({time:?})"), builder().slow_call_rate(time, slow));
+        add(format!("abandoned_after({time:?})"), builder().abandoned_after(time));
+        let ramp = builder().consecutive_failures(1).open_for(Duration::ZERO);
+        add(format!("recover_over({time:?})"), ramp.recover_over(time));
+        for max in DURATIONS {
+            let growing = OpenFor::doubling(time).max(max).jitter(1.0);
+            let what = format!("open_for(doubling({time:?}), max({max:?}))");
+            add(what, builder().consecutive_failures(1).open_for(growing));
+        }
+        let latch = CredentialLatch::new().refusals(1).probe_after(time);
+        add(format!("latch probe_after({time:?})"), builder().latch(latch));
         let reset = builder().consecutive_failures(1).open_for(time).no_half_open();
         add(format!("open_for({time:?}), no_half_open"), reset);
     }
@@ -238,6 +254,11 @@ fn extremes<K>(
             let rate = over.at(fraction).min_calls(1);
             add(format!("failure rate at({fraction})"), builder().failure_rate(rate));
         }
+        let at_once = builder().consecutive_failures(1).open_for(Duration::ZERO);
+        let probes = NonZeroU32::MIN;
+        add(format!("half_open_rate({fraction})"), at_once.half_open_rate(probes, fraction));
+        let jittery = OpenFor::fixed(Duration::from_secs(1)).jitter(fraction);
+        add(format!("jitter({fraction})"), builder().open_for(jittery));
     }
     for probes in [NonZeroU32::MIN, NonZeroU32::MAX] {
         for successes in [NonZeroU32::MIN, NonZeroU32::MAX] {

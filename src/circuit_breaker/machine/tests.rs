@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use proptest::prelude::*;
 
 use super::*;
+use crate::circuit_breaker::rules::CloseAt;
 
 /// What a model's circuit is.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,6 +140,14 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap()
 }
 
+fn random() -> fastrand::Rng {
+    fastrand::Rng::with_seed(1)
+}
+
+fn some(number: usize) -> NonZeroU32 {
+    NonZeroU32::new(u32::try_from(number).unwrap()).unwrap()
+}
+
 struct Call {
     generation: u32,
     probe: bool,
@@ -159,12 +168,12 @@ proptest! {
         let recovery = match half_open {
             None => Recovery::Reset,
             Some((probes, successes)) => Recovery::HalfOpen {
-                probes: NonZeroU32::new(u32::try_from(probes).unwrap()).unwrap(),
-                successes: NonZeroU32::new(u32::try_from(successes).unwrap()).unwrap(),
+                probes: some(probes),
+                close_at: CloseAt::Successes(some(successes)),
             },
         };
         let rules = Rules {
-            open_for: Duration::from_millis(100),
+            open_for: OpenFor::fixed(Duration::from_millis(100)),
             hint_cap: Duration::from_millis(200),
             recovery,
             probe_lease: Duration::from_millis(lease),
@@ -173,7 +182,7 @@ proptest! {
         .checked()
         .unwrap();
         let start = time::now();
-        let mut machine = Machine::new(start);
+        let mut machine = Machine::new(start, random());
         let mut model =
             Model { phase: Phase::Closed, begun: 0, open_for: 100, hint_cap: 200, lease, half_open };
         let mut now = 0;
@@ -233,7 +242,7 @@ proptest! {
                 prop_assert_eq!((told.from, told.to), (before, machine.state()));
             }
             if let Phase::Open { until } = model.phase {
-                let seen = machine.until().unwrap().saturating_duration_since(start);
+                let seen = machine.until(&rules).unwrap().saturating_duration_since(start);
                 prop_assert_eq!(millis(seen), until);
             }
             // Never more probes at once, or succeeded, than allowed.
@@ -249,7 +258,7 @@ proptest! {
 fn generations_wrap() {
     let rules = Rules::default().checked().unwrap();
     let now = time::now();
-    let mut machine = Machine { state: State::Closed, generation: GENERATIONS - 1, since: now };
+    let mut machine = Machine { generation: GENERATIONS - 1, ..Machine::new(now, random()) };
     machine.trip(&rules, now, GENERATIONS - 1, None).unwrap();
     assert_eq!(machine.generation(), 0);
     assert_eq!(machine.state(), CircuitState::Open);
@@ -258,13 +267,158 @@ fn generations_wrap() {
 #[test]
 fn the_most_probes_do_not_overflow() {
     let most = NonZeroU32::MAX;
-    let recovery = Recovery::HalfOpen { probes: most, successes: most };
+    let recovery = Recovery::HalfOpen { probes: most, close_at: CloseAt::Successes(most) };
     let rules = Rules { recovery, ..Rules::default() }.checked().unwrap();
     let now = time::now();
-    let state = State::HalfOpen { in_flight: 1, succeeded: u32::MAX - 2, last_admitted: now };
-    let mut machine = Machine { state, generation: 0, since: now };
+    let (in_flight, succeeded, failed) = (1, u32::MAX - 2, 0);
+    let state = State::HalfOpen { in_flight, succeeded, failed, last_admitted: now };
+    let mut machine = Machine { state, ..Machine::new(now, random()) };
     assert_eq!(machine.admit(&rules, now).0, Admission::Pass { probe: true });
     assert_eq!(machine.admit(&rules, now).0, Admission::Reject { retry_after: None });
     assert!(machine.probed(&rules, now, 0, Count::Success, None).is_none());
     assert!(machine.probed(&rules, now, 0, Count::Success, None).is_some());
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A machine that is told its failures, at a time that is moved by hand.
+struct Driven {
+    rules: Rules,
+    machine: Machine,
+    now: Instant,
+}
+
+impl Driven {
+    fn new(rules: Rules) -> Self {
+        let now = time::now();
+        Self { rules: rules.checked().unwrap(), machine: Machine::new(now, random()), now }
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    fn passes(&mut self) -> bool {
+        matches!(self.machine.admit(&self.rules, self.now).0, Admission::Pass { .. })
+    }
+
+    /// Trips it; for how long.
+    fn trip(&mut self) -> Duration {
+        let generation = self.machine.generation();
+        self.machine.trip(&self.rules, self.now, generation, None).unwrap().open_for
+    }
+
+    /// A probe that is let through and ends so; for how long it opened, if it did.
+    fn probe(&mut self, count: Count) -> Option<Duration> {
+        assert!(self.passes());
+        let generation = self.machine.generation();
+        let told = self.machine.probed(&self.rules, self.now, generation, count, None);
+        told.filter(|told| told.to == CircuitState::Open).map(|told| told.open_for)
+    }
+}
+
+#[test]
+fn failed_probes_double_the_time_and_health_takes_that_back() {
+    let open_for = OpenFor::doubling(10 * SECOND).max(40 * SECOND).jitter(0.0);
+    let mut circuit = Driven::new(Rules { open_for, ..Rules::default() });
+    assert_eq!(circuit.trip(), 10 * SECOND);
+    for seconds in [20, 40, 40, 40] {
+        let held = circuit.machine.until(&circuit.rules).unwrap() - circuit.now;
+        circuit.wait(held);
+        assert_eq!(circuit.probe(Count::Failure), Some(seconds * SECOND));
+    }
+    // Closed for a moment is no health.
+    circuit.wait(40 * SECOND);
+    assert_eq!(circuit.probe(Count::Success), None);
+    assert_eq!(circuit.trip(), 40 * SECOND);
+    // Closed for as long as it was open takes one doubling back, for twice as long both.
+    circuit.wait(40 * SECOND);
+    assert_eq!(circuit.probe(Count::Success), None);
+    circuit.wait(40 * SECOND);
+    assert_eq!(circuit.trip(), 20 * SECOND);
+    circuit.wait(20 * SECOND);
+    assert_eq!(circuit.probe(Count::Success), None);
+    circuit.wait(60 * SECOND);
+    assert_eq!(circuit.trip(), 10 * SECOND);
+    // A reset forgets.
+    circuit.wait(10 * SECOND);
+    assert_eq!(circuit.probe(Count::Failure), Some(20 * SECOND));
+    circuit.machine.reset(circuit.now);
+    assert_eq!(circuit.trip(), 10 * SECOND);
+}
+
+#[test]
+fn a_ramp_lets_a_growing_share_through_and_then_all() {
+    let mut circuit = Driven::new(Rules { ramp: 10 * SECOND, ..Rules::default() });
+    circuit.trip();
+    circuit.wait(30 * SECOND);
+    assert_eq!(circuit.probe(Count::Success), None);
+    assert_eq!(circuit.machine.state(), CircuitState::Recovering);
+    for tenth in 1..10 {
+        circuit.wait(SECOND);
+        let passed = (0..1_000).filter(|_| circuit.passes()).count();
+        // The first call's credit, and what is left of the last second's.
+        assert!((tenth * 100..=tenth * 100 + 2).contains(&passed), "{passed} at {tenth}");
+    }
+    circuit.wait(SECOND);
+    assert!((0..1_000).all(|_| circuit.passes()));
+    assert_eq!(circuit.machine.state(), CircuitState::Closed);
+}
+
+#[test]
+fn a_recovering_circuit_opens_again_for_longer() {
+    let open_for = OpenFor::doubling(10 * SECOND).jitter(0.0);
+    let mut circuit = Driven::new(Rules {
+        open_for,
+        ramp: 10 * SECOND,
+        recovery: Recovery::Reset,
+        ..Rules::default()
+    });
+    assert_eq!(circuit.trip(), 10 * SECOND);
+    circuit.wait(10 * SECOND);
+    assert!(circuit.passes());
+    assert_eq!(circuit.machine.state(), CircuitState::Recovering);
+    assert_eq!(circuit.trip(), 20 * SECOND);
+}
+
+#[test]
+fn a_rate_decides_as_soon_as_it_can() {
+    use Count::{Failure, Neutral, Success};
+
+    let recovery = |rate| Recovery::HalfOpen { probes: some(10), close_at: CloseAt::Rate(rate) };
+    let run = |rate: f64, counts: &[Count]| {
+        let mut circuit = Driven::new(Rules { recovery: recovery(rate), ..Rules::default() });
+        circuit.trip();
+        circuit.wait(30 * SECOND);
+        for (index, count) in counts.iter().enumerate() {
+            assert!(circuit.passes());
+            assert_eq!(circuit.machine.state(), CircuitState::HalfOpen, "at {index}");
+            let generation = circuit.machine.generation();
+            circuit.machine.probed(&circuit.rules, circuit.now, generation, *count, None);
+        }
+        circuit.machine.state()
+    };
+    assert_eq!(run(0.7, &[[Failure; 3].as_slice(), &[Success; 7]].concat()), CircuitState::Closed);
+    assert_eq!(run(0.7, &[Success; 7]), CircuitState::Closed);
+    assert_eq!(run(0.7, &[[Success; 6].as_slice(), &[Failure; 4]].concat()), CircuitState::Open);
+    assert_eq!(run(0.7, &[Failure; 4]), CircuitState::Open);
+    assert_eq!(run(1.0, &[Failure]), CircuitState::Open);
+    assert_eq!(run(0.01, &[[Failure; 9].as_slice(), &[Success]].concat()), CircuitState::Closed);
+    assert_eq!(run(0.7, &[[Neutral; 30].as_slice(), &[Success; 7]].concat()), CircuitState::Closed);
+}
+
+#[test]
+fn what_is_forced_stays_so_until_a_reset() {
+    for open in [true, false] {
+        let mut circuit = Driven::new(Rules::default());
+        circuit.trip();
+        assert!(circuit.machine.force(open, circuit.now).is_some());
+        assert!(circuit.machine.force(open, circuit.now).is_none(), "no change");
+        circuit.wait(3_600 * SECOND);
+        let generation = circuit.machine.generation();
+        let trip = circuit.machine.trip(&circuit.rules, circuit.now, generation, None);
+        assert_eq!((circuit.passes(), trip), (!open, None));
+        assert!(circuit.machine.reset(circuit.now).is_some());
+        assert!(circuit.passes());
+    }
 }

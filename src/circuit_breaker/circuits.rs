@@ -1,0 +1,92 @@
+use std::sync::Arc;
+
+use super::circuit::Circuit;
+use super::common::Common;
+use crate::key::{KeyRef, Registry};
+use crate::time;
+
+/// The circuits of all keys, and what they share.
+#[derive(Debug)]
+pub(super) struct Circuits {
+    registry: Registry<Circuit>,
+    /// Whether calls without a key have a circuit, too: as credentials they have none.
+    shares: bool,
+    pub(super) common: Arc<Common>,
+}
+
+impl Circuits {
+    pub(super) fn new(name: Arc<str>, max_keys: usize, common: Common, shares: bool) -> Self {
+        let common = Arc::new(common);
+        let for_circuits = Arc::clone(&common);
+        let registry = Registry::new(max_keys, move |key| {
+            Circuit::new(key.name_in(&name), Arc::clone(&for_circuits))
+        });
+        Self { registry, shares, common }
+    }
+
+    /// The circuit of a key.
+    #[inline]
+    pub(super) fn get(&self, key: &KeyRef<'_>) -> Arc<Circuit> {
+        self.registry.get(key)
+    }
+
+    /// The circuit that is this key's alone: none without a key, or a place for it.
+    pub(super) fn get_own(&self, key: &KeyRef<'_>) -> Option<Arc<Circuit>> {
+        let circuit = self.registry.get(key);
+        (!self.is_shared(&circuit)).then_some(circuit)
+    }
+
+    fn is_shared(&self, circuit: &Arc<Circuit>) -> bool {
+        Arc::ptr_eq(circuit, self.registry.common())
+    }
+
+    /// The circuit that is this key's alone, if it has one.
+    pub(super) fn find_own(&self, key: &KeyRef<'_>) -> Option<Arc<Circuit>> {
+        self.find(key).filter(|circuit| !self.is_shared(circuit))
+    }
+
+    pub(super) fn find(&self, key: &KeyRef<'_>) -> Option<Arc<Circuit>> {
+        self.registry.find(key)
+    }
+
+    /// The circuit of calls without a key.
+    pub(super) fn shared(&self) -> &Circuit {
+        self.registry.common()
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Circuit>> {
+        let mut all = self.registry.all();
+        // The one of calls without a key is the first.
+        all.drain(..usize::from(!self.shares));
+        all
+    }
+
+    /// Whether a circuit isn't closed that has been called lately: one of a host
+    /// that is gone for good must not end the backpressure for all others.
+    #[inline]
+    pub(super) fn is_any_tripped(&self) -> bool {
+        self.common.tripped.is_any() && self.is_any_tripped_lately()
+    }
+
+    #[cold]
+    fn is_any_tripped_lately(&self) -> bool {
+        let now = time::now();
+        if self.common.looks_for_rest(now) {
+            self.all().iter().for_each(|circuit| circuit.rest(now));
+        }
+        self.common.tripped.is_any()
+    }
+
+    /// Holds every circuit open or closed, also those of new keys.
+    pub(super) fn force(&self, open: bool) {
+        // First: a circuit that is made meanwhile sees it, or is among all.
+        self.common.force(Some(open));
+        self.all().iter().for_each(|circuit| circuit.force(open));
+    }
+
+    /// Closes every circuit and forgets its failures.
+    pub(super) fn reset(&self) {
+        self.common.force(None);
+        self.all().iter().for_each(|circuit| circuit.reset());
+    }
+}

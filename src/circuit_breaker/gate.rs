@@ -1,0 +1,247 @@
+//! A circuit's state as threads share it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::machine::{Admission, Machine, Transition};
+use super::reason::{OpenReason, Why};
+use super::rules::Rules;
+use super::trip::Rates;
+use super::tripped::Tripped;
+use super::word::{Counts, Word};
+use super::{CircuitState, Count};
+use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::time::Instant;
+
+/// The [`Machine`] behind a lock, which decides, and the [`Word`], which is what
+/// calls see of it without the lock. The word is written only while holding the lock,
+/// except for the counts of a circuit that counts results.
+///
+/// It reads no clock and tells nobody: its callers do, outside the lock.
+#[derive(Debug)]
+pub(super) struct Gate {
+    word: AtomicU64,
+    inner: Mutex<Inner>,
+    rates: Option<Mutex<Rates>>,
+    tripped: Arc<Tripped>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    machine: Machine,
+    why: Option<Why>,
+    /// Whether it is counted in [`Tripped`].
+    counted: bool,
+}
+
+/// What became of a call that wants to pass.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Admitted {
+    pub(super) admission: Admission,
+    pub(super) generation: u32,
+    pub(super) state: CircuitState,
+    pub(super) changed: Changed,
+}
+
+/// What an event did to the state, for observers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Changed {
+    pub(super) transition: Option<Transition>,
+    pub(super) why: Option<Why>,
+}
+
+/// How the state is at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Glance {
+    pub(super) state: CircuitState,
+    pub(super) generation: u32,
+    pub(super) since: Instant,
+    pub(super) until: Option<Instant>,
+    pub(super) why: Option<Why>,
+    pub(super) counts: Counts,
+}
+
+impl Gate {
+    pub(super) fn new(
+        rules: &Rules,
+        tripped: Arc<Tripped>,
+        random: fastrand::Rng,
+        now: Instant,
+    ) -> Self {
+        let machine = Machine::new(now, random);
+        let word = Word::new(machine.generation(), machine.state()).pack();
+        Self {
+            word: AtomicU64::new(word),
+            inner: Mutex::new(Inner { machine, why: None, counted: false }),
+            rates: Rates::new(rules, now).map(Mutex::new),
+            tripped,
+        }
+    }
+
+    /// The generation, if every call passes: one load.
+    #[inline]
+    pub(super) fn passes_all(&self) -> Option<u32> {
+        let word = Word::unpack(self.word.load(Ordering::Acquire));
+        word.state.passes_all().then_some(word.generation)
+    }
+
+    /// Whether it is still in the state that granted a permit of this generation.
+    pub(super) fn is_at(&self, generation: u32) -> bool {
+        Word::unpack(self.word.load(Ordering::Acquire)).generation == generation
+    }
+
+    pub(super) fn admit(&self, rules: &Rules, now: Instant) -> Admitted {
+        let mut inner = self.inner.lock();
+        let (admission, transition) = inner.machine.admit(rules, now);
+        self.publish(&mut inner, now);
+        let (generation, state) = (inner.machine.generation(), inner.machine.state());
+        let changed = Changed { transition, why: inner.why };
+        Admitted { admission, generation, state, changed }
+    }
+
+    /// Counts a result where results count; what must open the circuit, if
+    /// something does. `now` is asked for only where windows are kept.
+    #[inline]
+    pub(super) fn count(
+        &self,
+        rules: &Rules,
+        generation: u32,
+        (count, slow): (Count, bool),
+        now: impl FnOnce() -> Instant,
+    ) -> Option<OpenReason> {
+        let mut packed = self.word.load(Ordering::Acquire);
+        loop {
+            let word = Word::unpack(packed);
+            if word.generation != generation || !word.state.counts_results() {
+                return None;
+            }
+            let (counts, trips) = rules.counts.after(word.counts, count);
+            if trips.is_some() {
+                return trips;
+            }
+            if counts == word.counts {
+                break;
+            }
+            let next = Word { counts, ..word }.pack();
+            match self.word.compare_exchange_weak(packed, next, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => break,
+                Err(changed) => packed = changed,
+            }
+        }
+        self.rates.as_ref()?.lock().record(count, slow, generation, now())
+    }
+
+    /// Opens the circuit, unless the result is late.
+    pub(super) fn trip(
+        &self,
+        rules: &Rules,
+        generation: u32,
+        asked: Option<Duration>,
+        why: Why,
+        now: Instant,
+    ) -> Changed {
+        self.change(now, Some(why), |machine| machine.trip(rules, now, generation, asked))
+    }
+
+    /// Takes in how a probe ended, and what the server asked for; `why` is what to remember if it opens the circuit.
+    pub(super) fn probed(
+        &self,
+        rules: &Rules,
+        generation: u32,
+        (count, asked): (Count, Option<Duration>),
+        why: Option<Why>,
+        now: Instant,
+    ) -> Changed {
+        self.change(now, why, |machine| machine.probed(rules, now, generation, count, asked))
+    }
+
+    /// Closes it and forgets its failures.
+    pub(super) fn reset(&self, now: Instant) -> Changed {
+        self.change(now, None, |machine| machine.reset(now))
+    }
+
+    /// Holds it open or closed until it is reset.
+    pub(super) fn force(&self, open: bool, why: Why, now: Instant) -> Changed {
+        self.change(now, Some(why), |machine| machine.force(open, now))
+    }
+
+    fn change(
+        &self,
+        now: Instant,
+        why: Option<Why>,
+        decide: impl FnOnce(&mut Machine) -> Option<Transition>,
+    ) -> Changed {
+        let mut inner = self.inner.lock();
+        let transition = decide(&mut inner.machine);
+        let opened = |to| matches!(to, CircuitState::Open | CircuitState::ForcedOpen);
+        if transition.is_some_and(|transition| opened(transition.to)) {
+            inner.why = why.or(inner.why);
+        }
+        self.publish(&mut inner, now);
+        Changed { transition, why: inner.why }
+    }
+
+    /// Makes the machine's state what calls see; called with its lock held.
+    fn publish(&self, inner: &mut Inner, now: Instant) {
+        let (generation, state) = (inner.machine.generation(), inner.machine.state());
+        if self.is_at(generation) {
+            return;
+        }
+        // Swapped, not stored: in one order with the compare-and-swaps of the counts.
+        self.word.swap(Word::new(generation, state).pack(), Ordering::AcqRel);
+        if let Some(rates) = &self.rates {
+            rates.lock().clear(generation, now);
+        }
+        self.count_tripped(inner, !state.passes_all());
+    }
+
+    fn count_tripped(&self, inner: &mut Inner, tripped: bool) {
+        let counted = std::mem::replace(&mut inner.counted, tripped);
+        self.tripped.count(counted, tripped);
+    }
+
+    /// Counts it as tripped no longer if it is [past](Self::is_past).
+    pub(super) fn rest(&self, rules: &Rules, last_failure: Option<Instant>, now: Instant) {
+        let mut inner = self.inner.lock();
+        if inner.is_past(rules, last_failure, now) {
+            self.count_tripped(&mut inner, false);
+        }
+    }
+
+    /// Whether what it knows is too old to matter.
+    pub(super) fn is_past(
+        &self,
+        rules: &Rules,
+        last_failure: Option<Instant>,
+        now: Instant,
+    ) -> bool {
+        self.inner.lock().is_past(rules, last_failure, now)
+    }
+
+    pub(super) fn glance(&self, rules: &Rules) -> Glance {
+        let inner = self.inner.lock();
+        Glance {
+            state: inner.machine.state(),
+            generation: inner.machine.generation(),
+            since: inner.machine.since(),
+            until: inner.machine.until(rules),
+            why: inner.why,
+            counts: Word::unpack(self.word.load(Ordering::Acquire)).counts,
+        }
+    }
+}
+
+impl Inner {
+    fn is_past(&self, rules: &Rules, last_failure: Option<Instant>, now: Instant) -> bool {
+        let last = self.machine.mattered(rules).max(last_failure);
+        let over = |last| crate::time::after(last, rules.memory()) <= now;
+        !self.machine.is_forced() && last.is_none_or(over)
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.count_tripped(&mut self.inner.lock(), false);
+    }
+}

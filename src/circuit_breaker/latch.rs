@@ -1,0 +1,162 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::audience::Audience;
+use super::circuits::Circuits;
+use super::common::{Common, Seeds};
+use super::count::Counting;
+use super::permit::Permit;
+use super::rules::Rules;
+use super::trip::CountTrip;
+use super::{CircuitOpen, OpenFor};
+use crate::key::KeyRef;
+use crate::sync::{AtomicU64, Ordering};
+use crate::time::{self, Instant};
+
+/// When a credential that the upstream refuses is left unused, and for how long.
+///
+/// ```
+/// use tower_upstream::CircuitBreakerLayer;
+/// use tower_upstream::circuit_breaker::CredentialLatch;
+///
+/// // Nothing more until somebody resets it, or the key is another one.
+/// let latch = CredentialLatch::new().refusals(5).no_probe();
+/// let breaker = CircuitBreakerLayer::builder().latch(latch).build()?;
+/// # let _ = breaker;
+/// # Ok::<_, tower_upstream::InvalidConfig>(())
+/// ```
+///
+/// See the [module](super#latch) for what it does and why.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct CredentialLatch {
+    refusals: u32,
+    probe_after: OpenFor,
+}
+
+impl CredentialLatch {
+    /// After 2 refusals in a row, with a probe after 10 minutes, then 20, 40 and so on
+    /// up to 2 hours, each up to a tenth later by chance.
+    pub const fn new() -> Self {
+        const TEN_MINUTES: Duration = Duration::from_secs(600);
+        const TWO_HOURS: Duration = Duration::from_secs(7_200);
+        Self { refusals: 2, probe_after: OpenFor::doubling(TEN_MINUTES).max(TWO_HOURS) }
+    }
+
+    /// How many refusals in a row, without a success in between, latch a credential:
+    /// from 1 to 524,287. The first one in a quiet while isn't counted: it makes the
+    /// breaker look at credentials.
+    pub const fn refusals(mut self, refusals: u32) -> Self {
+        self.refusals = refusals;
+        self
+    }
+
+    /// When one call is let through as a probe, since a suspension may lift by itself.
+    pub fn probe_after(mut self, time: impl Into<OpenFor>) -> Self {
+        self.probe_after = time.into();
+        self
+    }
+
+    /// Lets no probe through: only another credential, or a
+    /// [reset](super::CircuitBreakerHandle::reset), ends it.
+    pub const fn no_probe(mut self) -> Self {
+        self.probe_after = OpenFor::fixed(Duration::MAX);
+        self
+    }
+
+    /// The rules of a credential's circuit.
+    pub(super) fn rules(&self, dry_run: bool) -> Rules {
+        Rules {
+            counts: CountTrip { consecutive: Some(self.refusals), leaky: None },
+            counting: Counting::Refusals,
+            open_for: self.probe_after,
+            // A server that says when the quota is back is believed, for a day at a time.
+            hint_cap: Duration::from_secs(86_400),
+            // One slow probe is one that is sent, whether its caller waits for it or not,
+            // and whether or not it ever ends.
+            abandoned_after: Some(Duration::ZERO),
+            probe_lease: self.probe_after.first().max(Duration::from_secs(60)),
+            dry_run,
+            ..Rules::default()
+        }
+    }
+}
+
+impl Default for CredentialLatch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The circuits of credentials.
+///
+/// While no credential is refused nobody looks at any: a call costs one load. The first
+/// refusal makes the layer watch, until none has been refused for a while.
+#[derive(Debug)]
+pub(super) struct Latches {
+    circuits: Circuits,
+    start: Instant,
+    /// When a credential was last refused, in nanoseconds from `start`, plus one; 0:
+    /// not lately.
+    last_refusal: AtomicU64,
+}
+
+impl Latches {
+    /// How long credentials are watched after the last refusal, if none is latched.
+    const WATCH: Duration = Duration::from_secs(600);
+
+    pub(super) fn new(
+        name: &Arc<str>,
+        max_keys: usize,
+        rules: Rules,
+        audience: Audience,
+        seeds: Seeds,
+    ) -> Self {
+        let common = Common::new(rules, audience, seeds, None);
+        let name = format!("{name}/credential").into();
+        let circuits = Circuits::new(name, max_keys, common, false);
+        Self { circuits, start: time::now(), last_refusal: AtomicU64::new(0) }
+    }
+
+    pub(super) fn circuits(&self) -> &Circuits {
+        &self.circuits
+    }
+
+    #[inline]
+    pub(super) fn is_watching(&self) -> bool {
+        self.last_refusal.load(Ordering::Acquire) != 0
+    }
+
+    /// Lets a call with this credential through. One without a credential that can be
+    /// seen has no latch: a new key couldn't be told from the old one.
+    #[cold]
+    pub(super) fn admit(
+        &self,
+        credential: &KeyRef<'_>,
+    ) -> Result<Option<Permit>, Box<CircuitOpen>> {
+        if !self.still_watches() || matches!(credential, KeyRef::Shared) {
+            return Ok(None);
+        }
+        self.circuits.get_own(credential).map(|circuit| circuit.admit()).transpose()
+    }
+
+    /// Watches credentials from now on: one was refused.
+    pub(super) fn notice(&self) {
+        self.last_refusal.fetch_max(self.nanos(), Ordering::AcqRel);
+    }
+
+    fn still_watches(&self) -> bool {
+        let last = self.last_refusal.load(Ordering::Acquire);
+        let quiet = self.nanos().saturating_sub(last) >= time::nanos(Self::WATCH);
+        if !quiet || self.circuits.is_any_tripped() {
+            return true;
+        }
+        // Unless another one was refused just now.
+        _ = self.last_refusal.compare_exchange(last, 0, Ordering::AcqRel, Ordering::Acquire);
+        false
+    }
+
+    fn nanos(&self) -> u64 {
+        time::nanos(time::now().saturating_duration_since(self.start)).saturating_add(1)
+    }
+}

@@ -1,0 +1,287 @@
+//! The circuit's state machine: plain functions of `(state, now, event)`.
+//!
+//! The [module](super) draws it. Every arrow starts a new *generation*. A call
+//! remembers the generation that let it through, and its result counts in no
+//! other: a timeout of a call begun before the circuit opened can't reopen one
+//! that has recovered since.
+//!
+//! Nothing here reads a clock, takes a lock or tells anybody.
+
+use std::time::Duration;
+
+use super::rules::{Recovery, Rules};
+use super::{CircuitState, Count, OpenFor};
+use crate::time::{self, Instant};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Closed,
+    Open { until: Instant },
+    HalfOpen { in_flight: u32, succeeded: u32, failed: u32, last_admitted: Instant },
+    // A call passes for every ramp's length of credit, and brings the time since the start.
+    Recovering { credit: Duration },
+    ForcedOpen,
+    ForcedClosed,
+}
+
+/// A change of state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Transition {
+    pub(super) from: CircuitState,
+    pub(super) to: CircuitState,
+    /// The generation that begins with it.
+    pub(super) generation: u32,
+    /// How long the circuit will be open at least, if it opened.
+    pub(super) open_for: Duration,
+}
+
+/// The answer to a call that wants to pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// It passes.
+    Pass { probe: bool },
+    /// It doesn't; when one may, where that is known.
+    Reject { retry_after: Option<Duration> },
+}
+
+/// The state of one circuit.
+#[derive(Clone, Debug)]
+pub(super) struct Machine {
+    state: State,
+    generation: u32,
+    since: Instant,
+    /// How often the time that it stays open is doubled next.
+    doublings: u32,
+    /// How long it was open last, chance apart.
+    held: Duration,
+    random: fastrand::Rng,
+}
+
+impl Machine {
+    pub(super) fn new(now: Instant, random: fastrand::Rng) -> Self {
+        let (generation, doublings, held) = (0, 0, Duration::ZERO);
+        Self { state: State::Closed, generation, since: now, doublings, held, random }
+    }
+
+    pub(super) fn state(&self) -> CircuitState {
+        match self.state {
+            State::Closed => CircuitState::Closed,
+            State::Open { .. } => CircuitState::Open,
+            State::HalfOpen { .. } => CircuitState::HalfOpen,
+            State::Recovering { .. } => CircuitState::Recovering,
+            State::ForcedOpen => CircuitState::ForcedOpen,
+            State::ForcedClosed => CircuitState::ForcedClosed,
+        }
+    }
+
+    pub(super) fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    pub(super) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// When time alone changes the state: an open circuit lets a call through, a
+    /// recovering one all.
+    pub(super) fn until(&self, rules: &Rules) -> Option<Instant> {
+        match self.state {
+            State::Open { until } => Some(until),
+            State::Recovering { .. } => Some(time::after(self.since, rules.ramp)),
+            _ => None,
+        }
+    }
+
+    /// Whether somebody holds it open or closed.
+    pub(super) fn is_forced(&self) -> bool {
+        matches!(self.state, State::ForcedOpen | State::ForcedClosed)
+    }
+
+    /// Until when a circuit that isn't closed has mattered to its callers, at least.
+    pub(super) fn mattered(&self, rules: &Rules) -> Option<Instant> {
+        match self.state {
+            State::HalfOpen { last_admitted, .. } => Some(last_admitted),
+            _ => self.until(rules),
+        }
+    }
+
+    /// A call wants to pass.
+    pub(super) fn admit(&mut self, rules: &Rules, now: Instant) -> (Admission, Option<Transition>) {
+        let transition = match self.state {
+            State::Open { until } if now < until => {
+                let retry_after = Some(until.saturating_duration_since(now));
+                return (Admission::Reject { retry_after }, None);
+            }
+            State::Open { .. } => Some(match rules.recovery {
+                Recovery::Reset => self.recover(rules, now),
+                Recovery::HalfOpen { .. } => self.go(half_open(now), now),
+            }),
+            State::Recovering { .. } if self.ramp_is_over(rules, now) => {
+                Some(self.go(State::Closed, now))
+            }
+            _ => None,
+        };
+        (self.admit_now(rules, now), transition)
+    }
+
+    fn admit_now(&mut self, rules: &Rules, now: Instant) -> Admission {
+        match &mut self.state {
+            State::Closed | State::ForcedClosed => Admission::Pass { probe: false },
+            // When somebody lets go of it isn't known.
+            State::Open { .. } | State::ForcedOpen => Admission::Reject { retry_after: None },
+            State::Recovering { credit } => {
+                let ramped = now.saturating_duration_since(self.since);
+                *credit = credit.saturating_add(ramped);
+                if *credit < rules.ramp {
+                    // Which of the next calls passes depends on how many there are.
+                    return Admission::Reject { retry_after: None };
+                }
+                *credit -= rules.ramp;
+                Admission::Pass { probe: false }
+            }
+            State::HalfOpen { in_flight, succeeded, failed, last_admitted } => {
+                if *in_flight + *succeeded + *failed < rules.probes() {
+                    *in_flight += 1;
+                    *last_admitted = now;
+                    return Admission::Pass { probe: true };
+                }
+                if now < time::after(*last_admitted, rules.probe_lease) {
+                    // When a probe ends isn't known, only when its lease does.
+                    return Admission::Reject { retry_after: None };
+                }
+                // The probes hang: another round, in which theirs count no more.
+                self.generation = next(self.generation);
+                self.state = half_open(now);
+                self.admit_now(rules, now)
+            }
+        }
+    }
+
+    fn ramp_is_over(&self, rules: &Rules, now: Instant) -> bool {
+        now >= time::after(self.since, rules.ramp)
+    }
+
+    /// A trip policy says that the circuit must open.
+    pub(super) fn trip(
+        &mut self,
+        rules: &Rules,
+        now: Instant,
+        generation: u32,
+        asked: Option<Duration>,
+    ) -> Option<Transition> {
+        let current = generation == self.generation && self.state().counts_results();
+        current.then(|| self.open(rules, now, asked))
+    }
+
+    /// A probe has ended.
+    pub(super) fn probed(
+        &mut self,
+        rules: &Rules,
+        now: Instant,
+        generation: u32,
+        count: Count,
+        asked: Option<Duration>,
+    ) -> Option<Transition> {
+        if generation != self.generation {
+            return None;
+        }
+        let State::HalfOpen { in_flight, succeeded, failed, .. } = &mut self.state else {
+            return None;
+        };
+        *in_flight = in_flight.saturating_sub(1);
+        match count {
+            Count::Neutral => None,
+            Count::Failure => {
+                *failed += 1;
+                (*failed > rules.failures()).then(|| self.open(rules, now, asked))
+            }
+            Count::Success => {
+                *succeeded += 1;
+                (*succeeded >= rules.successes()).then(|| self.recover(rules, now))
+            }
+        }
+    }
+
+    /// Closes the circuit and forgets what it knew.
+    pub(super) fn reset(&mut self, now: Instant) -> Option<Transition> {
+        (self.doublings, self.held) = (0, Duration::ZERO);
+        self.told(State::Closed, now)
+    }
+
+    /// Holds the circuit open or closed, until it is reset.
+    pub(super) fn force(&mut self, open: bool, now: Instant) -> Option<Transition> {
+        let transition = self.told(if open { State::ForcedOpen } else { State::ForcedClosed }, now);
+        let open_for = if open { Duration::MAX } else { Duration::ZERO };
+        transition.map(|transition| Transition { open_for, ..transition })
+    }
+
+    fn told(&mut self, state: State, now: Instant) -> Option<Transition> {
+        let transition = self.go(state, now);
+        (transition.from != transition.to).then_some(transition)
+    }
+
+    fn open(&mut self, rules: &Rules, now: Instant, asked: Option<Duration>) -> Transition {
+        let doublings = self.doublings_left(now);
+        // At least for as long as the server asked, up to a cap of its own.
+        let asked = asked.unwrap_or_default().min(rules.hint_cap);
+        self.held = rules.open_for.doubled(doublings).max(asked);
+        self.doublings = more(&rules.open_for, doublings);
+        let open_for = rules.open_for.spread(self.held, &mut self.random);
+        let transition = self.go(State::Open { until: time::after(now, open_for) }, now);
+        Transition { open_for, ..transition }
+    }
+
+    /// What health has left of the doublings: one less each time that it has been
+    /// closed for as long as it was open.
+    fn doublings_left(&self, now: Instant) -> u32 {
+        if !self.state().counts_results() {
+            return self.doublings;
+        }
+        let healthy = now.saturating_duration_since(self.since).as_nanos();
+        let taken_back = healthy / self.held.as_nanos().max(1);
+        self.doublings.saturating_sub(u32::try_from(taken_back).unwrap_or(u32::MAX))
+    }
+
+    /// The upstream is back.
+    fn recover(&mut self, rules: &Rules, now: Instant) -> Transition {
+        let state = if rules.ramp.is_zero() {
+            State::Closed
+        } else {
+            // The first call passes.
+            State::Recovering { credit: rules.ramp }
+        };
+        self.go(state, now)
+    }
+
+    fn go(&mut self, state: State, now: Instant) -> Transition {
+        let from = self.state();
+        self.state = state;
+        self.generation = next(self.generation);
+        self.since = now;
+        let (to, generation) = (self.state(), self.generation);
+        Transition { from, to, generation, open_for: Duration::ZERO }
+    }
+}
+
+/// Generations are kept in 23 bits of an atomic word; a result would have to be
+/// late by exactly 8 million transitions to be taken for a current one.
+pub(super) const GENERATIONS: u32 = 1 << 23;
+
+fn next(generation: u32) -> u32 {
+    (generation + 1) % GENERATIONS
+}
+
+fn half_open(now: Instant) -> State {
+    State::HalfOpen { in_flight: 0, succeeded: 0, failed: 0, last_admitted: now }
+}
+
+/// One doubling more, unless that makes no difference: health would have to take
+/// back what never was.
+fn more(open_for: &OpenFor, doublings: u32) -> u32 {
+    let longer = open_for.doubled(doublings + 1) > open_for.doubled(doublings);
+    doublings + u32::from(longer)
+}
+
+#[cfg(test)]
+#[path = "machine/tests.rs"] // also where tests/loom takes this file in
+mod tests;

@@ -1,0 +1,96 @@
+use super::failure_rate::RateTrip;
+use crate::circuit_breaker::Count;
+use crate::circuit_breaker::reason::OpenReason;
+use crate::circuit_breaker::rules::Rules;
+use crate::time::Instant;
+
+/// The windows of one circuit.
+#[derive(Debug)]
+pub(in crate::circuit_breaker) struct Rates {
+    failures: Option<RateTrip>,
+    slow: Option<RateTrip>,
+    /// What the circuit's generation was when they were last cleared.
+    generation: u32,
+}
+
+impl Rates {
+    /// None where no policy needs one.
+    pub(in crate::circuit_breaker) fn new(rules: &Rules, now: Instant) -> Option<Self> {
+        let failures = rules.rate.map(|rate| RateTrip::new(rate, now));
+        let slow = rules.slow.map(|slow| RateTrip::new(slow.rate, now));
+        (failures.is_some() || slow.is_some()).then_some(Self { failures, slow, generation: 0 })
+    }
+
+    /// Takes one result in; which rate is reached. A result of another
+    /// generation than the windows' is late and changes nothing.
+    #[inline]
+    pub(in crate::circuit_breaker) fn record(
+        &mut self,
+        count: Count,
+        slow: bool,
+        generation: u32,
+        now: Instant,
+    ) -> Option<OpenReason> {
+        if count == Count::Neutral || generation != self.generation {
+            return None;
+        }
+        let record = |rate: &mut Option<RateTrip>, bad| {
+            rate.as_mut().is_some_and(|rate| rate.record(bad, now))
+        };
+        // Both take it in, whatever the first says.
+        let failing = record(&mut self.failures, count == Count::Failure);
+        let slow = record(&mut self.slow, slow);
+        let failing = failing.then_some(OpenReason::FailureRate);
+        failing.or(slow.then_some(OpenReason::SlowCallRate))
+    }
+
+    /// Forgets everything: the circuit has moved on to `generation`.
+    pub(in crate::circuit_breaker) fn clear(&mut self, generation: u32, now: Instant) {
+        self.generation = generation;
+        for rate in [&mut self.failures, &mut self.slow].into_iter().flatten() {
+            rate.clear(now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::circuit_breaker::FailureRate;
+    use crate::circuit_breaker::rules::SlowCalls;
+
+    const ALL: FailureRate = FailureRate::over_calls(2).at(1.0);
+
+    fn rates(rules: &Rules) -> Rates {
+        Rates::new(rules, crate::time::now()).unwrap()
+    }
+
+    #[test]
+    fn results_of_another_generation_are_not_taken_in() {
+        let now = crate::time::now();
+        let mut rates = rates(&Rules { rate: Some(ALL), ..Rules::default() });
+        let mut fails = |generation| rates.record(Count::Failure, false, generation, now);
+        assert_eq!(fails(0), None);
+        rates.clear(1, now);
+        let mut fails = |generation| rates.record(Count::Failure, false, generation, now);
+        assert_eq!((fails(0), fails(1)), (None, None));
+        assert_eq!(fails(1), Some(OpenReason::FailureRate));
+    }
+
+    #[test]
+    fn slow_successes_and_fast_failures_are_counted_apart() {
+        let now = crate::time::now();
+        let slow = SlowCalls { from: Duration::from_secs(1), rate: ALL };
+        let mut rates = rates(&Rules { rate: Some(ALL), slow: Some(slow), ..Rules::default() });
+        assert_eq!(rates.record(Count::Success, true, 0, now), None);
+        assert_eq!(rates.record(Count::Failure, false, 0, now), None);
+        assert_eq!(rates.record(Count::Success, true, 0, now), None);
+        assert_eq!(rates.record(Count::Neutral, true, 0, now), None);
+        assert_eq!(rates.record(Count::Success, true, 0, now), Some(OpenReason::SlowCallRate));
+        rates.clear(0, now);
+        assert_eq!(rates.record(Count::Failure, false, 0, now), None);
+        assert_eq!(rates.record(Count::Failure, true, 0, now), Some(OpenReason::FailureRate));
+    }
+}

@@ -1,0 +1,26 @@
+use crate::sync::{AtomicUsize, Ordering};
+
+/// How many circuits of a layer aren't closed, those that rest apart: while none
+/// is, nobody looks further.
+#[derive(Debug)]
+pub(super) struct Tripped(AtomicUsize);
+
+impl Tripped {
+    pub(super) fn new() -> Self {
+        Self(AtomicUsize::new(0))
+    }
+
+    #[inline]
+    pub(super) fn is_any(&self) -> bool {
+        self.0.load(Ordering::Acquire) > 0
+    }
+
+    /// Counts a circuit in or out.
+    pub(super) fn count(&self, before: bool, now: bool) {
+        match (before, now) {
+            (false, true) => _ = self.0.fetch_add(1, Ordering::AcqRel),
+            (true, false) => _ = self.0.fetch_sub(1, Ordering::AcqRel),
+            _ => {}
+        }
+    }
+}

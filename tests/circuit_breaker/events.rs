@@ -1,0 +1,112 @@
+//! What observers hear, and what the totals add up to.
+
+use super::*;
+
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<CircuitEventKind>>>);
+
+impl Log {
+    pub(crate) fn told(&self) -> Vec<CircuitEventKind> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Observer for Log {
+    fn observe(&self, event: &Event<'_>) {
+        let Event::CircuitBreaker(event) = event else {
+            return;
+        };
+        assert_eq!(event.circuit, "eu");
+        self.0.lock().unwrap().push(event.kind);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_come_in_order() {
+    let log = Log::default();
+    let (client, handle) = build(builder().name("eu").observer(log.clone()));
+    fails(&client, 3).await;
+    rejected(&client).await;
+    advance(10 * SECOND).await;
+    ask(&client, After(503, 20)).await.unwrap();
+    advance(20 * SECOND).await;
+    let probe = send_later(&client);
+    rejected(&client).await;
+    drop(probe);
+    passes(&client, 200).await;
+    handle.reset();
+    fails(&client, 3).await;
+    handle.reset();
+
+    let failed = Cause::Status(StatusCode::INTERNAL_SERVER_ERROR);
+    let busy = Cause::Status(StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        *log.0.lock().unwrap(),
+        [
+            CircuitEventKind::Opened { cause: failed, open_for: 10 * SECOND },
+            CircuitEventKind::Rejected { retry_after: Some(10 * SECOND) },
+            CircuitEventKind::HalfOpened,
+            CircuitEventKind::Opened { cause: busy, open_for: 20 * SECOND },
+            CircuitEventKind::HalfOpened,
+            CircuitEventKind::Rejected { retry_after: None },
+            CircuitEventKind::Closed,
+            CircuitEventKind::Opened { cause: failed, open_for: 10 * SECOND },
+            CircuitEventKind::Closed,
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_may_look_and_even_call() {
+    type Call = Box<dyn Fn() + Send + Sync>;
+    let call = Arc::new(OnceLock::<Call>::new());
+    let heard = Arc::new(AtomicUsize::new(0));
+    let layer = {
+        let (call, heard) = (Arc::clone(&call), Arc::clone(&heard));
+        let observer = observer_fn(move |_: &Event<'_>| {
+            if heard.fetch_add(1, Ordering::SeqCst) < 100 {
+                call.get().unwrap()();
+            }
+        });
+        builder().observer(observer).build().unwrap()
+    };
+    let client = layer.layer(service_fn(answer));
+    let (handle, reentrant) = (layer.handle(), Mutex::new(client.clone()));
+    _ = call.set(Box::new(move || {
+        _ = handle.status();
+        _ = handle.all();
+        let client = reentrant.lock().unwrap().clone();
+        _ = ask(&client, Status(200)).now_or_never();
+    }));
+    fails(&client, 3).await;
+    rejected(&client).await;
+    advance(10 * SECOND).await;
+    fails(&client, 1).await;
+    advance(10 * SECOND).await;
+    passes(&client, 200).await;
+    layer.handle().reset();
+    assert!(heard.load(Ordering::SeqCst) > 4);
+}
+
+#[test]
+fn totals_add_up_over_threads() {
+    let layer = CircuitBreakerLayer::builder().consecutive_failures(100_000).build().unwrap();
+    let client = Mutex::new(layer.layer(service_fn(answer)));
+    std::thread::scope(|scope| {
+        for thread in 0..8_u16 {
+            let mut client = client.lock().unwrap().clone();
+            scope.spawn(move || {
+                for step in 0..10_000 {
+                    let status = [200, 500, 404, 200][(step + usize::from(thread)) % 4];
+                    let ready = client.ready().now_or_never().unwrap().unwrap();
+                    let call = ready.call(Request::new(Status(status)));
+                    call.now_or_never().unwrap().unwrap();
+                }
+            });
+        }
+    });
+    let status = layer.handle().status();
+    assert_eq!((status.calls, status.successes), (80_000, 40_000));
+    assert!((status.success_rate() - 0.5).abs() < 1e-9);
+    assert!(status.last_failure.is_some());
+}

@@ -1,0 +1,197 @@
+//! How probes decide.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn half_open_lets_so_many_probes_through_at_once() {
+    let (client, handle) = build(builder().half_open(some(3), some(2)));
+    fails(&client, 3).await;
+    advance(10 * SECOND).await;
+    let mut probes: Vec<_> = (0..3).map(|_| send_later(&client)).collect();
+    assert_eq!(handle.status().state, CircuitState::HalfOpen);
+    // When a probe ends isn't known.
+    assert_eq!(rejected(&client).await, None);
+    // A success keeps its place: two are enough, and three were let through.
+    let (status, mut probe) = probes.remove(0);
+    status.send(200).unwrap();
+    assert_ready_ok!(probe.poll());
+    assert_eq!(rejected(&client).await, None);
+    let (status, mut probe) = probes.remove(0);
+    status.send(204).unwrap();
+    assert_ready_ok!(probe.poll());
+    assert_eq!(handle.status().state, CircuitState::Closed);
+    passes(&client, 200).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_failed_probe_opens_it_again() {
+    let (client, handle) = build(builder().half_open(some(3), some(3)));
+    fails(&client, 3).await;
+    advance(10 * SECOND).await;
+    passes(&client, 200).await;
+    let (status, mut probe) = send_later(&client);
+    fails(&client, 1).await;
+    assert_eq!(rejected(&client).await, Some(10 * SECOND));
+    // The other probe is late now.
+    advance(10 * SECOND).await;
+    passes(&client, 200).await;
+    status.send(500).unwrap();
+    assert_ready_ok!(probe.poll());
+    assert_eq!(handle.status().state, CircuitState::HalfOpen);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_blames_the_caller_proves_the_upstream_alive() {
+    for status in [400, 401, 404, 429, 501] {
+        let (client, handle) = build(builder());
+        fails(&client, 3).await;
+        advance(10 * SECOND).await;
+        passes(&client, status).await;
+        assert_eq!(handle.status().state, CircuitState::Closed, "{status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_says_nothing_gives_its_place_back() {
+    let (client, handle) = build(builder());
+    fails(&client, 3).await;
+    advance(10 * SECOND).await;
+    for _ in 0..100 {
+        // Dropped.
+        let probe = send_later(&client);
+        assert_eq!(rejected(&client).await, None);
+        drop(probe);
+        // Neutral.
+        passes(&client, 409).await;
+        passes(&client, 425).await;
+        assert_eq!(handle.status().state, CircuitState::HalfOpen);
+    }
+    passes(&client, 200).await;
+    assert_eq!(handle.status().state, CircuitState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_at_fault_proves_the_upstream_alive() {
+    let (client, handle) = build(builder());
+    fails(&client, 3).await;
+    advance(10 * SECOND).await;
+    passes(&client, 404).await;
+    assert_eq!(handle.status().state, CircuitState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn probes_that_hang_make_room_when_their_lease_ends() {
+    let (client, handle) = build(builder().half_open(some(2), some(2)).probe_lease(30 * SECOND));
+    fails(&client, 3).await;
+    advance(10 * SECOND).await;
+    let (hung, mut first) = send_later(&client);
+    advance(20 * SECOND).await;
+    let _second = send_later(&client);
+    advance(29 * SECOND).await;
+    assert_eq!(rejected(&client).await, None);
+    advance(SECOND).await;
+    // A new round, in which the hung ones count no more.
+    passes(&client, 200).await;
+    hung.send(500).unwrap();
+    assert_ready_ok!(first.poll());
+    assert_eq!(handle.status().state, CircuitState::HalfOpen);
+    passes(&client, 200).await;
+    assert_eq!(handle.status().state, CircuitState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closure_that_panics_leaks_no_probe() {
+    let layer = builder().count_fn(|verdict| {
+        assert_ne!(verdict.class(), Class::Rejected, "a bug of the user's");
+        Count::by_default(verdict)
+    });
+    let (client, handle) = build(layer);
+    fails(&client, 3).await;
+    advance(10 * SECOND).await;
+    let call = std::panic::AssertUnwindSafe(ask(&client, Status(404)));
+    assert!(call.catch_unwind().await.is_err());
+    passes(&client, 200).await;
+    assert_eq!(handle.status().state, CircuitState::Closed);
+}
+
+/// Counts what is in flight, and how much was at most.
+#[derive(Clone, Default)]
+struct InFlight(Arc<(AtomicUsize, AtomicUsize)>);
+
+impl InFlight {
+    fn enter(&self) -> Self {
+        let (now, most) = &*self.0;
+        most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        self.clone()
+    }
+
+    fn leave(&self) {
+        self.0.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn never_more_probes_than_allowed_from_many_threads() {
+    struct Leaves(InFlight);
+
+    impl Drop for Leaves {
+        fn drop(&mut self) {
+            self.0.leave();
+        }
+    }
+
+    let in_flight = InFlight::default();
+    let counted = in_flight.clone();
+    let upstream = service_fn(move |request: Request<u16>| {
+        let in_flight = Leaves(counted.enter());
+        async move {
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+            drop(in_flight);
+            Ok::<_, BoxError>(Response::builder().status(request.into_body()).body(())?)
+        }
+    });
+    let layer = CircuitBreakerLayer::builder()
+        .consecutive_failures(1)
+        .open_for(Duration::ZERO)
+        .half_open(some(3), some(3))
+        .count_fn(|verdict| match verdict.class() {
+            // Never closes.
+            Class::Success => Count::Neutral,
+            _ => Count::by_default(verdict),
+        })
+        .build()
+        .unwrap();
+    let client = layer.layer(upstream);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
+    runtime.block_on(async {
+        client.clone().oneshot(Request::new(500)).await.unwrap();
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..16_u32 {
+            let client = client.clone();
+            tasks.spawn(async move {
+                for step in 0..500 {
+                    let mut client = client.clone();
+                    let ready = client.ready().await.unwrap();
+                    let mut call = Box::pin(ready.call(Request::new(200)));
+                    // Some are dropped half-way.
+                    if (number + step) % 7 == 0 {
+                        _ = call.as_mut().now_or_never();
+                    } else {
+                        _ = call.await;
+                    }
+                }
+            });
+        }
+        tasks.join_all().await;
+    });
+    let (now, most) = &*in_flight.0;
+    assert_eq!(now.load(Ordering::SeqCst), 0);
+    assert!((1..=3).contains(&most.load(Ordering::SeqCst)));
+    // Closed again, it is as if it had never been open.
+    layer.handle().reset();
+    let (inner, mut upstream) = mock::pair::<Request<Answer>, Response<()>>();
+    upstream.allow(0);
+    let mut closed = mock::Spawn::new(layer.layer(inner));
+    assert_pending!(closed.poll_ready::<Request<Answer>>());
+}

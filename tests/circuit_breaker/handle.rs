@@ -1,0 +1,289 @@
+//! What the one who holds the pager can see and do.
+
+use tokio::sync::broadcast::error::TryRecvError;
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_circuit_that_is_held_open_lets_nothing_through_until_a_reset() {
+    let (client, handle) = build(builder());
+    handle.force_open();
+    for _ in 0..10 {
+        advance(3_600 * SECOND).await;
+        let error = ask(&client, Status(200)).await.unwrap_err();
+        let open = cause_ref::<CircuitOpen>(&*error).unwrap();
+        assert_eq!((open.state(), open.reason()), (CircuitState::ForcedOpen, OpenReason::Forced));
+        assert_eq!((open.retry_after(), open.cause()), (None, Cause::Unknown));
+        assert!(error.to_string().starts_with("circuit upstream is forced-open after held open"));
+    }
+    handle.reset();
+    passes(&client, 200).await;
+    assert_eq!(handle.status().state, CircuitState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_circuit_that_is_held_closed_lets_everything_through_and_counts_nothing() {
+    let rate = FailureRate::over_calls(3).at(0.1);
+    let (client, handle) = build(builder().leaky_failures(3).failure_rate(rate));
+    fails(&client, 3).await;
+    handle.force_closed();
+    fails(&client, 100).await;
+    assert_eq!(handle.status().state, CircuitState::ForcedClosed);
+    assert_eq!(handle.status().failure_count, 0);
+    handle.reset();
+    fails(&client, 2).await;
+    assert_eq!(handle.status().state, CircuitState::Closed);
+    fails(&client, 1).await;
+    rejected(&client).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_breaker_that_is_held_closed_latches_no_credential() {
+    let (client, handle) = build(builder());
+    let refused = || to("/", Some(("authorization", "key")), 401);
+    for _ in 0..3 {
+        client.clone().oneshot(refused()).await.unwrap();
+    }
+    client.clone().oneshot(refused()).await.unwrap_err();
+    handle.force_closed();
+    for _ in 0..10 {
+        client.clone().oneshot(refused()).await.unwrap();
+    }
+    let other = to("/", Some(("authorization", "other")), 401);
+    client.clone().oneshot(other).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn results_from_before_it_was_held_change_nothing_after() {
+    let (client, handle) = build(builder());
+    let (first, mut call) = send_later(&client);
+    fails(&client, 2).await;
+    handle.force_closed();
+    handle.reset();
+    fails(&client, 2).await;
+    first.send(500).unwrap();
+    assert_ready_ok!(call.poll());
+    assert_eq!(handle.status().state, CircuitState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_key_is_held_and_the_others_are_not() {
+    let layer = builder().key_fn(|head| head.header("key")).max_keys(3).build().unwrap();
+    let (client, handle) = (layer.layer(service_fn(answer)), layer.handle());
+    let call = async |key: &str, status| {
+        client.clone().oneshot(to("/", Some(("key", key)), status)).await.is_ok()
+    };
+    // Also before its first call.
+    assert!(handle.force_open_of(&KeyRef::text("a")));
+    assert!(!call("a", 200).await && call("b", 200).await);
+    assert!(handle.force_closed_of(&KeyRef::text("c")));
+    for _ in 0..10 {
+        assert!(call("c", 500).await);
+    }
+    assert!(handle.reset_of(&KeyRef::text("a")) && !handle.reset_of(&KeyRef::text("z")));
+    assert!(call("a", 200).await);
+    // Without room, a key isn't held in the place of all that share its circuit.
+    assert!(handle.force_open_of(&KeyRef::text("b")));
+    assert!(handle.force_open_of(&KeyRef::text("a")));
+    advance(3_600 * SECOND).await;
+    assert!(!handle.force_open_of(&KeyRef::text("new")));
+    assert!(call("new", 200).await);
+    // Those that are held aren't forgotten, however long nobody calls.
+    assert!(!call("a", 200).await && !call("b", 200).await);
+    // The common one has no key, and can be held as well.
+    assert!(handle.force_open_of(&KeyRef::Shared));
+    assert!(!call("new", 200).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_keys_are_held_as_all_others_are() {
+    let layer = builder().key_fn(|head| head.header("key")).build().unwrap();
+    let (client, handle) = (layer.layer(service_fn(answer)), layer.handle());
+    let call =
+        async |key: &str| client.clone().oneshot(to("/", Some(("key", key)), 500)).await.is_ok();
+    handle.force_open();
+    assert!(!call("new").await);
+    handle.force_closed();
+    for _ in 0..10 {
+        assert!(call("new").await && call("newer").await);
+    }
+    handle.reset();
+    for _ in 0..3 {
+        assert!(call("newest").await);
+    }
+    assert!(!call("newest").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_reports_and_never_rejects() {
+    let log = events::Log::default();
+    let layer = builder().name("eu").observer(log.clone()).half_open(some(2), some(2)).dry_run();
+    let (client, handle) = build(layer);
+    fails(&client, 3).await;
+    assert_eq!(handle.status().state, CircuitState::Open);
+    // What would have been turned away neither closes it nor keeps it open.
+    passes(&client, 200).await;
+    passes(&client, 500).await;
+    advance(10 * SECOND).await;
+    let (first, mut one) = send_later(&client);
+    let (second, mut two) = send_later(&client);
+    passes(&client, 500).await;
+    assert_eq!(handle.status().state, CircuitState::HalfOpen);
+    first.send(200).unwrap();
+    assert_ready_ok!(one.poll());
+    second.send(200).unwrap();
+    assert_ready_ok!(two.poll());
+    assert_eq!(handle.status().state, CircuitState::Closed);
+    let cause = Cause::Status(StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(
+        log.told(),
+        [
+            CircuitEventKind::Opened { cause, open_for: 10 * SECOND },
+            CircuitEventKind::WouldReject,
+            CircuitEventKind::WouldReject,
+            CircuitEventKind::HalfOpened,
+            CircuitEventKind::WouldReject,
+            CircuitEventKind::Closed,
+        ]
+    );
+    handle.force_open();
+    passes(&client, 200).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_latches_nothing() {
+    let (client, handle) = build(builder().dry_run());
+    for _ in 0..10 {
+        client.clone().oneshot(to("/", Some(("authorization", "key")), 401)).await.unwrap();
+    }
+    assert_eq!(handle.latched().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_keeps_the_inner_backpressure() {
+    let (inner, mut upstream) = mock::pair::<Request<Answer>, Response<()>>();
+    upstream.allow(0);
+    let layer = builder().dry_run().build().unwrap();
+    fails(&layer.layer(service_fn(answer)), 3).await;
+    let mut waiting = mock::Spawn::new(layer.layer(inner));
+    assert_pending!(waiting.poll_ready::<Request<Answer>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_gets_every_transition_in_order() {
+    let (client, handle) = build(builder().recover_over(20 * SECOND));
+    let mut transitions = handle.subscribe();
+    fails(&client, 3).await;
+    rejected(&client).await;
+    advance(10 * SECOND).await;
+    passes(&client, 200).await;
+    advance(20 * SECOND).await;
+    passes(&client, 200).await;
+    handle.force_open();
+    handle.reset();
+    let states = [
+        CircuitState::Closed,
+        CircuitState::Open,
+        CircuitState::HalfOpen,
+        CircuitState::Recovering,
+        CircuitState::Closed,
+        CircuitState::ForcedOpen,
+        CircuitState::Closed,
+    ];
+    let open_for = [10 * SECOND, Duration::ZERO, Duration::ZERO, Duration::ZERO, Duration::MAX];
+    for (index, pair) in states.windows(2).enumerate() {
+        let told: CircuitTransition = transitions.try_recv().unwrap();
+        assert_eq!((&*told.circuit, told.from, told.to), ("upstream", pair[0], pair[1]));
+        assert_eq!(told.generation, u32::try_from(index + 1).unwrap());
+        let reason = if index < 4 { OpenReason::Consecutive } else { OpenReason::Forced };
+        assert_eq!(told.reason, Some(reason));
+        assert_eq!(told.open_for, open_for.get(index).copied().unwrap_or_default());
+    }
+    assert_eq!(transitions.try_recv(), Err(TryRecvError::Empty));
+    assert_eq!(handle.status().generation, 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_subscriber_is_told_how_many_it_missed() {
+    let (_client, handle) = build(builder());
+    let mut transitions = handle.subscribe();
+    for _ in 0..100 {
+        handle.force_open();
+        handle.reset();
+    }
+    assert_eq!(transitions.try_recv(), Err(TryRecvError::Lagged(200 - 64)));
+    assert_eq!(transitions.try_recv().unwrap().generation, 200 - 64 + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_says_since_when_until_when_and_why() {
+    let (client, handle) = build(builder().recover_over(20 * SECOND));
+    let start = tokio::time::Instant::now();
+    let status = handle.status();
+    assert_eq!((status.since, status.until, status.reason), (start, None, None));
+    advance(SECOND).await;
+    fails(&client, 3).await;
+    advance(SECOND).await;
+    let status = handle.status();
+    assert_eq!((status.at, status.since), (start + 2 * SECOND, start + SECOND));
+    assert_eq!(status.until, Some(start + 11 * SECOND));
+    assert_eq!(status.reason, Some(OpenReason::Consecutive));
+    advance(10 * SECOND).await;
+    passes(&client, 200).await;
+    let status = handle.status();
+    assert_eq!(status.state, CircuitState::Recovering);
+    assert_eq!(status.until, Some(start + 32 * SECOND));
+    // One that is over still says what was the matter.
+    handle.reset();
+    let status = handle.status();
+    assert_eq!(
+        (status.state, status.reason),
+        (CircuitState::Closed, Some(OpenReason::Consecutive))
+    );
+}
+
+#[cfg(feature = "serde")]
+#[tokio::test(start_paused = true)]
+async fn snapshots_are_data_without_a_credential() {
+    let layer = builder().by_credential().half_open(some(2), some(2)).build().unwrap();
+    let client = layer.layer(service_fn(answer));
+    let call =
+        |status| client.clone().oneshot(to("/", Some(("authorization", "sk-secret")), status));
+    call(200).await.unwrap();
+    for _ in 0..3 {
+        call(500).await.unwrap();
+    }
+    advance(SECOND).await;
+    let data = |statuses| serde_json::to_value(statuses).unwrap();
+    let all = data(layer.handle().all());
+    let name = all[1]["name"].as_str().unwrap().to_owned();
+    assert!(name.starts_with("upstream/#"));
+    assert_eq!(
+        all[1],
+        serde_json::json!({
+            "name": name,
+            "state": "open",
+            "generation": 1,
+            "since-ms": 1_000,
+            "retry-after-ms": 9_000,
+            "reason": "consecutive",
+            "cause": "status 500",
+            "calls": 4,
+            "success-rate": 0.25,
+            "failure-count": 0,
+            "last-failure-ms": 1_000,
+        })
+    );
+    assert_eq!(all[0]["reason"], serde_json::Value::Null);
+    advance(9 * SECOND).await;
+    call(200).await.unwrap();
+    assert_eq!(data(layer.handle().all())[1]["state"], "half-open");
+    call(200).await.unwrap();
+    for _ in 0..3 {
+        call(401).await.unwrap();
+    }
+    let latched = data(layer.handle().latched());
+    assert_eq!(latched[0]["reason"], "credential-rejected");
+    let shown = format!("{all} {latched} {:?}", layer.handle());
+    assert!(!shown.contains("secret") && !shown.contains("sk-"));
+}

@@ -1,0 +1,92 @@
+//! While it is open.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn an_open_circuit_answers_without_polling_the_inner_service() {
+    let (inner, mut upstream) = mock::pair::<Request<()>, Response<()>>();
+    upstream.allow(0);
+    let layer = CircuitBreakerLayer::builder().consecutive_failures(1).build().unwrap();
+    let mut client = mock::Spawn::new(layer.layer(inner));
+
+    // Closed, it is ready when the inner service is.
+    assert_pending!(client.poll_ready::<Request<()>>());
+    upstream.allow(1);
+    assert_ready_ok!(client.poll_ready::<Request<()>>());
+    let mut call = task::spawn(client.call(Request::new(())));
+    let (_, send) = assert_ready!(task::spawn(upstream.next_request()).poll()).unwrap();
+    send.send_error("broken");
+    assert_ready!(call.poll()).unwrap_err();
+
+    // The inner service is never ready again.
+    assert_ready_ok!(client.poll_ready::<Request<()>>());
+    let mut call = task::spawn(client.call(Request::new(())));
+    let error = assert_ready!(call.poll()).unwrap_err();
+    assert!(cause_ref::<CircuitOpen>(&*error).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn stays_open_for_at_least_as_long_as_the_server_asked() {
+    let (client, handle) = build(builder().hint_cap(100 * SECOND));
+    fails(&client, 2).await;
+    ask(&client, After(503, 60)).await.unwrap();
+    assert_eq!(rejected(&client).await, Some(60 * SECOND));
+    // A probe that fails may ask as well, up to the cap.
+    advance(60 * SECOND).await;
+    ask(&client, After(503, 3_000)).await.unwrap();
+    assert_eq!(rejected(&client).await, Some(100 * SECOND));
+    advance(100 * SECOND).await;
+    // A hint below `open_for` doesn't shorten it.
+    ask(&client, After(503, 1)).await.unwrap();
+    assert_eq!(rejected(&client).await, Some(10 * SECOND));
+    advance(9 * SECOND).await;
+    assert_eq!(rejected(&client).await, Some(SECOND));
+    advance(SECOND).await;
+    passes(&client, 200).await;
+    assert_eq!(handle.status().state, CircuitState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cap_of_zero_ignores_hints() {
+    let (client, _) = build(builder().hint_cap(Duration::ZERO));
+    fails(&client, 2).await;
+    ask(&client, After(503, 60)).await.unwrap();
+    assert_eq!(rejected(&client).await, Some(10 * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn results_of_calls_begun_before_it_opened_change_nothing() {
+    let (client, handle) = build(builder().half_open(some(2), some(2)));
+    let (late_success, mut first) = send_later(&client);
+    let (late_failure, mut second) = send_later(&client);
+    let (third_failure, mut third) = send_later(&client);
+    let (last_failure, mut fourth) = send_later(&client);
+    fails(&client, 3).await;
+    let opened = handle.status();
+
+    // Open: neither closes it nor keeps it open for longer.
+    advance(SECOND).await;
+    late_success.send(200).unwrap();
+    assert_ready_ok!(first.poll());
+    late_failure.send(500).unwrap();
+    assert_ready_ok!(second.poll());
+    assert_eq!(handle.status().state, CircuitState::Open);
+    assert_eq!(handle.status().until, opened.until);
+
+    // Half-open: isn't taken for a probe's.
+    advance(9 * SECOND).await;
+    passes(&client, 200).await;
+    assert_eq!(handle.status().state, CircuitState::HalfOpen);
+    third_failure.send(500).unwrap();
+    assert_ready_ok!(third.poll());
+    assert_eq!(handle.status().state, CircuitState::HalfOpen);
+    passes(&client, 200).await;
+    assert_eq!(handle.status().state, CircuitState::Closed);
+
+    // Closed again: doesn't count towards the next opening.
+    fails(&client, 2).await;
+    last_failure.send(500).unwrap();
+    assert_ready_ok!(fourth.poll());
+    assert_eq!(handle.status().state, CircuitState::Closed);
+    assert_eq!(handle.status().failure_count, 2);
+}
