@@ -1,0 +1,258 @@
+//! What must hold in every interleaving.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::thread;
+
+use super::gate::{Changed, Gate};
+use super::machine::Admission;
+use super::reason::Why;
+use super::rules::{CloseAt, Recovery, Rules};
+use super::tripped::Tripped;
+use super::{CircuitState, Count, FailureRate, OpenFor, OpenReason};
+use crate::classify::Cause;
+use crate::time::{self, Instant};
+
+/// A circuit that its threads drive as the layer does.
+struct Circuit {
+    gate: Gate,
+    rules: Rules,
+    tripped: Arc<Tripped>,
+    now: Instant,
+}
+
+impl Circuit {
+    /// It is open for no time at all, so that time stands still in every model.
+    fn new(rules: Rules) -> Arc<Self> {
+        let rules = Rules { open_for: OpenFor::fixed(Duration::ZERO), ..rules }.checked().unwrap();
+        let (now, tripped) = (time::now(), Arc::new(Tripped::new()));
+        let random = fastrand::Rng::with_seed(0);
+        let gate = Gate::new(&rules, Arc::clone(&tripped), random, now);
+        Arc::new(Self { gate, rules, tripped, now })
+    }
+
+    /// One that has opened.
+    fn open(rules: Rules) -> Arc<Self> {
+        let circuit = Self::new(rules);
+        assert!(circuit.trip());
+        circuit
+    }
+
+    /// A policy says that it must open; whether it did.
+    fn trip(&self) -> bool {
+        self.gate.trip(&self.rules, 0, None, WHY, self.now).transition.is_some()
+    }
+
+    fn admit(&self) -> Option<(u32, bool)> {
+        let admitted = match self.gate.passes_all() {
+            Some(generation) => return Some((generation, false)),
+            None => self.gate.admit(&self.rules, self.now),
+        };
+        match admitted.admission {
+            Admission::Pass { probe } => Some((admitted.generation, probe)),
+            Admission::Reject { .. } => None,
+        }
+    }
+
+    /// A call of this generation ends; whether that changed the state.
+    fn end(&self, (generation, probe): (u32, bool), count: Count) -> bool {
+        let Changed { transition, .. } = if probe {
+            self.gate.probed(&self.rules, generation, (count, None), Some(WHY), self.now)
+        } else if self.gate.count(&self.rules, generation, (count, false), || self.now).is_some() {
+            self.gate.trip(&self.rules, generation, None, WHY, self.now)
+        } else {
+            return false;
+        };
+        transition.is_some()
+    }
+
+    fn state(&self) -> CircuitState {
+        self.gate.glance(&self.rules).state
+    }
+
+    /// Whether it is counted as tripped is what its state says.
+    fn assert_counted(&self) {
+        let closed = matches!(self.state(), CircuitState::Closed | CircuitState::ForcedClosed);
+        assert_eq!(self.tripped.is_any(), !closed);
+    }
+}
+
+const WHY: Why = Why { reason: OpenReason::Consecutive, cause: Cause::Unknown };
+
+fn some(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap()
+}
+
+fn consecutive(failures: u32) -> Rules {
+    let mut rules = Rules::default();
+    rules.counts.consecutive = Some(failures);
+    rules
+}
+
+fn probes(probes: u32, successes: u32) -> Rules {
+    let close_at = CloseAt::Successes(some(successes));
+    Rules { recovery: Recovery::HalfOpen { probes: some(probes), close_at }, ..consecutive(1) }
+}
+
+/// Runs `f` on `threads` threads, and tells what each made of it.
+fn on_threads<T: 'static>(
+    circuit: &Arc<Circuit>,
+    threads: usize,
+    f: impl Fn(&Circuit, usize) -> T + Copy + 'static,
+) -> Vec<T> {
+    let others: Vec<_> = (1..threads)
+        .map(|thread| {
+            let circuit = Arc::clone(circuit);
+            thread::spawn(move || f(&circuit, thread))
+        })
+        .collect();
+    let mine = f(circuit, 0);
+    std::iter::once(mine).chain(others.into_iter().map(|other| other.join().unwrap())).collect()
+}
+
+#[test]
+fn no_failure_is_lost_and_it_opens_once() {
+    loom::model(|| {
+        let circuit = Circuit::new(consecutive(3));
+        let opened = on_threads(&circuit, 3, |circuit, _| {
+            // While it is closed it lets everybody through.
+            circuit.admit().is_some_and(|permit| circuit.end(permit, Count::Failure))
+        });
+        assert_eq!(opened.into_iter().filter(|opened| *opened).count(), 1);
+        assert_eq!(circuit.state(), CircuitState::Open);
+        circuit.assert_counted();
+    });
+}
+
+#[test]
+fn a_success_among_failures_is_neither_lost_nor_counted_twice() {
+    loom::model(|| {
+        let circuit = Circuit::new(consecutive(3));
+        let counts = [Count::Failure, Count::Success, Count::Failure];
+        on_threads(&circuit, 3, move |circuit, thread| circuit.end((0, false), counts[thread]));
+        let counts = circuit.gate.glance(&circuit.rules).counts;
+        // None, one or two failures came after the success.
+        assert!(counts.consecutive <= 2);
+        assert_eq!(circuit.state(), CircuitState::Closed);
+    });
+}
+
+#[test]
+fn a_late_result_neither_opens_nor_closes() {
+    loom::model(|| {
+        let circuit = Circuit::new(Rules { recovery: probes(1, 1).recovery, ..consecutive(2) });
+        on_threads(&circuit, 2, |circuit, thread| {
+            if thread == 0 {
+                assert!(circuit.trip());
+                let permit = circuit.admit().unwrap();
+                assert!(permit.1);
+                assert!(circuit.end(permit, Count::Success));
+            } else {
+                assert!(!circuit.end((0, false), Count::Failure));
+            }
+        });
+        // Opened, half-open, closed; and the failure from before isn't counted.
+        let glance = circuit.gate.glance(&circuit.rules);
+        assert_eq!((glance.state, glance.generation), (CircuitState::Closed, 3));
+        assert_eq!(glance.counts.consecutive, 0);
+        circuit.assert_counted();
+    });
+}
+
+#[test]
+fn a_late_probe_neither_opens_nor_closes() {
+    loom::model(|| {
+        let circuit = Circuit::open(probes(2, 2));
+        let permits = [circuit.admit().unwrap(), circuit.admit().unwrap()];
+        on_threads(&circuit, 2, move |circuit, thread| {
+            if thread == 0 {
+                assert!(circuit.end(permits[0], Count::Failure));
+                let permit = circuit.admit().unwrap();
+                assert!(!circuit.end(permit, Count::Success), "one success of two");
+            } else {
+                assert!(!circuit.end(permits[1], Count::Success));
+            }
+        });
+        assert_eq!(circuit.state(), CircuitState::HalfOpen);
+        circuit.assert_counted();
+    });
+}
+
+#[test]
+fn never_more_probes_than_places_and_none_is_lost() {
+    loom::model(|| {
+        let circuit = Circuit::open(probes(1, 1));
+        let in_flight = Arc::new(AtomicUsize::new(0));
+        let others: Vec<_> = (0..2)
+            .map(|_| (Arc::clone(&circuit), Arc::clone(&in_flight)))
+            .map(|(circuit, in_flight)| thread::spawn(move || probe(&circuit, &in_flight)))
+            .collect();
+        probe(&circuit, &in_flight);
+        others.into_iter().for_each(|other| other.join().unwrap());
+        // Its place was given back, however often.
+        let last = circuit.admit().expect("a place");
+        assert!(circuit.end(last, Count::Success));
+        assert_eq!(circuit.state(), CircuitState::Closed);
+    });
+
+    fn probe(circuit: &Circuit, in_flight: &AtomicUsize) {
+        if let Some(permit) = circuit.admit() {
+            assert_eq!(in_flight.fetch_add(1, Ordering::SeqCst), 0);
+            in_flight.fetch_sub(1, Ordering::SeqCst);
+            circuit.end(permit, Count::Neutral);
+        }
+    }
+}
+
+#[test]
+fn a_failed_probe_opens_it_whatever_the_others_do() {
+    loom::model(|| {
+        let circuit = Circuit::open(probes(2, 2));
+        let permits = [circuit.admit().unwrap(), circuit.admit().unwrap()];
+        on_threads(&circuit, 2, move |circuit, thread| {
+            circuit.end(permits[thread], [Count::Success, Count::Failure][thread]);
+        });
+        assert_eq!(circuit.state(), CircuitState::Open);
+        circuit.assert_counted();
+    });
+}
+
+#[test]
+fn a_window_holds_only_results_of_its_generation() {
+    loom::model(|| {
+        let rate = FailureRate::over_calls(2).at(1.0);
+        let circuit = Circuit::new(Rules { rate: Some(rate), ..Rules::default() });
+        on_threads(&circuit, 3, |circuit, thread| {
+            if thread == 2 {
+                circuit.gate.reset(circuit.now);
+            } else {
+                circuit.end((0, false), Count::Failure);
+            }
+        });
+        // Whether or not it opened before the reset, it is closed and has forgotten.
+        let permit = circuit.admit().unwrap();
+        assert!(!permit.1);
+        assert!(!circuit.end(permit, Count::Failure));
+        assert!(circuit.end(permit, Count::Failure), "two of two in this generation");
+    });
+}
+
+#[test]
+fn what_is_counted_as_tripped_is_what_is() {
+    loom::model(|| {
+        let circuit = Circuit::new(consecutive(1));
+        on_threads(&circuit, 3, |circuit, thread| match thread {
+            0 => _ = circuit.gate.force(true, WHY, circuit.now),
+            1 => _ = circuit.gate.reset(circuit.now),
+            _ => _ = circuit.end((0, false), Count::Failure),
+        });
+        circuit.assert_counted();
+        // One that is forgotten counts no more.
+        let tripped = Arc::clone(&circuit.tripped);
+        drop(circuit);
+        assert!(!tripped.is_any());
+    });
+}

@@ -1,0 +1,25 @@
+//! Every interleaving of a few threads over one circuit's shipped types.
+//!
+//! ```sh
+//! RUSTFLAGS="--cfg loom" cargo test --release --all-features --test loom
+//! ```
+//!
+//! `cfg(loom)` is seen by every dependency, and tokio has no network then, so that no
+//! client builds. So the crate is empty under it, clients are no dependencies, and this
+//! takes in, by path, the files that threads share a circuit through: with `src/sync.rs`
+//! giving them loom's atomics and locks instead of the standard library's.
+#![cfg(loom)]
+// Not everything in those files is used here.
+#![allow(dead_code, unused_imports, unreachable_pub)]
+
+#[path = "../../src/error.rs"]
+mod error;
+#[path = "../../src/hint/mod.rs"]
+mod hint;
+#[path = "../../src/sync.rs"]
+mod sync;
+#[path = "../../src/time.rs"]
+mod time;
+
+mod circuit_breaker;
+mod classify;
