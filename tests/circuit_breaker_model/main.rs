@@ -1,0 +1,59 @@
+//! The circuit breaker against a reference model that shares no code with the crate.
+//!
+//! Random configurations, and random interleavings of calls that begin, end in any
+//! order, are dropped, or come back late; of time; and of somebody with a handle. After
+//! each step everything that can be seen must be what the [model](model) says.
+//!
+//! ```sh
+//! MODEL_STEPS=1000000 cargo test --release --all-features --test circuit_breaker_model
+//! MODEL_SEED=17 cargo test --all-features --test circuit_breaker_model
+//! ```
+#![cfg(feature = "circuit-breaker")]
+
+mod chance;
+mod config;
+mod driver;
+mod model;
+
+use self::chance::Chance;
+use self::config::Config;
+use self::driver::Driver;
+
+/// How many steps one configuration is tried for.
+const STEPS_EACH: u64 = 250;
+
+/// Says how to see a violation again.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("to see this again: MODEL_SEED={}", self.0);
+        }
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number, not {text}")))
+}
+
+async fn run(seed: u64) {
+    let _seed = Seed(seed);
+    let mut chance = Chance::new(seed);
+    let mut driver = Driver::new(Config::random(&mut chance));
+    for _ in 0..STEPS_EACH {
+        driver.step(&mut chance).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_breaker_does_what_its_model_does() {
+    if let Some(seed) = number("MODEL_SEED") {
+        return run(seed).await;
+    }
+    let steps = number("MODEL_STEPS").unwrap_or(50_000);
+    for seed in 0..steps.div_ceil(STEPS_EACH) {
+        run(seed).await;
+    }
+}

@@ -1,0 +1,338 @@
+//! The reference: plain lists of what happened, counted anew each time, in whole
+//! milliseconds. Slow and obvious.
+
+use tower_upstream::circuit_breaker::{CircuitState, OpenReason};
+
+use crate::config::{Config, Over, Rate, Recovery};
+
+/// How a call ended, as the table of verdicts has it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Outcome {
+    Success,
+    /// With a hint of so many milliseconds.
+    Failure(u64),
+    /// Not the upstream's fault, and proof that it is alive.
+    Alive,
+    Neutral,
+}
+
+/// What a call was let through as.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Ticket {
+    /// Which phase let it through: the how many-eth.
+    pub(crate) phase: u64,
+    pub(crate) probe: bool,
+}
+
+#[derive(Debug, PartialEq)]
+pub(crate) enum Admitted {
+    Passes(Ticket),
+    Rejected(Option<u64>),
+}
+
+/// A result that a closed circuit took in.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    at: u64,
+    failed: bool,
+    slow: bool,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Closed,
+    Open { until: u64 },
+    HalfOpen { in_flight: u64, ended: Vec<bool>, last: u64 },
+    Recovering { asked: Vec<u64>, passed: u64 },
+    Forced { open: bool },
+}
+
+#[derive(Debug)]
+pub(crate) struct Model {
+    config: Config,
+    phase: Phase,
+    /// The how many-eth phase this is, and since when.
+    pub(crate) number: u64,
+    pub(crate) since: u64,
+    /// What this phase took in.
+    taken: Vec<Taken>,
+    /// How long it was open at each opening of this streak.
+    doublings: u32,
+    held: u64,
+    pub(crate) reason: Option<OpenReason>,
+    pub(crate) calls: u64,
+    pub(crate) successes: u64,
+    pub(crate) last_failure: Option<u64>,
+    /// Every change of state that must be told.
+    pub(crate) told: Vec<(CircuitState, CircuitState)>,
+}
+
+impl Model {
+    pub(crate) fn new(config: Config, now: u64) -> Self {
+        Self {
+            config,
+            phase: Phase::Closed,
+            number: 0,
+            since: now,
+            taken: Vec::new(),
+            doublings: 0,
+            held: 0,
+            reason: None,
+            calls: 0,
+            successes: 0,
+            last_failure: None,
+            told: Vec::new(),
+        }
+    }
+
+    pub(crate) fn state(&self) -> CircuitState {
+        match self.phase {
+            Phase::Closed => CircuitState::Closed,
+            Phase::Open { .. } => CircuitState::Open,
+            Phase::HalfOpen { .. } => CircuitState::HalfOpen,
+            Phase::Recovering { .. } => CircuitState::Recovering,
+            Phase::Forced { open: true } => CircuitState::ForcedOpen,
+            Phase::Forced { open: false } => CircuitState::ForcedClosed,
+        }
+    }
+
+    /// When time alone changes the state.
+    pub(crate) fn until(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Open { until } => Some(until),
+            Phase::Recovering { .. } => Some(self.since + self.config.ramp),
+            _ => None,
+        }
+    }
+
+    /// An open circuit with jitter: so long, as is seen, within what is allowed.
+    pub(crate) fn opened_until(&mut self, seen: u64) {
+        if let Phase::Open { until } = &mut self.phase {
+            let longest = *until + self.held * self.config.jitter / 100 + 1;
+            assert!((*until..=longest).contains(&seen), "open until {seen}, not {until}");
+            *until = seen;
+        }
+    }
+
+    fn enter(&mut self, phase: Phase, now: u64) {
+        let from = self.state();
+        (self.phase, self.since) = (phase, now);
+        self.number += 1;
+        self.taken.clear();
+        let to = self.state();
+        if from != to {
+            self.told.push((from, to));
+        }
+    }
+
+    pub(crate) fn force(&mut self, open: bool, now: u64) {
+        let already = matches!(self.phase, Phase::Forced { open: held } if held == open);
+        self.enter(Phase::Forced { open }, now);
+        if open && !already {
+            self.reason = Some(OpenReason::Forced);
+        }
+    }
+
+    pub(crate) fn reset(&mut self, now: u64) {
+        (self.doublings, self.held) = (0, 0);
+        self.enter(Phase::Closed, now);
+    }
+
+    pub(crate) fn begin(&mut self, now: u64) -> Admitted {
+        if let Phase::Open { until } = self.phase {
+            if now < until {
+                return Admitted::Rejected(Some(until - now));
+            }
+            match self.config.recovery {
+                Recovery::Time => self.recover(now),
+                _ => self.half_open(now),
+            }
+        }
+        if matches!(self.phase, Phase::Recovering { .. }) && now >= self.since + self.config.ramp {
+            self.enter(Phase::Closed, now);
+        }
+        let (probes, lease) = (self.probes(), self.config.lease);
+        let (since, ramp) = (self.since, self.config.ramp);
+        let probe = match &mut self.phase {
+            Phase::Closed | Phase::Forced { open: false } => false,
+            Phase::Open { .. } | Phase::Forced { open: true } => return Admitted::Rejected(None),
+            Phase::Recovering { asked, passed } => {
+                // The first passes, and then one for each whole ramp that the callers' times add up to.
+                asked.push(now - since);
+                if asked.iter().sum::<u64>() < *passed * ramp {
+                    return Admitted::Rejected(None);
+                }
+                *passed += 1;
+                false
+            }
+            Phase::HalfOpen { in_flight, ended, last } => {
+                if *in_flight + ended.len() as u64 == probes {
+                    if now < *last + lease {
+                        return Admitted::Rejected(None);
+                    }
+                    // Another round: a new phase of the same state.
+                    self.half_open(now);
+                    self.since = since;
+                }
+                let Phase::HalfOpen { in_flight, last, .. } = &mut self.phase else {
+                    unreachable!("half-open")
+                };
+                *in_flight += 1;
+                *last = now;
+                true
+            }
+        };
+        Admitted::Passes(Ticket { phase: self.number, probe })
+    }
+
+    fn half_open(&mut self, now: u64) {
+        self.enter(Phase::HalfOpen { in_flight: 0, ended: Vec::new(), last: now }, now);
+    }
+
+    fn recover(&mut self, now: u64) {
+        let phase = match self.config.ramp {
+            0 => Phase::Closed,
+            _ => Phase::Recovering { asked: Vec::new(), passed: 0 },
+        };
+        self.enter(phase, now);
+    }
+
+    fn probes(&self) -> u64 {
+        match self.config.recovery {
+            Recovery::Time => 0,
+            Recovery::Successes { probes, .. } | Recovery::Rate { probes, .. } => probes,
+        }
+    }
+
+    /// A call has ended, `took` after it was sent.
+    pub(crate) fn end(&mut self, ticket: Ticket, outcome: Outcome, took: u64, now: u64) {
+        self.calls += 1;
+        self.successes += u64::from(outcome == Outcome::Success);
+        if let Outcome::Failure(_) = outcome {
+            self.last_failure = Some(now);
+        }
+        if ticket.phase != self.number {
+            return;
+        }
+        let slow = self.config.slow.is_some_and(|(from, _)| took >= from);
+        if ticket.probe {
+            self.probed(outcome, slow, now);
+        } else if matches!(self.phase, Phase::Closed | Phase::Recovering { .. }) {
+            self.take(outcome, slow, now);
+        }
+    }
+
+    /// A call was dropped by its caller.
+    pub(crate) fn abandon(&mut self, ticket: Ticket, took: u64, now: u64) {
+        let too_long = self.config.abandoned_after.is_some_and(|after| took >= after);
+        let outcome = if too_long { Outcome::Failure(0) } else { Outcome::Neutral };
+        self.end(ticket, outcome, took, now);
+    }
+
+    fn probed(&mut self, outcome: Outcome, slow: bool, now: u64) {
+        let Phase::HalfOpen { in_flight, ended, .. } = &mut self.phase else {
+            unreachable!("a probe of this phase")
+        };
+        *in_flight -= 1;
+        let (succeeded, asked) = match outcome {
+            Outcome::Neutral => return,
+            Outcome::Success | Outcome::Alive => (!slow, 0),
+            Outcome::Failure(asked) => (false, asked),
+        };
+        ended.push(succeeded);
+        let good = ended.iter().filter(|succeeded| **succeeded).count() as u64;
+        let bad = ended.len() as u64 - good;
+        let (closes, opens) = match self.config.recovery {
+            Recovery::Time => unreachable!("no probes"),
+            Recovery::Successes { successes, .. } => (good >= successes, bad > 0),
+            // Those that aren't in yet may all be good.
+            Recovery::Rate { probes, at } => {
+                (good * 100 >= at * probes, (probes - bad) * 100 < at * probes)
+            }
+        };
+        if opens {
+            self.open(OpenReason::Probe, asked, now);
+        } else if closes {
+            self.recover(now);
+        }
+    }
+
+    fn take(&mut self, outcome: Outcome, slow: bool, now: u64) {
+        let (failed, asked) = match outcome {
+            Outcome::Neutral | Outcome::Alive => return,
+            Outcome::Success => (false, 0),
+            Outcome::Failure(asked) => (true, asked),
+        };
+        self.taken.push(Taken { at: now, failed, slow });
+        let reached = |count, at: Option<u64>| failed && at.is_some_and(|at| count >= at);
+        let reason = if reached(self.in_a_row(), self.config.consecutive()) {
+            OpenReason::Consecutive
+        } else if reached(self.leaky(), self.config.leaky) {
+            OpenReason::Leaky
+        } else if failed && self.is_over(self.config.failures, |taken| taken.failed) {
+            OpenReason::FailureRate
+        } else if slow && self.is_over(self.config.slow.map(|(_, rate)| rate), |taken| taken.slow) {
+            OpenReason::SlowCallRate
+        } else {
+            return;
+        };
+        self.open(reason, asked, now);
+    }
+
+    fn in_a_row(&self) -> u64 {
+        self.taken.iter().rev().take_while(|taken| taken.failed).count() as u64
+    }
+
+    fn leaky(&self) -> u64 {
+        let step = |count: u64, taken: &Taken| {
+            if taken.failed { count + 1 } else { count.saturating_sub(1) }
+        };
+        self.taken.iter().fold(0, step)
+    }
+
+    fn is_over(&self, rate: Option<Rate>, bad: impl Fn(&Taken) -> bool) -> bool {
+        let Some(rate) = rate else { return false };
+        let last = self.taken.last().expect("one was taken in").at;
+        let window: Vec<_> = match rate.over {
+            Over::Calls(calls) => self.taken.iter().rev().take(calls as usize).collect(),
+            Over::Time(bucket) => {
+                let number = |at| (at - self.since) / bucket;
+                let inside = |taken: &&Taken| number(taken.at) + 64 > number(last);
+                self.taken.iter().filter(inside).collect()
+            }
+        };
+        let bad = window.iter().filter(|taken| bad(taken)).count() as u64;
+        let all = window.len() as u64;
+        all >= rate.min_calls && bad * 100 >= rate.at * all
+    }
+
+    fn open(&mut self, reason: OpenReason, asked: u64, now: u64) {
+        let longest = |doublings: u32| {
+            (0..doublings)
+                .fold(self.config.open_for, |time, _| (time * 2).min(self.config.open_max))
+        };
+        if matches!(self.phase, Phase::Closed | Phase::Recovering { .. }) {
+            // Health takes a doubling back each time that it was closed for as long as it was open.
+            let mut healthy = now - self.since;
+            while self.doublings > 0 && (self.held == 0 || healthy >= self.held) {
+                if self.held == 0 && healthy == 0 {
+                    break;
+                }
+                healthy -= self.held;
+                self.doublings -= 1;
+            }
+        }
+        self.held = longest(self.doublings).max(asked.min(self.config.hint_cap));
+        if longest(self.doublings + 1) > longest(self.doublings) {
+            self.doublings += 1;
+        }
+        self.reason = Some(reason);
+        self.enter(Phase::Open { until: now + self.held }, now);
+    }
+
+    /// What counts towards opening, in a row or leaky.
+    pub(crate) fn failures(&self) -> u64 {
+        let in_a_row = self.config.consecutive().map_or(0, |_| self.in_a_row());
+        in_a_row.max(self.config.leaky.map_or(0, |_| self.leaky()))
+    }
+}
