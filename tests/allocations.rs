@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use tower::util::ServiceFn;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_upstream::alert::Alerts;
+use tower_upstream::alert::{Alerts, Rule, Slo};
 use tower_upstream::circuit_breaker::FailureRate;
 use tower_upstream::event::{Event, observer_fn};
 use tower_upstream::hint::Limits;
@@ -148,8 +148,15 @@ fn the_allocator_counts() {
 
 #[tokio::test(start_paused = true)]
 async fn alert() {
-    let alerts = Alerts::builder().build().expect("a valid configuration");
-    assert_eq!(cost(alerts.layer().layer(client()), full).await, 0);
+    let second = Duration::from_secs(1);
+    let measures = Alerts::builder()
+        .slo(Slo::availability(0.995))
+        .slo(Slo::latency(0.5, second))
+        .rule(Rule::calls_hanging(second));
+    for builder in [Alerts::builder(), measures] {
+        let alerts = builder.build().expect("a valid configuration");
+        assert_eq!(cost(alerts.layer().layer(client()), full).await, 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]

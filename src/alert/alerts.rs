@@ -1,20 +1,19 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use tokio::runtime::Handle;
-
-use super::dispatch::Lane;
-use super::history::History;
+use super::desk::Desk;
 use super::keeper::{self, Keeper};
-use super::lifecycle::{Lifecycle, Sinks};
-use super::rule::{Lasts, Rules, Sighting};
-use super::tally::{Tally, Ticket};
+use super::measure::{Begun, Meter};
+use super::rule::Rules;
+use super::sighting::{Lasts, Sighting};
+use super::tally::Tally;
 use super::within::within;
-use super::{Alert, AlertEvent, AlertEventKind, AlertLayer, AlertStats, AlertsBuilder, Severity};
+use super::{Alert, AlertEvent, AlertEventKind, AlertLayer, AlertStats, AlertsBuilder, Objective};
 use crate::classify::Verdict;
 use crate::event::{Event, Listener, Observer};
+use crate::retry::Decision;
 use crate::sync::Mutex;
 use crate::time::{self, Instant};
 
@@ -27,30 +26,23 @@ pub struct Alerts {
     shared: Arc<Shared>,
 }
 
-/// What all handles share.
+/// What all handles share. Calls on all cores write the count of handles, which is right before
+/// it: aligned so, what they only read has cache lines of its own.
+#[repr(align(128))]
 pub(super) struct Shared {
-    pub(super) service: Arc<str>,
     pub(super) rules: Rules,
+    pub(super) meter: Option<Meter>,
     pub(super) listener: Listener,
     pub(super) desk: Mutex<Desk>,
     pub(super) tally: Arc<Tally>,
     pub(super) keeper: Arc<Keeper>,
 }
 
-/// What is decided about alerts, one after the other.
-pub(super) struct Desk {
-    pub(super) lifecycle: Lifecycle,
-    pub(super) history: History,
-    pub(super) lanes: Vec<Lane>,
-    /// When the keeper looks next.
-    pub(super) wakes_at: Option<Instant>,
-}
-
 /// What became of an alert: told to the observer when no lock is held.
-struct Told {
-    alert: Arc<Alert>,
-    news: bool,
-    dropped: Vec<&'static str>,
+pub(super) struct Told {
+    pub(super) alert: Arc<Alert>,
+    pub(super) news: bool,
+    pub(super) dropped: Vec<&'static str>,
 }
 
 impl Alerts {
@@ -80,6 +72,12 @@ impl Alerts {
         self.shared.tally.stats()
     }
 
+    /// What goes on now, whether or not somebody was told; what began first comes first.
+    #[must_use]
+    pub fn firing(&self) -> Vec<Alert> {
+        self.shared.desk.lock().firing(&Moment::now())
+    }
+
     /// The last alerts that were told, or would have been had there been a sink for them; the
     /// oldest first.
     #[must_use]
@@ -87,21 +85,64 @@ impl Alerts {
         self.shared.desk.lock().history.entries()
     }
 
+    /// How the [objectives](super::Slo) do, in the order in which they were given.
+    #[must_use]
+    pub fn objectives(&self) -> Vec<Objective> {
+        let meter = self.shared.meter.as_ref();
+        meter.map(|meter| meter.objectives(time::now())).unwrap_or_default()
+    }
+
     /// Waits until all that is queued was told or has failed, but no longer than `deadline`.
-    /// Whether nothing was left. For the end of a program.
+    /// Whether nothing was left. For the end of a program: what only waits for others to join it
+    /// waits no longer.
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime, or in one without time.
     pub async fn flush(&self, deadline: Duration) -> bool {
         let ends = time::after(time::now(), deadline);
-        self.shared.desk.lock().lanes.iter_mut().for_each(Lane::start);
+        self.shared.catch_up(true);
+        self.shared.desk.lock().start();
         within(ends, self.shared.tally.empty()).await.is_some()
     }
 
+    /// A call begins.
+    #[inline]
+    pub(super) fn begin(&self) -> Begun {
+        let Some(meter) = &self.shared.meter else {
+            return Begun::default();
+        };
+        if meter.watches_flight() && !self.shared.keeper.runs() {
+            keeper::wake(&self.shared);
+        }
+        meter.begin()
+    }
+
+    /// A call that began isn't in flight any more.
+    #[inline]
+    pub(super) fn end(&self, begun: &mut Begun) {
+        if let Some(meter) = &self.shared.meter {
+            meter.end(begun);
+        }
+    }
+
     /// A caller got this.
-    pub(super) fn outcome(&self, verdict: &Verdict, error: Option<&(dyn Error + 'static)>) {
-        if let Some(seen) = self.shared.rules.outcome(verdict, error) {
+    #[inline]
+    pub(super) fn outcome(
+        &self,
+        begun: Begun,
+        verdict: &Verdict,
+        error: Option<&(dyn Error + 'static)>,
+    ) {
+        if let Some(meter) = &self.shared.meter
+            && meter.outcome(begun, verdict)
+            && !self.shared.keeper.runs()
+        {
+            keeper::wake(&self.shared);
+        }
+        if !verdict.is_success()
+            && let Some(seen) = self.shared.rules.outcome(verdict, error)
+        {
             self.shared.see(&seen);
         }
     }
@@ -110,106 +151,96 @@ impl Alerts {
 /// Hears what the other layers do.
 impl Observer for Alerts {
     fn observe(&self, event: &Event<'_>) {
+        if let (Some(meter), Event::Retry(event)) = (&self.shared.meter, event)
+            && let Decision::Retry { .. } = event.decision
+        {
+            meter.retry();
+        }
         self.shared.rules.event(event, |seen| self.shared.see(&seen));
+    }
+}
+
+/// Now, on both clocks.
+pub(super) struct Moment {
+    pub(super) now: Instant,
+    pub(super) wall: SystemTime,
+}
+
+impl Moment {
+    fn now() -> Self {
+        Self { now: time::now(), wall: time::wall_now() }
+    }
+
+    /// An earlier time on the wall clock.
+    pub(super) fn at(&self, earlier: Instant) -> SystemTime {
+        let ago = self.now.saturating_duration_since(earlier);
+        self.wall.checked_sub(ago).unwrap_or(self.wall)
     }
 }
 
 impl Shared {
     fn see(self: &Arc<Self>, seen: &Sighting<'_>) {
         let now = time::now();
-        let (told, due) = {
+        let mut told = Vec::new();
+        let wakes = {
             let mut desk = self.desk.lock();
-            let over = seen.lasts == Lasts::Over;
-            let wants = desk.wants(seen.severity);
-            let step = if over {
-                desk.lifecycle.resolve(seen)
+            let due = if seen.lasts == Lasts::Over {
+                let (end, due) = desk.resolve(seen, &Moment::now(), &self.tally);
+                told.extend(end);
+                due
             } else {
-                let step = desk.lifecycle.fire(seen, wants, now);
-                self.tally.coalesced(wants.without(step.to).len());
-                step
+                desk.fire(seen, now, &self.tally)
             };
-            let told = (step.news || !step.to.is_empty())
-                .then(|| self.tell(&mut desk, seen, over, step.to, step.news));
-            let wakes_at = desk.wakes_at.filter(|_| self.keeper.runs());
-            let due = step.due.is_some_and(|due| wakes_at.is_none_or(|wakes_at| due < wakes_at));
-            (told, due)
+            let planned = desk.wakes_at.filter(|_| self.keeper.runs());
+            let mut next = due;
+            if due.is_some_and(|due| due <= now) {
+                told.extend(self.due(&mut desk, false));
+                next = desk.wakes_at;
+            }
+            // What isn't due before the keeper looks anyway isn't worth waking it.
+            next.is_some_and(|next| planned.is_none_or(|planned| next < planned))
         };
-        if due && Handle::try_current().is_ok() {
+        self.report(&told);
+        if wakes {
             keeper::wake(self);
-        }
-        if let Some(told) = told {
-            self.report(&told);
         }
     }
 
     /// Tells what is due by now. When to look again.
-    pub(super) fn catch_up(&self) -> Option<Instant> {
+    pub(super) fn catch_up(&self, hurry: bool) -> Option<Instant> {
         let (told, next) = {
             let mut desk = self.desk.lock();
-            let due = desk.lifecycle.due(time::now());
-            let told: Vec<_> = due
-                .iter()
-                .map(|due| self.tell(&mut desk, &due.sighting(), due.resolved, due.to, true))
-                .collect();
-            desk.wakes_at = desk.lifecycle.next_due();
-            (told, desk.wakes_at)
+            (self.due(&mut desk, hurry), desk.wakes_at)
         };
-        for told in told {
-            self.report(&told);
-        }
+        self.report(&told);
         next
     }
 
-    fn tell(
-        &self,
-        desk: &mut Desk,
-        seen: &Sighting<'_>,
-        resolved: bool,
-        to: Sinks,
-        news: bool,
-    ) -> Told {
-        let alert = Arc::new(Alert::new(&self.service, seen, resolved, time::wall_now()));
-        if news {
-            desk.history.push(Arc::clone(&alert));
-        }
-        let (mut missed, mut dropped) = (Sinks::default(), Vec::new());
-        for (number, lane) in desk.lanes.iter_mut().enumerate() {
-            let ticket = || Ticket::new(Arc::clone(&alert), Arc::clone(&self.tally));
-            if to.contains(number) && !lane.offer(ticket()) {
-                missed = missed.with(number);
-                dropped.push(lane.name);
+    fn due(&self, desk: &mut Desk, hurry: bool) -> Vec<Told> {
+        desk.due(&Moment::now(), hurry, self.meter.as_ref(), &self.tally)
+    }
+
+    fn report(&self, told: &[Told]) {
+        for Told { alert, news, dropped } in told {
+            let tell = |kind| self.listener.tell(|| Event::Alert(AlertEvent { alert, kind }));
+            if *news {
+                let over = alert.resolved;
+                tell(if over { AlertEventKind::Resolved } else { AlertEventKind::Raised });
+            }
+            for sink in dropped {
+                tell(AlertEventKind::Dropped { sink });
             }
         }
-        if !resolved {
-            desk.lifecycle.missed(seen, missed);
-        }
-        Told { alert, news, dropped }
-    }
-
-    fn report(&self, told: &Told) {
-        let alert = &*told.alert;
-        if told.news {
-            let kind =
-                if alert.resolved { AlertEventKind::Resolved } else { AlertEventKind::Raised };
-            self.listener.tell(|| Event::Alert(AlertEvent { alert, kind }));
-        }
-        for sink in &told.dropped {
-            let kind = AlertEventKind::Dropped { sink };
-            self.listener.tell(|| Event::Alert(AlertEvent { alert, kind }));
-        }
-    }
-}
-
-impl Desk {
-    /// The sinks that want to hear of what is so severe.
-    fn wants(&self, severity: Severity) -> Sinks {
-        let lanes = self.lanes.iter().enumerate().filter(|(_, lane)| severity >= lane.least);
-        lanes.fold(Sinks::default(), |sinks, (number, _)| sinks.with(number))
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
+        // Nobody is left who would tell what waits for others. Observers aren't called: one that
+        // panics would end a program that is unwinding.
+        let mut desk = self.desk.lock();
+        self.due(&mut desk, true);
+        drop(desk);
         self.keeper.stir();
     }
 }
@@ -218,7 +249,6 @@ impl fmt::Debug for Alerts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Neither sinks nor services: they can hold secrets.
         f.debug_struct("Alerts")
-            .field("service", &self.shared.service)
             .field("rules", &self.shared.rules)
             .field("stats", &self.stats())
             .finish_non_exhaustive()

@@ -6,12 +6,16 @@ use bytes::Bytes;
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::alerts::{Desk, Shared};
-use super::dispatch::{Deliver, Delivery, Lane};
+use super::alerts::Shared;
+use super::audience::{Audience, Sinks};
+use super::deliver::{Deliver, Delivery};
+use super::desk::Desk;
+use super::dispatch::Lane;
 use super::history::History;
-use super::lifecycle::{Lifecycle, Sinks, Times};
+use super::lifecycle::{Lifecycle, Times};
+use super::measure::Meter;
 use super::rule::Rules;
-use super::{Alerts, Severity, Sink};
+use super::{Alerts, Rule, Severity, Sink, Slo};
 use crate::error::{BoxError, InvalidConfig};
 use crate::event::{Listener, Observer};
 use crate::sync::Mutex;
@@ -21,7 +25,8 @@ use crate::sync::Mutex;
 pub struct AlertsBuilder {
     service: String,
     sinks: Vec<(Arc<dyn Deliver>, Severity)>,
-    rules: Rules,
+    rules: Vec<Rule>,
+    objectives: Vec<Slo>,
     times: Times,
     keys: usize,
     queue: usize,
@@ -38,8 +43,10 @@ impl AlertsBuilder {
         Self {
             service: "tower-upstream".to_owned(),
             sinks: Vec::new(),
-            rules: Rules { timeout_retries: 3 },
+            rules: Rule::standard(),
+            objectives: Vec::new(),
             times: Times {
+                group: Duration::from_secs(1),
                 repeat: Duration::from_secs(3600),
                 settle: Duration::from_secs(300),
                 quiet: Duration::from_secs(300),
@@ -76,15 +83,45 @@ impl AlertsBuilder {
         self
     }
 
-    /// A timeout after more retries than this is critical. Default: 3.
-    pub fn timeout_retries(mut self, retries: u32) -> Self {
-        self.rules.timeout_retries = retries;
+    /// Writes this to `tracing` if it is at least so severe, under the target
+    /// `tower_upstream::alert`: what is critical as an error, a warning as that, the rest as
+    /// information. An end is information.
+    #[cfg(feature = "tracing")]
+    pub fn tracing(mut self, least: Severity) -> Self {
+        self.sinks.push((Arc::new(super::sink::Tracing), least));
         self
     }
 
-    /// How long what goes on is told only once. Default: 1 hour. `Duration::MAX`: for good.
+    /// What is worth an alert, instead of [`Rule::standard`].
+    pub fn rules(mut self, rules: impl IntoIterator<Item = Rule>) -> Self {
+        self.rules = rules.into_iter().collect();
+        self
+    }
+
+    /// What is worth an alert besides.
+    pub fn rule(mut self, rule: Rule) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
+    /// An objective, with alerts on how fast its error budget is spent.
+    pub fn slo(mut self, objective: Slo) -> Self {
+        self.objectives.push(objective);
+        self
+    }
+
+    /// How long an alert waits for others, before it is told: those of a kind are told in one
+    /// message, where the sink can, a worse one of which it only follows mutes it, and what
+    /// is over by then isn't told at all. Default: 1 second; 0 tells each at once.
+    pub fn group_wait(mut self, time: Duration) -> Self {
+        self.times.group = time;
+        self
+    }
+
+    /// How long what goes on is told only once. Default: 1 hour; less than 1 second means that.
+    /// `Duration::MAX`: for good.
     pub fn repeat_interval(mut self, interval: Duration) -> Self {
-        self.times.repeat = interval;
+        self.times.repeat = interval.max(Duration::from_secs(1));
         self
     }
 
@@ -97,7 +134,8 @@ impl AlertsBuilder {
     }
 
     /// What nobody tells the end of (timeouts, failed calls, a refused credential) is over
-    /// when it hasn't been seen for this long. Default: 5 minutes.
+    /// when it hasn't been seen for this long. Default: 5 minutes; it is no shorter than the
+    /// [wait for others](Self::group_wait).
     pub fn quiet_time(mut self, time: Duration) -> Self {
         self.times.quiet = time;
         self
@@ -140,8 +178,8 @@ impl AlertsBuilder {
     ///
     /// # Errors
     ///
-    /// If a sink can't work (a webhook that isn't a URL), there are more than 64 of them, or the
-    /// queue has room for none or for more than a million.
+    /// If a sink can't work (a webhook that isn't a URL), or a rule or an objective (a share above
+    /// 1); there are more than 64 sinks; or the queue has room for none or for more than a million.
     pub fn build(self) -> Result<Alerts, InvalidConfig> {
         if self.sinks.len() > Sinks::MOST {
             let (many, most) = (self.sinks.len(), Sinks::MOST);
@@ -157,16 +195,22 @@ impl AlertsBuilder {
             )));
         }
         self.sinks.iter().try_for_each(|(sink, _)| sink.check())?;
-        let lane = |(sink, least)| Lane::new(sink, least, self.queue, self.delivery_timeout);
-        let desk = Desk {
-            lifecycle: Lifecycle::new(self.keys, self.times),
-            history: History::new(self.history),
-            lanes: self.sinks.into_iter().map(lane).collect(),
-            wakes_at: None,
-        };
+        self.rules.iter().try_for_each(Rule::check)?;
+        self.objectives.iter().try_for_each(Slo::check)?;
+        let times = Times { quiet: self.times.quiet.max(self.times.group), ..self.times };
+        let meter = Meter::new(&self.rules, &self.objectives)?;
+        let audience = Audience::new(self.sinks.iter().map(|(_, least)| *least));
+        let lane = |(sink, _)| Lane::new(sink, self.queue, self.delivery_timeout);
+        let desk = Desk::new(
+            self.service.into(),
+            &times,
+            Lifecycle::new(self.keys, times, audience),
+            History::new(self.history),
+            self.sinks.into_iter().map(lane).collect(),
+        );
         Ok(Alerts::new(Shared {
-            service: self.service.into(),
-            rules: self.rules,
+            rules: Rules::new(self.rules),
+            meter,
             listener: self.listener,
             desk: Mutex::new(desk),
             tally: Arc::default(),
@@ -181,6 +225,7 @@ impl fmt::Debug for AlertsBuilder {
         f.debug_struct("AlertsBuilder")
             .field("service", &self.service)
             .field("rules", &self.rules)
+            .field("objectives", &self.objectives)
             .field("times", &self.times)
             .field("keys", &self.keys)
             .field("queue", &self.queue)

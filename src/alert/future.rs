@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use super::Alerts;
+use super::call::Call;
 use crate::classify::Classify;
 use crate::error::BoxError;
 
@@ -15,14 +15,14 @@ pin_project! {
     pub struct ResponseFuture<F, C> {
         #[pin]
         inner: F,
-        alerts: Alerts,
+        call: Call,
         classifier: C,
     }
 }
 
 impl<F, C> ResponseFuture<F, C> {
-    pub(super) fn new(inner: F, alerts: Alerts, classifier: C) -> Self {
-        Self { inner, alerts, classifier }
+    pub(super) fn new(inner: F, call: Call, classifier: C) -> Self {
+        Self { inner, call, classifier }
     }
 }
 
@@ -39,7 +39,7 @@ where
         let result = ready!(this.inner.poll(cx)).map_err(Into::into);
         let seen = result.as_ref().map_err(|error| &**error as _);
         let verdict = this.classifier.classify(seen);
-        this.alerts.outcome(&verdict, seen.err());
+        this.call.ended(&verdict, seen.err());
         Poll::Ready(result)
     }
 }

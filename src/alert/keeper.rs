@@ -1,18 +1,19 @@
-//! The task that tells what time alone brings: what hasn't been seen for a while is over,
-//! what goes on for long is told again.
+//! The task that does what time alone brings: it looks at what is measured, and tells what has
+//! lasted long enough, goes on for long, or hasn't been seen for a while.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::alerts::Shared;
 use super::within::within;
 use crate::time;
 
-/// How often it looks at most.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How long it rests at least, unless it is stirred.
+const PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Default)]
 pub(super) struct Keeper {
@@ -21,6 +22,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
+    #[inline]
     pub(super) fn runs(&self) -> bool {
         self.runs.load(Ordering::Acquire)
     }
@@ -30,13 +32,16 @@ impl Keeper {
     }
 }
 
-/// Makes it look anew. Must be called within a runtime.
+/// Makes it look anew, if there is a runtime to do it in.
+#[cold]
 pub(super) fn wake(shared: &Arc<Shared>) {
     let keeper = &shared.keeper;
-    if keeper.runs.swap(true, Ordering::AcqRel) {
-        keeper.stir();
-    } else {
-        tokio::spawn(keep(Arc::downgrade(shared), Runs(Arc::clone(keeper))));
+    if let Ok(runtime) = Handle::try_current() {
+        if keeper.runs.swap(true, Ordering::AcqRel) {
+            keeper.stir();
+        } else {
+            runtime.spawn(keep(Arc::downgrade(shared), Runs(Arc::clone(keeper))));
+        }
     }
 }
 
@@ -52,7 +57,7 @@ impl Drop for Runs {
 /// Holds no handle while it waits, and ends with the last one.
 async fn keep(alerts: Weak<Shared>, runs: Runs) {
     let stirred = &runs.0.stirred;
-    while let Some(next) = alerts.upgrade().map(|shared| shared.catch_up()) {
+    while let Some(next) = alerts.upgrade().map(|shared| shared.catch_up(false)) {
         let Some(next) = next else {
             stirred.notified().await;
             continue;

@@ -11,37 +11,57 @@ pub enum Severity {
     Critical,
 }
 
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Severity {
+    /// From the least to the worst.
+    pub(super) const ALL: [Self; 3] = [Self::Info, Self::Warning, Self::Critical];
+
+    /// The severity's name in payloads: stable, lower case.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
             Self::Info => "info",
             Self::Warning => "warning",
             Self::Critical => "critical",
-        })
+        }
     }
 }
 
-/// What an alert is about.
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What an alert is about. The [rules](super::Rule) say which are worth one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AlertKind {
-    /// A call had no answer in time: critical after more retries than
-    /// [`timeout_retries`](super::AlertsBuilder::timeout_retries), else information.
+    /// A call had no answer in time.
     Timeout,
-    /// A call failed in another way, or was turned away on this side: information.
+    /// A call failed in another way, or was turned away on this side.
     CallFailed,
-    /// A circuit opened: a warning. Resolved when it closes.
+    /// A circuit opened. Resolved when it closes.
     CircuitOpen,
-    /// A region was lost: a warning. Resolved when it is back.
+    /// A region was lost. Resolved when it is back.
     RegionLost,
-    /// No region is healthy: critical. Resolved when one is.
+    /// No region is healthy. Resolved when one is.
     AllRegionsLost,
-    /// The upstream refused the credential: critical.
+    /// The upstream refused the credential.
     CredentialRejected,
-    /// The account's money or quota is spent: critical.
+    /// The account's money or quota is spent.
     QuotaExhausted,
-    /// The upstream asked the limiter for a pause: information.
+    /// The upstream asked the limiter for a pause.
     RateLimited,
+    /// Too many calls failed in a window.
+    ErrorRatio,
+    /// Too many calls took too long in a window.
+    SlowCalls,
+    /// Calls have been in flight for too long.
+    CallsHanging,
+    /// Retries cost too much in a minute.
+    RetrySpend,
+    /// An objective's error budget is spent too fast.
+    BudgetBurn,
 }
 
 impl AlertKind {
@@ -57,6 +77,11 @@ impl AlertKind {
             Self::CredentialRejected => "credential_rejected",
             Self::QuotaExhausted => "quota_exhausted",
             Self::RateLimited => "rate_limited",
+            Self::ErrorRatio => "error_ratio",
+            Self::SlowCalls => "slow_calls",
+            Self::CallsHanging => "calls_hanging",
+            Self::RetrySpend => "retry_spend",
+            Self::BudgetBurn => "budget_burn",
         }
     }
 }

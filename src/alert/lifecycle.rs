@@ -2,54 +2,21 @@
 //!
 //! A plain machine of `(state, now)`: it reads no clock, takes no lock and tells nobody.
 
+mod entry;
+mod grade;
+mod inhibit;
+
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::rule::{Facts, Lasts, Sighting};
+pub(super) use self::entry::Times;
+use self::entry::{Entry, State};
+use super::audience::{Audience, Sinks};
+use super::sighting::{Facts, Sighting};
 use super::{AlertKind, Severity};
 use crate::classify::Cause;
-use crate::time::{self, Instant};
-
-/// A set of sinks, by number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sinks(u64);
-
-impl Sinks {
-    /// How many sinks there can be.
-    pub(super) const MOST: usize = 64;
-
-    pub(super) fn with(self, sink: usize) -> Self {
-        Self(self.0 | 1 << sink)
-    }
-
-    pub(super) fn without(self, others: Self) -> Self {
-        Self(self.0 & !others.0)
-    }
-
-    pub(super) fn and(self, others: Self) -> Self {
-        Self(self.0 | others.0)
-    }
-
-    pub(super) fn contains(self, sink: usize) -> bool {
-        self.0 & 1 << sink != 0
-    }
-
-    pub(super) fn len(self) -> usize {
-        self.0.count_ones() as usize
-    }
-
-    pub(super) fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-}
-
-/// How long things take; see the builder's setters.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Times {
-    pub(super) repeat: Duration,
-    pub(super) settle: Duration,
-    pub(super) quiet: Duration,
-}
+use crate::time::Instant;
 
 /// What makes two sightings the same: the kind, the failure where calls fail in many ways,
 /// and the label.
@@ -61,233 +28,233 @@ pub(super) struct Lifecycle {
     len: usize,
     most: usize,
     times: Times,
+    audience: Audience,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    state: State,
-    severity: Severity,
-    facts: Facts,
-    lasts: Lasts,
-    seen_at: Instant,
-    /// When its trigger was told last.
-    told_at: Instant,
-    /// Who heard that.
-    told: Sinks,
-    /// Who should have.
-    wants: Sinks,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Firing,
-    /// It fires again so soon after it was resolved that it isn't told yet.
-    Held,
-    Resolved,
-}
-
-/// What is to be done about a sighting.
+/// What a sighting led to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Step {
-    /// Who is to hear.
+    /// When there is something to do about it, should nothing be seen before.
+    pub(super) due: Option<Instant>,
+    /// How many sinks don't hear of it, since they have heard the same, or it was over too soon.
+    pub(super) coalesced: usize,
+}
+
+/// What is to be told.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Notice {
+    pub(super) kind: AlertKind,
+    pub(super) label: Box<str>,
+    pub(super) region: Option<&'static str>,
+    pub(super) severity: Severity,
+    /// How bad it was told to be before, if that has changed.
+    pub(super) was: Option<Severity>,
+    pub(super) facts: Facts,
+    pub(super) since: Instant,
+    pub(super) resolved: bool,
     pub(super) to: Sinks,
     /// Whether it is worth a line in the history.
     pub(super) news: bool,
-    /// When there is something to do about it, should nothing be seen before.
-    pub(super) due: Option<Instant>,
 }
 
-/// What is to be told because time has passed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Due {
-    pub(super) kind: AlertKind,
-    pub(super) label: Box<str>,
-    pub(super) severity: Severity,
-    pub(super) facts: Facts,
-    pub(super) resolved: bool,
-    pub(super) to: Sinks,
+fn family(kind: AlertKind, facts: &Facts) -> Family {
+    (kind, facts.cause.filter(|_| kind == AlertKind::CallFailed))
 }
 
-impl Due {
-    pub(super) fn sighting(&self) -> Sighting<'_> {
-        let Self { kind, ref label, severity, facts, .. } = *self;
-        Sighting { kind, severity, label, facts, lasts: Lasts::UntilTold }
+impl Notice {
+    fn of(kind: AlertKind, label: &str, entry: &Entry) -> Self {
+        let Entry { severity, facts, begun: since, .. } = *entry;
+        let (label, region) = (label.into(), entry.region());
+        let (was, resolved, to, news) = (None, false, Sinks::default(), false);
+        Self { kind, label, region, severity, was, facts, since, resolved, to, news }
     }
-}
 
-fn family(seen: &Sighting<'_>) -> Family {
-    let by_cause = seen.kind == AlertKind::CallFailed;
-    (seen.kind, seen.facts.cause.filter(|_| by_cause))
+    /// What is over comes first, then what began first, of two at once the worse.
+    fn order(&self, other: &Self) -> Ordering {
+        let ours = (other.resolved, self.since, other.severity, &self.label);
+        ours.cmp(&(self.resolved, other.since, self.severity, &other.label))
+    }
+
+    fn told(self, told: entry::Told, resolved: bool) -> Self {
+        Self { to: told.to, news: told.news, was: told.was, resolved, ..self }
+    }
 }
 
 impl Lifecycle {
-    pub(super) fn new(most: usize, times: Times) -> Self {
-        Self { families: HashMap::new(), len: 0, most: most.max(1), times }
+    pub(super) fn new(most: usize, times: Times, audience: Audience) -> Self {
+        Self { families: HashMap::new(), len: 0, most: most.max(1), times, audience }
     }
 
-    /// It was seen, and these sinks want to hear of it.
-    pub(super) fn fire(&mut self, seen: &Sighting<'_>, wants: Sinks, now: Instant) -> Step {
-        let times = self.times;
-        if let Some(entry) = self.entry(seen) {
-            return entry.fire(seen, wants, now, &times);
+    /// It was seen.
+    pub(super) fn fire(&mut self, seen: &Sighting<'_>, now: Instant) -> Step {
+        let (times, audience) = (self.times, self.audience);
+        if let Some(entry) = self.entry(seen.kind, seen.label, &seen.facts) {
+            let begins = entry.state == State::Resolved;
+            entry.see(seen, now);
+            let due = entry.due(&times, audience);
+            let wants = audience.of(entry.worth(now));
+            let owed = entry.owed(audience);
+            // Who hears of this very sighting, or is owed it.
+            let heard = match entry.state {
+                _ if begins => wants,
+                _ if due.is_none_or(|due| due > now) => Sinks::default(),
+                State::Firing if !owed.is_empty() => owed,
+                _ => wants,
+            };
+            return Step { due, coalesced: wants.without(heard).len() };
         }
-        if self.len >= self.most {
-            self.forget_one();
-        }
-        let mut entry = Entry {
-            state: State::Resolved,
-            severity: seen.severity,
-            facts: seen.facts,
-            lasts: seen.lasts,
-            seen_at: now,
-            told_at: now,
-            told: Sinks::default(),
-            wants,
-        };
-        let step = entry.tell(seen, wants, now, &times);
-        self.families.entry(family(seen)).or_default().insert(seen.label.into(), entry);
+        let coalesced = if self.len >= self.most { self.forget_one(now) } else { 0 };
+        let mut entry = Entry::new(now);
+        entry.see(seen, now);
+        let due = entry.due(&times, audience);
+        let family = self.families.entry(family(seen.kind, &seen.facts)).or_default();
+        family.insert(seen.label.into(), entry);
         self.len += 1;
-        step
+        Step { due, coalesced }
     }
 
-    /// Its end was told.
-    pub(super) fn resolve(&mut self, seen: &Sighting<'_>) -> Step {
-        let Some(entry) = self.entry(seen) else {
-            return Step::default();
+    /// Its end was told. Who is to hear of that, and what else follows.
+    pub(super) fn resolve(&mut self, seen: &Sighting<'_>, now: Instant) -> (Option<Notice>, Step) {
+        let audience = self.audience;
+        let Some(entry) = self.entry(seen.kind, seen.label, &seen.facts) else {
+            return (None, Step::default());
         };
-        // What was held was never told, and neither is its end.
-        let news = entry.state == State::Firing;
-        let to = std::mem::take(&mut entry.told);
-        entry.state = State::Resolved;
-        if news { Step { to, news, due: None } } else { Step::default() }
+        let mut step = Step::default();
+        if entry.state == State::Waiting {
+            step.coalesced = audience.of(entry.worth(now)).len();
+        }
+        let notice = Notice::of(seen.kind, seen.label, entry);
+        let is_cause = entry.subject(seen.kind, seen.label).is_cause();
+        let told = entry.end();
+        if is_cause {
+            self.mute(now);
+            step.due = self.next_due();
+        }
+        (told.map(|told| notice.told(told, true)), step)
     }
 
-    /// These sinks were to hear of it, and didn't: they will at the next occasion.
-    pub(super) fn missed(&mut self, seen: &Sighting<'_>, sinks: Sinks) {
-        if let Some(entry) = self.entry(seen) {
-            entry.told = entry.told.without(sinks);
+    /// These sinks were to hear of it, and didn't: they will when it is seen again.
+    pub(super) fn missed(&mut self, notice: &Notice, sinks: Sinks, now: Instant) {
+        if let Some(entry) = self.entry(notice.kind, &notice.label, &notice.facts) {
+            entry.miss(sinks, now);
         }
     }
 
-    /// What is to be told by now.
-    pub(super) fn due(&mut self, now: Instant) -> Vec<Due> {
-        let (mut all, times) = (Vec::new(), self.times);
-        for (&(kind, _), family) in &mut self.families {
-            family.retain(|label, entry| {
-                let told = entry.pass(now, &times);
-                if let Some((resolved, to)) = told {
-                    let Entry { severity, facts, .. } = *entry;
-                    let label = label.clone();
-                    all.push(Due { kind, label, severity, facts, resolved, to });
+    /// What is to be told by now, in order; what only waits for others to
+    /// join it too, if it is to `hurry`. And how many sinks don't hear of what was over too soon.
+    pub(super) fn due(&mut self, now: Instant, hurry: bool) -> (Vec<Notice>, usize) {
+        let (mut all, mut coalesced) = (Vec::new(), 0);
+        let (times, audience) = (self.times, self.audience);
+        self.retain(|kind, label, entry| {
+            if entry.is_over(now, &times, audience) {
+                if entry.state == State::Waiting {
+                    coalesced += audience.of(entry.worth(now)).len();
                 }
-                !entry.is_forgotten(now, &times)
-            });
+                let notice = Notice::of(kind, label, entry);
+                all.extend(entry.end().map(|told| notice.told(told, true)));
+            }
+            !entry.is_forgotten(now, &times)
+        });
+        self.mute(now);
+        // What joins another of its kind waits no longer than that.
+        let ripe = |entry: &Entry| {
+            let at = entry.told_first_at(&times, audience).filter(|at| *at <= now);
+            entry.state == State::Waiting && at.is_some()
+        };
+        let mut hurried = Vec::new();
+        for ((kind, _), family) in &self.families {
+            if hurry || family.values().any(ripe) {
+                hurried.push(*kind);
+            }
         }
-        self.families.retain(|_, family| !family.is_empty());
-        self.len = self.families.values().map(HashMap::len).sum();
-        all
+        self.retain(|kind, label, entry| {
+            let group = if hurried.contains(&kind) { Duration::ZERO } else { times.group };
+            let told = entry.tell(now, &Times { group, ..times }, audience);
+            let notice = Notice::of(kind, label, entry);
+            if let Some(told) = told {
+                if !told.spared.is_empty() {
+                    let spared = notice.clone();
+                    all.push(Notice { to: told.spared, resolved: true, ..spared });
+                }
+                all.push(notice.told(told, false));
+            }
+            true
+        });
+        all.sort_by(Notice::order);
+        (all, coalesced)
     }
 
     /// When something is due next.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let entries = self.families.values().flat_map(HashMap::values);
-        entries.filter_map(|entry| entry.next_due(&self.times)).min()
+        entries.filter_map(|entry| entry.due(&self.times, self.audience)).min()
     }
 
-    fn entry(&mut self, seen: &Sighting<'_>) -> Option<&mut Entry> {
-        self.families.get_mut(&family(seen))?.get_mut(seen.label)
+    /// What goes on, whether or not somebody was told, in order.
+    pub(super) fn firing(&self, now: Instant) -> Vec<Notice> {
+        let mut all: Vec<_> = self
+            .entries()
+            .filter_map(|((kind, _), label, entry)| {
+                let severity = entry.level(now)?;
+                Some(Notice { severity, ..Notice::of(kind, label, entry) })
+            })
+            .collect();
+        all.sort_by(Notice::order);
+        all
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (Family, &str, &Entry)> {
+        self.families.iter().flat_map(|(family, entries)| {
+            entries.iter().map(|(label, entry)| (*family, &**label, entry))
+        })
+    }
+
+    fn entry(&mut self, kind: AlertKind, label: &str, facts: &Facts) -> Option<&mut Entry> {
+        self.families.get_mut(&family(kind, facts))?.get_mut(label)
+    }
+
+    fn retain(&mut self, mut keep: impl FnMut(AlertKind, &str, &mut Entry) -> bool) {
+        for (&(kind, _), family) in &mut self.families {
+            family.retain(|label, entry| keep(kind, label, entry));
+        }
+        self.families.retain(|_, family| !family.is_empty());
+        self.len = self.families.values().map(HashMap::len).sum();
+    }
+
+    /// Finds out who needn't hear of what, since they hear of its cause.
+    fn mute(&mut self, now: Instant) {
+        let causes: Vec<_> = self
+            .entries()
+            .filter(|((kind, _), label, entry)| entry.subject(*kind, label).is_cause())
+            .filter_map(|((kind, _), label, entry)| {
+                let hear = self.audience.of(entry.level(now)?);
+                Some((kind, Box::<str>::from(label), *entry, hear))
+            })
+            .collect();
+        self.retain(|kind, label, entry| {
+            let muting = causes.iter().filter(|(cause, cause_label, cause_entry, _)| {
+                cause_entry.subject(*cause, cause_label).mutes(entry.subject(kind, label))
+            });
+            entry.muted = muting.fold(Sinks::default(), |muted, (.., hear)| muted.and(*hear));
+            true
+        });
     }
 
     /// Makes room: what is over goes first, then what was seen longest ago.
-    fn forget_one(&mut self) {
-        let all = self.families.iter().flat_map(|(family, entries)| {
-            entries.iter().map(move |(label, entry)| (family, label, entry))
-        });
-        let oldest = all
-            .min_by_key(|(.., entry)| (entry.state != State::Resolved, entry.seen_at))
-            .map(|(family, label, _)| (*family, label.clone()));
-        if let Some((family, label)) = oldest
-            && let Some(entries) = self.families.get_mut(&family)
-            && entries.remove(&label).is_some()
-        {
+    fn forget_one(&mut self, now: Instant) -> usize {
+        let oldest = self
+            .entries()
+            .min_by_key(|(.., entry)| (entry.state != State::Resolved, entry.until()))
+            .map(|(family, label, entry)| (family, Box::<str>::from(label), *entry));
+        let Some((family, label, entry)) = oldest else {
+            return 0;
+        };
+        if let Some(entries) = self.families.get_mut(&family) {
+            entries.remove(&label);
             self.len -= 1;
         }
-    }
-}
-
-impl Entry {
-    fn fire(&mut self, seen: &Sighting<'_>, wants: Sinks, now: Instant, times: &Times) -> Step {
-        self.seen_at = now;
-        let worse = seen.severity > self.severity;
-        let after = match self.state {
-            State::Firing => times.repeat,
-            State::Held | State::Resolved => times.settle,
-        };
-        if worse || now >= time::after(self.told_at, after) {
-            return self.tell(seen, wants, now, times);
-        }
-        match self.state {
-            State::Firing => {
-                if seen.lasts == Lasts::UntilTold {
-                    self.lasts = seen.lasts;
-                }
-                // Those whose queue was full, or who didn't want to hear of less.
-                let to = wants.without(self.told);
-                self.told = self.told.and(to);
-                Step { to, news: false, due: None }
-            }
-            State::Held => Step::default(),
-            State::Resolved => {
-                self.state = State::Held;
-                (self.facts, self.lasts, self.wants) = (seen.facts, seen.lasts, wants);
-                Step { due: self.next_due(times), ..Step::default() }
-            }
-        }
-    }
-
-    fn tell(&mut self, seen: &Sighting<'_>, wants: Sinks, now: Instant, times: &Times) -> Step {
-        if self.state == State::Firing && self.lasts == Lasts::UntilTold {
-            // What has its end told keeps waiting for that, whoever else sees it.
-        } else {
-            self.lasts = seen.lasts;
-        }
-        self.severity = match self.state {
-            State::Firing => self.severity.max(seen.severity),
-            State::Held | State::Resolved => seen.severity,
-        };
-        (self.state, self.facts, self.told_at) = (State::Firing, seen.facts, now);
-        self.wants = self.wants.and(wants);
-        self.told = self.told.and(wants);
-        Step { to: wants, news: true, due: self.next_due(times) }
-    }
-
-    /// What time alone changes: whether it is resolved, and who hears.
-    fn pass(&mut self, now: Instant, times: &Times) -> Option<(bool, Sinks)> {
-        if self.next_due(times).is_none_or(|due| now < due) {
-            return None;
-        }
-        if self.state == State::Firing && self.lasts == Lasts::WhileSeen {
-            self.state = State::Resolved;
-            return Some((true, std::mem::take(&mut self.told)));
-        }
-        // Held for long enough, or to be repeated.
-        self.state = State::Firing;
-        self.told_at = now;
-        self.told = self.told.and(self.wants);
-        Some((false, self.wants))
-    }
-
-    fn next_due(&self, times: &Times) -> Option<Instant> {
-        match (self.state, self.lasts) {
-            (State::Resolved, _) => None,
-            (State::Held, _) => Some(time::after(self.told_at, times.settle)),
-            (State::Firing, Lasts::WhileSeen) => Some(time::after(self.seen_at, times.quiet)),
-            (State::Firing, _) => Some(time::after(self.told_at, times.repeat)),
-        }
-    }
-
-    fn is_forgotten(&self, now: Instant, times: &Times) -> bool {
-        self.state == State::Resolved && now >= time::after(self.told_at, times.settle)
+        let waited = entry.state == State::Waiting;
+        if waited { self.audience.of(entry.worth(now)).len() } else { 0 }
     }
 }
 

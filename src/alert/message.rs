@@ -1,7 +1,9 @@
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use super::rule::{Facts, Sighting};
+use super::lifecycle::Notice;
+use super::rule::percent;
+use super::sighting::{Facts, Reading};
 use super::{AlertKind, Severity};
 use crate::classify::Cause;
 
@@ -14,8 +16,10 @@ use crate::classify::Cause;
 pub struct Alert {
     /// What it is about.
     pub kind: AlertKind,
-    /// How bad it is; [`Severity::Info`] if it is resolved.
+    /// How bad it is, or was, if it is resolved.
     pub severity: Severity,
+    /// How bad it was told to be before, if it got worse or better since.
+    pub was: Option<Severity>,
     /// Whether what it is about is over.
     pub resolved: bool,
     /// The same for every alert about the same thing, resolved or not; at most 255 bytes.
@@ -30,12 +34,19 @@ pub struct Alert {
     pub circuit: Option<String>,
     /// The rate limiter, where it is about one.
     pub limiter: Option<String>,
+    /// The objective, or the limit on the calls' time, where it is about one.
+    pub objective: Option<String>,
     /// What kinds of failure led to it.
     pub causes: Vec<Cause>,
     /// How often the call was sent again, where that is known.
     pub retries: Option<u32>,
+    /// When it began.
+    pub since: SystemTime,
     /// When.
     pub at: SystemTime,
+    /// How soon it is told again, should it go on:
+    /// [`repeat_interval`](super::AlertsBuilder::repeat_interval).
+    pub repeats_in: Duration,
 }
 
 /// The longest key that PagerDuty takes.
@@ -44,33 +55,43 @@ const LONGEST_KEY: usize = 255;
 impl Alert {
     pub(super) fn new(
         service: &Arc<str>,
-        seen: &Sighting<'_>,
-        resolved: bool,
+        notice: &Notice,
+        since: SystemTime,
         at: SystemTime,
+        repeats_in: Duration,
     ) -> Self {
-        let about = |kind| (seen.kind == kind).then(|| seen.label.to_owned());
+        let about = |kinds: &[AlertKind]| {
+            kinds.contains(&notice.kind).then(|| notice.label.clone().into_string())
+        };
+        let region = notice.region.map(str::to_owned);
         Self {
-            kind: seen.kind,
-            severity: if resolved { Severity::Info } else { seen.severity },
-            resolved,
-            key: key(service, seen),
-            message: if resolved { ended(seen) } else { begun(seen) },
+            kind: notice.kind,
+            severity: notice.severity,
+            was: notice.was,
+            resolved: notice.resolved,
+            key: key(service, notice),
+            message: if notice.resolved { ended(notice) } else { begun(notice) },
             service: Arc::clone(service),
-            region: about(AlertKind::RegionLost),
-            circuit: about(AlertKind::CircuitOpen),
-            limiter: about(AlertKind::RateLimited),
-            causes: seen.facts.cause.into_iter().collect(),
-            retries: seen.facts.retries,
+            region: about(&[AlertKind::RegionLost]).or(region),
+            circuit: about(&[AlertKind::CircuitOpen]),
+            limiter: about(&[AlertKind::RateLimited]),
+            objective: about(&[AlertKind::BudgetBurn, AlertKind::SlowCalls]),
+            causes: notice.facts.cause.into_iter().collect(),
+            retries: notice.facts.retries,
+            since,
             at,
+            repeats_in,
         }
     }
 }
 
-fn begun(seen: &Sighting<'_>) -> String {
-    let label = seen.label;
-    let Facts { cause, retries } = seen.facts;
+fn begun(notice: &Notice) -> String {
+    let label = &notice.label;
+    let Facts { cause, retries, reading } = notice.facts;
     let cause = cause.unwrap_or(Cause::Unknown);
-    match (seen.kind, retries) {
+    let unknown = Reading { value: 0.0, limit: 0.0, over: Duration::ZERO };
+    let Reading { value, limit, over } = reading.unwrap_or(unknown);
+    match (notice.kind, retries) {
         (AlertKind::Timeout, Some(1)) => "no answer in time after 1 retry".to_owned(),
         (AlertKind::Timeout, Some(retries)) => format!("no answer in time after {retries} retries"),
         (AlertKind::Timeout, None) => "no answer in time".to_owned(),
@@ -81,15 +102,34 @@ fn begun(seen: &Sighting<'_>) -> String {
         (AlertKind::CredentialRejected, _) => format!("the credential was refused: {cause}"),
         (AlertKind::QuotaExhausted, _) => format!("the quota is spent: {cause}"),
         (AlertKind::RateLimited, _) => format!("the upstream asked limiter {label} for a pause"),
+        (AlertKind::ErrorRatio, _) => {
+            let (value, limit) = (percent(value), percent(limit));
+            format!("{value} % of the calls failed in {}, more than {limit} %", said(over))
+        }
+        (AlertKind::SlowCalls, _) => {
+            let (value, limit) = (percent(value), percent(limit));
+            let over = said(over);
+            format!(
+                "{value} % of the calls were slower than {label} in {over}, more than {limit} %"
+            )
+        }
+        (AlertKind::CallsHanging, _) => format!("{value} calls have had no answer for too long"),
+        (AlertKind::RetrySpend, _) => {
+            format!("retries cost {value:.2} in {}, more than {limit:.2}", said(over))
+        }
+        (AlertKind::BudgetBurn, _) => format!(
+            "{label}: the error budget is spent {value:.1} times too fast over {}, more than {limit}",
+            said(over)
+        ),
     }
 }
 
-fn ended(seen: &Sighting<'_>) -> String {
-    let label = seen.label;
-    match seen.kind {
+fn ended(notice: &Notice) -> String {
+    let label = &notice.label;
+    match notice.kind {
         AlertKind::Timeout => "no more calls without an answer in time".to_owned(),
         AlertKind::CallFailed => {
-            format!("no more calls fail so: {}", seen.facts.cause.unwrap_or(Cause::Unknown))
+            format!("no more calls fail so: {}", notice.facts.cause.unwrap_or(Cause::Unknown))
         }
         AlertKind::CircuitOpen => format!("circuit {label} closed"),
         AlertKind::RegionLost => format!("region {label} is back"),
@@ -97,17 +137,32 @@ fn ended(seen: &Sighting<'_>) -> String {
         AlertKind::CredentialRejected => "the credential isn't refused any more".to_owned(),
         AlertKind::QuotaExhausted => "no more calls fail for a spent quota".to_owned(),
         AlertKind::RateLimited => format!("limiter {label} was asked for no more pauses"),
+        AlertKind::ErrorRatio => "few enough calls fail again".to_owned(),
+        AlertKind::SlowCalls => format!("calls keep to {label} again"),
+        AlertKind::CallsHanging => "no call hangs any more".to_owned(),
+        AlertKind::RetrySpend => "retries cost little enough again".to_owned(),
+        AlertKind::BudgetBurn => format!("{label}: the error budget lasts again"),
+    }
+}
+
+/// A span of time as people say it.
+fn said(span: Duration) -> String {
+    match span.as_secs() {
+        seconds if seconds > 0 && seconds % 86_400 == 0 => format!("{} d", seconds / 86_400),
+        seconds if seconds > 0 && seconds % 3600 == 0 => format!("{} h", seconds / 3600),
+        seconds if seconds > 0 && seconds % 60 == 0 => format!("{} min", seconds / 60),
+        _ => format!("{span:?}"),
     }
 }
 
 /// A long key keeps what fits of its start, and a digest of all of it.
-fn key(service: &str, seen: &Sighting<'_>) -> String {
-    let mut key = format!("{service}/{}", seen.kind);
-    if seen.kind == AlertKind::CallFailed {
-        let cause = seen.facts.cause.unwrap_or(Cause::Unknown);
+fn key(service: &str, notice: &Notice) -> String {
+    let mut key = format!("{service}/{}", notice.kind);
+    if notice.kind == AlertKind::CallFailed {
+        let cause = notice.facts.cause.unwrap_or(Cause::Unknown);
         key = format!("{key}/{cause}");
-    } else if !seen.label.is_empty() {
-        key = format!("{key}/{}", seen.label);
+    } else if !notice.label.is_empty() {
+        key = format!("{key}/{}", notice.label);
     }
     if key.len() > LONGEST_KEY {
         let digest = format!("#{:016x}", fnv(key.as_bytes()));

@@ -43,6 +43,8 @@
 //!
 //! # What is worth an alert
 //!
+//! [Rules](Rule) say, and objectives ([`Slo`]). By default, [`Rule::standard`]:
+//!
 //! | what | severity | over when |
 //! |---|---|---|
 //! | a timeout, or a deadline passed, after more than 3 retries | critical | not seen for 5 minutes |
@@ -53,35 +55,74 @@
 //! | a circuit opened | warning | it closed |
 //! | another timeout, a call that failed or was turned away, a pause that the server asked for | information | not seen for 5 minutes |
 //!
+//! And, where a rule or an objective asks for it:
+//!
+//! | what | rule | over when |
+//! |---|---|---|
+//! | too many calls fail | [`Rule::error_ratio`] | few enough do |
+//! | the median, or a tail, is too slow | [`Rule::slow_median`], [`Rule::slow_tail`] | it isn't |
+//! | calls have no answer | [`Rule::calls_hanging`] | all have |
+//! | retries cost too much in a minute | [`Rule::retry_spend`] | they don't |
+//! | an objective's error budget is spent too fast | [`Slo`] | it lasts |
+//!
 //! Not worth one: a success, the request's own fault, a call that its caller dropped, and what
 //! a retry or a failover mended. That a retry was in vain is known from its events: give it the
 //! observer.
 //!
 //! # How often
 //!
-//! An alert is told when it is raised, when it gets more severe, each
-//! [hour](AlertsBuilder::repeat_interval) that it lasts, and when it is over. What is resolved and
-//! fires again within [5 minutes](AlertsBuilder::settle_time) is held back until then, so that a
-//! circuit that opens and closes all the time isn't told each time. That it is over is told to
-//! those sinks that were told of it, and to no others.
+//! An alert waits a [second](AlertsBuilder::group_wait) for what goes with it, and for as long as
+//! its rule says that it must [last](Rule::lasting). What is over by then isn't told. Then it is told
+//! once; again when it gets more severe, each [hour](AlertsBuilder::repeat_interval) that it lasts,
+//! and when it is over. What is resolved and fires again within
+//! [5 minutes](AlertsBuilder::settle_time) is held back until then, so that a circuit that opens and
+//! closes all the time isn't told each time. That it is over is told to those sinks that were
+//! told of it, and to no others; that it is less severe, to those that don't hear of less, as its end.
+//!
+//! Alerts of a kind that are told at once are one message, where the [sink](Sink::group_size) can.
+//! A cause mutes what only follows from it, where it is heard: a lost region the circuits
+//! that open in it, all regions lost each of them, a refused credential all the rest. What goes on
+//! when the cause is over is told then.
 //!
 //! # What it costs
 //!
-//! A call that succeeds: its verdict, one counted reference. One that fails: a lock for a
-//! look at what is firing. Messages wait in a bounded [queue](AlertsBuilder::queue) for a task of
-//! each sink's own: nothing on the request path waits, and a sink that hangs, fails or panics holds
-//! up nobody, other sinks included. What doesn't fit is dropped and [counted](AlertStats).
+//! A call that succeeds: its verdict, one counted reference, and, with rules that measure, a
+//! count for its thread; with limits on the calls' time also a reading of the clock at its beginning
+//! and at its end. One that fails: a lock for a look at what is firing. Windows are sums of sixty
+//! buckets that a task fills at each look, so memory and cost don't grow with the calls. Messages
+//! wait in a bounded [queue](AlertsBuilder::queue) for a task of each sink's own: nothing on the
+//! request path waits, and a sink that hangs, fails or panics holds up nobody, other sinks included.
+//! What doesn't fit is dropped and [counted](AlertStats).
 //!
 //! The tasks are started on first use within a tokio runtime with time, and end with the last
 //! clone of [`Alerts`] and its layers. At the end of a program [`flush`](Alerts::flush) what is left.
+//! For a status page there are [`firing`](Alerts::firing), [`history`](Alerts::history) and
+//! [`objectives`](Alerts::objectives).
+//!
+//! # Whom it tells
+//!
+//! | sink | a message | at most | over |
+//! |---|---|---|---|
+//! | [`Slack`] | up to 10 alerts | one a second | a message |
+//! | [`Teams`] | up to 10 alerts, 28 kB | four a second | a message |
+//! | [`PagerDuty`] | one alert | 120 a minute | resolves the incident |
+//! | [`Opsgenie`] | one alert | | closes the alert |
+//! | [`Alertmanager`] | up to 64 alerts | | ends it there |
+//! | [`Webhook`] | up to 64 alerts | | a message |
+//! | `tracing`, by [the builder](AlertsBuilder) | an event | | an event |
 //!
 //! # What it tells
 //!
 //! Names that you gave, numbers and kinds of failure: never an error's text, a header, a URL
-//! or a body. Webhooks and keys are [secrets](Secret) that are never printed.
+//! or a body. Webhooks and keys are [secrets](Secret) that are never printed. Texts are cut at each
+//! service's documented sizes, between what is seen as characters, and mean nothing to it but text.
 
 mod alerts;
+mod audience;
 mod builder;
+mod call;
+mod deliver;
+mod desk;
 mod dispatch;
 mod event;
 mod future;
@@ -90,10 +131,14 @@ mod keeper;
 mod kind;
 mod layer;
 mod lifecycle;
+mod measure;
 mod message;
+mod outbox;
 mod rule;
 mod service;
+mod sighting;
 mod sink;
+mod slo;
 mod tally;
 mod within;
 
@@ -104,6 +149,8 @@ pub use self::future::ResponseFuture;
 pub use self::kind::{AlertKind, Severity};
 pub use self::layer::AlertLayer;
 pub use self::message::Alert;
+pub use self::rule::Rule;
 pub use self::service::Alerting;
-pub use self::sink::{PagerDuty, Secret, Sink, Slack};
+pub use self::sink::{Alertmanager, Opsgenie, PagerDuty, Secret, Sink, Slack, Teams, Webhook};
+pub use self::slo::{BurnRate, Objective, Slo};
 pub use self::tally::AlertStats;

@@ -3,7 +3,9 @@ use std::task::{Context, Poll, ready};
 use tower_service::Service;
 
 use super::Alerts;
+use super::call::Call;
 use super::future::ResponseFuture;
+use super::measure::Begun;
 use crate::classify::Classify;
 use crate::error::BoxError;
 
@@ -36,13 +38,15 @@ where
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         let result = ready!(self.inner.poll_ready(cx)).map_err(Into::into);
         if let Err(error) = &result {
-            self.alerts.outcome(&self.classifier.classify(Err(&**error)), Some(&**error));
+            let verdict = self.classifier.classify(Err(&**error));
+            self.alerts.outcome(Begun::default(), &verdict, Some(&**error));
         }
         Poll::Ready(result)
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
+        let call = Call::begin(&self.alerts);
         let future = self.inner.call(request);
-        ResponseFuture::new(future, self.alerts.clone(), self.classifier.clone())
+        ResponseFuture::new(future, call, self.classifier.clone())
     }
 }

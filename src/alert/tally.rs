@@ -7,7 +7,8 @@ use crate::sync::Mutex;
 
 /// What became of the alerts so far, counted once for each sink that an alert is for.
 ///
-/// `offered` is the sum of the others. An alert that no sink is for isn't counted.
+/// `offered` is the sum of the others. An alert that no sink is for isn't counted, nor is one
+/// that still waits to be told. One that is told again since it lasts is offered anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AlertStats {
@@ -15,9 +16,10 @@ pub struct AlertStats {
     pub offered: u64,
     /// Those that the sink accepted.
     pub sent: u64,
-    /// Those not told since the sink had heard the same lately, or that are held back.
+    /// Those not told since the sink had heard the same lately or was to hear of it, or since it
+    /// was over too soon.
     pub coalesced: u64,
-    /// Those lost because the queue was full, or the runtime ended.
+    /// Those lost because the queue was full, or the runtime ended while they were told.
     pub dropped: u64,
     /// Those that the sink refused, or didn't take in time.
     pub failed: u64,
@@ -71,6 +73,7 @@ pub(super) struct Ticket {
 
 #[derive(Clone, Copy, Debug)]
 enum End {
+    Coalesced,
     Dropped,
     Sent,
     Failed,
@@ -89,6 +92,11 @@ impl Ticket {
     pub(super) fn ended(mut self, accepted: bool) {
         self.end = if accepted { End::Sent } else { End::Failed };
     }
+
+    /// A later one takes its place.
+    pub(super) fn coalesced(mut self) {
+        self.end = End::Coalesced;
+    }
 }
 
 impl Drop for Ticket {
@@ -97,6 +105,7 @@ impl Drop for Ticket {
             let mut stats = self.tally.stats.lock();
             stats.pending -= 1;
             match self.end {
+                End::Coalesced => stats.coalesced += 1,
                 End::Dropped => stats.dropped += 1,
                 End::Sent => stats.sent += 1,
                 End::Failed => stats.failed += 1,

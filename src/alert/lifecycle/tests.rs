@@ -1,179 +1,419 @@
 use super::*;
+use crate::alert::sighting::{Holds, Lasts};
+use crate::time;
 
-const SLACK: Sinks = Sinks(1);
-const BOTH: Sinks = Sinks(3);
-const PAGER: Sinks = Sinks(2);
-const NONE: Sinks = Sinks(0);
+const SLACK: Sinks = Sinks::new(1);
+const PAGER: Sinks = Sinks::new(2);
+const BOTH: Sinks = Sinks::new(3);
 
+const GROUP: Duration = Duration::from_secs(10);
 const REPEAT: Duration = Duration::from_secs(3600);
 const SETTLE: Duration = Duration::from_secs(300);
 const QUIET: Duration = Duration::from_secs(200);
 
-fn lifecycle() -> Lifecycle {
-    Lifecycle::new(10, Times { repeat: REPEAT, settle: SETTLE, quiet: QUIET })
+const TIMES: Times = Times { group: GROUP, repeat: REPEAT, settle: SETTLE, quiet: QUIET };
+
+/// A lifecycle and its clock. Slack hears of everything, the pager of what is critical.
+struct Bench {
+    all: Lifecycle,
+    start: Instant,
 }
 
-fn sighting(label: &str, severity: Severity, lasts: Lasts) -> Sighting<'_> {
-    let facts = Facts { cause: Some(Cause::Timeout), retries: None };
-    Sighting { kind: AlertKind::CircuitOpen, severity, label, facts, lasts }
-}
-
-fn circuit() -> Sighting<'static> {
-    sighting("us", Severity::Warning, Lasts::UntilTold)
-}
-
-fn told(step: Step) -> Option<Sinks> {
-    step.news.then_some(step.to)
-}
-
-fn dues(lifecycle: &mut Lifecycle, now: Instant) -> Vec<(bool, Sinks)> {
-    lifecycle.due(now).into_iter().map(|due| (due.resolved, due.to)).collect()
-}
-
-#[test]
-fn told_once_until_the_interval_has_passed() {
-    let (mut all, now) = (lifecycle(), time::now());
-    assert_eq!(told(all.fire(&circuit(), BOTH, now)), Some(BOTH));
-    for second in [0, 1, 3599] {
-        let step = all.fire(&circuit(), BOTH, now + Duration::from_secs(second));
-        assert_eq!(step, Step::default(), "after {second} s");
+impl Bench {
+    fn new(times: Times) -> Self {
+        let audience = Audience::new([Severity::Info, Severity::Critical]);
+        Self { all: Lifecycle::new(10, times, audience), start: time::now() }
     }
-    assert_eq!(told(all.fire(&circuit(), BOTH, now + REPEAT)), Some(BOTH));
-    assert_eq!(told(all.fire(&circuit(), BOTH, now + REPEAT)), None);
+
+    fn at(&self, second: u64) -> Instant {
+        self.start + Duration::from_secs(second)
+    }
+
+    fn fire(&mut self, second: u64, seen: Sighting<'_>) -> Step {
+        let now = self.at(second);
+        self.all.fire(&seen, now)
+    }
+
+    /// Who hears of its end.
+    fn resolve(&mut self, second: u64, seen: Sighting<'_>) -> Option<Sinks> {
+        let now = self.at(second);
+        self.all.resolve(&seen, now).0.map(|notice| notice.to)
+    }
+
+    /// What is told by then: label, severity, whether it is over, who hears.
+    fn due(&mut self, second: u64) -> Vec<(String, Severity, bool, Sinks)> {
+        let now = self.at(second);
+        let (notices, _) = self.all.due(now, false);
+        let told =
+            |notice: Notice| (notice.label.into(), notice.severity, notice.resolved, notice.to);
+        notices.into_iter().map(told).collect()
+    }
+
+    /// The next time, in seconds, at which something is due.
+    fn next(&self) -> Option<u64> {
+        let next = self.all.next_due()?;
+        Some(next.duration_since(self.start).as_secs())
+    }
+}
+
+fn seen(kind: AlertKind, label: &str, severity: Severity, lasts: Lasts) -> Sighting<'_> {
+    let holds = Holds::default().and(severity, Duration::ZERO);
+    Sighting { holds, ..Sighting::new(kind, lasts).of(label).cause(Cause::Timeout) }
+}
+
+/// A circuit that opened; its breaker tells when it closes.
+fn circuit(label: &str) -> Sighting<'_> {
+    seen(AlertKind::CircuitOpen, label, Severity::Warning, Lasts::UntilTold)
+}
+
+/// A timeout, of which nobody tells the end.
+fn timeout(severity: Severity) -> Sighting<'static> {
+    seen(AlertKind::Timeout, "", severity, Lasts::For(Duration::ZERO))
+}
+
+fn lasting(seen: Sighting<'_>, severity: Severity, hold: u64) -> Sighting<'_> {
+    Sighting { holds: Holds::default().and(severity, Duration::from_secs(hold)), ..seen }
+}
+
+fn told(label: &str, severity: Severity, to: Sinks) -> (String, Severity, bool, Sinks) {
+    (label.to_owned(), severity, false, to)
+}
+
+fn over(label: &str, severity: Severity, to: Sinks) -> (String, Severity, bool, Sinks) {
+    (label.to_owned(), severity, true, to)
+}
+
+const INFO: Severity = Severity::Info;
+const WARNING: Severity = Severity::Warning;
+const CRITICAL: Severity = Severity::Critical;
+
+#[test]
+fn told_after_the_wait_then_each_interval_and_where_it_was_told_its_end() {
+    let mut bench = Bench::new(TIMES);
+    assert_eq!(bench.fire(0, circuit("us")).due, Some(bench.at(10)));
+    assert_eq!(bench.due(9), []);
+    assert_eq!(bench.due(10), [told("us", WARNING, SLACK)]);
+    assert_eq!((bench.due(11), bench.next()), (vec![], Some(3610)));
+    assert_eq!(bench.due(3609), []);
+    assert_eq!(bench.due(3610), [told("us", WARNING, SLACK)]);
+    assert_eq!(bench.next(), Some(7210));
+    assert_eq!(bench.resolve(4000, circuit("us")), Some(SLACK));
+    assert_eq!(bench.resolve(4000, circuit("us")), None);
+    assert_eq!((bench.due(4001), bench.next()), (vec![], None));
 }
 
 #[test]
-fn labels_are_told_apart() {
-    let (mut all, now) = (lifecycle(), time::now());
-    assert_eq!(told(all.fire(&circuit(), BOTH, now)), Some(BOTH));
-    let other = sighting("eu", Severity::Warning, Lasts::UntilTold);
-    assert_eq!(told(all.fire(&other, BOTH, now)), Some(BOTH));
+fn what_is_seen_again_is_coalesced() {
+    let mut bench = Bench::new(TIMES);
+    let coalesced: Vec<_> =
+        (0..20).map(|second| bench.fire(second, timeout(CRITICAL)).coalesced).collect();
+    // The first is told, or counted if it never is; both sinks hear of it.
+    assert_eq!(coalesced[..11], [0, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0], "then it is due");
+    assert_eq!(bench.due(20), [told("", CRITICAL, BOTH)]);
+    assert_eq!(bench.fire(21, timeout(CRITICAL)).coalesced, 2);
 }
 
 #[test]
-fn a_failure_to_tell_is_made_up_for() {
-    let (mut all, now) = (lifecycle(), time::now());
-    all.fire(&circuit(), BOTH, now);
-    all.missed(&circuit(), PAGER);
-    let step = all.fire(&circuit(), BOTH, now);
-    assert_eq!((step.to, step.news), (PAGER, false));
-    assert_eq!(all.fire(&circuit(), BOTH, now), Step::default());
+fn over_within_the_wait_nobody_hears_of_it() {
+    let mut bench = Bench::new(TIMES);
+    bench.fire(0, circuit("us"));
+    let (notice, step) = bench.all.resolve(&circuit("us"), bench.at(9));
+    assert_eq!((notice, step.coalesced), (None, 1));
+    assert_eq!((bench.due(10), bench.next()), (vec![], None));
+    assert_eq!(bench.all.len, 0);
 }
 
 #[test]
-fn what_gets_worse_is_told_at_once() {
-    let (mut all, now) = (lifecycle(), time::now());
-    let info = sighting("us", Severity::Info, Lasts::WhileSeen);
-    let critical = Sighting { severity: Severity::Critical, ..info };
-    assert_eq!(told(all.fire(&info, SLACK, now)), Some(SLACK));
-    assert_eq!(told(all.fire(&critical, BOTH, now)), Some(BOTH));
-    assert_eq!(all.fire(&info, SLACK, now), Step::default());
-    assert_eq!(all.fire(&critical, BOTH, now), Step::default());
-    assert_eq!(all.resolve(&info).to, BOTH);
+fn a_rule_that_asks_for_time_is_met_only_by_what_lasts() {
+    let mut bench = Bench::new(TIMES);
+    let long = |label| lasting(circuit(label), WARNING, 60);
+    bench.fire(0, long("brief"));
+    bench.fire(0, long("lasting"));
+    assert_eq!(bench.resolve(59, circuit("brief")), None);
+    assert_eq!(bench.due(69), []);
+    assert_eq!(bench.all.firing(bench.at(59)).len(), 0);
+    assert_eq!(bench.all.firing(bench.at(60)).len(), 1);
+    assert_eq!(bench.due(70), [told("lasting", WARNING, SLACK)]);
 }
 
 #[test]
-fn its_end_goes_where_its_trigger_went_and_only_once() {
-    let (mut all, now) = (lifecycle(), time::now());
-    assert_eq!(all.resolve(&circuit()), Step::default(), "it never fired");
-    all.fire(&circuit(), BOTH, now);
-    all.missed(&circuit(), SLACK);
-    assert_eq!(told(all.resolve(&circuit())), Some(PAGER));
-    assert_eq!(all.resolve(&circuit()), Step::default());
+fn what_nobody_tells_the_end_of_lasts_while_it_is_seen() {
+    let mut bench = Bench::new(TIMES);
+    let long = || lasting(timeout(WARNING), WARNING, 60);
+    bench.fire(0, long());
+    assert_eq!(bench.due(100), [], "seen once, it hasn't lasted");
+    bench.fire(100, long());
+    assert_eq!(bench.due(100), [told("", WARNING, SLACK)]);
+    // A gap of a quiet time begins anew.
+    assert_eq!(bench.due(300), [over("", WARNING, SLACK)]);
+    bench.fire(1000, long());
+    bench.fire(1059, long());
+    assert_eq!(bench.due(1100), []);
+    // What says how long it lasts needn't be seen again.
+    let hour = Lasts::For(Duration::from_secs(3600));
+    let gate = seen(AlertKind::RateLimited, "api", WARNING, hour);
+    bench.fire(2000, lasting(gate, WARNING, 60));
+    assert_eq!(bench.due(2069), []);
+    assert_eq!(bench.due(2070), [told("api", WARNING, SLACK)]);
+    assert_eq!(bench.due(2000 + 3600), []);
+    assert_eq!(bench.due(2000 + 3600 + 200), [over("api", WARNING, SLACK)]);
 }
 
 #[test]
-fn what_comes_and_goes_is_held_back() {
-    let (mut all, now) = (lifecycle(), time::now());
-    let at = |secs| now + Duration::from_secs(secs);
-    all.fire(&circuit(), BOTH, now);
-    assert_eq!(told(all.resolve(&circuit())), Some(BOTH));
-    let step = all.fire(&circuit(), BOTH, at(60));
-    assert_eq!((step.to, step.news, step.due), (NONE, false, Some(now + SETTLE)));
+fn what_went_quiet_since_it_was_to_be_told_is_told_all_the_same() {
+    let mut bench = Bench::new(TIMES);
+    bench.fire(0, timeout(INFO));
+    assert_eq!(bench.due(1000), [told("", INFO, SLACK)]);
+    assert_eq!(bench.due(1000), [over("", INFO, SLACK)]);
+    let mut bench = Bench::new(Times { group: Duration::ZERO, quiet: Duration::ZERO, ..TIMES });
+    bench.fire(0, timeout(INFO));
+    assert_eq!(bench.due(0), [told("", INFO, SLACK)]);
+    assert_eq!(bench.due(0), [over("", INFO, SLACK)]);
+}
+
+#[test]
+fn it_gets_worse_as_it_lasts() {
+    let mut bench = Bench::new(TIMES);
+    let holds = Holds::default()
+        .and(INFO, Duration::ZERO)
+        .and(WARNING, Duration::from_secs(60))
+        .and(CRITICAL, Duration::from_secs(600));
+    bench.fire(0, Sighting { holds, ..circuit("us") });
+    assert_eq!(bench.due(10), [told("us", INFO, SLACK)]);
+    assert_eq!((bench.due(59), bench.next()), (vec![], Some(60)));
+    assert_eq!(bench.due(60), [told("us", WARNING, SLACK)]);
+    assert_eq!(bench.due(600), [told("us", CRITICAL, BOTH)]);
+    assert_eq!(bench.resolve(700, circuit("us")), Some(BOTH));
+}
+
+#[test]
+fn what_gets_worse_is_told_at_once_and_stays_so() {
+    let mut bench = Bench::new(TIMES);
+    bench.fire(0, timeout(INFO));
+    assert_eq!(bench.due(10), [told("", INFO, SLACK)]);
+    let step = bench.fire(20, timeout(CRITICAL));
+    assert!(step.due.unwrap() <= bench.at(20) && step.coalesced == 0);
+    let (notices, _) = bench.all.due(bench.at(20), false);
+    let told: Vec<_> = notices.iter().map(|one| (one.severity, one.was, one.to)).collect();
+    assert_eq!(told, [(CRITICAL, Some(INFO), BOTH)]);
+    assert_eq!(bench.fire(21, timeout(INFO)).coalesced, 2);
+    assert_eq!((bench.due(21), bench.resolve(22, timeout(INFO))), (vec![], Some(BOTH)));
+}
+
+#[test]
+fn what_gets_better_is_over_for_those_who_do_not_hear_of_less() {
+    let mut bench = Bench::new(TIMES);
+    let open = |severity| seen(AlertKind::CircuitOpen, "us", severity, Lasts::UntilTold);
+    bench.fire(0, open(CRITICAL));
+    assert_eq!(bench.due(10), [told("us", CRITICAL, BOTH)]);
+    // It may be as bad again soon.
+    assert_eq!(bench.fire(20, open(WARNING)).due, Some(bench.at(310)));
+    bench.fire(100, open(CRITICAL));
+    assert_eq!((bench.next(), bench.due(310)), (Some(3610), vec![]));
+    bench.fire(320, open(WARNING));
+    assert_eq!(bench.due(320), [over("us", WARNING, PAGER), told("us", WARNING, SLACK)]);
+    assert_eq!((bench.due(321), bench.next()), (vec![], Some(3920)));
+    assert_eq!(bench.resolve(330, open(WARNING)), Some(SLACK));
+    // And what nobody tells the end of, once the worse hasn't been seen for a while.
+    bench.fire(1000, timeout(CRITICAL));
+    assert_eq!(bench.due(1010), [told("", CRITICAL, BOTH)]);
+    bench.fire(1190, timeout(INFO));
+    assert_eq!(bench.due(1200), []);
+    bench.fire(1300, timeout(INFO));
+    assert_eq!(bench.due(1310), [over("", INFO, PAGER), told("", INFO, SLACK)]);
+    assert_eq!(bench.due(1500), [over("", INFO, SLACK)]);
+}
+
+/// What a message says of the worst that was seen isn't lost to what is seen after it.
+#[test]
+fn the_facts_are_those_of_the_worst() {
+    let mut bench = Bench::new(TIMES);
+    let mut worst = timeout(CRITICAL);
+    worst.facts.retries = Some(4);
+    bench.fire(0, worst);
+    bench.fire(1, timeout(INFO));
+    let (notices, _) = bench.all.due(bench.at(10), false);
+    assert_eq!((notices[0].severity, notices[0].facts.retries), (CRITICAL, Some(4)));
+    assert_eq!(notices[0].was, None);
+}
+
+#[test]
+fn what_comes_and_goes_is_held_back_unless_it_is_worse() {
+    let mut bench = Bench::new(TIMES);
+    bench.fire(0, circuit("us"));
+    assert_eq!(bench.due(10), [told("us", WARNING, SLACK)]);
+    assert_eq!(bench.resolve(20, circuit("us")), Some(SLACK));
+    assert_eq!(bench.fire(60, circuit("us")).due, Some(bench.at(310)));
+    assert_eq!(bench.due(309), []);
     // Over before it was told: nobody hears of either.
-    assert_eq!(all.resolve(&circuit()), Step::default());
-    assert_eq!(dues(&mut all, at(299)), []);
-    // Not over by then.
-    all.fire(&circuit(), BOTH, at(299));
-    assert_eq!(dues(&mut all, now + SETTLE), [(false, BOTH)]);
-    assert_eq!(all.fire(&circuit(), BOTH, now + SETTLE), Step::default());
-    assert_eq!(told(all.resolve(&circuit())), Some(BOTH));
+    assert_eq!((bench.resolve(309, circuit("us")), bench.due(309)), (None, vec![]));
+    bench.fire(309, circuit("us"));
+    assert_eq!(bench.due(318), []);
+    assert_eq!(bench.due(319), [told("us", WARNING, SLACK)]);
+    bench.resolve(320, circuit("us"));
+    bench.fire(330, seen(AlertKind::CircuitOpen, "us", CRITICAL, Lasts::UntilTold));
+    assert_eq!(bench.due(340), [told("us", CRITICAL, BOTH)]);
 }
 
 #[test]
-fn what_is_worse_is_not_held_back() {
-    let (mut all, now) = (lifecycle(), time::now());
-    all.fire(&circuit(), BOTH, now);
-    all.resolve(&circuit());
-    let worse = Sighting { severity: Severity::Critical, ..circuit() };
-    assert_eq!(told(all.fire(&worse, BOTH, now)), Some(BOTH));
+fn a_failure_to_queue_is_made_up_for_when_it_is_seen_again() {
+    let mut bench = Bench::new(TIMES);
+    bench.fire(0, seen(AlertKind::CircuitOpen, "us", CRITICAL, Lasts::UntilTold));
+    let (notices, _) = bench.all.due(bench.at(10), false);
+    bench.all.missed(&notices[0], PAGER, bench.at(10));
+    let critical = seen(AlertKind::CircuitOpen, "us", CRITICAL, Lasts::UntilTold);
+    assert_eq!(bench.fire(10, critical).coalesced, 2, "not at once");
+    assert_eq!(bench.due(11), []);
+    let step = bench.fire(12, seen(AlertKind::CircuitOpen, "us", CRITICAL, Lasts::UntilTold));
+    assert_eq!(step.coalesced, 1, "the other has heard");
+    let (notices, _) = bench.all.due(bench.at(12), false);
+    assert_eq!((notices[0].to, notices[0].news), (PAGER, false));
+    bench.all.missed(&notices[0], PAGER, bench.at(12));
+    assert_eq!(bench.resolve(13, circuit("us")), Some(SLACK), "the pager never heard of it");
 }
 
 #[test]
-fn what_is_not_seen_for_a_while_is_over() {
-    let (mut all, now) = (lifecycle(), time::now());
-    let seen = sighting("us", Severity::Info, Lasts::WhileSeen);
-    let step = all.fire(&seen, BOTH, now);
-    assert_eq!(step.due, Some(now + QUIET));
-    let later = now + Duration::from_secs(50);
-    all.fire(&seen, BOTH, later);
-    assert_eq!(all.next_due(), Some(later + QUIET));
-    assert_eq!(dues(&mut all, now + QUIET), []);
-    assert_eq!(dues(&mut all, later + QUIET), [(true, BOTH)]);
-    assert_eq!(all.next_due(), None);
-    // And forgotten, once it may be told anew.
-    assert_eq!(all.len, 1);
-    assert_eq!(dues(&mut all, now + SETTLE), []);
-    assert_eq!(all.len, 0);
+fn those_of_a_kind_join_the_first() {
+    let mut bench = Bench::new(TIMES);
+    bench.fire(0, circuit("a"));
+    bench.fire(5, timeout(INFO));
+    bench.fire(9, circuit("b"));
+    assert_eq!(bench.due(10), [told("a", WARNING, SLACK), told("b", WARNING, SLACK)]);
+    assert_eq!(bench.due(15), [told("", INFO, SLACK)]);
+    // At the end of a program nobody waits for others, but for what hasn't lasted.
+    bench.fire(20, circuit("c"));
+    bench.fire(20, lasting(circuit("d"), WARNING, 60));
+    let (notices, _) = bench.all.due(bench.at(20), true);
+    assert_eq!(notices.iter().map(|notice| &*notice.label).collect::<Vec<_>>(), ["c"]);
+}
+
+fn region(label: &str) -> Sighting<'_> {
+    seen(AlertKind::RegionLost, label, WARNING, Lasts::UntilTold)
+}
+
+fn all_lost() -> Sighting<'static> {
+    seen(AlertKind::AllRegionsLost, "", CRITICAL, Lasts::UntilTold)
+}
+
+fn dead_key() -> Sighting<'static> {
+    let while_seen = Lasts::For(Duration::ZERO);
+    seen(AlertKind::CredentialRejected, "key", CRITICAL, while_seen)
 }
 
 #[test]
-fn what_has_its_end_told_lasts_and_is_repeated() {
-    let (mut all, now) = (lifecycle(), time::now());
-    // Seen by a caller first, then told by the circuit itself.
-    let by_caller = Sighting { lasts: Lasts::WhileSeen, ..circuit() };
-    all.fire(&by_caller, BOTH, now);
-    all.fire(&circuit(), BOTH, now);
-    all.fire(&by_caller, BOTH, now);
-    assert_eq!(dues(&mut all, now + QUIET), []);
-    assert_eq!(all.next_due(), Some(now + REPEAT));
-    assert_eq!(dues(&mut all, now + REPEAT), [(false, BOTH)]);
-    assert_eq!(told(all.resolve(&circuit())), Some(BOTH));
+fn a_cause_mutes_what_follows_from_it() {
+    let mut bench = Bench::new(TIMES);
+    let in_us = || Sighting { region: Some("us"), ..circuit("circuit us") };
+    bench.fire(0, in_us());
+    bench.fire(1, region("us"));
+    assert_eq!(bench.due(11), [told("us", WARNING, SLACK)], "and not its circuit");
+    assert_eq!(bench.next(), Some(3611), "it isn't asked for all the time");
+    bench.fire(20, in_us());
+    assert_eq!(bench.due(20), []);
+    bench.fire(20, circuit("another"));
+    assert_eq!(bench.due(30), [told("another", WARNING, SLACK)]);
+    // Back, but its circuit is still open.
+    assert_eq!(bench.resolve(40, region("us")), Some(SLACK));
+    assert_eq!(bench.due(40), [told("circuit us", WARNING, SLACK)]);
+    assert_eq!(bench.resolve(50, in_us()), Some(SLACK));
+}
+
+#[test]
+fn with_all_lost_each_is_and_a_dead_key_is_all() {
+    let mut bench = Bench::new(TIMES);
+    for second in 0..3 {
+        bench.fire(second, region(["us", "eu", "ap"][usize::try_from(second).unwrap()]));
+    }
+    bench.fire(2, all_lost());
+    assert_eq!(bench.due(12), [told("", CRITICAL, BOTH)]);
+    assert_eq!(bench.due(100), []);
+    assert_eq!(bench.resolve(101, region("us")), None, "it was never told");
+    assert_eq!(bench.resolve(101, all_lost()), Some(BOTH));
+    assert_eq!(bench.due(101), [told("eu", WARNING, SLACK), told("ap", WARNING, SLACK)]);
+    bench.fire(1000, dead_key());
+    bench.fire(1000, all_lost());
+    bench.fire(1000, timeout(CRITICAL));
+    assert_eq!(bench.due(1010), [told("key", CRITICAL, BOTH)]);
+    bench.fire(1100, timeout(CRITICAL));
+    // What was told before is told its end, muted or not; what goes on is told now.
+    assert_eq!(bench.resolve(1150, region("eu")), Some(SLACK));
+    let end = over("key", CRITICAL, BOTH);
+    assert_eq!(bench.due(1200), [end, told("", CRITICAL, BOTH), told("", CRITICAL, BOTH)]);
+}
+
+#[test]
+fn a_cause_mutes_nothing_where_nobody_hears_of_it() {
+    let mut bench = Bench::new(TIMES);
+    let while_seen = Lasts::For(Duration::ZERO);
+    bench.fire(0, seen(AlertKind::CredentialRejected, "", INFO, while_seen));
+    bench.fire(0, timeout(CRITICAL));
+    assert_eq!(bench.due(10), [told("", CRITICAL, PAGER), told("", INFO, SLACK)]);
+    // Once it hasn't been seen, those that were spared hear of what goes on.
+    bench.fire(150, timeout(CRITICAL));
+    assert_eq!(bench.due(200), [over("", INFO, SLACK), told("", CRITICAL, SLACK)]);
+    assert_eq!(bench.resolve(201, timeout(CRITICAL)), Some(BOTH));
+}
+
+#[test]
+fn labels_and_failures_are_told_apart() {
+    let mut bench = Bench::new(Times { group: Duration::ZERO, ..TIMES });
+    for label in ["us", "eu"] {
+        bench.fire(0, circuit(label));
+    }
+    let failed = |cause| {
+        let lasts = Lasts::For(Duration::ZERO);
+        seen(AlertKind::CallFailed, "", INFO, lasts).cause(cause)
+    };
+    bench.fire(0, failed(Cause::Connect));
+    bench.fire(0, failed(Cause::Connection));
+    assert_eq!(bench.due(0).len(), 4);
 }
 
 #[test]
 fn keys_are_bounded_and_what_is_over_goes_first() {
-    let (mut all, now) = (lifecycle(), time::now());
+    let mut bench = Bench::new(Times { group: Duration::ZERO, ..TIMES });
     let labels: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
-    let fire = |all: &mut Lifecycle, label: usize| {
-        let seen = sighting(&labels[label], Severity::Info, Lasts::UntilTold);
-        all.fire(&seen, BOTH, now + Duration::from_secs(label.try_into().unwrap())).news
+    let fire = |bench: &mut Bench, label: u16| {
+        let lasts = Lasts::For(Duration::ZERO);
+        let name = &labels[usize::from(label)];
+        bench.fire(0, seen(AlertKind::CircuitOpen, name, INFO, lasts));
+        bench.due(0).len() == 1
     };
     for label in 0..10 {
-        assert!(fire(&mut all, label));
+        assert!(fire(&mut bench, label));
     }
-    all.resolve(&sighting("7", Severity::Info, Lasts::Over));
-    assert!(fire(&mut all, 10));
-    assert!(!fire(&mut all, 0), "the one that was over made room");
+    bench.resolve(0, circuit("7"));
+    assert!(fire(&mut bench, 10));
+    assert!(!fire(&mut bench, 0), "the one that was over made room");
     for label in 11..1000 {
-        assert!(fire(&mut all, label));
+        assert!(fire(&mut bench, label));
     }
-    assert_eq!(all.len, 10);
-    assert!(fire(&mut all, 1), "forgotten");
-    assert!(!fire(&mut all, 999));
+    assert_eq!(bench.all.len, 10);
+}
+
+#[test]
+fn what_is_forgotten_before_it_was_told_is_counted() {
+    let mut bench = Bench::new(TIMES);
+    let labels: Vec<String> = (0..11).map(|n| n.to_string()).collect();
+    let coalesced: usize = labels.iter().map(|one| bench.fire(0, circuit(one)).coalesced).sum();
+    assert_eq!(coalesced, 1);
 }
 
 #[test]
 fn extremes_do_not_overflow() {
-    for extreme in [Duration::ZERO, Duration::MAX] {
-        let times = Times { repeat: extreme, settle: extreme, quiet: extreme };
-        let (mut all, now) = (Lifecycle::new(0, times), time::now());
-        for lasts in [Lasts::WhileSeen, Lasts::UntilTold] {
-            all.fire(&sighting("us", Severity::Info, lasts), BOTH, now);
-            all.due(now);
-            all.resolve(&sighting("us", Severity::Info, Lasts::Over));
-            all.fire(&sighting("us", Severity::Info, lasts), BOTH, now);
-            all.next_due();
+    for time in [Duration::ZERO, Duration::MAX] {
+        let times = Times { group: time, repeat: time, settle: time, quiet: time };
+        for lasts in [Lasts::For(time), Lasts::UntilTold] {
+            let mut bench = Bench::new(times);
+            bench.all.most = 0;
+            for second in 0..3 {
+                let holds = Holds::default().and(WARNING, time);
+                let seen = Sighting { holds, ..seen(AlertKind::Timeout, "", WARNING, lasts) };
+                bench.fire(second, seen);
+                bench.due(second);
+                bench.next();
+                bench.resolve(second, seen);
+            }
         }
     }
 }

@@ -1,20 +1,35 @@
 //! Where alerts go: an alert as an HTTP request.
 
+mod alertmanager;
 mod calendar;
+mod opsgenie;
 mod pager_duty;
 mod secret;
 mod slack;
+mod teams;
 mod text;
+#[cfg(feature = "tracing")]
+mod tracing;
+mod webhook;
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
 use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
+pub use self::alertmanager::Alertmanager;
+pub use self::opsgenie::Opsgenie;
 pub use self::pager_duty::PagerDuty;
 pub use self::secret::Secret;
 pub use self::slack::Slack;
-use super::Alert;
+pub use self::teams::Teams;
+#[cfg(feature = "tracing")]
+pub(super) use self::tracing::Tracing;
+pub use self::webhook::Webhook;
+use super::{Alert, Severity};
 use crate::error::{BoxError, InvalidConfig};
 
 /// Makes an HTTP request of an alert.
@@ -52,6 +67,27 @@ pub trait Sink: Send + Sync + 'static {
     /// If there is none: the alert counts as failed.
     fn request(&self, alert: &Alert) -> Result<Request<Bytes>, BoxError>;
 
+    /// How many alerts of one kind [`group`](Self::group) can tell at once. Default: 1.
+    fn group_size(&self) -> usize {
+        1
+    }
+
+    /// The request that tells these alerts: at least one, at most
+    /// [`group_size`](Self::group_size), all begun or all over. Default: that of the first.
+    ///
+    /// # Errors
+    ///
+    /// If there is none: the alerts count as failed.
+    fn group(&self, alerts: &[Arc<Alert>]) -> Result<Request<Bytes>, BoxError> {
+        self.request(alerts.first().ok_or("no alert to tell")?)
+    }
+
+    /// How long to leave between two messages: what comes sooner waits, and is coalesced.
+    /// Default: 0.
+    fn pause(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Whether the sink can work, asked once when the alerts are built. Default: it can.
     ///
     /// # Errors
@@ -85,7 +121,8 @@ fn check(url: &str, whose: &str) -> Result<(), InvalidConfig> {
 fn context(alert: &Alert) -> Value {
     let causes: Vec<String> = alert.causes.iter().map(ToString::to_string).collect();
     let mut context = json!({ "region": alert.region, "failures": causes });
-    let names = [("circuit", &alert.circuit), ("limiter", &alert.limiter)];
+    let names =
+        [("circuit", &alert.circuit), ("limiter", &alert.limiter), ("objective", &alert.objective)];
     for (what, name) in names.into_iter().filter(|(_, name)| name.is_some()) {
         context[what] = json!(name);
     }
@@ -95,5 +132,24 @@ fn context(alert: &Alert) -> Value {
     context
 }
 
+/// How an alert is shown where there is no other sign of its end.
+fn shown(alert: &Alert) -> Severity {
+    if alert.resolved { Severity::Info } else { alert.severity }
+}
+
+/// The sign of a severity.
+fn icon(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Critical => "🔴",
+        Severity::Warning => "🟡",
+        Severity::Info => "ℹ️",
+    }
+}
+
+/// The worst of the alerts of a message.
+fn worst(alerts: &[Arc<Alert>]) -> Severity {
+    alerts.iter().map(|alert| shown(alert)).max().unwrap_or(Severity::Info)
+}
+
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::Request;
 use serde_json::json;
@@ -71,6 +73,11 @@ impl Sink for PagerDuty {
             });
         }
         post(&self.url(), &body)
+    }
+
+    /// An integration takes 120 events a minute.
+    fn pause(&self) -> Duration {
+        Duration::from_millis(500)
     }
 
     fn check(&self) -> Result<(), InvalidConfig> {

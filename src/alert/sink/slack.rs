@@ -1,17 +1,22 @@
+use std::slice;
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::Request;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::calendar::rfc3339;
 use super::text::{fit, fit_slack};
-use super::{Secret, Sink, check, context, post};
-use crate::alert::{Alert, Severity};
+use super::{Secret, Sink, check, context, icon, post, worst};
+use crate::alert::Alert;
 use crate::error::{BoxError, InvalidConfig};
 
 /// Slack, through an incoming webhook.
 ///
-/// A message has a header `Alert: SEVERITY` and a section with message, time, service and
-/// region. Slack cuts off whoever posts more than about once a second; its `Retry-After` is obeyed.
+/// A message has a header `Alert: SEVERITY` and, for each alert, a section with message, time,
+/// service and region. Slack cuts off whoever posts more than about once a second: more isn't
+/// posted, and its `Retry-After` is obeyed.
 #[derive(Clone, Debug)]
 pub struct Slack {
     url: Secret,
@@ -21,6 +26,8 @@ pub struct Slack {
 const TEXT: usize = 3000;
 const HEADER: usize = 150;
 const FIELD: usize = 2000;
+/// A message has at most 50 blocks; one so long nobody reads.
+const GROUP: usize = 10;
 
 impl Slack {
     /// Posts to this incoming webhook, `https://hooks.slack.com/services/..`. Its URL is a
@@ -29,6 +36,47 @@ impl Slack {
     pub fn new(webhook_url: impl Into<String>) -> Self {
         Self { url: Secret::new(webhook_url) }
     }
+
+    fn body(alerts: &[Arc<Alert>]) -> Value {
+        let severity = worst(alerts);
+        let (icon, severity) = (icon(severity), severity.as_str().to_uppercase());
+        let many = if alerts.len() > 1 { format!(" ({})", alerts.len()) } else { String::new() };
+        let header = json!({
+            "type": "header",
+            "text": {
+                "type": "plain_text",
+                "text": fit(&format!("{icon} Alert: {severity}{many}"), HEADER),
+                "emoji": true,
+            },
+        });
+        let all: Vec<_> = alerts.iter().map(|alert| said(alert)).collect();
+        let text = fit_slack(&format!("{icon} {severity}: {}", all.join("; ")), TEXT);
+        let blocks: Vec<_> =
+            [header].into_iter().chain(alerts.iter().map(|alert| section(alert))).collect();
+        json!({ "text": text, "blocks": blocks })
+    }
+}
+
+fn said(alert: &Alert) -> String {
+    format!("{}: {}", alert.kind, alert.message)
+}
+
+fn section(alert: &Alert) -> Value {
+    let field = |name: &str, value: &str| {
+        // The title and its markup count too, and need no escape.
+        let title = format!("*{name}:*\n");
+        let value = fit_slack(value, FIELD - title.len());
+        json!({ "type": "mrkdwn", "text": title + &value })
+    };
+    json!({
+        "type": "section",
+        "fields": [
+            field("Message", &format!("{}\n{}", said(alert), context(alert))),
+            field("Time", &rfc3339(alert.at)),
+            field("Service", &alert.service),
+            field("Region", alert.region.as_deref().unwrap_or("-")),
+        ],
+    })
 }
 
 impl Sink for Slack {
@@ -37,44 +85,19 @@ impl Sink for Slack {
     }
 
     fn request(&self, alert: &Alert) -> Result<Request<Bytes>, BoxError> {
-        let icon = match alert.severity {
-            Severity::Critical => "🔴",
-            Severity::Warning => "🟡",
-            Severity::Info => "ℹ️",
-        };
-        let severity = alert.severity.to_string().to_uppercase();
-        let (kind, message) = (alert.kind, &alert.message);
-        let region = alert.region.as_deref().unwrap_or("-");
-        let field = |name: &str, value: &str| {
-            // The title and its markup count too, and need no escape.
-            let title = format!("*{name}:*\n");
-            let value = fit_slack(value, FIELD - title.len());
-            json!({ "type": "mrkdwn", "text": title + &value })
-        };
-        let said = format!("{kind}: {message}");
-        let body = json!({
-            "text": fit_slack(&format!("{icon} {severity}: {said}"), TEXT),
-            "blocks": [
-                {
-                    "type": "header",
-                    "text": {
-                        "type": "plain_text",
-                        "text": fit(&format!("{icon} Alert: {severity}"), HEADER),
-                        "emoji": true,
-                    },
-                },
-                {
-                    "type": "section",
-                    "fields": [
-                        field("Message", &format!("{said}\n{}", context(alert))),
-                        field("Time", &rfc3339(alert.at)),
-                        field("Service", &alert.service),
-                        field("Region", region),
-                    ],
-                },
-            ],
-        });
-        post(self.url.expose(), &body)
+        self.group(slice::from_ref(&Arc::new(alert.clone())))
+    }
+
+    fn group_size(&self) -> usize {
+        GROUP
+    }
+
+    fn group(&self, alerts: &[Arc<Alert>]) -> Result<Request<Bytes>, BoxError> {
+        post(self.url.expose(), &Self::body(alerts))
+    }
+
+    fn pause(&self) -> Duration {
+        Duration::from_secs(1)
     }
 
     fn check(&self) -> Result<(), InvalidConfig> {

@@ -2,20 +2,41 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
-use crate::alert::rule::{Facts, Lasts, Sighting};
-use crate::alert::{AlertKind, Severity};
+use crate::alert::AlertKind;
+use crate::alert::audience::Sinks;
+use crate::alert::lifecycle::Notice;
+use crate::alert::sighting::Facts;
 use crate::classify::Cause;
+use crate::time;
 
-fn alert(severity: Severity, service: &str, region: &str, resolved: bool) -> Alert {
+pub(in crate::alert) fn alert(
+    severity: Severity,
+    service: &str,
+    region: &str,
+    resolved: bool,
+) -> Alert {
     let at = UNIX_EPOCH + Duration::from_millis(1_795_323_067_250);
-    let facts = Facts { cause: Some(Cause::Timeout), retries: None };
-    let (kind, lasts) = (AlertKind::RegionLost, Lasts::UntilTold);
-    let seen = Sighting { kind, severity, label: region, facts, lasts };
-    Alert::new(&Arc::from(service), &seen, resolved, at)
+    let notice = Notice {
+        kind: AlertKind::RegionLost,
+        label: region.into(),
+        region: None,
+        severity,
+        was: None,
+        facts: Facts { cause: Some(Cause::Timeout), ..Facts::default() },
+        since: time::now(),
+        resolved,
+        to: Sinks::default(),
+        news: true,
+    };
+    let since = at - Duration::from_secs(60);
+    Alert::new(&Arc::from(service), &notice, since, at, Duration::from_secs(3600))
 }
 
 fn sent(sink: &impl Sink, alert: &Alert) -> Value {
-    let request = sink.request(alert).unwrap();
+    body(&sink.request(alert).unwrap())
+}
+
+fn body(request: &Request<Bytes>) -> Value {
     assert_eq!(request.method(), "POST");
     assert_eq!(request.headers()["content-type"], "application/json");
     serde_json::from_slice(request.body()).unwrap()
@@ -23,6 +44,22 @@ fn sent(sink: &impl Sink, alert: &Alert) -> Value {
 
 fn slack() -> Slack {
     Slack::new("https://hooks.slack.test/services/T0/B0/hook-secret")
+}
+
+fn opsgenie() -> Opsgenie {
+    Opsgenie::new("genie-secret")
+}
+
+fn teams() -> Teams {
+    Teams::new("https://workflow.test/workflow-secret")
+}
+
+fn alertmanager() -> Alertmanager {
+    Alertmanager::new("http://alerts.test:9093/")
+}
+
+fn webhook() -> Webhook {
+    Webhook::new("https://webhook.test/webhook-secret")
 }
 
 fn pager() -> PagerDuty {
@@ -87,6 +124,158 @@ fn golden_pager_duty() {
 }
 
 #[test]
+fn golden_slack_group() {
+    let regions = ["us", "eu"];
+    let alerts: Vec<_> =
+        regions.map(|region| Arc::new(alert(Severity::Warning, "checkout", region, false))).into();
+    let body: Value = body(&slack().group(&alerts).unwrap());
+    assert_eq!(
+        body["text"],
+        "🟡 WARNING: region_lost: region us is lost: timeout; \
+         region_lost: region eu is lost: timeout"
+    );
+    assert_eq!(body["blocks"][0]["text"]["text"], "🟡 Alert: WARNING (2)");
+    let shown = |block: usize| body["blocks"][block]["fields"][3]["text"].as_str().unwrap();
+    assert_eq!([shown(1), shown(2)], ["*Region:*\nus", "*Region:*\neu"]);
+    assert_eq!(body["blocks"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn golden_opsgenie() {
+    let begun = alert(Severity::Critical, "checkout", "us-west-2", false);
+    let expected = json!({
+        "message": "region_lost: region us-west-2 is lost: timeout",
+        "alias": "checkout/region_lost/us-west-2",
+        "description": "region us-west-2 is lost: timeout",
+        "details": { "region": "us-west-2", "failures": "[\"timeout\"]" },
+        "entity": "us-west-2",
+        "source": "checkout",
+        "tags": ["region_lost", "critical"],
+        "priority": "P1",
+    });
+    assert_eq!(sent(&opsgenie(), &begun), expected);
+    let request = opsgenie().request(&begun).unwrap();
+    assert_eq!(request.uri(), "https://api.opsgenie.com/v2/alerts");
+    assert_eq!(request.headers()["authorization"], "GenieKey genie-secret");
+    assert!(!format!("{request:?}").contains("genie-secret"));
+    let over = alert(Severity::Critical, "checkout", "กรุงเทพ 1", true);
+    let expected = json!({ "source": "checkout", "note": "region กรุงเทพ 1 is back" });
+    assert_eq!(sent(&opsgenie(), &over), expected);
+    let close = "https://api.eu.opsgenie.com/v2/alerts/checkout%2Fregion_lost%2F\
+                 %E0%B8%81%E0%B8%A3%E0%B8%B8%E0%B8%87%E0%B9%80%E0%B8%97%E0%B8%9E%201\
+                 /close?identifierType=alias";
+    let elsewhere = opsgenie().base_url("https://api.eu.opsgenie.com/");
+    assert_eq!(elsewhere.request(&over).unwrap().uri(), close);
+}
+
+#[test]
+fn golden_teams() {
+    let begun = alert(Severity::Critical, "checkout", "us-west-2", false);
+    let run = |run: Value| json!({ "type": "RichTextBlock", "inlines": [run] });
+    let expected = json!({
+        "type": "message",
+        "attachments": [{
+            "contentType": "application/vnd.microsoft.card.adaptive",
+            "contentUrl": null,
+            "content": {
+                "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+                "type": "AdaptiveCard",
+                "version": "1.4",
+                "body": [
+                    run(json!({
+                        "type": "TextRun", "text": "🔴 Alert: CRITICAL", "weight": "Bolder",
+                        "size": "Large", "color": "Attention",
+                    })),
+                    run(json!({
+                        "type": "TextRun",
+                        "text": "region_lost: region us-west-2 is lost: timeout",
+                    })),
+                    run(json!({
+                        "type": "TextRun", "isSubtle": true,
+                        "text": "2026-11-22T04:51:07.250Z · checkout · us-west-2",
+                    })),
+                    run(json!({
+                        "type": "TextRun", "isSubtle": true, "fontType": "Monospace",
+                        "text": "{\"failures\":[\"timeout\"],\"region\":\"us-west-2\"}",
+                    })),
+                ],
+            },
+        }],
+    });
+    assert_eq!(sent(&teams(), &begun), expected);
+}
+
+/// It was of another severity: under that it ends.
+#[test]
+fn golden_alertmanager() {
+    let begun = alert(Severity::Warning, "checkout", "us-west-2", false);
+    let begun = Alert { was: Some(Severity::Info), ..begun };
+    let entry = |severity: &str, ends_at: &str| {
+        json!({
+            "labels": {
+                "alertname": "region_lost",
+                "severity": severity,
+                "service": "checkout",
+                "region": "us-west-2",
+            },
+            "annotations": {
+                "summary": "region us-west-2 is lost: timeout",
+                "description": "{\"failures\":[\"timeout\"],\"region\":\"us-west-2\"}",
+            },
+            "startsAt": "2026-11-22T04:50:07.250Z",
+            "endsAt": ends_at,
+        })
+    };
+    // Two hours later, and now.
+    let expected = json!([
+        entry("warning", "2026-11-22T06:51:07.250Z"),
+        entry("info", "2026-11-22T04:51:07.250Z"),
+    ]);
+    assert_eq!(sent(&alertmanager(), &begun), expected);
+    let request = alertmanager().request(&begun).unwrap();
+    assert_eq!(request.uri(), "http://alerts.test:9093/api/v2/alerts");
+    let over = alert(Severity::Info, "checkout", "us-west-2", true);
+    let body = sent(&alertmanager(), &over);
+    assert_eq!(body.as_array().unwrap().len(), 1);
+    assert_eq!(body[0]["endsAt"], "2026-11-22T04:51:07.250Z");
+    assert_eq!(body[0]["labels"]["severity"], "info");
+}
+
+#[test]
+fn golden_webhook() {
+    let over = alert(Severity::Warning, "checkout", "us-west-2", true);
+    let expected = json!({
+        "version": "4",
+        "groupKey": "checkout/region_lost",
+        "truncatedAlerts": 0,
+        "status": "resolved",
+        "receiver": "tower-upstream",
+        "groupLabels": { "alertname": "region_lost", "service": "checkout" },
+        "commonLabels": { "alertname": "region_lost", "service": "checkout" },
+        "commonAnnotations": {},
+        "externalURL": "",
+        "alerts": [{
+            "status": "resolved",
+            "labels": {
+                "alertname": "region_lost",
+                "severity": "warning",
+                "service": "checkout",
+                "region": "us-west-2",
+            },
+            "annotations": {
+                "summary": "region us-west-2 is back",
+                "description": "{\"failures\":[\"timeout\"],\"region\":\"us-west-2\"}",
+            },
+            "startsAt": "2026-11-22T04:50:07.250Z",
+            "endsAt": "2026-11-22T04:51:07.250Z",
+            "generatorURL": "",
+            "fingerprint": "checkout/region_lost/us-west-2",
+        }],
+    });
+    assert_eq!(sent(&webhook(), &over), expected);
+}
+
+#[test]
 fn pager_duty_elsewhere() {
     let alert = alert(Severity::Critical, "checkout", "us", false);
     for (sink, expected) in [
@@ -110,9 +299,12 @@ fn severities() {
     }
 }
 
-#[test]
-fn any_text_stays_within_the_documented_sizes() {
-    let count = |value: &Value| value.as_str().unwrap().encode_utf16().count();
+fn count(value: &Value) -> usize {
+    value.as_str().unwrap().encode_utf16().count()
+}
+
+/// Texts that are long, far from ASCII, or mean something to a service; alone and many at once.
+fn hard_texts() -> Vec<Vec<Arc<Alert>>> {
     let texts = [
         "ระบบชำระเงินล่มที่กรุงเทพ ".repeat(200),
         "🔥👩‍🚒".repeat(600),
@@ -122,20 +314,83 @@ fn any_text_stays_within_the_documented_sizes() {
         "\u{0E34}".repeat(5_000),
         String::new(),
     ];
-    for text in &texts {
-        let alert = alert(Severity::Critical, text, text, false);
-        let slack = sent(&slack(), &alert);
+    let alert = |text: &String| Arc::new(alert(Severity::Critical, text, text, false));
+    texts.iter().map(|text| vec![alert(text)]).chain([texts.iter().map(alert).collect()]).collect()
+}
+
+#[test]
+fn any_text_stays_within_slacks_sizes_and_mentions_nobody() {
+    for alerts in hard_texts() {
+        let slack = body(&slack().group(&alerts).unwrap());
         assert!(count(&slack["text"]) <= 3000);
-        assert!(count(&slack["blocks"][0]["text"]["text"]) <= 150);
-        for field in slack["blocks"][1]["fields"].as_array().unwrap() {
+        let blocks = slack["blocks"].as_array().unwrap();
+        assert!(blocks.len() == alerts.len() + 1 && blocks.len() <= 50);
+        assert!(count(&blocks[0]["text"]["text"]) <= 150);
+        for field in blocks[1..].iter().flat_map(|block| block["fields"].as_array().unwrap()) {
             assert!((1..=2000).contains(&count(&field["text"])));
         }
         let shown = slack.to_string();
         assert!(!shown.contains('<') && !shown.contains('>'), "{shown}");
-        let pager = sent(&pager(), &alert);
+    }
+}
+
+#[test]
+fn any_text_stays_within_the_pagers_sizes() {
+    for alert in hard_texts().iter().flatten() {
+        let pager = sent(&pager(), alert);
         assert!(count(&pager["payload"]["summary"]) <= 1024);
         assert!(pager["dedup_key"].as_str().unwrap().len() <= 255);
         assert!(pager.to_string().len() < 512 * 1024);
+    }
+}
+
+#[test]
+fn any_text_stays_within_opsgenies_sizes() {
+    for alert in hard_texts().iter().flatten() {
+        let body = sent(&opsgenie(), alert);
+        for (field, most) in [
+            ("message", 130),
+            ("alias", 512),
+            ("entity", 512),
+            ("source", 100),
+            ("description", 15_000),
+        ] {
+            assert!(count(&body[field]) <= most, "{field}");
+        }
+        let details = body["details"].as_object().unwrap();
+        let size: usize = details.iter().map(|(name, value)| name.len() + count(value)).sum();
+        assert!(size <= 8000);
+        let over = Alert { resolved: true, ..(**alert).clone() };
+        assert!(opsgenie().request(&over).unwrap().uri().path().is_ascii());
+    }
+}
+
+/// And Markdown means nothing to a run of text, nor does a mention without an entity.
+#[test]
+fn any_text_stays_within_what_teams_takes() {
+    for alerts in hard_texts() {
+        let request = teams().group(&alerts).unwrap();
+        assert!(request.body().len() <= 28 * 1024, "{}", request.body().len());
+        let card = body(&request)["attachments"][0]["content"].clone();
+        let blocks = card["body"].as_array().unwrap();
+        assert_eq!(blocks.len(), 1 + 3 * alerts.len());
+        assert!(blocks.iter().all(|block| block["inlines"][0]["type"] == "TextRun"));
+        assert!(card["msteams"].is_null());
+    }
+}
+
+#[test]
+fn any_text_makes_labels_that_are_short_and_not_empty() {
+    for alerts in hard_texts() {
+        let entries = body(&alertmanager().group(&alerts).unwrap());
+        let hooked = body(&webhook().group(&alerts).unwrap())["alerts"].clone();
+        for entry in entries.as_array().into_iter().chain(hooked.as_array()).flatten() {
+            for value in entry["labels"].as_object().unwrap().values() {
+                assert!(count(value) <= 1024);
+            }
+            assert_ne!(entry["labels"]["region"], "");
+            assert!(count(&entry["annotations"]["summary"]) <= 4096);
+        }
     }
 }
 
@@ -151,12 +406,25 @@ fn long_keys_are_told_apart_and_stay_the_same() {
 #[test]
 fn what_cannot_work_is_refused_and_shows_no_secret() {
     for url in ["", "secret", "/secret", "https://", "https://a b/secret", "://secret"] {
-        let error = Slack::new(url).check().expect_err(url).to_string();
-        assert!(!error.contains("secret"), "{error}");
-        assert!(PagerDuty::new("secret").base_url(url).check().is_err());
+        let refused: [Result<(), InvalidConfig>; 6] = [
+            Slack::new(url).check(),
+            Teams::new(url).check(),
+            Webhook::new(url).check(),
+            Alertmanager::new(url).check(),
+            Opsgenie::new("secret").base_url(url).check(),
+            PagerDuty::new("secret").base_url(url).check(),
+        ];
+        for refused in refused {
+            let error = refused.expect_err(url).to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
     }
     assert!(PagerDuty::new("").check().is_err());
-    assert!(slack().check().is_ok() && pager().check().is_ok());
+    assert!(Opsgenie::new("").check().is_err() && Opsgenie::new("a\nb").check().is_err());
+    assert!(slack().check().is_ok() && pager().check().is_ok() && teams().check().is_ok());
+    assert!(opsgenie().check().is_ok() && alertmanager().check().is_ok());
+    assert!(webhook().check().is_ok());
     let shown = format!("{:?} {:?} {:#?}", slack(), pager(), pager());
+    let shown = format!("{shown} {:?} {:?} {:?}", opsgenie(), teams(), webhook());
     assert!(!shown.contains("secret") && !shown.contains("hooks"), "{shown}");
 }

@@ -1,0 +1,102 @@
+//! A sink and its HTTP service, types erased.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{Alert, Sink};
+use crate::error::{BoxError, InvalidConfig};
+use crate::retry::RetryLayer;
+use crate::sync::Mutex;
+
+/// Whether alerts were accepted.
+pub(super) type Accepted = Pin<Box<dyn Future<Output = bool> + Send>>;
+
+pub(super) trait Deliver: Send + Sync + 'static {
+    fn name(&self) -> &'static str;
+
+    fn check(&self) -> Result<(), InvalidConfig>;
+
+    /// How many alerts of one kind are told at once.
+    fn most(&self) -> usize;
+
+    /// How long to leave between two messages.
+    fn pause(&self) -> Duration;
+
+    /// Tells the alerts. Within the future, which runs in a task of its own, the user's code may
+    /// panic.
+    fn deliver(self: Arc<Self>, alerts: Vec<Arc<Alert>>, timeout: Duration) -> Accepted;
+}
+
+pub(super) struct Delivery<K, S> {
+    name: &'static str,
+    most: usize,
+    pause: Duration,
+    sink: K,
+    /// Never readied, only cloned.
+    service: Mutex<S>,
+}
+
+impl<K: Sink, S: Clone> Delivery<K, S> {
+    pub(super) fn new(sink: K, service: S) -> Self {
+        let (name, most, pause) = (sink.name(), sink.group_size().max(1), sink.pause());
+        Self { name, most, pause, sink, service: Mutex::new(service) }
+    }
+
+    fn fresh(&self) -> S {
+        self.service.lock().clone()
+    }
+}
+
+impl<K, S, B> Deliver for Delivery<K, S>
+where
+    K: Sink,
+    S: Service<Request<Bytes>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: Send + 'static,
+{
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn check(&self) -> Result<(), InvalidConfig> {
+        self.sink.check()
+    }
+
+    fn most(&self) -> usize {
+        self.most
+    }
+
+    fn pause(&self) -> Duration {
+        self.pause
+    }
+
+    fn deliver(self: Arc<Self>, alerts: Vec<Arc<Alert>>, timeout: Duration) -> Accepted {
+        Box::pin(async move {
+            let Ok(request) = self.sink.group(&alerts) else {
+                return false;
+            };
+            // An alert told twice is better than one not told: what timed out is sent again.
+            let retry = RetryLayer::new()
+                .max_attempts(5)
+                .attempt_timeout(timeout / 4)
+                .deadline(timeout)
+                .no_budget()
+                .retry_non_idempotent()
+                .replay_clone();
+            let mut service = retry.layer(self.fresh());
+            if std::future::poll_fn(|cx| service.poll_ready(cx)).await.is_err() {
+                return false;
+            }
+            let answer = service.call(request).await;
+            answer.is_ok_and(|answer| answer.status().is_success())
+        })
+    }
+}

@@ -1,0 +1,73 @@
+//! What makes another alert needless.
+
+use crate::alert::AlertKind;
+
+/// What an alert is about, as far as others depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Subject<'a> {
+    pub(super) kind: AlertKind,
+    pub(super) region: Option<&'a str>,
+}
+
+impl Subject<'_> {
+    /// Whether it can mute anything.
+    pub(super) fn is_cause(self) -> bool {
+        matches!(
+            self.kind,
+            AlertKind::CredentialRejected | AlertKind::AllRegionsLost | AlertKind::RegionLost
+        )
+    }
+
+    /// Whether nobody who hears of this needs to hear of `other`: a dead key makes all the rest
+    /// fail, with no region left each is lost, and a lost region's circuit is open.
+    pub(super) fn mutes(self, other: Subject<'_>) -> bool {
+        match (self.kind, other.kind) {
+            (AlertKind::CredentialRejected, kind) => kind != AlertKind::CredentialRejected,
+            (AlertKind::AllRegionsLost, AlertKind::RegionLost | AlertKind::CircuitOpen) => true,
+            (AlertKind::RegionLost, AlertKind::CircuitOpen) => {
+                self.region.is_some() && self.region == other.region
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_mute_what_follows_from_them_and_nothing_else() {
+        let key = Subject { kind: AlertKind::CredentialRejected, region: None };
+        let all = Subject { kind: AlertKind::AllRegionsLost, region: None };
+        let us = Subject { kind: AlertKind::RegionLost, region: Some("us") };
+        let eu = Subject { kind: AlertKind::RegionLost, region: Some("eu") };
+        let circuit = |region| Subject { kind: AlertKind::CircuitOpen, region };
+        let burn = Subject { kind: AlertKind::BudgetBurn, region: None };
+        let quota = Subject { kind: AlertKind::QuotaExhausted, region: None };
+        for (cause, other, expected) in [
+            (key, key, false),
+            (key, all, true),
+            (key, us, true),
+            (key, circuit(None), true),
+            (key, burn, true),
+            (all, key, false),
+            (all, all, false),
+            (all, us, true),
+            (all, circuit(Some("us")), true),
+            (all, circuit(None), true),
+            (all, burn, false),
+            (us, us, false),
+            (us, eu, false),
+            (us, all, false),
+            (us, circuit(Some("us")), true),
+            (us, circuit(Some("eu")), false),
+            (us, circuit(None), false),
+            (circuit(Some("us")), us, false),
+            (quota, us, false),
+        ] {
+            assert_eq!(cause.mutes(other), expected, "{cause:?} {other:?}");
+            assert!(cause.is_cause() || !expected, "{cause:?}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What calls leave behind, without a lock and without a line of memory that cores fight over.
+
+use std::time::Duration;
+
+use super::window::Tally;
+use crate::alert::rule::Measure;
+use crate::stripe::Striped;
+use crate::sync::{AtomicU64, Ordering};
+
+/// How many measures there can be: with the successes they fill the lines of a stripe.
+pub(in crate::alert) const MOST: usize = 7;
+
+/// Sums over the lifetime of the alerts.
+#[derive(Debug, Default)]
+pub(super) struct Counts(Striped<Stripe>);
+
+#[derive(Debug, Default)]
+struct Stripe {
+    successes: AtomicU64,
+    /// By measure, what was bad though it succeeded, and what was bad and failed.
+    succeeded: [AtomicU64; MOST],
+    failed: [AtomicU64; MOST],
+}
+
+impl Counts {
+    /// A call succeeded, after so long. Whether it is one on which to do what needn't be done for
+    /// each: the first of its thread, and then every 64th.
+    #[inline]
+    pub(super) fn success(&self, measures: &[Measure], took: Duration) -> bool {
+        let mine = self.0.mine();
+        let before = mine.successes.fetch_add(1, Ordering::Relaxed);
+        for (measure, bad) in measures.iter().zip(&mine.succeeded) {
+            if matches!(measure, Measure::Slower(limit) if took > *limit) {
+                bad.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        before.is_multiple_of(64)
+    }
+
+    /// A call failed, after so long.
+    pub(super) fn failure(&self, measures: &[Measure], took: Duration) {
+        self.bad(measures, |measure| match measure {
+            Measure::Failures => true,
+            Measure::Slower(limit) => took > limit,
+            Measure::Retries => false,
+        });
+    }
+
+    /// A call is sent again.
+    pub(super) fn retry(&self, measures: &[Measure]) {
+        self.bad(measures, |measure| measure == Measure::Retries);
+    }
+
+    fn bad(&self, measures: &[Measure], is_bad: impl Fn(Measure) -> bool) {
+        for (measure, bad) in measures.iter().zip(&self.0.mine().failed) {
+            if is_bad(*measure) {
+                bad.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// What was counted so far for a measure: successes, and what is bad.
+    pub(super) fn total(&self, measure: usize) -> Tally {
+        let mut total = Tally::default();
+        for stripe in self.0.iter() {
+            let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+            let failed = load(&stripe.failed[measure]);
+            total.add(Tally {
+                calls: load(&stripe.successes) + failed,
+                bad: load(&stripe.succeeded[measure]) + failed,
+            });
+        }
+        total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_counts_for_which_measure() {
+        let limit = Duration::from_millis(50);
+        let measures = [Measure::Failures, Measure::Slower(limit), Measure::Retries];
+        let counts = Counts::default();
+        let (fast, slow) = (limit, limit + Duration::from_nanos(1));
+        for _ in 0..10 {
+            counts.success(&measures, fast);
+        }
+        counts.success(&measures, slow);
+        counts.failure(&measures, fast);
+        counts.failure(&measures, slow);
+        counts.failure(&measures, slow);
+        counts.retry(&measures);
+        assert_eq!(counts.total(0), Tally { calls: 14, bad: 3 });
+        // What failed soon says nothing of how fast answers come.
+        assert_eq!(counts.total(1), Tally { calls: 13, bad: 3 });
+        assert_eq!(counts.total(2).bad, 1);
+    }
+
+    #[test]
+    fn nothing_is_lost_between_threads() {
+        let (counts, measures) = (Counts::default(), [Measure::Failures]);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for n in 0..10_000 {
+                        match n % 10 {
+                            0 => counts.failure(&measures, Duration::ZERO),
+                            _ => _ = counts.success(&measures, Duration::ZERO),
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(counts.total(0), Tally { calls: 80_000, bad: 8_000 });
+    }
+}

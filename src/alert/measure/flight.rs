@@ -1,0 +1,168 @@
+//! How many calls have been in flight for too long, without a clock reading or a lock a call.
+//!
+//! Calls are counted by the generation that they began in. A generation's number is that of its
+//! slot, which is used anew only once it is empty; so a call ends by the number that it began
+//! with, on whatever thread, and the sum over the threads is right.
+
+use std::time::Duration;
+
+use crate::stripe::Striped;
+use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+use crate::time::{self, Instant};
+
+/// Room for the generations of one limit, and for those that still have a hanging call. With
+/// every slot taken by those the newest generation goes on, and isn't counted as hanging.
+const SLOTS: usize = 16;
+/// How many generations begin within the limit.
+const GENERATIONS: u32 = 4;
+
+#[derive(Debug)]
+pub(super) struct Flight {
+    /// Wrapping: a call may end on another thread than it began on.
+    calls: Striped<[AtomicU64; SLOTS]>,
+    present: AtomicUsize,
+    limit: Duration,
+}
+
+/// When generations ended; what only one task knows.
+#[derive(Debug)]
+pub(super) struct Generations {
+    present_since: Instant,
+    ended_at: [Option<Instant>; SLOTS],
+}
+
+impl Generations {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { present_since: now, ended_at: [None; SLOTS] }
+    }
+}
+
+impl Flight {
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { calls: Striped::default(), present: AtomicUsize::new(0), limit }
+    }
+
+    /// How long a generation is.
+    pub(super) fn step(&self) -> Duration {
+        self.limit / GENERATIONS
+    }
+
+    /// A call begins. It must [end](Self::end) with this number.
+    #[inline]
+    pub(super) fn begin(&self) -> usize {
+        let slot = self.present.load(Ordering::Relaxed);
+        self.calls.mine()[slot].fetch_add(1, Ordering::Relaxed);
+        slot
+    }
+
+    #[inline]
+    pub(super) fn end(&self, slot: usize) {
+        self.calls.mine()[slot].fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn count(&self, slot: usize) -> u64 {
+        let calls = self.calls.iter().map(|calls| calls[slot].load(Ordering::Relaxed));
+        let count = calls.fold(0_u64, u64::wrapping_add);
+        // A call that ends while it is counted can be seen to end only.
+        if count > u64::MAX / 2 { 0 } else { count }
+    }
+
+    /// Begins a new generation if it is time to. How many calls have been in flight for longer
+    /// than the limit.
+    pub(super) fn look(&self, generations: &mut Generations, now: Instant) -> u64 {
+        let present = self.present.load(Ordering::Relaxed);
+        if now >= time::after(generations.present_since, self.step())
+            && let Some(free) = (0..SLOTS).find(|slot| *slot != present && self.count(*slot) == 0)
+        {
+            generations.ended_at[present] = Some(now);
+            generations.ended_at[free] = None;
+            generations.present_since = now;
+            self.present.store(free, Ordering::Relaxed);
+        }
+        let present = self.present.load(Ordering::Relaxed);
+        let overdue = |slot: &usize| {
+            *slot != present
+                && generations.ended_at[*slot].is_some_and(|at| now >= time::after(at, self.limit))
+        };
+        (0..SLOTS).filter(overdue).map(|slot| self.count(slot)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_call_hangs_once_the_limit_has_passed_and_until_it_ends() {
+        let flight = Flight::new(LIMIT);
+        let start = time::now();
+        let mut generations = Generations::new(start);
+        let hanging = flight.begin();
+        let mut seen_at = None;
+        for second in 0..10_000 {
+            let brief = flight.begin();
+            let hang = flight.look(&mut generations, start + Duration::from_secs(second));
+            if hang > 0 {
+                assert_eq!(hang, 1, "after {second} s");
+                seen_at.get_or_insert(second);
+            }
+            flight.end(brief);
+        }
+        let seen_at = seen_at.unwrap();
+        assert!((60..=60 + 60 / 4).contains(&seen_at), "{seen_at}");
+        flight.end(hanging);
+        assert_eq!(flight.look(&mut generations, start + Duration::from_secs(10_000)), 0);
+    }
+
+    #[test]
+    fn calls_within_the_limit_do_not_hang() {
+        let flight = Flight::new(LIMIT);
+        let start = time::now();
+        let mut generations = Generations::new(start);
+        let mut calls = std::collections::VecDeque::new();
+        for second in 0..10_000 {
+            calls.push_back(flight.begin());
+            if calls.len() > 59 {
+                flight.end(calls.pop_front().unwrap());
+            }
+            let now = start + Duration::from_secs(second);
+            assert_eq!(flight.look(&mut generations, now), 0, "after {second} s");
+        }
+    }
+
+    #[test]
+    fn with_calls_hanging_from_every_generation_new_ones_do_not_count() {
+        let flight = Flight::new(LIMIT);
+        let start = time::now();
+        let mut generations = Generations::new(start);
+        let mut hanging = Vec::new();
+        let at = |second| start + Duration::from_secs(second);
+        for second in 0..1000 {
+            hanging.push(flight.begin());
+            flight.look(&mut generations, at(second));
+        }
+        let count = flight.look(&mut generations, at(1000));
+        // Fifteen generations of fifteen seconds.
+        assert!((200..=240).contains(&count), "{count}");
+        hanging.drain(..).for_each(|slot| flight.end(slot));
+        assert_eq!(flight.look(&mut generations, at(1015)), 0);
+        let _one = flight.begin();
+        flight.look(&mut generations, at(1030));
+        assert_eq!(flight.look(&mut generations, at(1091)), 1, "it finds room again");
+    }
+
+    #[test]
+    fn calls_end_on_other_threads() {
+        let flight = Flight::new(LIMIT);
+        let slots: Vec<_> = (0..100).map(|_| flight.begin()).collect();
+        std::thread::scope(|scope| {
+            let flight = &flight;
+            for slot in slots {
+                scope.spawn(move || flight.end(slot));
+            }
+        });
+        assert_eq!(flight.count(0), 0);
+    }
+}

@@ -1,0 +1,217 @@
+//! Rules about numbers of calls: counted on the request path, judged by the keeper.
+
+mod condition;
+mod counts;
+mod flight;
+mod plan;
+mod window;
+
+use std::time::Duration;
+
+use self::counts::Counts;
+use self::flight::{Flight, Generations};
+use self::plan::{Plan, Subject, Test};
+pub(super) use self::window::Tally;
+use self::window::Window;
+use super::rule::{Measure, Rule};
+use super::sighting::{Facts, Holds, Lasts, Reading, Sighting};
+use super::slo::{Objective, Slo};
+use crate::classify::{Class, Verdict};
+use crate::error::InvalidConfig;
+use crate::sync::Mutex;
+use crate::time::{self, Instant};
+
+/// What is measured, and the rules about it.
+pub(super) struct Meter {
+    measures: Vec<Measure>,
+    counts: Counts,
+    flight: Option<Flight>,
+    /// Whether calls' times are taken.
+    timed: bool,
+    /// By number of the measure, and how long.
+    windows: Vec<(usize, Duration)>,
+    subjects: Vec<Subject>,
+    objectives: Vec<Slo>,
+    /// How long it takes to look again.
+    step: Duration,
+    book: Mutex<Book>,
+}
+
+/// What was counted when; what looks alone write.
+struct Book {
+    begun: Instant,
+    looked_at: Instant,
+    /// By measure, as of the last look.
+    totals: Vec<Tally>,
+    /// As in the meter.
+    windows: Vec<Window>,
+    generations: Generations,
+    hanging: u64,
+}
+
+/// What is kept of a call from its beginning to its end.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Begun {
+    at: Option<Instant>,
+    slot: Option<usize>,
+}
+
+impl Meter {
+    /// The longest pause between two looks.
+    const LONGEST_STEP: Duration = Duration::from_secs(60);
+    const SHORTEST_STEP: Duration = Duration::from_secs(1);
+
+    /// Measures what these rules and objectives ask for; `None` if that is nothing.
+    pub(super) fn new(rules: &[Rule], objectives: &[Slo]) -> Result<Option<Self>, InvalidConfig> {
+        let Plan { measures, windows, subjects, hangs_after } = Plan::new(rules, objectives)?;
+        if measures.is_empty() && hangs_after.is_none() {
+            return Ok(None);
+        }
+        let now = time::now();
+        let flight = hangs_after.map(Flight::new);
+        let buckets = windows.iter().map(|(_, length)| Window::bucket(*length));
+        let steps = buckets.chain(flight.as_ref().map(Flight::step));
+        let book = Book {
+            begun: now,
+            looked_at: now,
+            totals: vec![Tally::default(); measures.len()],
+            windows: windows.iter().map(|(_, length)| Window::new(*length)).collect(),
+            generations: Generations::new(now),
+            hanging: 0,
+        };
+        Ok(Some(Self {
+            timed: measures.iter().any(|one| matches!(one, Measure::Slower(_))),
+            step: steps.fold(Self::LONGEST_STEP, Duration::min).max(Self::SHORTEST_STEP),
+            counts: Counts::default(),
+            objectives: objectives.to_vec(),
+            measures,
+            windows,
+            flight,
+            subjects,
+            book: Mutex::new(book),
+        }))
+    }
+
+    /// Whether it must be looked at though no call ends.
+    #[inline]
+    pub(super) fn watches_flight(&self) -> bool {
+        self.flight.is_some()
+    }
+
+    /// A call begins.
+    #[inline]
+    pub(super) fn begin(&self) -> Begun {
+        let slot = self.flight.as_ref().map(Flight::begin);
+        Begun { at: self.timed.then(time::now), slot }
+    }
+
+    /// It isn't in flight any more, answered or dropped. To be called once.
+    #[inline]
+    pub(super) fn end(&self, begun: &mut Begun) {
+        if let (Some(flight), Some(slot)) = (&self.flight, begun.slot.take()) {
+            flight.end(slot);
+        }
+    }
+
+    /// Its caller got this. Whether it is time to see that somebody looks.
+    #[inline]
+    pub(super) fn outcome(&self, begun: Begun, verdict: &Verdict) -> bool {
+        let took = || {
+            let since = |at| time::now().saturating_duration_since(at);
+            begun.at.map_or(Duration::ZERO, since)
+        };
+        match verdict.class() {
+            Class::Success => self.counts.success(&self.measures, took()),
+            // The request's own fault.
+            Class::Rejected => false,
+            _ => {
+                self.counts.failure(&self.measures, took());
+                true
+            }
+        }
+    }
+
+    /// A call is sent again.
+    pub(super) fn retry(&self) {
+        self.counts.retry(&self.measures);
+    }
+
+    /// When to look next.
+    pub(super) fn next_look(&self) -> Instant {
+        time::after(self.book.lock().looked_at, self.step)
+    }
+
+    /// Takes down what was counted, and tells of each subject whether it is as it should be.
+    pub(super) fn look(&self, now: Instant, mut tell: impl FnMut(&Sighting<'_>)) {
+        let mut book = self.book.lock();
+        self.write(&mut book, now);
+        for subject in &self.subjects {
+            tell(&subject.judge(&book));
+        }
+    }
+
+    fn write(&self, book: &mut Book, now: Instant) {
+        book.looked_at = now;
+        let elapsed = now.saturating_duration_since(book.begun);
+        let totals: Vec<_> = (0..self.measures.len()).map(|one| self.counts.total(one)).collect();
+        for ((measure, _), window) in self.windows.iter().zip(&mut book.windows) {
+            window.add(elapsed, totals[*measure].less(book.totals[*measure]));
+        }
+        book.totals = totals;
+        if let Some(flight) = &self.flight {
+            book.hanging = flight.look(&mut book.generations, now);
+        }
+    }
+
+    /// How the objectives do.
+    pub(super) fn objectives(&self, now: Instant) -> Vec<Objective> {
+        let mut book = self.book.lock();
+        self.write(&mut book, now);
+        let of = |slo: &Slo| {
+            let of = |(measure, length): &(usize, Duration)| {
+                self.measures[*measure] == slo.measure && *length == slo.period
+            };
+            let window = self.windows.iter().position(of).map(|number| &book.windows[number]);
+            slo.status(window.map(Window::sum).unwrap_or_default())
+        };
+        self.objectives.iter().map(of).collect()
+    }
+}
+
+impl Subject {
+    fn judge(&self, book: &Book) -> Sighting<'_> {
+        let mut holds = Holds::default();
+        let mut worst = None;
+        for (test, severity, hold) in &self.rules {
+            if let Some(reading) = test.exceeded(book) {
+                holds = holds.and(*severity, *hold);
+                if worst.is_none_or(|(known, _)| known < *severity) {
+                    worst = Some((*severity, reading));
+                }
+            }
+        }
+        let lasts = if worst.is_some() { Lasts::UntilTold } else { Lasts::Over };
+        let reading = worst.map(|(_, reading)| reading);
+        let facts = Facts { reading, ..Facts::default() };
+        Sighting { holds, facts, ..Sighting::new(self.kind, lasts).of(&self.label) }
+    }
+}
+
+impl Test {
+    #[allow(clippy::cast_precision_loss)] // a message says how many
+    fn exceeded(&self, book: &Book) -> Option<Reading> {
+        match self {
+            Self::Limit { limit, windows } => {
+                limit.exceeded(windows.iter().map(|window| book.windows[*window].sum()))
+            }
+            Self::Hanging => (book.hanging > 0).then_some(Reading {
+                value: book.hanging as f64,
+                limit: 0.0,
+                over: Duration::ZERO,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! What waits for one sink. A plain structure: it takes no lock and tells nobody.
+
+use std::collections::VecDeque;
+
+use super::Severity;
+use super::tally::Ticket;
+
+/// Which part is kept for what is critical, and for what is over: an eighth.
+const RESERVE: usize = 8;
+
+/// A bounded queue. Of each key it holds no more than the last trigger and the end of that.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    tickets: VecDeque<Ticket>,
+    most: usize,
+}
+
+impl Outbox {
+    pub(super) fn new(most: usize) -> Self {
+        Self { tickets: VecDeque::new(), most }
+    }
+
+    /// Queues a ticket, or drops it. Whether it was queued.
+    pub(super) fn offer(&mut self, ticket: Ticket) -> bool {
+        let alert = &ticket.alert;
+        let urgent = alert.resolved || alert.severity == Severity::Critical;
+        // What it makes needless goes, and leaves it its place: an end goes after its trigger, a
+        // trigger replaces both.
+        let before = self.tickets.len();
+        for number in (0..self.tickets.len()).rev() {
+            let other = &self.tickets[number].alert;
+            let outdated = other.resolved || !alert.resolved;
+            if other.key == alert.key && outdated {
+                self.tickets.remove(number).into_iter().for_each(Ticket::coalesced);
+            }
+        }
+        let reserve = if urgent { 0 } else { self.most / RESERVE };
+        let has_room = self.tickets.len() < before || before < self.most - reserve;
+        if has_room {
+            self.tickets.push_back(ticket);
+        }
+        has_room
+    }
+
+    /// The first ticket, with those behind it that tell the same of other things.
+    pub(super) fn take(&mut self, most: usize) -> Vec<Ticket> {
+        let mut taken: Vec<_> = self.tickets.pop_front().into_iter().collect();
+        let mut number = 0;
+        while let Some(other) = self.tickets.get(number)
+            && taken.len() < most
+        {
+            let first = &taken[0].alert;
+            if (other.alert.kind, other.alert.resolved) == (first.kind, first.resolved) {
+                taken.extend(self.tickets.remove(number));
+            } else {
+                number += 1;
+            }
+        }
+        taken
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.tickets.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::sink::tests::alert;
+    use super::*;
+    use crate::alert::Alert;
+    use crate::alert::tally::Tally;
+
+    struct Bench {
+        outbox: Outbox,
+        tally: Arc<Tally>,
+    }
+
+    impl Bench {
+        fn new(most: usize) -> Self {
+            Self { outbox: Outbox::new(most), tally: Arc::default() }
+        }
+
+        fn offer(&mut self, alert: Alert) -> bool {
+            self.outbox.offer(Ticket::new(Arc::new(alert), Arc::clone(&self.tally)))
+        }
+
+        /// Labels of what is taken at once; an exclamation mark for an end.
+        fn take(&mut self, most: usize) -> Vec<String> {
+            let label = |ticket: &Ticket| {
+                let end = if ticket.alert.resolved { "!" } else { "" };
+                format!("{}{end}", ticket.alert.region.as_deref().unwrap_or_default())
+            };
+            self.outbox.take(most).iter().map(label).collect()
+        }
+    }
+
+    fn begins(region: &str) -> Alert {
+        alert(Severity::Warning, "checkout", region, false)
+    }
+
+    fn ends(region: &str) -> Alert {
+        alert(Severity::Warning, "checkout", region, true)
+    }
+
+    #[test]
+    fn the_last_of_a_key_counts() {
+        let mut bench = Bench::new(16);
+        for alert in [begins("us"), begins("eu"), begins("us"), ends("eu"), ends("eu")] {
+            assert!(bench.offer(alert));
+        }
+        assert_eq!(bench.tally.stats().coalesced, 2);
+        assert_eq!(bench.take(9), ["eu", "us"]);
+        assert_eq!(bench.take(9), ["eu!"]);
+        assert!(bench.outbox.is_empty());
+        // It ended and began again: only that is told.
+        for alert in [begins("us"), ends("us"), begins("us")] {
+            assert!(bench.offer(alert));
+        }
+        assert_eq!(bench.take(9), ["us"]);
+        assert!(bench.outbox.is_empty());
+    }
+
+    #[test]
+    fn a_group_is_of_one_kind_and_bounded() {
+        let mut bench = Bench::new(16);
+        for region in ["a", "b", "c"] {
+            bench.offer(begins(region));
+            bench.offer(ends(region));
+        }
+        assert_eq!(bench.take(2), ["a", "b"]);
+        assert_eq!(bench.take(1), ["a!"]);
+        assert_eq!(bench.take(9), ["b!", "c!"]);
+        assert_eq!(bench.take(9), ["c"]);
+        assert_eq!(bench.take(9), [""; 0]);
+    }
+
+    #[test]
+    fn a_full_queue_keeps_room_for_what_is_critical_and_what_is_over() {
+        let mut bench = Bench::new(16);
+        let offered = (0..20).filter(|n| bench.offer(begins(&n.to_string()))).count();
+        assert_eq!(offered, 14);
+        assert!(bench.offer(begins("0")), "what is told anew needs no room");
+        assert!(bench.offer(ends("0")));
+        assert!(bench.offer(alert(Severity::Critical, "checkout", "us", false)));
+        assert!(!bench.offer(ends("1")));
+        assert!(bench.offer(begins("2")), "nor does it in a full queue");
+        assert_eq!(bench.tally.stats().dropped, 7);
+    }
+}

@@ -1,0 +1,118 @@
+//! Rules about numbers of calls in a window.
+
+use std::time::Duration;
+
+use super::{Condition, Rule};
+use crate::alert::AlertKind;
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::alert) enum Measure {
+    /// Calls that failed, of those that counted.
+    Failures,
+    /// Calls that took longer, of those that succeeded or took longer.
+    Slower(Duration),
+    /// Retries.
+    Retries,
+}
+
+/// What a measure must not exceed, in every window.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::alert) struct Limit {
+    pub(in crate::alert) kind: AlertKind,
+    /// Tells apart what is measured under one kind.
+    pub(in crate::alert) label: String,
+    pub(in crate::alert) measure: Measure,
+    pub(in crate::alert) unit: Unit,
+    pub(in crate::alert) most: f64,
+    /// The longest first.
+    pub(in crate::alert) windows: Vec<Duration>,
+    /// In the longest window.
+    pub(in crate::alert) min_calls: u64,
+}
+
+/// How the bad calls are weighed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::alert) enum Unit {
+    /// A share of all calls, as a multiple of this share.
+    ShareOf(f64),
+    /// A sum of so much for each.
+    Sum(f64),
+}
+
+impl Rule {
+    /// How long a window is, unless [`over`](Self::over) says otherwise.
+    const WINDOW: Duration = Duration::from_secs(300);
+
+    /// More than this share of the calls failed, 0.05 being a twentieth, over 5 minutes with at
+    /// least 20 calls, or as [`over`](Self::over) and [`min_calls`](Self::min_calls) say. Calls
+    /// that their callers dropped don't count, nor do those that failed by their own fault.
+    pub fn error_ratio(share: f64) -> Self {
+        Self::share(AlertKind::ErrorRatio, String::new(), Measure::Failures, share)
+    }
+
+    /// Half of the calls took longer than this, as their callers see it; else as
+    /// [`slow_tail`](Self::slow_tail).
+    pub fn slow_median(limit: Duration) -> Self {
+        Self::slow_tail(0.5, limit)
+    }
+
+    /// This quantile of the calls' time, 0.99 being what a hundredth is slower than, is over the
+    /// limit, over 5 minutes with at least 20 calls, or as [`over`](Self::over) and
+    /// [`min_calls`](Self::min_calls) say. It is exact: calls over the limit are counted. One that
+    /// failed sooner than the limit doesn't count.
+    pub fn slow_tail(quantile: f64, limit: Duration) -> Self {
+        let label = format!("p{} of {limit:?}", percent(quantile));
+        Self::share(AlertKind::SlowCalls, label, Measure::Slower(limit), 1.0 - quantile)
+    }
+
+    /// The retries of a minute cost more than this sum, at so much for each, in any currency. The
+    /// retry layer must be given the [observer](super::super::Alerts::observer).
+    pub fn retry_spend(sum: f64, each: f64) -> Self {
+        Self::new(Condition::Measured(Limit {
+            kind: AlertKind::RetrySpend,
+            label: String::new(),
+            measure: Measure::Retries,
+            unit: Unit::Sum(each),
+            most: sum,
+            windows: vec![Duration::from_secs(60)],
+            min_calls: 0,
+        }))
+    }
+
+    fn share(kind: AlertKind, label: String, measure: Measure, share: f64) -> Self {
+        Self::new(Condition::Measured(Limit {
+            kind,
+            label,
+            measure,
+            unit: Unit::ShareOf(1.0),
+            most: share,
+            windows: vec![Self::WINDOW],
+            min_calls: 20,
+        }))
+    }
+
+    /// Over this window, which slides in sixtieths: from 1 minute to 90 days.
+    pub fn over(mut self, window: Duration) -> Self {
+        match &mut self.condition {
+            Condition::Measured(limit) => limit.windows = vec![window],
+            other => *other = Condition::Unmeasured,
+        }
+        self
+    }
+
+    /// Only with at least so many calls in the window.
+    pub fn min_calls(mut self, calls: u64) -> Self {
+        match &mut self.condition {
+            Condition::Measured(limit) => limit.min_calls = calls,
+            other => *other = Condition::Unmeasured,
+        }
+        self
+    }
+}
+
+/// A share as a percentage, without a trail of noughts.
+pub(in crate::alert) fn percent(share: f64) -> String {
+    let shown = format!("{:.3}", share * 100.0);
+    shown.trim_end_matches('0').trim_end_matches('.').to_owned()
+}

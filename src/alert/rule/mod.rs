@@ -1,0 +1,168 @@
+//! What is worth an alert, and how bad it is.
+
+mod check;
+mod measured;
+mod seen;
+
+use std::time::Duration;
+
+pub(super) use self::measured::{Limit, Measure, Unit, percent};
+pub(super) use self::seen::Rules;
+use super::{AlertKind, Severity};
+
+/// What is worth an alert, and how bad it is.
+///
+/// Rules are given to the [builder](super::AlertsBuilder::rules). Of those that are met at once
+/// by the same thing the most severe counts, whatever their order.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_upstream::alert::{Alerts, Rule};
+///
+/// let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+/// let alerts = Alerts::builder().rules([
+///     Rule::timeout_after(3).critical(),
+///     Rule::circuit_open().warning(),
+///     Rule::region_lost().warning(),
+///     Rule::all_regions_lost().critical(),
+///     Rule::credential_rejected().critical(),
+///     Rule::rate_limited().lasting(minutes(10)).warning(),
+///     Rule::retry_spend(5.00, 0.008).warning(),
+///     Rule::slow_median(Duration::from_millis(50)).over(minutes(10)).warning(),
+///     Rule::error_ratio(0.05).over(minutes(5)).min_calls(100).critical(),
+///     Rule::calls_hanging(minutes(2)).warning(),
+/// ]);
+/// # alerts.build().unwrap();
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[must_use]
+pub struct Rule {
+    pub(super) condition: Condition,
+    pub(super) severity: Severity,
+    pub(super) hold: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Condition {
+    /// It was seen; a timeout only after more retries than this.
+    Seen { kind: AlertKind, retries: Option<u32> },
+    /// A measure is over its limit in a window.
+    Measured(Limit),
+    /// Calls have been in flight for longer than this.
+    Hanging(Duration),
+    /// A window was asked of one that has none: refused when the alerts are built.
+    Unmeasured,
+}
+
+impl Rule {
+    /// What was in use before: a timeout after more than 3 retries is critical, an open circuit a
+    /// warning, the rest information. The default.
+    ///
+    /// Differs: what stops every call (a refused credential, a spent quota, no region left) is
+    /// critical, and a lost region a warning; by hand they were information.
+    #[must_use]
+    pub fn standard() -> Vec<Self> {
+        vec![
+            Self::timeout_after(3).critical(),
+            Self::timeout(),
+            Self::call_failed(),
+            Self::rate_limited(),
+            Self::circuit_open().warning(),
+            Self::region_lost().warning(),
+            Self::all_regions_lost().critical(),
+            Self::credential_rejected().critical(),
+            Self::quota_exhausted().critical(),
+        ]
+    }
+
+    fn new(condition: Condition) -> Self {
+        Self { condition, severity: Severity::Info, hold: Duration::ZERO }
+    }
+
+    fn seen(kind: AlertKind) -> Self {
+        Self::new(Condition::Seen { kind, retries: None })
+    }
+
+    /// A call had no answer in time.
+    pub fn timeout() -> Self {
+        Self::seen(AlertKind::Timeout)
+    }
+
+    /// A call had no answer in time after more retries than this. The retry layer must be given
+    /// the [observer](super::Alerts::observer).
+    pub fn timeout_after(retries: u32) -> Self {
+        Self::new(Condition::Seen { kind: AlertKind::Timeout, retries: Some(retries) })
+    }
+
+    /// A call failed in another way than a timeout, or was turned away on this side. One alert a
+    /// kind of failure.
+    pub fn call_failed() -> Self {
+        Self::seen(AlertKind::CallFailed)
+    }
+
+    /// A circuit opened. Resolved when it closes.
+    pub fn circuit_open() -> Self {
+        Self::seen(AlertKind::CircuitOpen)
+    }
+
+    /// A region was lost. Resolved when it is back.
+    pub fn region_lost() -> Self {
+        Self::seen(AlertKind::RegionLost)
+    }
+
+    /// No region is healthy. Resolved when one is.
+    pub fn all_regions_lost() -> Self {
+        Self::seen(AlertKind::AllRegionsLost)
+    }
+
+    /// The upstream refused the credential.
+    pub fn credential_rejected() -> Self {
+        Self::seen(AlertKind::CredentialRejected)
+    }
+
+    /// The account's money or quota is spent, as your classifier tells.
+    pub fn quota_exhausted() -> Self {
+        Self::seen(AlertKind::QuotaExhausted)
+    }
+
+    /// The upstream asked a rate limiter for a pause. For long ones add [`lasting`](Self::lasting):
+    /// a pause speaks for as long as the upstream asked.
+    pub fn rate_limited() -> Self {
+        Self::seen(AlertKind::RateLimited)
+    }
+
+    /// A call has been in flight, as its caller sees it, for longer than this; told to a quarter
+    /// of that time. All such rules have the same limit, of at least 1 second.
+    pub fn calls_hanging(longer_than: Duration) -> Self {
+        Self::new(Condition::Hanging(longer_than))
+    }
+
+    /// It is of this severity. Default: information.
+    pub fn severity(mut self, severity: Severity) -> Self {
+        self.severity = severity;
+        self
+    }
+
+    /// Good to know.
+    pub fn info(self) -> Self {
+        self.severity(Severity::Info)
+    }
+
+    /// Somebody should look, in time.
+    pub fn warning(self) -> Self {
+        self.severity(Severity::Warning)
+    }
+
+    /// Somebody must look, now.
+    pub fn critical(self) -> Self {
+        self.severity(Severity::Critical)
+    }
+
+    /// Only if it lasts for so long; if it is over sooner, nobody hears of it. What nobody tells
+    /// the end of lasts from when it was first seen to when it was last seen, with no gap of a
+    /// [quiet time](super::AlertsBuilder::quiet_time). Default: 0.
+    pub fn lasting(mut self, time: Duration) -> Self {
+        self.hold = time;
+        self
+    }
+}

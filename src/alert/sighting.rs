@@ -1,0 +1,90 @@
+//! What was seen, before anything is allocated for it: most of what is seen has been told already.
+
+use std::time::Duration;
+
+use super::{AlertKind, Severity};
+use crate::classify::Cause;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Sighting<'a> {
+    pub(super) kind: AlertKind,
+    /// The name of the region, circuit, limiter or objective; empty where there is none.
+    pub(super) label: &'a str,
+    /// The region that it happened in, where that is known and isn't the label.
+    pub(super) region: Option<&'static str>,
+    pub(super) holds: Holds,
+    pub(super) facts: Facts,
+    pub(super) lasts: Lasts,
+}
+
+/// What a message says beside kind and label.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Facts {
+    pub(super) cause: Option<Cause>,
+    /// How often the call was sent again, where that is known.
+    pub(super) retries: Option<u32>,
+    pub(super) reading: Option<Reading>,
+}
+
+/// What was measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Reading {
+    pub(super) value: f64,
+    pub(super) limit: f64,
+    pub(super) over: Duration,
+}
+
+/// Until when it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lasts {
+    /// For so long, and then until it hasn't been seen for a while: nothing tells its end.
+    For(Duration),
+    /// Until its end is told.
+    UntilTold,
+    /// This is its end.
+    Over,
+}
+
+/// How long it must last to be of each severity, by the rules that it meets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Holds([Option<Duration>; 3]);
+
+impl Holds {
+    /// Of this severity too, once it has lasted so long: the shortest counts.
+    pub(super) fn and(mut self, severity: Severity, hold: Duration) -> Self {
+        let shortest = &mut self.0[severity as usize];
+        *shortest = Some(shortest.map_or(hold, |known| known.min(hold)));
+        self
+    }
+
+    pub(super) fn of(&self, severity: Severity) -> Option<Duration> {
+        self.0[severity as usize]
+    }
+
+    /// The worst that it may be.
+    pub(super) fn worst(&self) -> Option<Severity> {
+        Severity::ALL.into_iter().rfind(|severity| self.of(*severity).is_some())
+    }
+
+    /// Whether no rule is met: it isn't worth an alert.
+    pub(super) fn is_empty(&self) -> bool {
+        self.worst().is_none()
+    }
+}
+
+impl<'a> Sighting<'a> {
+    pub(super) fn new(kind: AlertKind, lasts: Lasts) -> Self {
+        let (holds, facts) = (Holds::default(), Facts::default());
+        Self { kind, label: "", region: None, holds, facts, lasts }
+    }
+
+    pub(super) fn of(mut self, label: &'a str) -> Self {
+        self.label = label;
+        self
+    }
+
+    pub(super) fn cause(mut self, cause: Cause) -> Self {
+        self.facts.cause = Some(cause);
+        self
+    }
+}

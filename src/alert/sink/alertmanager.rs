@@ -1,0 +1,114 @@
+use std::slice;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use serde_json::{Value, json};
+
+use super::calendar::rfc3339;
+use super::text::fit;
+use super::{Secret, Sink, check, context, post};
+use crate::alert::{Alert, AlertKind, Severity};
+use crate::error::{BoxError, InvalidConfig};
+
+/// Prometheus Alertmanager, through its API v2: it groups, mutes and routes what several programs
+/// tell.
+///
+/// Labels are `alertname` (the kind), `severity`, `service`, and `region`, `circuit`, `limiter`,
+/// `objective` and `cause` where it is about one. An alert lasts there for twice the
+/// [repeat interval](super::super::AlertsBuilder::repeat_interval), should the program end
+/// before it does. One that is of another severity now ends there under the one that it was of.
+#[derive(Clone, Debug)]
+pub struct Alertmanager {
+    base: Secret,
+}
+
+/// Not documented; a label is meant to be short.
+const LABEL: usize = 1024;
+const ANNOTATION: usize = 4096;
+const GROUP: usize = 64;
+
+impl Alertmanager {
+    /// Posts to this server, as `http://alertmanager:9093`, with `/api/v2/alerts` added.
+    #[must_use]
+    pub fn new(base_url: impl Into<String>) -> Self {
+        Self { base: Secret::new(base_url.into().trim_end_matches('/')) }
+    }
+
+    fn url(&self) -> String {
+        format!("{}/api/v2/alerts", self.base.expose())
+    }
+}
+
+/// What tells an alert from others; no label is empty.
+pub(super) fn labels(alert: &Alert, severity: Severity) -> Value {
+    let mut labels = json!({
+        "alertname": alert.kind.as_str(),
+        "severity": severity.as_str(),
+        "service": fit(&alert.service, LABEL),
+    });
+    let cause = alert.causes.first().filter(|_| alert.kind == AlertKind::CallFailed);
+    for (name, value) in [
+        ("region", alert.region.clone()),
+        ("circuit", alert.circuit.clone()),
+        ("limiter", alert.limiter.clone()),
+        ("objective", alert.objective.clone()),
+        ("cause", cause.map(ToString::to_string)),
+    ] {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            labels[name] = json!(fit(&value, LABEL));
+        }
+    }
+    labels
+}
+
+pub(super) fn annotations(alert: &Alert) -> Value {
+    json!({
+        "summary": fit(&alert.message, ANNOTATION),
+        "description": fit(&context(alert).to_string(), ANNOTATION),
+    })
+}
+
+/// Until when it is known to last.
+pub(super) fn ends_at(alert: &Alert) -> String {
+    const FAR: Duration = Duration::from_secs(365 * 86_400);
+    let lasts = alert.repeats_in.saturating_mul(2).min(FAR);
+    rfc3339(if alert.resolved { alert.at } else { alert.at + lasts })
+}
+
+fn entries(alert: &Alert) -> impl Iterator<Item = Value> {
+    let entry = move |severity, ends_at| {
+        json!({
+            "labels": labels(alert, severity),
+            "annotations": annotations(alert),
+            "startsAt": rfc3339(alert.since),
+            "endsAt": ends_at,
+        })
+    };
+    let was = alert.was.map(|was| entry(was, rfc3339(alert.at)));
+    [entry(alert.severity, ends_at(alert))].into_iter().chain(was)
+}
+
+impl Sink for Alertmanager {
+    fn name(&self) -> &'static str {
+        "alertmanager"
+    }
+
+    fn request(&self, alert: &Alert) -> Result<Request<Bytes>, BoxError> {
+        self.group(slice::from_ref(&Arc::new(alert.clone())))
+    }
+
+    fn group_size(&self) -> usize {
+        GROUP
+    }
+
+    fn group(&self, alerts: &[Arc<Alert>]) -> Result<Request<Bytes>, BoxError> {
+        let body: Value = alerts.iter().flat_map(|alert| entries(alert)).collect();
+        post(&self.url(), &body)
+    }
+
+    fn check(&self) -> Result<(), InvalidConfig> {
+        check(&self.url(), "Alertmanager")
+    }
+}

@@ -1,0 +1,277 @@
+//! Rules that measure, and objectives, as they are told.
+
+use tower_upstream::alert::{Rule, Slo};
+
+use super::*;
+
+/// An upstream that takes so many milliseconds, or hangs.
+fn slow(
+    millis: &Arc<AtomicU16>,
+) -> impl Service<Request<()>, Response = Response<()>, Error = BoxError, Future: Send> + Clone + use<>
+{
+    let millis = Arc::clone(millis);
+    service_fn(move |_: Request<()>| {
+        let millis = millis.load(Ordering::Relaxed);
+        async move {
+            sleep(Duration::from_millis(millis.into())).await;
+            Ok(Response::new(()))
+        }
+    })
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A call a second, for so many minutes.
+async fn calls(
+    minutes: u32,
+    client: &(impl Service<Request<()>, Response = Response<()>, Error = BoxError> + Clone),
+) {
+    for _ in 0..minutes * 60 {
+        call(client.clone()).await;
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+fn with(rules: impl IntoIterator<Item = Rule>) -> (Alerts, Receiver) {
+    let (builder, chat, _page) = both();
+    (builder.rules(rules).build().unwrap(), chat)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_ratio_over_a_minimum_of_calls() {
+    let (alerts, chat) = with([Rule::error_ratio(0.5).over(MINUTE * 5).min_calls(100).warning()]);
+    let status = status(503);
+    let client = alerts.layer().layer_over(upstream(&status));
+    calls(1, &client).await;
+    assert_eq!(chat.texts(), [""; 0], "60 calls are too few");
+    calls(1, &client).await;
+    let expected = "🟡 WARNING: error_ratio: 100 % of the calls failed in 5 min, more than 50 %";
+    assert_eq!(chat.texts(), [expected]);
+    status.store(200, Ordering::Relaxed);
+    calls(5, &client).await;
+    assert_eq!(chat.texts(), ["ℹ️ INFO: error_ratio: few enough calls fail again"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_median_and_a_slow_tail_as_the_caller_sees_them() {
+    let ms = Duration::from_millis;
+    let tail = Rule::slow_tail(0.9, ms(200)).over(MINUTE).critical();
+    let (alerts, chat) = with([Rule::slow_median(ms(50)).over(MINUTE), tail]);
+    let millis = status(50);
+    let client = alerts.layer().layer_over(slow(&millis));
+    calls(2, &client).await;
+    assert_eq!(chat.texts(), [""; 0]);
+    millis.store(51, Ordering::Relaxed);
+    calls(2, &client).await;
+    let median = "ℹ️ INFO: slow_calls: ";
+    let texts = chat.texts();
+    assert!(texts.len() == 1 && texts[0].starts_with(median), "{texts:?}");
+    assert!(texts[0].contains("slower than p50 of 50ms in 1 min, more than 50 %"), "{texts:?}");
+    millis.store(201, Ordering::Relaxed);
+    calls(1, &client).await;
+    let texts = chat.texts();
+    assert!(texts.len() == 1 && texts[0].starts_with("🔴 CRITICAL: slow_calls: "), "{texts:?}");
+    millis.store(0, Ordering::Relaxed);
+    calls(2, &client).await;
+    assert_eq!(chat.texts().len(), 2, "both are over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_hang_until_they_end_or_are_dropped() {
+    let (alerts, chat) = with([Rule::calls_hanging(MINUTE).warning()]);
+    let hangs = service_fn(|_: Request<()>| pending::<Result<Response<()>, BoxError>>());
+    let client = alerts.layer().layer_over(hangs);
+    let calls: Vec<_> = (0..3).map(|_| tokio::spawn(call(client.clone()))).collect();
+    sleep(MINUTE).await;
+    assert_eq!(chat.texts(), [""; 0]);
+    sleep(MINUTE / 2).await;
+    let expected = "🟡 WARNING: calls_hanging: 3 calls have had no answer for too long";
+    assert_eq!(chat.texts(), [expected]);
+    for call in calls {
+        call.abort();
+    }
+    sleep(MINUTE / 2).await;
+    assert_eq!(chat.texts(), ["ℹ️ INFO: calls_hanging: no call hangs any more"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_retries_cost_in_a_minute() {
+    // A call of the replay costs 0.008, and is sent four times.
+    let (alerts, chat) = with([Rule::retry_spend(1.0, 0.008).critical()]);
+    let retry = RetryLayer::new()
+        .max_attempts(4)
+        .no_budget()
+        .backoff(Backoff::constant(Duration::from_millis(1)))
+        .observer(alerts.observer());
+    let client = ServiceBuilder::new().layer(retry).service(upstream(&status(503)));
+    let client = alerts.layer().layer_over(client);
+    for _ in 0..41 {
+        call(client.clone()).await;
+    }
+    sleep(MINUTE / 4).await;
+    assert_eq!(chat.texts(), [""; 0], "123 retries cost 0.984");
+    for _ in 0..2 {
+        call(client.clone()).await;
+    }
+    sleep(MINUTE / 4).await;
+    let expected = "🔴 CRITICAL: retry_spend: retries cost 1.03 in 1 min, more than 1.00";
+    assert_eq!(chat.texts(), [expected]);
+    sleep(MINUTE).await;
+    assert_eq!(chat.texts(), ["ℹ️ INFO: retry_spend: retries cost little enough again"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_is_long() {
+    let (alerts, chat) = with([Rule::rate_limited().lasting(MINUTE).warning()]);
+    let after = Arc::new(AtomicU16::new(30));
+    let throttles = {
+        let after = Arc::clone(&after);
+        service_fn(move |_: Request<()>| {
+            let after = after.load(Ordering::Relaxed);
+            async move {
+                let answer = Response::builder().status(429).header("retry-after", after);
+                Ok::<_, BoxError>(answer.body(())?)
+            }
+        })
+    };
+    let limit = tower_upstream::RateLimitLayer::builder(tower_upstream::Quota::per_second(10));
+    let client = limit.observer(alerts.observer()).build().layer_over(throttles);
+    call(client.clone()).await;
+    sleep(MINUTE * 10).await;
+    assert_eq!(chat.texts(), [""; 0], "half a minute isn't long");
+    after.store(90, Ordering::Relaxed);
+    call(client).await;
+    sleep(MINUTE + Duration::from_secs(2)).await;
+    let texts = chat.texts();
+    assert!(texts.len() == 1 && texts[0].starts_with("🟡 WARNING: rate_limited: "), "{texts:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_burns() {
+    let (builder, chat, page) = both();
+    let slo = Slo::availability(0.995).name("checkout answers");
+    let alerts = builder.rules([]).slo(slo).build().unwrap();
+    let status = status(200);
+    let client = alerts.layer().layer_over(upstream(&status));
+    calls(60, &client).await;
+    assert_eq!(chat.texts(), [""; 0]);
+    let objective = &alerts.objectives()[0];
+    assert_eq!((objective.calls, objective.bad, objective.budget_left), (3600, 0, 1.0));
+    // The caller's own fault, and calls that it drops, count for nothing.
+    status.store(404, Ordering::Relaxed);
+    calls(10, &client).await;
+    let hangs = service_fn(|_: Request<()>| pending::<Result<Response<()>, BoxError>>());
+    let dropped = alerts.layer().layer_over(hangs).oneshot(Request::new(()));
+    assert!(tokio::time::timeout(MINUTE, dropped).await.is_err());
+    assert_eq!(alerts.objectives()[0].calls, 3600);
+    // All fail: soon more than 0.5 % of what is known of three days, then 3 % of six hours.
+    status.store(503, Ordering::Relaxed);
+    calls(6, &client).await;
+    let texts = chat.texts();
+    let about = "budget_burn: checkout answers: the error budget is spent";
+    assert!(texts[0].starts_with(&format!("🟡 WARNING: {about} 1.")), "{texts:?}");
+    assert!(texts[1].starts_with(&format!("🔴 CRITICAL: {about} 6.")), "{texts:?}");
+    assert_eq!(texts.len(), 2, "all rates are one alert, that gets worse");
+    let key = "checkout/budget_burn/checkout answers".to_owned();
+    assert_eq!(page.actions(), [("trigger".to_owned(), key.clone())]);
+    let objective = &alerts.objectives()[0];
+    assert_eq!((objective.calls, objective.bad), (3960, 360));
+    assert!(objective.budget_left < 0.0, "{objective:?}");
+    status.store(200, Ordering::Relaxed);
+    calls(45, &client).await;
+    // The last half hour is fine: nothing burns at 6 any more, though three days do at 1.
+    let actions = page.actions();
+    assert_eq!(actions.last(), Some(&("resolve".to_owned(), key)), "{actions:?}");
+    let severities: Vec<_> = alerts.firing().iter().map(|alert| alert.severity).collect();
+    assert_eq!(severities, [Severity::Warning]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_region_that_is_lost_mutes_its_circuit() {
+    let (builder, chat, _page) = both();
+    let alerts = builder.rules([Rule::region_lost().warning(), Rule::circuit_open()]);
+    let alerts = alerts.build().unwrap();
+    let regions = Regions::new([
+        Region::new("us", "https://us.test").priority(1),
+        Region::new("eu", "https://eu.test").priority(2),
+    ]);
+    let failover =
+        FailoverLayer::builder(regions.unwrap()).observer(alerts.observer()).build().unwrap();
+    let breaker = CircuitBreakerLayer::builder().by_authority().consecutive_failures(1);
+    let breaker = breaker.observer(alerts.observer()).build().unwrap();
+    let us_fails = service_fn(|request: Request<()>| async move {
+        let status = if request.uri().host() == Some("us.test") { 503 } else { 200 };
+        Ok::<_, BoxError>(Response::builder().status(status).body(())?)
+    });
+    let client = ServiceBuilder::new().layer(failover).layer(breaker).service(us_fails);
+    call(client).await;
+    flush(&alerts).await;
+    let texts = chat.texts();
+    assert!(texts.len() == 1 && texts[0].contains("region us is lost"), "{texts:?}");
+    let circuit = alerts.firing().into_iter().find_map(|alert| alert.circuit.zip(alert.region));
+    let (circuit, region) = circuit.unwrap();
+    assert!(circuit.ends_with("us.test") && region == "us", "{circuit} {region}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn circuits_that_open_together_are_one_message() {
+    let (builder, chat, page) = both();
+    let alerts = builder.rules([Rule::circuit_open().critical()]).build().unwrap();
+    let breaker = CircuitBreakerLayer::builder().by_authority().consecutive_failures(1);
+    let breaker = breaker.observer(alerts.observer()).build().unwrap();
+    let client = breaker.layer_over(upstream(&status(500)));
+    for host in ["a", "b", "c"] {
+        let request = Request::get(format!("https://{host}.test")).body(()).unwrap();
+        _ = client.clone().oneshot(request).await;
+    }
+    sleep(Duration::from_secs(5)).await;
+    let texts = chat.texts();
+    assert_eq!(texts.len(), 1);
+    assert_eq!(texts[0].matches("circuit_open: circuit").count(), 3, "{texts:?}");
+    assert_eq!(page.take().len(), 3, "which an incident is for each");
+}
+
+/// Slack takes a message a second.
+#[tokio::test(start_paused = true)]
+async fn a_sink_is_sent_no_more_than_it_takes() {
+    let (builder, chat, page) = both();
+    let alerts = builder.group_wait(Duration::ZERO).build().unwrap();
+    let status = status(401);
+    let client = alerts.layer().layer_over(upstream(&status));
+    for status_now in [500, 502, 503, 504, 401] {
+        status.store(status_now, Ordering::Relaxed);
+        call(client.clone()).await;
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(chat.texts().len(), 1);
+    sleep(Duration::from_secs(1)).await;
+    let texts = chat.texts();
+    assert_eq!(texts.len(), 1, "three in one: {texts:?}");
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!((chat.texts().len(), page.take().len()), (1, 1));
+    flush(&alerts).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_within_the_wait_is_told_to_nobody() {
+    let (builder, chat, _page) = both();
+    let alerts = builder.build().unwrap();
+    let status = status(500);
+    let breaker = CircuitBreakerLayer::builder()
+        .consecutive_failures(1)
+        .open_for(Duration::from_millis(100))
+        .observer(alerts.observer());
+    let client = breaker.build().unwrap().layer_over(upstream(&status));
+    call(client.clone()).await;
+    assert_eq!(alerts.firing().len(), 1);
+    status.store(200, Ordering::Relaxed);
+    for _ in 0..5 {
+        sleep(Duration::from_millis(150)).await;
+        call(client.clone()).await;
+    }
+    assert_eq!(alerts.firing(), []);
+    sleep(MINUTE).await;
+    flush(&alerts).await;
+    assert_eq!((chat.take().len(), alerts.history()), (0, vec![]));
+    assert_eq!(alerts.stats().coalesced, 1);
+}
