@@ -10,7 +10,13 @@ pub(crate) fn time(elapsed: Duration) -> String {
     format!("{:02}:{:02}", seconds / 60, seconds % 60)
 }
 
+/// In a line of a screen: a message that tells of several alerts is cut.
 pub(crate) fn alert(heard: &Heard) -> String {
+    const LONGEST: usize = 96;
     let Heard { sink, severity, at, text, .. } = heard;
-    format!("{}  {sink:<9}  {severity:<8}  {text}", time(*at))
+    let line = format!("{}  {sink:<9}  {severity:<8}  {text}", time(*at));
+    match line.char_indices().nth(LONGEST - 1) {
+        Some((end, _)) if line.chars().count() > LONGEST => format!("{}…", &line[..end]),
+        _ => line,
+    }
 }
