@@ -1,6 +1,6 @@
 //! What the layers read of requests and responses, without naming a client.
 
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{Extensions, HeaderMap, Method, StatusCode, Uri};
 
 /// A request with a method, a target and headers.
 ///
@@ -33,6 +33,11 @@ pub trait HttpResponse {
 
     /// The headers.
     fn headers(&self) -> &HeaderMap;
+
+    /// Where layers below tell what isn't in the head ([`Told`](crate::classify::Told)). Default: nowhere.
+    fn extensions(&self) -> Option<&Extensions> {
+        None
+    }
 }
 
 /// The head of a request, whatever its type.
@@ -148,6 +153,10 @@ impl<B> HttpResponse for http::Response<B> {
     fn headers(&self) -> &HeaderMap {
         self.headers()
     }
+
+    fn extensions(&self) -> Option<&Extensions> {
+        Some(self.extensions())
+    }
 }
 
 #[cfg(feature = "reqwest")]
@@ -167,6 +176,10 @@ impl HttpResponse for reqwest::Response {
 
     fn headers(&self) -> &HeaderMap {
         self.headers()
+    }
+
+    fn extensions(&self) -> Option<&Extensions> {
+        Some(self.extensions())
     }
 }
 

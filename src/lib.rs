@@ -104,7 +104,7 @@
 //! | feature | brings | by default |
 //! |---|---|---|
 //! | `upstream` | all layers, and [`UpstreamLayer`] | yes |
-//! | `alert`, `retry`, `failover`, `rate-limit`, `circuit-breaker` | one layer each | by `upstream` |
+//! | `alert`, `retry`, `failover`, `rate-limit`, `circuit-breaker`, `peek` | one layer each | by `upstream` |
 //! | `tracing` | `event::TracingObserver` | |
 //! | `serde` | `CircuitStatus` as data | |
 //! | `hyper-util` | hyper's, hyper-util's and h2's errors; `http-body-util`'s bodies | |
@@ -131,6 +131,7 @@
         feature = "alert",
         feature = "circuit-breaker",
         feature = "failover",
+        feature = "peek",
         feature = "rate-limit",
         feature = "retry"
     )),
@@ -149,6 +150,8 @@ pub mod failover;
 pub mod head;
 pub mod hint;
 pub mod key;
+#[cfg(feature = "peek")]
+pub mod peek;
 pub mod presets;
 #[cfg(feature = "rate-limit")]
 pub mod rate_limit;
@@ -175,6 +178,9 @@ pub use self::error::{BoxError, InvalidConfig, cause_ref};
 #[cfg(feature = "failover")]
 #[doc(inline)]
 pub use self::failover::FailoverLayer;
+#[cfg(feature = "peek")]
+#[doc(inline)]
+pub use self::peek::PeekLayer;
 #[cfg(feature = "rate-limit")]
 #[doc(inline)]
 pub use self::rate_limit::{Quota, RateLimitLayer};

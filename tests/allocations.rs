@@ -4,6 +4,7 @@
 //! A binary of its own, for the allocator that counts.
 #![cfg(all(
     feature = "alert",
+    feature = "peek",
     feature = "retry",
     feature = "circuit-breaker",
     feature = "rate-limit"
@@ -27,7 +28,7 @@ use tower_upstream::circuit_breaker::FailureRate;
 use tower_upstream::event::{Event, observer_fn};
 use tower_upstream::hint::Limits;
 use tower_upstream::key::key_fn;
-use tower_upstream::{CircuitBreakerLayer, Quota, RateLimitLayer, RetryLayer};
+use tower_upstream::{CircuitBreakerLayer, PeekLayer, Quota, RateLimitLayer, RetryLayer};
 
 /// The system's allocator, which counts what each thread asks of it.
 struct Counting;
@@ -242,6 +243,16 @@ async fn retry_costs_a_copy_of_the_request() {
             let cost = cost(layer.layer(client()), request).await;
             assert_eq!(cost, cost_of_copies(request), "over {CALLS} calls");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn peek() {
+    let texts = || client().map_response(|response| response.map(|()| String::new()));
+    let all = PeekLayer::new().also_successes().grpc_unary();
+    for layer in [PeekLayer::new(), all] {
+        let client = layer.layer(texts()).map_response(|response| response.map(drop));
+        assert_eq!(cost(client, full).await, 0);
     }
 }
 

@@ -26,6 +26,14 @@ macro_rules! codes {
                 }
             }
 
+            /// The code of a name as the gRPC specification writes it.
+            pub(crate) fn from_name(name: &str) -> Option<Self> {
+                match name {
+                    $($text => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+
             /// The code's name as the gRPC specification writes it.
             #[must_use]
             pub const fn name(self) -> &'static str {
@@ -80,8 +88,14 @@ pub(super) fn code(headers: &HeaderMap) -> Option<GrpcCode> {
     })
 }
 
+/// The verdict of trailers that have a gRPC status.
+pub(crate) fn of_trailers(trailers: &HeaderMap) -> Option<Verdict> {
+    let code = code(trailers)?;
+    Some(verdict(code, trailers).in_trailers())
+}
+
 /// The verdict of a gRPC status, with what the server asked for beside it.
-pub(super) fn verdict(code: GrpcCode, headers: &HeaderMap) -> Verdict {
+pub(crate) fn verdict(code: GrpcCode, headers: &HeaderMap) -> Verdict {
     let pushed_back = || Hint::asked(headers).retry_after.is_some();
     let verdict = match code {
         GrpcCode::Ok => Verdict::success(),

@@ -29,7 +29,7 @@ pub(super) fn hint(class: Class, headers: &HeaderMap) -> Hint {
 
 /// The verdict of a status alone.
 #[allow(clippy::match_same_arms)] // the rows in the order of the table
-pub(super) fn of_status(status: StatusCode) -> Verdict {
+pub(crate) fn of_status(status: StatusCode) -> Verdict {
     let verdict = match status.as_u16() {
         _ if is_success(status) => Verdict::success(),
         401 => Verdict::credential_rejected(),

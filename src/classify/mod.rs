@@ -13,7 +13,7 @@
 //! | [`Overloaded`](Class::Overloaded) | 503, 529, `UNAVAILABLE` with a pushback |
 //! | [`NotSent`](Class::NotSent) | connection refused, `REFUSED_STREAM`, `GOAWAY` |
 //! | [`Transient`](Class::Transient) | 408, 409, 425, other 5xx, timeout, reset |
-//! | [`QuotaExhausted`](Class::QuotaExhausted) | a spend limit, told by your classifier |
+//! | [`QuotaExhausted`](Class::QuotaExhausted) | a spend limit, told by a [`PeekLayer`](crate::PeekLayer) or your classifier |
 //! | [`CredentialRejected`](Class::CredentialRejected) | 401, `UNAUTHENTICATED` |
 //! | [`Rejected`](Class::Rejected) | other 4xx, 501: the request's own fault |
 //! | [`CircuitOpen`](Class::CircuitOpen), [`Local`](Class::Local) | decided on this side |
@@ -41,9 +41,10 @@
 mod cause;
 mod classifier;
 mod error;
-mod grpc;
-mod http;
+pub(crate) mod grpc;
+pub(crate) mod http;
 mod outcome;
+mod told;
 mod verdict;
 
 pub use self::cause::Cause;
@@ -52,4 +53,5 @@ pub use self::classifier::{
 };
 pub use self::grpc::GrpcCode;
 pub use self::outcome::Outcome;
+pub use self::told::Told;
 pub use self::verdict::{Class, Verdict};

@@ -1,9 +1,9 @@
 use std::error::Error;
 use std::fmt;
 
-use http::{HeaderMap, StatusCode};
+use http::{Extensions, HeaderMap, StatusCode};
 
-use super::{Verdict, error, http as http_table};
+use super::{Told, Verdict, error, http as http_table};
 use crate::head::HttpResponse;
 use crate::hint::Hint;
 
@@ -15,7 +15,7 @@ pub struct Outcome<'a>(Seen<'a>);
 
 #[derive(Clone, Copy)]
 enum Seen<'a> {
-    Head(StatusCode, &'a HeaderMap),
+    Head(StatusCode, &'a HeaderMap, Option<&'a Extensions>),
     Error(&'a (dyn Error + 'static)),
 }
 
@@ -23,7 +23,7 @@ impl<'a> Outcome<'a> {
     /// The outcome of a call that was answered with this head.
     #[must_use]
     pub const fn head(status: StatusCode, headers: &'a HeaderMap) -> Self {
-        Self(Seen::Head(status, headers))
+        Self(Seen::Head(status, headers, None))
     }
 
     /// The outcome of a call that ended in this error.
@@ -34,7 +34,9 @@ impl<'a> Outcome<'a> {
 
     pub(super) fn of<Res: HttpResponse>(seen: Result<&'a Res, &'a (dyn Error + 'static)>) -> Self {
         match seen {
-            Ok(response) => Self::head(response.status(), response.headers()),
+            Ok(response) => {
+                Self(Seen::Head(response.status(), response.headers(), response.extensions()))
+            }
             Err(error) => Self::error(error),
         }
     }
@@ -43,7 +45,7 @@ impl<'a> Outcome<'a> {
     #[must_use]
     pub const fn status(&self) -> Option<StatusCode> {
         match self.0 {
-            Seen::Head(status, _) => Some(status),
+            Seen::Head(status, ..) => Some(status),
             Seen::Error(_) => None,
         }
     }
@@ -52,7 +54,7 @@ impl<'a> Outcome<'a> {
     #[must_use]
     pub const fn headers(&self) -> Option<&'a HeaderMap> {
         match self.0 {
-            Seen::Head(_, headers) => Some(headers),
+            Seen::Head(_, headers, _) => Some(headers),
             Seen::Error(_) => None,
         }
     }
@@ -86,6 +88,8 @@ impl<'a> Outcome<'a> {
 
     /// The default verdict: that of [`HttpClassifier`](super::HttpClassifier).
     ///
+    /// Of a response it is what a layer below has [`Told`], or else what status and headers mean.
+    ///
     /// Of an error it is what the first in its chain of sources that is certain
     /// means, or else the innermost that is known: this crate's rejections, tower's and tokio's timeouts, tower's
     /// load shed, `std::io::Error`, and, with their features, the errors of
@@ -94,7 +98,10 @@ impl<'a> Outcome<'a> {
     /// [`Transient`](super::Class::Transient): it may have been processed.
     pub fn verdict(&self) -> Verdict {
         match self.0 {
-            Seen::Head(status, headers) => http_table::verdict(status, headers),
+            Seen::Head(status, headers, extensions) => match extensions.and_then(Extensions::get) {
+                Some(Told(verdict)) => *verdict,
+                None => http_table::verdict(status, headers),
+            },
             Seen::Error(error) => error::verdict(error),
         }
     }
@@ -104,7 +111,7 @@ impl fmt::Debug for Outcome<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Neither headers nor an error's text: they can hold secrets.
         match self.0 {
-            Seen::Head(status, _) => f.debug_tuple("Head").field(&status).finish(),
+            Seen::Head(status, ..) => f.debug_tuple("Head").field(&status).finish(),
             Seen::Error(_) => f.write_str("Error"),
         }
     }

@@ -25,6 +25,7 @@ pub struct Verdict {
     class: Class,
     cause: Cause,
     hint: Hint,
+    in_trailers: bool,
 }
 
 /// The rows of the verdict table.
@@ -96,7 +97,7 @@ impl Verdict {
 
     /// A verdict of this class, with no cause or hint known.
     pub const fn new(class: Class) -> Self {
-        Self { class, cause: Cause::Unknown, hint: Hint::NONE }
+        Self { class, cause: Cause::Unknown, hint: Hint::NONE, in_trailers: false }
     }
 
     /// The same verdict with this cause.
@@ -114,6 +115,12 @@ impl Verdict {
     /// The same verdict, asked by the server to wait this long.
     pub const fn retry_after(mut self, wait: std::time::Duration) -> Self {
         self.hint = self.hint.retry_after(wait);
+        self
+    }
+
+    /// The same verdict, told by trailers: a head that said success had come before.
+    pub const fn in_trailers(mut self) -> Self {
+        self.in_trailers = true;
         self
     }
 
@@ -135,6 +142,12 @@ impl Verdict {
         self.hint
     }
 
+    /// Whether a head that said success had come before, so that the upstream had begun to answer.
+    #[must_use]
+    pub const fn is_in_trailers(&self) -> bool {
+        self.in_trailers
+    }
+
     /// Whether the upstream did what it was asked to.
     #[must_use]
     pub const fn is_success(&self) -> bool {
@@ -143,10 +156,11 @@ impl Verdict {
 
     /// Whether it is certain that the upstream did not act on the request: it
     /// never left, or was refused unprocessed (a 429, or a 503 that says when
-    /// to come back).
+    /// to come back). Not if it had begun to answer.
     #[must_use]
     pub const fn is_unprocessed(&self) -> bool {
         match self.class {
+            _ if self.in_trailers => false,
             Class::Throttled => true,
             Class::Overloaded => self.hint.retry_after.is_some() && !self.hint.of_limits,
             _ => self.never_left(),

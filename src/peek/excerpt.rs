@@ -1,0 +1,49 @@
+use std::fmt;
+
+use http::{HeaderMap, StatusCode};
+
+use crate::classify::{Outcome, Verdict};
+
+/// A response's head, and what was read of its body.
+#[derive(Clone, Copy)]
+pub struct Excerpt<'a> {
+    status: StatusCode,
+    headers: &'a HeaderMap,
+    body: &'a [u8],
+}
+
+impl<'a> Excerpt<'a> {
+    pub(super) const fn new(status: StatusCode, headers: &'a HeaderMap, body: &'a [u8]) -> Self {
+        Self { status, headers, body }
+    }
+
+    /// The status.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The headers.
+    #[must_use]
+    pub const fn headers(&self) -> &'a HeaderMap {
+        self.headers
+    }
+
+    /// The body, or its beginning if it is longer than what is read.
+    #[must_use]
+    pub const fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
+    /// What the head alone means.
+    pub fn verdict(&self) -> Verdict {
+        Outcome::head(self.status, self.headers).verdict()
+    }
+}
+
+impl fmt::Debug for Excerpt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Neither headers nor the body: they can hold secrets.
+        f.debug_struct("Excerpt").field("status", &self.status).finish_non_exhaustive()
+    }
+}

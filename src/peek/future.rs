@@ -1,0 +1,115 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::response::Parts;
+use http_body::Body;
+use pin_project_lite::pin_project;
+
+use super::response::PeekResponse;
+use super::rules::Rules;
+use super::{Excerpt, PeekBody};
+use crate::classify::Told;
+use crate::error::BoxError;
+use crate::time::{self, Sleep};
+
+pin_project! {
+    /// The future of a [`Peek`](super::Peek).
+    pub struct ResponseFuture<F, Res: PeekResponse> {
+        #[pin]
+        state: State<F, Res>,
+        rules: Arc<Rules>,
+    }
+}
+
+pin_project! {
+    #[project = StateProject]
+    enum State<F, Res: PeekResponse> {
+        // The client has been called. An answer that isn't looked into ends the call;
+        // else → `Reading`.
+        Calling { #[pin] future: F },
+        // The body is being read, until it ends, there is enough of it, or time is up.
+        Reading {
+            #[pin] timer: Option<Sleep>,
+            response: Option<(Parts, PeekBody<Res::Body>)>,
+        },
+    }
+}
+
+impl<F, Res: PeekResponse> ResponseFuture<F, Res> {
+    pub(super) fn new(future: F, rules: Arc<Rules>) -> Self {
+        Self { state: State::Calling { future }, rules }
+    }
+}
+
+impl<F, Res, E> Future for ResponseFuture<F, Res>
+where
+    F: Future<Output = Result<Res, E>>,
+    Res: PeekResponse,
+    E: Into<BoxError>,
+{
+    type Output = Result<Res::Peeked, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.state.as_mut().project() {
+                StateProject::Calling { future } => {
+                    let response = ready!(future.poll(cx)).map_err(Into::into)?;
+                    if !this.rules.reads(response.status(), response.headers()) {
+                        return Poll::Ready(Ok(response.unread()));
+                    }
+                    let (head, body) = response.into_parts();
+                    if body.size_hint().lower() > this.rules.limit as u64 {
+                        return Poll::Ready(Ok(Res::from_parts(head, PeekBody::new(body))));
+                    }
+                    let response = Some((head, PeekBody::new(body)));
+                    this.state.set(State::Reading { timer: None, response });
+                }
+                StateProject::Reading { timer, response } => {
+                    let (_, body) = response.as_mut().expect("polled after it was done");
+                    if body.poll_read(cx, this.rules.limit).is_pending() {
+                        ready!(poll_time_is_up(timer, this.rules, cx));
+                    }
+                    let response =
+                        response.take().map(|(head, body)| judged::<Res>(this.rules, head, body));
+                    return Poll::Ready(Ok(response.expect("it was there just now")));
+                }
+            }
+        }
+    }
+}
+
+/// Whether the body has had its time, which begins when it is first waited for.
+fn poll_time_is_up(
+    mut timer: Pin<&mut Option<Sleep>>,
+    rules: &Rules,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    if timer.is_none() {
+        timer.set(Some(time::sleep_until(time::after(time::now(), rules.timeout))));
+    }
+    timer.as_pin_mut().map_or(Poll::Ready(()), |timer| timer.poll(cx))
+}
+
+/// The response with what was read put back, and what that means told in its extensions.
+fn judged<Res: PeekResponse>(
+    rules: &Rules,
+    mut head: Parts,
+    body: PeekBody<Res::Body>,
+) -> Res::Peeked {
+    let bytes = body.bytes();
+    let excerpt = Excerpt::new(head.status, &head.headers, &bytes);
+    if let Some(verdict) = rules.judge(&excerpt, body.trailers()) {
+        head.extensions.insert(Told(verdict));
+    }
+    Res::from_parts(head, body)
+}
+
+impl<F, Res: PeekResponse> fmt::Debug for ResponseFuture<F, Res> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,131 @@
+//! The errors that APIs tell in JSON: a plain function of what was read.
+
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+use serde_json::Value;
+
+use super::Excerpt;
+use crate::classify::http::of_status;
+use crate::classify::{Cause, Class, GrpcCode, Verdict, grpc};
+use crate::hint::Hint;
+
+/// What the body means, if that is more than what the head says.
+pub(super) fn verdict(excerpt: &Excerpt<'_>) -> Option<Verdict> {
+    let root: Value = serde_json::from_slice(excerpt.body()).ok()?;
+    let error = error(&root)?;
+    let head = excerpt.verdict();
+    let told = match (named(error), head.is_success()) {
+        (Some(named), true) => named,
+        (None, true) => numbered(error).unwrap_or(Verdict::rejected().cause_is(head.cause())),
+        // Of a failure the body is believed where it is more exact than a status can be.
+        (Some(named), false) if is_more_exact(named.class()) => named.cause_is(head.cause()),
+        (_, false) => head,
+    };
+    let told = told.hint_is(hint(error, head.hint()));
+    (told != head).then_some(told)
+}
+
+/// The object, or the text, that tells the error.
+fn error(root: &Value) -> Option<&Value> {
+    // Gemini wraps it in an array where it was going to stream.
+    let root = root.get(0).unwrap_or(root);
+    match root.get("error") {
+        Some(error @ Value::Object(fields)) if !fields.is_empty() => Some(error),
+        Some(error @ Value::String(text)) if !text.is_empty() => Some(error),
+        _ => Some(root).filter(|root| root.get("object").is_some_and(|object| object == "error")),
+    }
+}
+
+fn is_more_exact(class: Class) -> bool {
+    use Class::{CredentialRejected, Overloaded, QuotaExhausted, Throttled};
+    matches!(class, Throttled | Overloaded | QuotaExhausted | CredentialRejected)
+}
+
+/// The verdict of what the error calls itself: the more special name first.
+fn named(error: &Value) -> Option<Verdict> {
+    if retry_delay(error).is_none() && names_a_days_quota(error) {
+        return Some(Verdict::quota_exhausted().cause_is(status(429)));
+    }
+    let reason = details(error, "ErrorInfo").find_map(|info| info.get("reason"));
+    let names = [reason, error.get("code"), error.get("type"), error.get("status")];
+    names.into_iter().flatten().filter_map(Value::as_str).find_map(of_name)
+}
+
+/// What names mean, and the status that goes with them.
+fn of_name(name: &str) -> Option<Verdict> {
+    let (verdict, code) = match name {
+        "insufficient_quota" | "billing_hard_limit_reached" | "billing_not_active" => {
+            (Verdict::quota_exhausted(), 429)
+        }
+        "billing_error" | "BILLING_DISABLED" => (Verdict::quota_exhausted(), 402),
+        "invalid_api_key" | "authentication_error" | "account_deactivated" | "API_KEY_INVALID" => {
+            (Verdict::credential_rejected(), 401)
+        }
+        "access_terminated" | "CONSUMER_SUSPENDED" => (Verdict::credential_rejected(), 403),
+        "rate_limit_error" | "rate_limit_exceeded" => (Verdict::throttled(), 429),
+        "overloaded_error" => (Verdict::overloaded(), 529),
+        "api_error" | "server_error" => (Verdict::transient(), 500),
+        "timeout_error" => (Verdict::transient(), 504),
+        "invalid_request_error" => (Verdict::rejected(), 400),
+        "permission_error" => (Verdict::rejected(), 403),
+        "not_found_error" => (Verdict::rejected(), 404),
+        "request_too_large" => (Verdict::rejected(), 413),
+        _ => {
+            let verdict = grpc::verdict(GrpcCode::from_name(name)?, &HeaderMap::new());
+            return Some(verdict).filter(|verdict| !verdict.is_success());
+        }
+    };
+    Some(verdict.cause_is(status(code)))
+}
+
+/// The verdict of an error's number, where that is a status that says failure.
+fn numbered(error: &Value) -> Option<Verdict> {
+    let code = error.get("code")?;
+    let number = code.as_u64().or_else(|| code.as_str()?.parse().ok())?;
+    let status = StatusCode::from_u16(number.try_into().ok()?).ok()?;
+    Some(of_status(status)).filter(|verdict| !verdict.is_success())
+}
+
+fn status(code: u16) -> Cause {
+    StatusCode::from_u16(code).map_or(Cause::Unknown, Cause::Status)
+}
+
+/// The details of this type, of `google.rpc`.
+fn details<'a>(error: &'a Value, name: &'a str) -> impl Iterator<Item = &'a Value> {
+    let all = error.get("details").and_then(Value::as_array).into_iter().flatten();
+    all.filter(move |detail| {
+        let full =
+            detail.get("@type").and_then(Value::as_str).and_then(|full| full.rsplit_once('.'));
+        full.is_some_and(|(_, own)| own == name)
+    })
+}
+
+/// Whether a quota of a day is spent. Google says so for what is over in a minute too, and then adds
+/// a `RetryInfo`, which is believed.
+fn names_a_days_quota(error: &Value) -> bool {
+    let violations = details(error, "QuotaFailure").filter_map(|failure| failure.get("violations"));
+    let mut ids =
+        violations.filter_map(Value::as_array).flatten().filter_map(|one| one.get("quotaId"));
+    ids.any(|id| id.as_str().is_some_and(|id| id.contains("PerDay")))
+}
+
+/// What the head asked for, or `RetryInfo` if that is longer.
+fn hint(error: &Value, mut head: Hint) -> Hint {
+    head.retry_after = head.retry_after.max(retry_delay(error));
+    head
+}
+
+fn retry_delay(error: &Value) -> Option<Duration> {
+    details(error, "RetryInfo").find_map(|info| seconds(info.get("retryDelay")?.as_str()?))
+}
+
+/// A protobuf duration in JSON, such as `34.5s`. Zero, negative and more than a year are unknown.
+fn seconds(text: &str) -> Option<Duration> {
+    const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+    let wait = Duration::try_from_secs_f64(text.strip_suffix('s')?.parse().ok()?).ok()?;
+    Some(wait).filter(|wait| !wait.is_zero() && *wait <= LONGEST)
+}
+
+#[cfg(test)]
+mod tests;

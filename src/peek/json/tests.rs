@@ -1,0 +1,177 @@
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use crate::classify::{Cause, Class, GrpcCode, Verdict};
+use crate::peek::Excerpt;
+
+fn told_with(status: u16, headers: &HeaderMap, body: &str) -> Option<Verdict> {
+    let status = StatusCode::from_u16(status).unwrap();
+    super::verdict(&Excerpt::new(status, headers, body.as_bytes()))
+}
+
+fn told(status: u16, body: &str) -> Option<Verdict> {
+    told_with(status, &HeaderMap::new(), body)
+}
+
+fn google(status: &str, details: &str) -> String {
+    format!(
+        r#"{{"error": {{"code": 429, "message": "m", "status": "{status}", "details": [{details}]}}}}"#
+    )
+}
+
+const DAY: &str = r#"{"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [
+    {"quotaMetric": "m", "quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier", "quotaValue": "20"}]}"#;
+const MINUTE: &str = r#"{"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [
+    {"quotaMetric": "m", "quotaId": "GenerateRequestsPerMinutePerProjectPerModel", "quotaValue": "10"}]}"#;
+const RETRY_INFO: &str =
+    r#"{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.5s"}"#;
+
+#[test]
+fn what_the_providers_say() {
+    let openai = |kind: &str, code: &str| {
+        format!(
+            r#"{{"error": {{"message": "m", "type": "{kind}", "param": null, "code": {code}}}}}"#
+        )
+    };
+    let anthropic = |kind: &str| {
+        format!(r#"{{"type": "error", "error": {{"type": "{kind}", "message": "m"}}}}"#)
+    };
+    let reason = |reason: &str| {
+        let info = format!(
+            r#"{{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "{reason}"}}"#
+        );
+        google("INVALID_ARGUMENT", &info)
+    };
+    let rows = [
+        // OpenAI; the type alone, where there is no code, is enough.
+        (429, openai("insufficient_quota", "\"insufficient_quota\""), Some(Class::QuotaExhausted)),
+        (429, openai("insufficient_quota", "null"), Some(Class::QuotaExhausted)),
+        (
+            400,
+            openai("invalid_request_error", "\"billing_hard_limit_reached\""),
+            Some(Class::QuotaExhausted),
+        ),
+        (429, openai("billing_not_active", "\"billing_not_active\""), Some(Class::QuotaExhausted)),
+        (403, openai("access_terminated", "null"), Some(Class::CredentialRejected)),
+        (
+            400,
+            openai("invalid_request_error", "\"invalid_api_key\""),
+            Some(Class::CredentialRejected),
+        ),
+        // The head had said it already.
+        (401, openai("invalid_request_error", "\"invalid_api_key\""), None),
+        (429, openai("requests", "\"rate_limit_exceeded\""), None),
+        // Less exact than the head.
+        (500, openai("invalid_request_error", "null"), None),
+        (503, openai("server_error", "null"), None),
+        (400, openai("invalid_request_error", "\"context_length_exceeded\""), None),
+        // Anthropic.
+        (500, anthropic("overloaded_error"), Some(Class::Overloaded)),
+        (529, anthropic("overloaded_error"), None),
+        (402, anthropic("billing_error"), Some(Class::QuotaExhausted)),
+        (403, anthropic("authentication_error"), Some(Class::CredentialRejected)),
+        (403, anthropic("permission_error"), None),
+        // Google.
+        (429, google("RESOURCE_EXHAUSTED", MINUTE), None),
+        (429, google("RESOURCE_EXHAUSTED", DAY), Some(Class::QuotaExhausted)),
+        (
+            429,
+            google("RESOURCE_EXHAUSTED", &format!("{DAY}, {RETRY_INFO}")),
+            Some(Class::Throttled),
+        ),
+        (429, format!("[{}]", google("RESOURCE_EXHAUSTED", DAY)), Some(Class::QuotaExhausted)),
+        (400, reason("API_KEY_INVALID"), Some(Class::CredentialRejected)),
+        (403, reason("CONSUMER_SUSPENDED"), Some(Class::CredentialRejected)),
+        (403, reason("BILLING_DISABLED"), Some(Class::QuotaExhausted)),
+        (403, reason("SERVICE_DISABLED"), None),
+        // What isn't an error, or isn't JSON, says nothing.
+        (429, String::new(), None),
+        (429, "<html>insufficient_quota</html>".to_owned(), None),
+        (429, "{\"error\": {\"code\": \"insufficient_quota\"".to_owned(), None),
+        (429, r#"{"detail": "insufficient_quota"}"#.to_owned(), None),
+        (429, r#"{"error": null}"#.to_owned(), None),
+        (429, "[]".to_owned(), None),
+        (429, "{\"a\":".repeat(10_000), None),
+    ];
+    for (status, body, expected) in rows {
+        let told = told(status, &body).map(|verdict| verdict.class());
+        assert_eq!(told, expected, "{status} {body:.200}");
+    }
+}
+
+#[test]
+fn errors_inside_a_success() {
+    let status = |code| Cause::Status(StatusCode::from_u16(code).unwrap());
+    let rows = [
+        (r#"{"error": {"code": 429, "message": "m"}}"#, Class::Throttled, status(429)),
+        (r#"{"error": {"code": "502", "message": "m"}}"#, Class::Transient, status(502)),
+        (r#"{"error": {"code": 401, "message": "m"}}"#, Class::CredentialRejected, status(401)),
+        (
+            r#"{"status": "failed", "error": {"code": "server_error"}}"#,
+            Class::Transient,
+            status(500),
+        ),
+        (r#"{"error": {"type": "overloaded_error"}}"#, Class::Overloaded, status(529)),
+        (r#"{"error": {"type": "permission_error"}}"#, Class::Rejected, status(403)),
+        (
+            r#"{"error": {"status": "UNAVAILABLE"}}"#,
+            Class::Transient,
+            Cause::Grpc(GrpcCode::Unavailable),
+        ),
+        (r#"{"object": "error", "type": "invalid_request_error"}"#, Class::Rejected, status(400)),
+        // What isn't known must not be repeated, nor held against the upstream.
+        (r#"{"error": {"code": "content_filter"}}"#, Class::Rejected, status(200)),
+        (r#"{"error": {"code": 200}}"#, Class::Rejected, status(200)),
+        (r#"{"error": {"code": 99999999}}"#, Class::Rejected, status(200)),
+        (r#"{"error": {"status": "OK"}}"#, Class::Rejected, status(200)),
+        (r#"{"error": "no such model"}"#, Class::Rejected, status(200)),
+    ];
+    for (body, class, cause) in rows {
+        let verdict = told(200, body).expect(body);
+        assert_eq!((verdict.class(), verdict.cause()), (class, cause), "{body}");
+    }
+    let silent =
+        [r#"{"error": null, "output": []}"#, r#"{"error": ""}"#, r#"{"error": {}}"#, "3", "[]"];
+    for body in silent {
+        assert_eq!(told(200, body), None, "{body}");
+    }
+}
+
+#[test]
+fn googles_retry_info_is_a_hint_unless_the_head_asks_for_more() {
+    let asked = |headers: &HeaderMap, delay: &str| {
+        let info = RETRY_INFO.replace("34.5s", delay);
+        let told = told_with(429, headers, &google("RESOURCE_EXHAUSTED", &info));
+        told.and_then(|verdict| verdict.hint().retry_after)
+    };
+    let none = HeaderMap::new();
+    let rows = [
+        ("34s", Some(Duration::from_secs(34))),
+        ("0.250s", Some(Duration::from_millis(250))),
+        ("34.074824224s", Some(Duration::new(34, 74_824_224))),
+        ("0s", None),
+        ("-3s", None),
+        ("34", None),
+        ("s", None),
+        ("infs", None),
+        ("NaNs", None),
+        ("99999999999999999999s", None),
+    ];
+    for (delay, expected) in rows {
+        assert_eq!(asked(&none, delay), expected, "{delay}");
+    }
+    let mut minute = HeaderMap::new();
+    minute.insert("retry-after", HeaderValue::from_static("60"));
+    assert_eq!(asked(&minute, "61s"), Some(Duration::from_secs(61)));
+    assert_eq!(asked(&minute, "34s"), None, "the head's verdict stands");
+}
+
+#[test]
+fn the_status_and_what_the_head_asked_for_stay() {
+    let mut headers = HeaderMap::new();
+    headers.insert("retry-after", HeaderValue::from_static("7"));
+    let verdict = told_with(429, &headers, r#"{"error": {"code": "insufficient_quota"}}"#).unwrap();
+    assert_eq!(verdict.cause(), Cause::Status(StatusCode::TOO_MANY_REQUESTS));
+    assert_eq!(verdict.hint().retry_after, Some(Duration::from_secs(7)));
+}

@@ -1,0 +1,92 @@
+//! What only a body or trailers tell, made a verdict for all layers.
+//!
+//! A 429 can mean *wait a second* or *your money is spent*; which one stands in the body. Some
+//! providers tell an error inside a `200`, and gRPC tells most of them in trailers. A [`PeekLayer`]
+//! next to the client reads a bounded piece of such a response, leaves what it found for the
+//! layers above ([`Told`](crate::classify::Told)), and hands the body on, whole:
+//!
+//! ```
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_upstream::classify::Class;
+//! use tower_upstream::event::{Event, observer_fn};
+//! use tower_upstream::{BoxError, PeekLayer, RetryLayer};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), BoxError> {
+//! # type Body = http_body_util::Full<bytes::Bytes>;
+//! const SPENT: &str = r#"{"error": {"code": "insufficient_quota", "message": "..."}}"#;
+//!
+//! let client = ServiceBuilder::new()
+//!     .layer(RetryLayer::new().observer(observer_fn(|event: &Event<'_>| {
+//!         // Without the layer below it would have been sent three times.
+//!         assert!(event.to_string().ends_with("not retried: quota exhausted"));
+//!     })))
+//!     .layer(PeekLayer::new())
+//!     .service(service_fn(|_: http::Request<()>| async {
+//!         Ok::<_, BoxError>(http::Response::builder().status(429).body(Body::from(SPENT))?)
+//!     }));
+//!
+//! let answer = client.oneshot(http::Request::new(())).await?;
+//! assert_eq!(answer.status(), 429);
+//! # use http_body_util::BodyExt;
+//! assert_eq!(answer.into_body().collect().await?.to_bytes(), SPENT);
+//! # Ok(()) }
+//! ```
+//!
+//! # What is read
+//!
+//! | response | read | by default |
+//! |---|---|---|
+//! | a status of 400 or more | its body | yes |
+//! | a success in JSON | its body, for an error in it | with [`also_successes`](PeekLayer::also_successes) |
+//! | a gRPC response without a status in its head | up to its trailers | with [`grpc_unary`](PeekLayer::grpc_unary) |
+//! | `text/event-stream`, other successes | never | |
+//!
+//! At most [`limit`](PeekLayer::limit) bytes, for at most [`timeout`](PeekLayer::timeout). What is
+//! longer, takes longer, is compressed or isn't JSON tells nothing, and the head's verdict stands.
+//!
+//! A body that was read to its end has also freed its HTTP/1 connection for the next attempt. hyper
+//! keeps a connection whose answer is dropped only if the body had come along with its head.
+//!
+//! # What is understood
+//!
+//! | provider | says | verdict |
+//! |---|---|---|
+//! | OpenAI and compatible | `insufficient_quota`, `billing_hard_limit_reached`, `billing_not_active` | quota exhausted |
+//! | | `invalid_api_key`, `account_deactivated`, `access_terminated` | credential rejected |
+//! | | `rate_limit_exceeded`; `server_error` | throttled; transient |
+//! | Anthropic | `rate_limit_error`; `overloaded_error`; `api_error`, `timeout_error` | throttled; overloaded; transient |
+//! | | `authentication_error`; `billing_error` | credential rejected; quota exhausted |
+//! | | `permission_error`, `invalid_request_error`, `not_found_error` | rejected |
+//! | Google, Gemini | `status` as of gRPC; `RetryInfo`'s `retryDelay` | as of gRPC; how long to wait |
+//! | | `QuotaFailure` of a day's quota without a `RetryInfo`; `BILLING_DISABLED` | quota exhausted |
+//! | | `API_KEY_INVALID`, `CONSUMER_SUSPENDED` | credential rejected |
+//! | Aggregators such as `openrouter.ai` | a numeric `code` inside a `200` | as that status |
+//!
+//! What a head that says failure means is only overruled where the body is more exact: throttled,
+//! overloaded, a quota or a credential. An error in a success that isn't known counts as
+//! the request's own fault. For what your provider says there is [`judge_fn`](PeekLayer::judge_fn).
+//!
+//! # Where it stands, and over what
+//!
+//! Innermost, below the breaker and the attempt's timeout, so that all of them see what it found; for
+//! an `UpstreamLayer`, `upstream.over(PeekLayer::new().layer(client))`. The
+//! response's body becomes a [`PeekBody`]; over reqwest it stays `reqwest::Response`. It takes
+//! `http::Response` with any body that is `Unpin`: hyper's `Incoming`, axum's, tonic's. Below a
+//! tonic client it reads the status in the trailers, but not the protobuf details beside it.
+
+mod body;
+mod excerpt;
+mod future;
+mod json;
+mod layer;
+mod response;
+mod rules;
+mod service;
+
+pub use self::body::PeekBody;
+pub use self::excerpt::Excerpt;
+pub use self::future::ResponseFuture;
+pub use self::layer::PeekLayer;
+pub use self::response::PeekResponse;
+pub use self::service::Peek;

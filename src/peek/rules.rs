@@ -1,0 +1,72 @@
+//! Which responses are read, and how far.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, StatusCode};
+
+use super::{Excerpt, json};
+use crate::classify::{Verdict, grpc};
+
+type Judge = Arc<dyn Fn(&Excerpt<'_>) -> Option<Verdict> + Send + Sync>;
+
+/// What a peek goes by.
+#[derive(Clone)]
+pub(super) struct Rules {
+    pub(super) limit: usize,
+    pub(super) timeout: Duration,
+    pub(super) successes: bool,
+    pub(super) grpc: bool,
+    pub(super) judge: Option<Judge>,
+}
+
+impl Rules {
+    /// Whether a response of this head is read.
+    pub(super) fn reads(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+        let content_type = text(headers, CONTENT_TYPE.as_str());
+        if status == StatusCode::OK && content_type.starts_with("application/grpc") {
+            return self.grpc && !headers.contains_key("grpc-status");
+        }
+        let encoding = text(headers, CONTENT_ENCODING.as_str());
+        let plain = encoding.is_empty() || encoding.eq_ignore_ascii_case("identity");
+        let looked_into = status.as_u16() >= 400 || (self.successes && is_json(content_type));
+        // A stream of events can last as long as it likes.
+        plain && looked_into && !content_type.starts_with("text/event-stream")
+    }
+
+    /// What was read means, if that is more than what the head says.
+    pub(super) fn judge(
+        &self,
+        excerpt: &Excerpt<'_>,
+        trailers: Option<&HeaderMap>,
+    ) -> Option<Verdict> {
+        let of_trailers = trailers.filter(|_| self.grpc).and_then(grpc::of_trailers);
+        of_trailers
+            .or_else(|| self.judge.as_ref().and_then(|judge| judge(excerpt)))
+            .or_else(|| json::verdict(excerpt))
+    }
+}
+
+/// A header's value, or nothing.
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// `application/json`, or one of the many types that end in `+json`.
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    essence == "application/json" || essence.ends_with("+json")
+}
+
+impl fmt::Debug for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rules")
+            .field("limit", &self.limit)
+            .field("timeout", &self.timeout)
+            .field("successes", &self.successes)
+            .field("grpc", &self.grpc)
+            .finish_non_exhaustive()
+    }
+}
