@@ -1,4 +1,4 @@
-//! Whole policies that were written by hand before this crate, exactly so.
+//! Whole policies that were in use before this crate, exactly so.
 //!
 //! Two teams lost a morning and a provider's trust with clients like these. The
 //! presets say what those clients did, so that one can move to this crate
@@ -7,7 +7,8 @@
 //! [`CircuitBreakerLayer::new`](crate::CircuitBreakerLayer::new), which have a
 //! budget, tell what is safe to repeat, and obey hints.
 //!
-//! Where a preset differs from the hand-written policy, it says so.
+//! Where a preset differs from the hand-written policy, it says so. [`llm`] and [`grpc`] are for
+//! something new: what the official clients do, with what they leave out.
 
 #[cfg(any(feature = "circuit-breaker", feature = "retry"))]
 use std::time::Duration;
@@ -22,7 +23,7 @@ use crate::classify::Cause;
 #[cfg(any(feature = "circuit-breaker", feature = "retry"))]
 use crate::classify::{Class, Verdict};
 #[cfg(feature = "retry")]
-use crate::classify::{ClassifyFn, Outcome, classify_fn};
+use crate::classify::{ClassifyFn, GrpcCode, Outcome, classify_fn};
 #[cfg(feature = "circuit-breaker")]
 use crate::key::ByAuthority;
 #[cfg(feature = "rate-limit")]
@@ -32,7 +33,7 @@ use crate::rate_limit::{Quota, RateLimitBuilder, RateLimitLayer};
 #[cfg(feature = "upstream")]
 use crate::replay::HttpReplay;
 #[cfg(feature = "retry")]
-use crate::retry::{Backoff, HintUse, Jitter, RetryLayer};
+use crate::retry::{Backoff, HintUse, Jitter, RetryLayer, RetryThrottle};
 #[cfg(feature = "upstream")]
 use crate::stack::{UpstreamBuilder, UpstreamLayer};
 
@@ -114,6 +115,72 @@ pub fn retry_b() -> RetryLayer {
         .retry_if(|verdict| match verdict.cause() {
             Cause::Status(status) => status == TOO_MANY,
             cause => is_timeout_or_connection(cause),
+        })
+}
+
+/// A provider of language models, as its official SDK calls it, and kinder.
+///
+/// As OpenAI's SDKs by default, and Anthropic's but for their longer patience:
+///
+/// - At most 3 attempts; waits from 0.5 s, doubling up to 8 s.
+/// - A 408, a 409, a 429, any 5xx, a timeout and a broken or refused connection are tried again, a
+///   `POST` too; `x-should-retry` is obeyed over the status.
+/// - Hints are obeyed up to 120 s, and past that the answer comes back.
+///
+/// Differs, for the reason beside each:
+///
+/// - An exhausted quota or a dead credential isn't tried again, where
+///   [`PeekLayer`](crate::PeekLayer) stands next to the client: the SDK spends all its attempts on it.
+/// - Each request has an [idempotency key](RetryLayer::idempotency_key): a server that knows it bills once.
+/// - A budget of a fifth of the requests: during an outage the SDK triples the load.
+/// - Full jitter: the SDK's waits differ by a quarter, so that those who failed together come back
+///   together. For the same reason there is jitter on top of a hint.
+/// - A 425 is tried again, as it says that it may; a 501 isn't, as it won't pass.
+/// - No timeout of its own: the SDK's 10 minutes is a choice for the caller
+///   ([`attempt_timeout`](RetryLayer::attempt_timeout)).
+#[cfg(feature = "retry")]
+pub fn llm() -> RetryLayer {
+    RetryLayer::new()
+        .max_attempts(3)
+        .backoff(Backoff::exponential(Duration::from_millis(500)).max(Duration::from_secs(8)))
+        .hint_cap(Duration::from_secs(120))
+        .retry_non_idempotent()
+        .idempotency_key()
+}
+
+/// gRPC's own retry, as gRFC A6 has it.
+///
+/// - At most 4 attempts; waits between nothing and 100 ms, doubled each time, up to 1 s.
+/// - `UNAVAILABLE` is tried again, and what a gRPC client makes that of: a broken or refused connection, a
+///   refused stream, and an HTTP status of 429, 502, 503 or 504 in place of a gRPC one.
+/// - The server's pushback replaces the wait; a negative or malformed one ends the call.
+/// - Committed once headers came: what trailers tell
+///   ([`PeekLayer::grpc_unary`](crate::PeekLayer::grpc_unary)) is not tried again.
+/// - Throttled ([`RetryThrottle`]) by 10 tokens, of which a failure takes one and a
+///   request brings a tenth: no retries while half of them are gone.
+///
+/// By its policy a gRPC service says which codes are safe to repeat. This one says so of
+/// `UNAVAILABLE`, for all methods.
+///
+/// Differs: a pushback over 60 s ends the call, as it would outlast most deadlines; after a pushback the
+/// waits go on doubling, where A6 starts again; an attempt that never left counts as one, where A6
+/// repeats it "transparently", as a crowd of those is a crowd too.
+#[cfg(feature = "retry")]
+pub fn grpc() -> RetryLayer {
+    RetryLayer::new()
+        .max_attempts(4)
+        .backoff(Backoff::exponential(Duration::from_millis(100)).max(Duration::from_secs(1)))
+        .hint(HintUse::Replace)
+        .budget(RetryThrottle::new(10, 0.1))
+        .retry_non_idempotent()
+        .retry_if(|verdict| {
+            let unavailable = match verdict.cause() {
+                Cause::Grpc(code) => code == GrpcCode::Unavailable,
+                Cause::Status(status) => matches!(status.as_u16(), 429 | 502 | 503 | 504),
+                Cause::Connect | Cause::Connection | Cause::RefusedStream => true,
+                _ => verdict.never_left(),
+            };
+            unavailable && !verdict.is_in_trailers()
         })
 }
 

@@ -306,6 +306,19 @@ fn trailers_come_once_a_copy() {
     assert_eq!(read(&mut kept.rewind().unwrap()).unwrap(), all);
 }
 
+/// hyper sends a body that knows its length over HTTP/1 with a `Content-Length`, and then no trailers.
+#[test]
+fn a_copy_with_trailers_knows_its_length_only_if_the_source_did() {
+    for knows in [true, false] {
+        let source = Source::new([data("abc"), Trailers("x")]);
+        let source = if knows { source } else { source.unknown_length() };
+        let (mut first, kept) = record(source, 100);
+        assert_eq!(first.size_hint().exact().is_some(), knows);
+        read(&mut first).unwrap();
+        assert_eq!(kept.rewind().unwrap().size_hint().exact().is_some(), knows);
+    }
+}
+
 /// HTTP/2 stops reading at the trailers, without asking for the end behind them.
 #[test]
 fn trailers_come_again_where_the_end_behind_them_was_never_read() {
@@ -655,32 +668,44 @@ async fn an_upload_that_outlives_its_attempt_takes_nothing_from_the_next() {
 
 #[cfg(feature = "reqwest")]
 #[tokio::test(start_paused = true)]
-async fn reqwests_requests_are_sent_again_unless_streamed() {
-    let bodies = [
-        (reqwest::Body::from("text"), 3),
-        (
-            reqwest::Body::wrap_stream(futures_util::stream::iter([Ok::<
-                _,
-                std::convert::Infallible,
-            >("text")])),
-            1,
-        ),
+async fn reqwests_requests_are_sent_again_whatever_their_body() {
+    use http_body_util::BodyExt as _;
+
+    async fn collect(mut request: reqwest::Request) -> Result<Bytes, BoxError> {
+        assert_eq!(request.url().path(), "/things");
+        let body = request.body_mut().take().ok_or("a body")?;
+        Ok(body.collect().await?.to_bytes())
+    }
+
+    let streamed = || {
+        let pieces = ["te", "xt"].map(Ok::<_, std::convert::Infallible>);
+        reqwest::Body::wrap_stream(futures_util::stream::iter(pieces))
+    };
+    let sized = || http_body_util::Full::new(Bytes::from("text"));
+    let rows = [
+        (reqwest::Body::from("text"), 0, 3),
+        (streamed(), 4, 3),
+        (streamed(), 3, 1),
+        (reqwest::Body::wrap(sized()), 4, 3),
+        (reqwest::Body::wrap(sized()), 3, 1),
     ];
-    for (body, attempts) in bodies {
-        let sent = Arc::new(Mutex::new(0));
-        let counting = Arc::clone(&sent);
+    for (body, limit, attempts) in rows {
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let collected = Arc::clone(&sent);
         let client = service_fn(move |request: reqwest::Request| {
-            *counting.lock().unwrap() += 1;
-            assert_eq!(request.url().path(), "/things");
-            async {
-                Ok::<_, std::convert::Infallible>(Response::builder().status(503).body(()).unwrap())
+            let collected = Arc::clone(&collected);
+            async move {
+                let body = collect(request).await?;
+                collected.lock().unwrap().push(body);
+                Ok::<_, BoxError>(Response::builder().status(503).body(())?)
             }
         });
         let mut request =
             reqwest::Request::new(http::Method::PUT, "http://host/things".parse().unwrap());
         *request.body_mut() = Some(body);
-        let answer = RetryLayer::new().layer(client).oneshot(request).await.unwrap();
+        let layer = RetryLayer::new().replay(HttpReplay::new().limit(limit));
+        let answer = layer.layer(client).oneshot(request).await.unwrap();
         assert_eq!(answer.status(), 503);
-        assert_eq!(*sent.lock().unwrap(), attempts);
+        assert_eq!(*sent.lock().unwrap(), vec!["text"; attempts]);
     }
 }

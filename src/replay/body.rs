@@ -35,6 +35,8 @@ struct Recording<B> {
     chunks: Vec<Bytes>,
     recorded: usize,
     limit: usize,
+    /// Whether the source knew its length when it was whole.
+    exact: bool,
     trailers: Option<HeaderMap>,
     source: Source<B>,
     newest: u64,
@@ -73,6 +75,7 @@ where
             chunks: Vec::new(),
             recorded: 0,
             limit,
+            exact: body.size_hint().exact().is_some(),
             trailers: None,
             source: Source::More(body),
             newest: 1,
@@ -233,7 +236,11 @@ where
         };
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower().saturating_add(replayed as u64));
-        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(replayed as u64)) {
+        // With a length that wasn't known the first time, HTTP/1 would frame the body in another way,
+        // which has no place for trailers.
+        let framed_as_before = recording.exact || recording.trailers.is_none();
+        let upper = rest.upper().filter(|_| framed_as_before);
+        if let Some(upper) = upper.and_then(|upper| upper.checked_add(replayed as u64)) {
             hint.set_upper(upper);
         }
         hint

@@ -2,7 +2,7 @@ use std::fmt;
 
 use http::{HeaderMap, Method, request::Parts};
 
-use super::{RepeatableBody, Replay, ReplayBody};
+use super::{Override, RepeatableBody, Replay, ReplayBody};
 use crate::error::BoxError;
 
 /// Up to how many bytes of a streamed body are recorded, unless told otherwise.
@@ -11,7 +11,7 @@ const LIMIT: usize = 64 * 1024;
 /// Repeats HTTP requests whose bodies it knows: the default.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpReplay {
-    limit: usize,
+    pub(super) limit: usize,
 }
 
 impl HttpReplay {
@@ -49,7 +49,7 @@ impl<B> fmt::Debug for Kept<B> {
 
 /// Idempotent by its method (RFC 9110 §9.2.2), or by a key that lets the server
 /// tell a repetition.
-fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
+pub(super) fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
     method.is_idempotent() || headers.contains_key("idempotency-key")
 }
 
@@ -75,37 +75,19 @@ impl<B: RepeatableBody> Replay<http::Request<B>> for HttpReplay {
     fn is_idempotent(&self, request: &http::Request<B>) -> bool {
         is_idempotent(request.method(), request.headers())
     }
+
+    fn overrides(&self, request: &http::Request<B>) -> Override {
+        request.extensions().get().copied().unwrap_or_default()
+    }
+
+    fn headers_mut<'a>(&self, request: &'a mut http::Request<B>) -> Option<&'a mut HeaderMap> {
+        Some(request.headers_mut())
+    }
 }
 
 fn again<B, K>(head: Parts, body: B, rest: Option<K>) -> (http::Request<B>, Option<Kept<K>>) {
     let kept = rest.map(|body| Kept { head: head.clone(), body });
     (http::Request::from_parts(head, body), kept)
-}
-
-#[cfg(feature = "reqwest")]
-impl Replay<reqwest::Request> for HttpReplay {
-    type Kept = reqwest::Request;
-
-    fn keep(&self, request: reqwest::Request) -> (reqwest::Request, Option<reqwest::Request>) {
-        let kept = request.try_clone();
-        (request, kept)
-    }
-
-    fn again(
-        &self,
-        kept: reqwest::Request,
-        last: bool,
-    ) -> Option<(reqwest::Request, Option<reqwest::Request>)> {
-        if last {
-            return Some((kept, None));
-        }
-        let request = kept.try_clone()?;
-        Some((request, Some(kept)))
-    }
-
-    fn is_idempotent(&self, request: &reqwest::Request) -> bool {
-        is_idempotent(request.method(), request.headers())
-    }
 }
 
 /// Repeats HTTP requests with any body, which it records while it is sent.
@@ -168,5 +150,13 @@ where
 
     fn is_idempotent(&self, request: &http::Request<B>) -> bool {
         is_idempotent(request.method(), request.headers())
+    }
+
+    fn overrides(&self, request: &http::Request<B>) -> Override {
+        request.extensions().get().copied().unwrap_or_default()
+    }
+
+    fn headers_mut<'a>(&self, request: &'a mut http::Request<B>) -> Option<&'a mut HeaderMap> {
+        Some(request.headers_mut())
     }
 }

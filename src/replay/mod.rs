@@ -16,13 +16,21 @@
 //! Streamed bodies are recorded, within a bound, while the first attempt sends
 //! them ([`ReplayBody`]).
 
+use ::http::HeaderMap;
+
 mod body;
 mod http;
+mod overrides;
 mod repeatable;
+#[cfg(feature = "reqwest")]
+mod reqwest;
 
 pub use self::body::{ReplayBody, Superseded};
 pub use self::http::{BodyReplay, HttpReplay, Kept};
+pub use self::overrides::{Override, OverrideFn};
 pub use self::repeatable::RepeatableBody;
+#[cfg(feature = "reqwest")]
+pub use self::reqwest::KeptReqwest;
 
 /// How a request is sent again.
 #[diagnostic::on_unimplemented(
@@ -47,6 +55,18 @@ pub trait Replay<Req> {
     /// Whether sending it twice does no more than sending it once, so that it
     /// may be repeated when it isn't known whether it was processed.
     fn is_idempotent(&self, request: &Req) -> bool;
+
+    /// What this request asks for in place of the layer's settings. By default nothing.
+    fn overrides(&self, request: &Req) -> Override {
+        let _ = request;
+        Override::new()
+    }
+
+    /// Where a header can be added to the request. By default nowhere.
+    fn headers_mut<'a>(&self, request: &'a mut Req) -> Option<&'a mut HeaderMap> {
+        let _ = request;
+        None
+    }
 }
 
 /// Repeats any request by cloning it.

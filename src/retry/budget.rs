@@ -4,6 +4,12 @@ use crate::classify::Verdict;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::time::{self, Instant};
 
+mod of_tower;
+mod throttle;
+
+pub use self::of_tower::TowerBudget;
+pub use self::throttle::RetryThrottle;
+
 /// Bounds how much a client adds to the load of an upstream that is failing.
 ///
 /// Each logical request deposits, each retry withdraws; when nothing is left,
@@ -13,6 +19,12 @@ use crate::time::{self, Instant};
 pub trait Budget: Send + Sync + 'static {
     /// A logical request has begun.
     fn deposit(&self);
+
+    /// An attempt has failed in a way that is worth another one, which may be refused yet. By
+    /// default that alone costs nothing.
+    fn failed(&self, verdict: &Verdict) {
+        let _ = verdict;
+    }
 
     /// Takes what a retry after this verdict costs; false if there isn't enough,
     /// and nothing is taken.
@@ -31,6 +43,10 @@ impl<B: Budget + ?Sized> Budget for Arc<B> {
         (**self).deposit();
     }
 
+    fn failed(&self, verdict: &Verdict) {
+        (**self).failed(verdict);
+    }
+
     fn withdraw(&self, verdict: &Verdict) -> bool {
         (**self).withdraw(verdict)
     }
@@ -43,7 +59,8 @@ impl<B: Budget + ?Sized> Budget for Arc<B> {
 /// A share of the requests, plus a few a second.
 ///
 /// Over any span of time, retries ≤ ratio × requests + rate × seconds +
-/// reserve. A retry's own success gives nothing back.
+/// reserve, and so sends ≤ requests × (1 + ratio) + rate × seconds + reserve. A retry's own success
+/// gives nothing back.
 ///
 /// The idea is Finagle's `RetryBudget`.
 #[derive(Debug)]
@@ -52,6 +69,7 @@ pub struct RetryBudget {
     deposit: u64,
     reserve: u64,
     per_second: f64,
+    cost: fn(&Verdict) -> u32,
     balance: AtomicU64,
     refilled: Mutex<Instant>,
 }
@@ -76,16 +94,42 @@ impl RetryBudget {
             deposit: ((ratio * RETRY_F64).round() as u64).min(reserve),
             reserve,
             per_second: if per_second > 0.0 { per_second } else { 0.0 },
+            cost: |_| 1,
             balance: AtomicU64::new(reserve),
             refilled: Mutex::new(time::now()),
         }
     }
 
-    /// How many retries could be made now.
+    /// What a retry after this verdict costs, in retries. Default: 1, whatever it is. 0 is taken for
+    /// 1: what costs nothing has no bound.
+    ///
+    /// ```
+    /// use tower_upstream::classify::{Cause, Class};
+    /// use tower_upstream::retry::RetryBudget;
+    ///
+    /// // A timeout held a connection all the while and was billed, maybe; a refusal cost nobody anything.
+    /// let budget = RetryBudget::new(0.5, 0.1, 20).cost_fn(|verdict| match verdict.class() {
+    ///     Class::NotSent | Class::Throttled => 1,
+    ///     _ if verdict.cause() == Cause::Timeout => 5,
+    ///     _ => 2,
+    /// });
+    /// # let _ = budget;
+    /// ```
+    #[must_use]
+    pub fn cost_fn(mut self, cost: fn(&Verdict) -> u32) -> Self {
+        self.cost = cost;
+        self
+    }
+
+    /// How many retries could be made now, each at a cost of 1.
     #[must_use]
     pub fn remaining(&self) -> u32 {
         self.refill(time::now());
         u32::try_from(self.balance.load(Ordering::Relaxed) / RETRY).unwrap_or(u32::MAX)
+    }
+
+    fn cost(&self, verdict: &Verdict) -> u64 {
+        u64::from((self.cost)(verdict).max(1)) * RETRY
     }
 
     fn add(&self, units: u64) {
@@ -111,7 +155,9 @@ impl RetryBudget {
 
 /// A fifth of the requests, one every ten seconds, and a reserve of ten.
 ///
-/// The rate is a tenth of the smallest common quota, 60 a minute.
+/// The rate is a tenth of a common small quota, 60 a minute: a client that uses half of that stays
+/// within it also while everything fails. For a smaller one give a sixth of it as the reserve, and a
+/// tenth as the rate: `RetryBudget::new(0.2, 0.03, 3)` for 20 a minute.
 impl Default for RetryBudget {
     fn default() -> Self {
         Self::new(0.2, 0.1, 10)
@@ -123,14 +169,15 @@ impl Budget for RetryBudget {
         self.add(self.deposit);
     }
 
-    fn withdraw(&self, _: &Verdict) -> bool {
+    fn withdraw(&self, verdict: &Verdict) -> bool {
         self.refill(time::now());
-        let take = |balance: u64| balance.checked_sub(RETRY);
+        let cost = self.cost(verdict);
+        let take = |balance: u64| balance.checked_sub(cost);
         self.balance.fetch_update(Ordering::AcqRel, Ordering::Relaxed, take).is_ok()
     }
 
-    fn give_back(&self, _: &Verdict) {
-        self.add(RETRY);
+    fn give_back(&self, verdict: &Verdict) {
+        self.add(self.cost(verdict));
     }
 }
 

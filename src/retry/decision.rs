@@ -41,6 +41,8 @@ pub(crate) struct Policy {
 pub(super) struct Facts {
     /// Which attempt has failed; the first is 1.
     pub(super) attempt: u32,
+    /// How many there may be.
+    pub(super) max_attempts: u32,
     /// Whether sending twice does no more than sending once.
     pub(super) idempotent: bool,
     /// Whether there is something left to send.
@@ -140,12 +142,14 @@ pub fn is_retryable(verdict: &Verdict) -> bool {
 }
 
 impl Policy {
-    /// Decides. `backoff` makes the wait by chance, `withdraw` takes from the
-    /// budget; each is called once at most, and only when it comes to that.
+    /// Decides. `failed` tells the budget that it has failed, `backoff` makes the wait by chance,
+    /// `withdraw` takes from the budget; each is called once at most, in this order, and only
+    /// when it comes to that.
     pub(super) fn decide(
         &self,
         verdict: &Verdict,
         facts: Facts,
+        failed: impl FnOnce(),
         backoff: impl FnOnce(&Backoff) -> Duration,
         withdraw: impl FnOnce() -> bool,
     ) -> Decision {
@@ -157,6 +161,7 @@ impl Policy {
             // The request's own fault stays that, also where the server adds that it is.
             Class::Rejected if hint.should_retry == Some(false) => return Decision::Return,
             _ if hint.should_retry == Some(false) => {
+                failed();
                 return Decision::Stop(StopReason::ServerSaidNo);
             }
             _ => {}
@@ -171,6 +176,10 @@ impl Policy {
                 _ => Decision::Stop(StopReason::NotRetryable),
             };
         }
+        // An open circuit here is no failure of another attempt.
+        if verdict.class() != Class::CircuitOpen {
+            failed();
+        }
         match self.stop_reason(verdict, facts) {
             Some(reason) => Decision::Stop(reason),
             None => self.decide_wait(verdict, facts, backoff, withdraw),
@@ -182,7 +191,7 @@ impl Policy {
             || self.non_idempotent
             || verdict.is_unprocessed()
             || verdict.hint().should_retry == Some(true);
-        if facts.attempt >= self.max_attempts {
+        if facts.attempt >= facts.max_attempts {
             Some(StopReason::MaxAttempts)
         } else if !safe {
             Some(StopReason::NotIdempotent)

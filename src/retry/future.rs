@@ -156,9 +156,10 @@ where
         if let Decision::Retry { wait } = decision {
             // Made now, while the answer is still here to be returned if the
             // request turns out not to be repeatable.
-            let last = progress.attempt() + 1 >= config.policy.max_attempts;
+            let last = progress.next_is_last();
             let again = self.kept.take().and_then(|kept| config.replay.again(kept, last));
-            if let Some((request, kept)) = again {
+            if let Some((mut request, kept)) = again {
+                config.count(&mut request, progress.attempt());
                 progress.tell(config, verdict, decision);
                 *self.kept = kept;
                 // The answer goes before the wait: what it holds is free meanwhile.

@@ -1,14 +1,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
 use tower_layer::Layer;
 
-use super::budget::{Budget, RetryBudget};
-use super::decision::{HintUse, Policy};
-use super::{Backoff, Retry};
+use super::config::Config;
+use super::{Backoff, Budget, HintUse, Retry};
 use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
 use crate::event::{Listener, Observer};
-use crate::replay::{BodyReplay, CloneReplay, HttpReplay, ReplayBody};
+use crate::replay::{BodyReplay, CloneReplay, HttpReplay, Override, OverrideFn, ReplayBody};
 use crate::sync::Mutex;
 
 /// Sends a failed request again, where that is safe and may help.
@@ -21,46 +21,11 @@ pub struct RetryLayer<C = HttpClassifier, R = HttpReplay> {
     pub(crate) config: Config<C, R>,
 }
 
-/// What a retry goes by.
-#[derive(Clone)]
-pub(crate) struct Config<C, R> {
-    pub(super) name: Arc<str>,
-    pub(crate) policy: Policy,
-    pub(super) budget: Option<Arc<dyn Budget>>,
-    pub(crate) deadline: Option<Duration>,
-    pub(crate) attempt_timeout: Option<Duration>,
-    pub(super) credential_error: bool,
-    pub(super) random: Option<Arc<Mutex<fastrand::Rng>>>,
-    pub(crate) listener: Listener,
-    pub(crate) classifier: C,
-    pub(crate) replay: R,
-}
-
 impl RetryLayer {
     /// Three attempts; waits from 250 ms, doubling up to 10 s, with full jitter;
     /// a server's hint is obeyed up to 60 s; a budget of a fifth of the requests.
     pub fn new() -> Self {
-        Self {
-            config: Config {
-                name: Arc::from("upstream"),
-                policy: Policy {
-                    max_attempts: 3,
-                    backoff: Backoff::default(),
-                    hint_use: HintUse::Floor,
-                    hint_cap: Duration::from_secs(60),
-                    non_idempotent: false,
-                    retry_if: None,
-                },
-                budget: Some(Arc::new(RetryBudget::default())),
-                deadline: None,
-                attempt_timeout: None,
-                credential_error: false,
-                random: None,
-                listener: Listener::default(),
-                classifier: HttpClassifier::new(),
-                replay: HttpReplay::new(),
-            },
-        }
+        Self { config: Config::new() }
     }
 }
 
@@ -124,7 +89,7 @@ impl<C, R> RetryLayer<C, R> {
     }
 
     /// How many retries all calls together may make. Default:
-    /// [`RetryBudget::default`]. To share one among layers, give each the same `Arc`.
+    /// [`RetryBudget::default`](super::RetryBudget::default). To share one among layers, give each the same `Arc`.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -156,6 +121,29 @@ impl<C, R> RetryLayer<C, R> {
     /// header makes a repetition safe.
     pub fn retry_non_idempotent(mut self) -> Self {
         self.config.policy.non_idempotent = true;
+        self
+    }
+
+    /// Gives each request an `Idempotency-Key`, by which its server can tell a repetition: a random
+    /// UUID, the same for all attempts and regions. A request of any method then counts as safe to repeat.
+    ///
+    /// A key of the caller's own stays. Only where the server knows such keys: the header alone
+    /// protects nothing. A request that is sent once gets none, nor does one that isn't HTTP or is
+    /// [repeated by cloning](Self::replay_clone).
+    pub fn idempotency_key(self) -> Self {
+        self.idempotency_header(HeaderName::from_static("idempotency-key"))
+    }
+
+    /// As [`idempotency_key`](Self::idempotency_key), in a header of this name.
+    pub fn idempotency_header(mut self, name: HeaderName) -> Self {
+        self.config.stamps.idempotency_key = Some(name);
+        self
+    }
+
+    /// Tells the server in this header how many retries came before: 0 in the first attempt, as
+    /// `x-stainless-retry-count` of the OpenAI and Anthropic SDKs counts. Default: not told.
+    pub fn retry_count_header(mut self, name: HeaderName) -> Self {
+        self.config.stamps.retry_count = Some(name);
         self
     }
 
@@ -229,6 +217,29 @@ impl<C, R> RetryLayer<C, R> {
         self.replay(CloneReplay)
     }
 
+    /// What a request asks for in place of these settings: a closure, for requests without extensions
+    /// ([`Override`] says how with them). Set how requests are repeated before this.
+    ///
+    /// ```
+    /// use tower_upstream::RetryLayer;
+    /// use tower_upstream::retry::Override;
+    ///
+    /// #[derive(Clone)]
+    /// struct Job { urgent: bool }
+    ///
+    /// let retry = RetryLayer::new().replay_clone().override_fn(|job: &Job| match job.urgent {
+    ///     true => Override::new().max_attempts(6),
+    ///     false => Override::new(),
+    /// });
+    /// # let _ = retry;
+    /// ```
+    pub fn override_fn<Req, F>(self, f: F) -> RetryLayer<C, OverrideFn<R, F>>
+    where
+        F: Fn(&Req) -> Override,
+    {
+        self.map(|classifier, replay| (classifier, OverrideFn::new(replay, f)))
+    }
+
     /// This one hears too.
     pub(crate) fn also_tell(mut self, listener: &Listener) -> Self {
         self.config.listener = self.config.listener.and(listener);
@@ -236,22 +247,7 @@ impl<C, R> RetryLayer<C, R> {
     }
 
     fn map<C2, R2>(self, f: impl FnOnce(C, R) -> (C2, R2)) -> RetryLayer<C2, R2> {
-        let config = self.config;
-        let (classifier, replay) = f(config.classifier, config.replay);
-        RetryLayer {
-            config: Config {
-                name: config.name,
-                policy: config.policy,
-                budget: config.budget,
-                deadline: config.deadline,
-                attempt_timeout: config.attempt_timeout,
-                credential_error: config.credential_error,
-                random: config.random,
-                listener: config.listener,
-                classifier,
-                replay,
-            },
-        }
+        RetryLayer { config: self.config.map(f) }
     }
 }
 
@@ -265,24 +261,5 @@ where
 
     fn layer(&self, inner: S) -> Self::Service {
         Retry::new(inner, self.config.clone())
-    }
-}
-
-impl<C, R> Config<C, R> {
-    pub(super) fn random<T>(&self, f: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
-        match &self.random {
-            Some(seeded) => f(&mut seeded.lock()),
-            None => f(&mut fastrand::Rng::new()),
-        }
-    }
-}
-
-impl<C, R> std::fmt::Debug for Config<C, R> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Config")
-            .field("policy", &self.policy)
-            .field("deadline", &self.deadline)
-            .field("attempt_timeout", &self.attempt_timeout)
-            .finish_non_exhaustive()
     }
 }

@@ -48,7 +48,18 @@
 //! - There must be attempts, time and [budget](RetryBudget) left.
 //!
 //! When it doesn't, the caller gets the last real response or error,
-//! untouched, and the [observer](RetryLayer::observer) hears why.
+//! untouched, and the [observer](RetryLayer::observer) hears why. One request can ask for other
+//! attempts, or another deadline: see [`Override`].
+//!
+//! New to retries? The [guide] says why there is jitter, what a budget is for, and what is
+//! safe to send again.
+//!
+//! # What an answer holds
+//!
+//! An answer that is followed by another attempt is dropped before the wait, with what it holds: a
+//! permit, a stream. Its body isn't read for the sake of the connection, as that costs time: hyper keeps an
+//! HTTP/1 connection if the body had come along with its head, as short ones do, and closes it if not.
+//! A [`PeekLayer`](crate::PeekLayer), which reads failing answers anyway, within a bound, keeps it.
 //!
 //! # Where it stands in the stack
 //!
@@ -58,19 +69,23 @@
 
 mod backoff;
 mod budget;
+mod config;
 mod decision;
 mod error;
 mod event;
 mod future;
+pub mod guide;
 mod layer;
 mod progress;
 mod service;
+mod stamp;
 
 pub use self::backoff::{Backoff, Jitter, Waits};
-pub use self::budget::{Budget, RetryBudget};
+pub use self::budget::{Budget, RetryBudget, RetryThrottle, TowerBudget};
 pub use self::decision::{Decision, HintUse, StopReason, is_retryable};
 pub use self::error::{AttemptTimedOut, CredentialRejected, DeadlineExceeded};
 pub use self::event::RetryEvent;
 pub use self::future::ResponseFuture;
 pub use self::layer::RetryLayer;
 pub use self::service::Retry;
+pub use crate::replay::Override;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tower_service::Service;
 
 use super::budget::Budget;
+use super::config::Config;
 use super::decision::{Decision, Facts};
-use super::layer::Config;
 use super::{AttemptTimedOut, Backoff, RetryEvent};
 use crate::classify::Verdict;
 use crate::error::BoxError;
@@ -21,6 +21,7 @@ use crate::time::{self, Instant, Sleep};
 /// How far a call has come.
 pub(super) struct Progress {
     scope: CallScope,
+    max_attempts: u32,
     idempotent: bool,
     /// When the attempt in flight has taken too long; `None` also before it is called.
     attempt_ends: Option<Instant>,
@@ -60,13 +61,23 @@ impl Drop for Withdrawal {
 }
 
 impl Progress {
-    pub(super) fn new(scope: CallScope, idempotent: bool, attempt_ends: Option<Instant>) -> Self {
-        Self { scope, idempotent, attempt_ends, last_wait: None, withdrawal: None }
+    pub(super) fn new(
+        scope: CallScope,
+        max_attempts: u32,
+        idempotent: bool,
+        attempt_ends: Option<Instant>,
+    ) -> Self {
+        Self { scope, max_attempts, idempotent, attempt_ends, last_wait: None, withdrawal: None }
     }
 
     /// Which attempt this is, or was; the first is 1.
     pub(super) fn attempt(&self) -> u32 {
         self.scope.attempt()
+    }
+
+    /// Whether the attempt after this one is the last.
+    pub(super) fn next_is_last(&self) -> bool {
+        self.attempt().saturating_add(1) >= self.max_attempts
     }
 
     /// Goes on with the attempt in flight, and ends one that takes too long.
@@ -124,6 +135,7 @@ impl Progress {
     ) -> Decision {
         let facts = Facts {
             attempt: self.scope.attempt(),
+            max_attempts: self.max_attempts,
             idempotent: self.idempotent,
             kept,
             elsewhere: self.scope.goes_elsewhere(),
@@ -133,6 +145,11 @@ impl Progress {
         let Self { last_wait, withdrawal, .. } = self;
         // An attempt whose service failed to get ready has cost as much as another.
         spend(withdrawal);
+        let failed = || {
+            if let Some(budget) = &config.budget {
+                budget.failed(verdict);
+            }
+        };
         let wait = |backoff: &Backoff| {
             let retry = facts.attempt - 1;
             let wait = config.random(|random| backoff.wait(retry, *last_wait, random));
@@ -147,7 +164,7 @@ impl Progress {
             }
             Some(_) => false,
         };
-        config.policy.decide(verdict, facts, wait, withdraw)
+        config.policy.decide(verdict, facts, failed, wait, withdraw)
     }
 
     /// The attempt that was decided on isn't made, if it wasn't already.

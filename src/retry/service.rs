@@ -4,8 +4,8 @@ use std::task::{Context, Poll, ready};
 
 use tower_service::Service;
 
+use super::config::Config;
 use super::future::ResponseFuture;
-use super::layer::Config;
 use super::progress::{Progress, ends};
 use crate::classify::{Classify, HttpClassifier};
 use crate::error::BoxError;
@@ -66,7 +66,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Req) -> Self::Future {
+    fn call(&mut self, mut request: Req) -> Self::Future {
         let shared = &self.shared;
         let config = &shared.config;
         let unready = mem::take(&mut self.unready);
@@ -82,17 +82,19 @@ where
         if let Some(budget) = &config.budget {
             budget.deposit();
         }
-        let mut scope = CallScope::begin(outer, ends(config.deadline)).with_retry();
-        let idempotent = config.replay.is_idempotent(&request);
+        let asked = config.replay.overrides(&request);
+        let deadline = asked.deadline.or(config.deadline);
+        let max_attempts = asked.max_attempts.unwrap_or(config.policy.max_attempts);
+        let mut scope = CallScope::begin(outer, ends(deadline)).with_retry();
+        config.count(&mut request, 0);
+        let retries = max_attempts > 1;
+        let idempotent =
+            (retries && config.key(&mut request)) || config.replay.is_idempotent(&request);
         // No copy where no retry can follow.
-        let (request, kept) = if config.policy.max_attempts > 1 {
-            config.replay.keep(request)
-        } else {
-            (request, None)
-        };
+        let (request, kept) = if retries { config.replay.keep(request) } else { (request, None) };
         let attempt_ends = ends(config.attempt_timeout);
         let attempt = unready.map_or_else(|| Ok(scope.call(|| self.inner.call(request))), Err);
-        let progress = Progress::new(scope, idempotent, attempt_ends);
+        let progress = Progress::new(scope, max_attempts, idempotent, attempt_ends);
         ResponseFuture::new(attempt, kept, Some(progress), Arc::clone(shared))
     }
 }

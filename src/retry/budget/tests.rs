@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::classify::Verdict;
+use crate::classify::{Cause, Verdict};
 
 fn withdrawals(budget: &RetryBudget) -> u32 {
     let mut count = 0;
@@ -152,10 +152,83 @@ fn many_threads_get_no_more_than_there_is() {
     assert_eq!(granted, 1000);
 }
 
+/// A timeout costs three, anything else nothing, which is taken for one.
+fn dear_timeouts(verdict: &Verdict) -> u32 {
+    if *verdict == TIMEOUT { 3 } else { 0 }
+}
+
+const TIMEOUT: Verdict = Verdict::transient().cause_is(Cause::Timeout);
+
+#[test]
+fn what_a_retry_costs_depends_on_what_failed() {
+    let budget = RetryBudget::new(0.0, 0.0, 8).cost_fn(dear_timeouts);
+    assert!(budget.withdraw(&TIMEOUT));
+    assert_eq!(budget.remaining(), 5);
+    assert!(budget.withdraw(&Verdict::not_sent()));
+    assert_eq!(budget.remaining(), 4);
+    assert!(budget.withdraw(&TIMEOUT));
+    assert!(!budget.withdraw(&TIMEOUT), "there is one left");
+    assert!(budget.withdraw(&Verdict::not_sent()));
+    budget.give_back(&TIMEOUT);
+    assert_eq!(budget.remaining(), 3);
+    let dear = RetryBudget::new(0.0, 0.0, u32::MAX).cost_fn(|_| u32::MAX);
+    assert_eq!(withdrawals(&dear), 1);
+}
+
+#[test]
+fn a_budget_of_towers_is_asked_and_paid() {
+    // A deposit worth two withdrawals, and nothing else.
+    let budget = tower::retry::budget::TpsBudget::new(Duration::from_secs(10), 0, 2.0);
+    let budget: Arc<dyn Budget> = Arc::new(TowerBudget(budget));
+    let asked = || budget.withdraw(&Verdict::transient());
+    assert!(!asked());
+    budget.deposit();
+    assert_eq!([asked(), asked(), asked()], [true, true, false]);
+    budget.give_back(&Verdict::transient());
+    assert!(!asked(), "tower's takes nothing back");
+}
+
+/// How many sends a client makes whose every request fails and is retried twice where that is
+/// allowed, at this rate, over ten minutes and at most in any one of them.
+async fn sends_of_a_failing_client(budget: RetryBudget, per_minute: u32) -> (u32, u32) {
+    let (mut total, mut worst) = (0, 0);
+    for _ in 0..10 {
+        let mut minute = 0;
+        for _ in 0..per_minute {
+            tokio::time::advance(Duration::from_secs(60) / per_minute).await;
+            budget.deposit();
+            let retries = (0..2).filter(|_| budget.withdraw(&Verdict::transient()));
+            minute += 1 + u32::try_from(retries.count()).unwrap();
+        }
+        total += minute;
+        worst = worst.max(minute);
+    }
+    (total, worst)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_default_fits_small_quotas() {
+    // A client at half its quota stays within it while everything fails: what is sent beyond is
+    // answered 429, and who goes on sending is suspended.
+    for quota in [60, 120, 600, 6_000] {
+        let (total, worst) = sends_of_a_failing_client(RetryBudget::default(), quota / 2).await;
+        assert!(worst <= quota, "{worst} in a minute of {quota}");
+        let (requests, reserve_and_floor) = (f64::from(quota / 2 * 10), 10.0 + 0.1 * 600.0);
+        assert!(
+            f64::from(total) <= requests * 1.2 + reserve_and_floor + 1.0,
+            "{total} of {requests}"
+        );
+    }
+    let (_, worst) = sends_of_a_failing_client(RetryBudget::new(0.2, 0.03, 3), 10).await;
+    assert!(worst <= 20, "{worst} in a minute of 20");
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Request,
     Retry,
+    /// One that costs three.
+    AfterTimeout,
     /// A retry that is called off at once.
     CalledOff,
     Pass(u64),
@@ -165,6 +238,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => Just(Step::Request),
         6 => Just(Step::Retry),
+        2 => Just(Step::AfterTimeout),
         1 => Just(Step::CalledOff),
         1 => (0..3_000u64).prop_map(Step::Pass),
     ]
@@ -177,10 +251,10 @@ proptest! {
         ratio in 0.0..2.0f64, rate in 0.0..5.0f64, reserve in 0..12u32,
         steps in proptest::collection::vec(step(), 1..120),
     ) {
-        // For each step: requests, milliseconds and retries.
+        // For each step: requests, milliseconds and what retries cost, which is one at least.
         let mut log = Vec::new();
         paused(async {
-            let budget = RetryBudget::new(ratio, rate, reserve);
+            let budget = RetryBudget::new(ratio, rate, reserve).cost_fn(dear_timeouts);
             for step in steps {
                 match step {
                     Step::Request => {
@@ -188,6 +262,7 @@ proptest! {
                         log.push((1.0, 0.0, 0));
                     }
                     Step::Retry => log.push((0.0, 0.0, u32::from(budget.withdraw(&Verdict::transient())))),
+                    Step::AfterTimeout => log.push((0.0, 0.0, 3 * u32::from(budget.withdraw(&TIMEOUT)))),
                     Step::CalledOff => {
                         if budget.withdraw(&Verdict::transient()) {
                             budget.give_back(&Verdict::transient());

@@ -85,22 +85,31 @@ impl Given {
 
     /// The decision, and how often the budget was asked.
     fn decide(&self, verdict: Verdict) -> (Decision, u32) {
+        let (decision, asked, _) = self.decide_and_count(verdict);
+        (decision, asked)
+    }
+
+    /// The decision, how often the budget was asked, and how often it was told of a failure.
+    fn decide_and_count(&self, verdict: Verdict) -> (Decision, u32, u32) {
         let now = time::now();
         let facts = Facts {
             attempt: self.attempt,
+            max_attempts: self.policy.max_attempts,
             idempotent: self.idempotent,
             kept: self.kept,
             elsewhere: self.elsewhere,
             now,
             deadline: self.left.map(|left| now + left),
         };
-        let mut asked = 0;
+        let (mut asked, mut failures) = (0, 0);
+        let failed = || failures += 1;
         let backoff = |backoff: &Backoff| backoff.wait(0, None, &mut fastrand::Rng::with_seed(1));
         let withdraw = || {
             asked += 1;
             self.budget
         };
-        (self.policy.decide(&verdict, facts, backoff, withdraw), asked)
+        let decision = self.policy.decide(&verdict, facts, failed, backoff, withdraw);
+        (decision, asked, failures)
     }
 }
 
@@ -425,5 +434,28 @@ proptest! {
         prop_assert!(quiet || decision != Decision::Return);
         let fine = matches!(verdict.class(), Class::Success | Class::Local);
         prop_assert!(!fine || decision == Decision::Return);
+    }
+}
+
+#[test]
+fn the_budget_hears_of_what_is_worth_another_attempt_whether_there_is_one_or_not() {
+    let told = |given: &Given, verdict| given.decide_and_count(verdict).2;
+    let no = Hint::NONE.should_retry(false);
+    let rows = [
+        (given(), Verdict::transient(), 1),
+        (given(), Verdict::throttled(), 1),
+        (given(), Verdict::overloaded().hint_is(no), 1),
+        (given().attempt(3), Verdict::transient(), 1),
+        (given().not_idempotent(), Verdict::transient(), 1),
+        (given().not_kept(), Verdict::transient(), 1),
+        (given(), Verdict::new(Class::CircuitOpen), 0),
+        (given(), Verdict::success(), 0),
+        (given(), Verdict::rejected(), 0),
+        (given(), Verdict::rejected().hint_is(no), 0),
+        (given(), Verdict::quota_exhausted(), 0),
+        (given(), Verdict::credential_rejected(), 0),
+    ];
+    for (given, verdict, expected) in rows {
+        assert_eq!(told(&given, verdict), expected, "{verdict:?}");
     }
 }

@@ -3,10 +3,10 @@ use std::time::Duration;
 
 use tower::Layer;
 use tower_upstream::RetryLayer;
-use tower_upstream::classify::{ErrorClassifier, HttpClassifier};
+use tower_upstream::classify::{ErrorClassifier, HttpClassifier, Verdict};
 use tower_upstream::event::Observer;
 use tower_upstream::replay::{CloneReplay, HttpReplay};
-use tower_upstream::retry::{Backoff, HintUse, Jitter, RetryBudget};
+use tower_upstream::retry::{Backoff, HintUse, Jitter, RetryBudget, RetryThrottle};
 
 use super::{COUNTS, DURATIONS, Extreme, FRACTIONS, SIZES, Subject, Waits, call};
 use crate::upstream::{Answer, Upstream, request};
@@ -91,6 +91,18 @@ impl Subject for Retry {
             let replay = HttpReplay::new().limit(limit);
             let layer: RetryLayer<HttpClassifier, HttpReplay> = layer().replay(replay);
             all.push(Extreme::new(format!("HttpReplay::limit({limit})"), layer));
+        }
+        let costs: [fn(&Verdict) -> u32; 2] = [|_| 0, |_| u32::MAX];
+        for (cost, name) in costs.into_iter().zip(["0", "u32::MAX"]) {
+            let budget = RetryBudget::default().cost_fn(cost);
+            all.push(Extreme::new(format!("cost_fn({name})"), layer().budget(budget)));
+        }
+        for ratio in FRACTIONS {
+            for tokens in COUNTS {
+                let what = format!("RetryThrottle::new({tokens}, {ratio})");
+                let budget = RetryThrottle::new(tokens, ratio);
+                all.push(Extreme::new(what, layer().budget(budget)));
+            }
         }
         for ratio in FRACTIONS {
             for per_second in FRACTIONS {

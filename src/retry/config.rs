@@ -1,0 +1,121 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+
+use super::Backoff;
+use super::budget::{Budget, RetryBudget};
+use super::decision::{HintUse, Policy};
+use super::stamp::{self, Stamps};
+use crate::classify::HttpClassifier;
+use crate::event::Listener;
+use crate::replay::{HttpReplay, Replay};
+use crate::sync::Mutex;
+
+/// What a retry goes by.
+#[derive(Clone)]
+pub(crate) struct Config<C, R> {
+    pub(super) name: Arc<str>,
+    pub(crate) policy: Policy,
+    pub(super) budget: Option<Arc<dyn Budget>>,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) attempt_timeout: Option<Duration>,
+    pub(super) credential_error: bool,
+    pub(super) stamps: Stamps,
+    pub(super) random: Option<Arc<Mutex<fastrand::Rng>>>,
+    pub(crate) listener: Listener,
+    pub(crate) classifier: C,
+    pub(crate) replay: R,
+}
+
+impl Config<HttpClassifier, HttpReplay> {
+    pub(super) fn new() -> Self {
+        Self {
+            name: Arc::from("upstream"),
+            policy: Policy {
+                max_attempts: 3,
+                backoff: Backoff::default(),
+                hint_use: HintUse::Floor,
+                hint_cap: Duration::from_secs(60),
+                non_idempotent: false,
+                retry_if: None,
+            },
+            budget: Some(Arc::new(RetryBudget::default())),
+            deadline: None,
+            attempt_timeout: None,
+            credential_error: false,
+            stamps: Stamps::default(),
+            random: None,
+            listener: Listener::default(),
+            classifier: HttpClassifier::new(),
+            replay: HttpReplay::new(),
+        }
+    }
+}
+
+impl<C, R> Config<C, R> {
+    /// The same with another classifier and strategy.
+    pub(super) fn map<C2, R2>(self, f: impl FnOnce(C, R) -> (C2, R2)) -> Config<C2, R2> {
+        let (classifier, replay) = f(self.classifier, self.replay);
+        Config {
+            name: self.name,
+            policy: self.policy,
+            budget: self.budget,
+            deadline: self.deadline,
+            attempt_timeout: self.attempt_timeout,
+            credential_error: self.credential_error,
+            stamps: self.stamps,
+            random: self.random,
+            listener: self.listener,
+            classifier,
+            replay,
+        }
+    }
+
+    /// Gives the request a key, if it is to have one. Whether it has then.
+    pub(super) fn key<Req>(&self, request: &mut Req) -> bool
+    where
+        R: Replay<Req>,
+    {
+        let bits = || match &self.random {
+            Some(_) => self.random(|random| random.u128(..)),
+            None => stamp::unique_bits(),
+        };
+        self.headers_mut(request).is_some_and(|headers| self.stamps.key(headers, bits))
+    }
+
+    /// Tells in the request which retry it is, if that is to be told.
+    pub(super) fn count<Req>(&self, request: &mut Req, retry: u32)
+    where
+        R: Replay<Req>,
+    {
+        if let Some(headers) = self.headers_mut(request) {
+            self.stamps.count(headers, retry);
+        }
+    }
+
+    /// The request's headers, where there is something to write.
+    fn headers_mut<'a, Req>(&self, request: &'a mut Req) -> Option<&'a mut HeaderMap>
+    where
+        R: Replay<Req>,
+    {
+        if self.stamps.any() { self.replay.headers_mut(request) } else { None }
+    }
+
+    pub(super) fn random<T>(&self, f: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
+        match &self.random {
+            Some(seeded) => f(&mut seeded.lock()),
+            None => f(&mut fastrand::Rng::new()),
+        }
+    }
+}
+
+impl<C, R> std::fmt::Debug for Config<C, R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("policy", &self.policy)
+            .field("deadline", &self.deadline)
+            .field("attempt_timeout", &self.attempt_timeout)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,112 @@
+//! A server that answers by a script and notes what each attempt brought.
+
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::any;
+use http::HeaderMap;
+use http_body_util::BodyExt;
+use tokio::net::TcpListener;
+
+use crate::upload;
+
+/// What is done with an attempt.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Answer {
+    /// 503, once all of the body has come.
+    Fails,
+    /// 503 before any of the body is read.
+    FailsEarly,
+}
+
+/// What an attempt brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Brought {
+    length: usize,
+    hash: u64,
+    sum: Option<String>,
+}
+
+impl Brought {
+    pub(crate) fn of(body: &[u8], sum: Option<&str>) -> Self {
+        Self { length: body.len(), hash: hash(body), sum: sum.map(ToOwned::to_owned) }
+    }
+}
+
+fn hash(body: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    body.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[derive(Clone)]
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    script: Arc<Mutex<VecDeque<Answer>>>,
+    brought: Arc<Mutex<Vec<Option<Brought>>>>,
+}
+
+impl Server {
+    /// Answers by this script, then with success; over HTTP/1 and HTTP/2.
+    pub(crate) async fn start(script: &[Answer]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Self {
+            address: listener.local_addr().unwrap(),
+            script: Arc::new(Mutex::new(script.iter().copied().collect())),
+            brought: Arc::default(),
+        };
+        let app = Router::new().fallback(any(answer)).with_state(server.clone());
+        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        server
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/upload", self.address)
+    }
+
+    /// What each attempt brought; `None` for one that wasn't read.
+    pub(crate) fn brought(&self) -> Vec<Option<Brought>> {
+        self.brought.lock().unwrap().clone()
+    }
+}
+
+async fn answer(State(server): State<Server>, request: Request) -> Response {
+    let step = server.script.lock().unwrap().pop_front();
+    let grpc = request.headers().get("content-type").is_some_and(|kind| kind == "application/grpc");
+    let brought = match step {
+        Some(Answer::FailsEarly) => None,
+        _ => match request.into_body().collect().await {
+            Ok(body) => {
+                let sum = body.trailers().and_then(|trailers| trailers.get(upload::SUM));
+                let sum = sum.map(|sum| sum.to_str().unwrap().to_owned());
+                Some(Brought::of(&body.to_bytes(), sum.as_deref()))
+            }
+            Err(error) => panic!("the body broke off: {error}"),
+        },
+    };
+    server.brought.lock().unwrap().push(brought);
+    match (grpc, step.is_none()) {
+        (false, succeeds) => {
+            Response::builder().status(if succeeds { 200 } else { 503 }).body(Body::empty())
+        }
+        (true, false) => Response::builder()
+            .header("content-type", "application/grpc")
+            .header("grpc-status", "14")
+            .body(Body::empty()),
+        (true, true) => {
+            // An empty message, and trailers that say that all went well.
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", "0".parse().unwrap());
+            let message = http_body_util::Full::new(bytes::Bytes::from_static(&[0; 5]));
+            let body = message.with_trailers(std::future::ready(Some(Ok(trailers))));
+            Response::builder().header("content-type", "application/grpc").body(Body::new(body))
+        }
+    }
+    .unwrap()
+}

@@ -1,0 +1,41 @@
+//! What is uploaded: in pieces, of a length that nobody says beforehand.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use http::{HeaderMap, HeaderValue};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+
+pub(crate) const LENGTH: usize = 1024 * 1024;
+const PIECE: usize = 16 * 1024;
+pub(crate) const SUM: &str = "x-sum";
+
+/// The pieces, each unlike the others.
+pub(crate) fn pieces() -> impl Iterator<Item = Vec<u8>> + Send + Sync + 'static {
+    (0..LENGTH / PIECE)
+        .map(|number| (0..PIECE).map(|at| b'a' + ((number * 7 + at) % 26) as u8).collect())
+}
+
+pub(crate) fn whole() -> Vec<u8> {
+    pieces().flatten().collect()
+}
+
+/// The pieces as they come, with a pause for other tasks between them.
+pub(crate) fn slowly() -> impl Stream<Item = Vec<u8>> + Send + Sync + 'static {
+    stream::iter(pieces()).then(|piece| async {
+        tokio::task::yield_now().await;
+        piece
+    })
+}
+
+/// The same as a body, with trailers.
+pub(crate) fn body()
+-> impl http_body::Body<Data = Bytes, Error = Infallible> + Send + Sync + 'static {
+    let frames = slowly().map(|piece| Ok(Frame::data(Bytes::from(piece))));
+    let mut trailers = HeaderMap::new();
+    trailers.insert(SUM, HeaderValue::from_static("7"));
+    // Pinned, as an async block can't be moved once it is read.
+    Box::pin(StreamBody::new(frames).with_trailers(std::future::ready(Some(Ok(trailers)))))
+}

@@ -1,0 +1,261 @@
+//! What one request asks of its retry layer, and what the layer writes into it, on a paused clock.
+
+#![cfg(all(feature = "retry", feature = "failover"))]
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{HeaderName, Request, Response};
+use tokio::time::{Instant, sleep};
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
+use tower_upstream::failover::{Region, Regions};
+use tower_upstream::retry::{Backoff, DeadlineExceeded, Override, RetryBudget};
+use tower_upstream::{BoxError, FailoverLayer, RetryLayer, cause_ref};
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// Waits of 1 s, and nothing that isn't asked for.
+fn plain() -> RetryLayer {
+    RetryLayer::new().backoff(Backoff::constant(secs(1))).no_budget()
+}
+
+/// What an upstream that answers 500 to everything saw in this header, attempt by attempt.
+async fn seen<L>(layer: L, name: &str, request: Request<()>) -> Vec<Option<String>>
+where
+    L: Layer<Upstream>,
+    L::Service: tower::Service<Request<()>, Response = Response<()>, Error = BoxError>,
+{
+    let upstream = Upstream::default();
+    _ = layer.layer(upstream.clone()).oneshot(request).await;
+    let requests = upstream.requests.lock().unwrap();
+    let value = |request: &Request<()>| {
+        request.headers().get(name).map(|value| value.to_str().unwrap().to_owned())
+    };
+    requests.iter().map(value).collect()
+}
+
+/// Answers 500 at once to everything, and remembers it.
+#[derive(Clone, Default)]
+struct Upstream {
+    requests: Arc<Mutex<Vec<Request<()>>>>,
+}
+
+impl tower::Service<Request<()>> for Upstream {
+    type Response = Response<()>;
+    type Error = BoxError;
+    type Future = std::future::Ready<Result<Response<()>, BoxError>>;
+
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), BoxError>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<()>) -> Self::Future {
+        self.requests.lock().unwrap().push(request);
+        std::future::ready(Ok(Response::builder().status(500).body(()).unwrap()))
+    }
+}
+
+async fn attempts<L>(layer: L, asks: Override) -> usize
+where
+    L: Layer<Upstream>,
+    L::Service: tower::Service<Request<()>, Response = Response<()>, Error = BoxError>,
+{
+    let mut request = Request::new(());
+    request.extensions_mut().insert(asks);
+    seen(layer, "any", request).await.len()
+}
+
+// What a request asks for.
+
+#[tokio::test(start_paused = true)]
+async fn a_request_may_ask_for_fewer_attempts_or_more() {
+    assert_eq!(attempts(plain(), Override::new()).await, 3);
+    assert_eq!(attempts(plain(), Override::new().no_retry()).await, 1);
+    assert_eq!(attempts(plain(), Override::new().max_attempts(0)).await, 1);
+    assert_eq!(attempts(plain(), Override::new().max_attempts(2)).await, 2);
+    assert_eq!(attempts(plain(), Override::new().max_attempts(5)).await, 5);
+    assert_eq!(attempts(plain().max_attempts(1), Override::new().max_attempts(2)).await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_may_ask_for_a_deadline() {
+    let hours = plain().max_attempts(u32::MAX).deadline(secs(3));
+    let start = Instant::now();
+    // Waits of 1 s, none of which may pass the deadline.
+    assert_eq!(attempts(hours.clone(), Override::new()).await, 3);
+    assert_eq!(attempts(hours.clone(), Override::new().deadline(secs(2))).await, 2);
+    assert_eq!(attempts(hours.clone(), Override::new().deadline(secs(6))).await, 6);
+    assert_eq!(start.elapsed(), secs(2 + 1 + 5));
+    // A layer above has the last word.
+    let nested = ServiceBuilder::new().layer(plain().deadline(secs(1))).layer(hours);
+    assert_eq!(attempts(nested, Override::new().deadline(secs(6))).await, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_of_the_requests_own_cuts_the_attempt_in_flight() {
+    let slow = service_fn(|_: Request<()>| async {
+        sleep(secs(60)).await;
+        Ok::<_, BoxError>(Response::new(()))
+    });
+    let mut request = Request::new(());
+    request.extensions_mut().insert(Override::new().deadline(secs(5)));
+    let start = Instant::now();
+    let error = plain().layer(slow).oneshot(request).await.unwrap_err();
+    assert!(cause_ref::<DeadlineExceeded>(&*error).is_some());
+    assert_eq!(start.elapsed(), secs(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn extremes_neither_panic_nor_hang() {
+    let reserve = RetryBudget::new(0.0, 0.0, 5);
+    let layer = RetryLayer::new().backoff(Backoff::constant(secs(1))).budget(reserve);
+    for asks in [
+        Override::new().deadline(Duration::ZERO).max_attempts(u32::MAX),
+        Override::new().deadline(Duration::MAX).max_attempts(0),
+    ] {
+        assert_eq!(attempts(layer.clone(), asks).await, 1, "{asks:?}");
+    }
+    let asks = Override::new().deadline(Duration::MAX).max_attempts(u32::MAX);
+    assert_eq!(attempts(layer, asks).await, 6, "as the budget has it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closure_says_what_other_requests_ask_for() {
+    #[derive(Clone, Copy)]
+    struct Job {
+        attempts: u32,
+    }
+
+    let sent = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&sent);
+    let client = service_fn(move |_: Job| {
+        *count.lock().unwrap() += 1;
+        async { Err::<(), _>(io::Error::from(io::ErrorKind::ConnectionRefused)) }
+    });
+    let layer = plain()
+        .replay_clone()
+        .classifier(tower_upstream::classify::ErrorClassifier::new())
+        .override_fn(|job: &Job| Override::new().max_attempts(job.attempts));
+    let client = layer.layer(client);
+    for attempts in [1, 2, 4] {
+        *sent.lock().unwrap() = 0;
+        client.clone().oneshot(Job { attempts }).await.unwrap_err();
+        assert_eq!(*sent.lock().unwrap(), attempts);
+    }
+}
+
+// What is written into a request.
+
+fn post() -> Request<()> {
+    Request::post("http://upstream.test/").body(()).unwrap()
+}
+
+fn post_with(name: &str) -> Request<()> {
+    Request::post("http://upstream.test/").header(name, "mine").body(()).unwrap()
+}
+
+const KEY: &str = "idempotency-key";
+
+fn is_random_uuid(text: &str) -> bool {
+    let groups: Vec<_> = text.split('-').collect();
+    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
+        && groups.concat().bytes().all(|byte| byte.is_ascii_hexdigit())
+        && groups[2].starts_with('4')
+        && groups[3].starts_with(['8', '9', 'a', 'b'])
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_makes_a_post_safe_to_repeat_and_stays_the_same() {
+    assert_eq!(seen(plain(), KEY, post()).await, [None]);
+    let mut all = HashSet::new();
+    for _ in 0..2 {
+        let keys = seen(plain().idempotency_key(), KEY, post()).await;
+        assert_eq!(keys.len(), 3);
+        assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+        assert!(is_random_uuid(keys[0].as_ref().unwrap()), "{keys:?}");
+        all.insert(keys[0].clone());
+    }
+    assert_eq!(all.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_of_the_callers_own_stays() {
+    let mine = Some("mine".to_owned());
+    assert_eq!(seen(plain().idempotency_key(), KEY, post_with(KEY)).await, vec![mine.clone(); 3]);
+    let named = plain().idempotency_header(HeaderName::from_static("x-request-key"));
+    let keys = seen(named.clone(), "x-request-key", post_with("x-request-key")).await;
+    assert_eq!(keys, vec![mine; 3]);
+    assert_eq!(seen(named, KEY, post()).await, [None, None, None]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_given_only_where_a_retry_can_follow() {
+    let layer = plain().idempotency_key();
+    assert_eq!(seen(layer.clone().max_attempts(1), KEY, post()).await, [None]);
+    let mut once = post();
+    once.extensions_mut().insert(Override::new().no_retry());
+    assert_eq!(seen(layer, KEY, once).await, [None]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seed_makes_the_key_repeatable() {
+    let layer = || plain().idempotency_key().seed(7);
+    assert_eq!(seen(layer(), KEY, post()).await, seen(layer(), KEY, post()).await);
+    assert_ne!(seen(layer(), KEY, post()).await, seen(layer().seed(8), KEY, post()).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_key_for_all_regions_and_nested_layers() {
+    let region = |name: &'static str| Region::new(name, format!("http://{name}.test"));
+    let regions = Regions::new([region("one"), region("two"), region("three")]).unwrap();
+    let stack = ServiceBuilder::new()
+        .layer(plain().idempotency_key())
+        .layer(FailoverLayer::new(regions))
+        .layer(plain().idempotency_key());
+    let upstream = Upstream::default();
+    _ = stack.service(upstream.clone()).oneshot(post()).await;
+    let requests = upstream.requests.lock().unwrap();
+    let distinct = |of: fn(&Request<()>) -> String| requests.iter().map(of).collect::<HashSet<_>>();
+    assert_eq!(requests.len(), 3);
+    assert_eq!(distinct(|request| request.uri().host().unwrap().to_owned()).len(), 3);
+    assert_eq!(distinct(|request| request.headers()[KEY].to_str().unwrap().to_owned()).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_server_is_told_which_retry_it_is() {
+    let layer = plain().retry_count_header(HeaderName::from_static("x-retry-count"));
+    let counts = ["0", "1", "2"].map(|count| Some(count.to_owned()));
+    assert_eq!(seen(layer.clone(), "x-retry-count", Request::new(())).await, counts);
+    // What the caller wrote there was no count of ours.
+    let mut request = post_with("x-retry-count");
+    *request.method_mut() = http::Method::PUT;
+    assert_eq!(seen(layer.clone(), "x-retry-count", request).await, counts);
+    assert_eq!(seen(layer.max_attempts(1), "x-retry-count", post()).await, counts[..1]);
+}
+
+#[cfg(feature = "reqwest")]
+#[tokio::test(start_paused = true)]
+async fn reqwests_requests_are_written_into_too() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&seen);
+    let client = service_fn(move |request: reqwest::Request| {
+        let header = |name| request.headers()[name].to_str().unwrap().to_owned();
+        noted.lock().unwrap().push((header(KEY), header("x-retry-count")));
+        async { Ok::<_, BoxError>(Response::builder().status(500).body(())?) }
+    });
+    let layer = plain().idempotency_key().seed(1);
+    let layer = layer.retry_count_header(HeaderName::from_static("x-retry-count"));
+    let request =
+        reqwest::Request::new(http::Method::POST, "http://upstream.test".parse().unwrap());
+    layer.layer(client).oneshot(request).await.unwrap();
+    let seen = seen.lock().unwrap();
+    assert!(seen.iter().all(|(key, _)| *key == seen[0].0));
+    assert_eq!(seen.iter().map(|(_, count)| &**count).collect::<Vec<_>>(), ["0", "1", "2"]);
+}
