@@ -17,6 +17,61 @@
 //! # let _ = when_to_come_back;
 //! # }
 //! ```
+//!
+//! # Transparent wrappers
+//!
+//! An error that wraps another *transparently*, as `#[error(transparent)]` of `thiserror` does and
+//! clients' error enums like to, says that it has the sources of what it wraps, and so leaves out
+//! what it wraps itself. If that is a layer's own error it isn't in the chain, and no search finds
+//! it. Take it out of the variant, and search from there:
+//!
+//! ```
+//! # #[cfg(feature = "circuit-breaker")] {
+//! # use std::error::Error;
+//! # use std::fmt;
+//! use tower_upstream::{BoxError, cause_ref, circuit_breaker::CircuitOpen};
+//!
+//! #[derive(Debug)]
+//! enum ClientError {
+//!     // #[error(transparent)]
+//!     Http(BoxError),
+//! }
+//! # impl fmt::Display for ClientError {
+//! #     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+//! #         let Self::Http(error) = self;
+//! #         error.fmt(f)
+//! #     }
+//! # }
+//! # impl Error for ClientError {
+//! #     fn source(&self) -> Option<&(dyn Error + 'static)> {
+//! #         let Self::Http(error) = self;
+//! #         error.source()
+//! #     }
+//! # }
+//!
+//! fn circuit_open(error: &ClientError) -> Option<&CircuitOpen> {
+//!     match error {
+//!         ClientError::Http(error) => cause_ref(&**error),
+//!     }
+//! }
+//! # use tower::{Layer, ServiceExt, service_fn};
+//! # use tower_upstream::CircuitBreakerLayer;
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+//! # let error = runtime.block_on(async {
+//! #     let refuse = || service_fn(|_: http::Request<()>| async {
+//! #         Err::<http::Response<()>, _>(std::io::Error::from(std::io::ErrorKind::ConnectionRefused))
+//! #     });
+//! #     let layer = CircuitBreakerLayer::builder().consecutive_failures(1).build().unwrap();
+//! #     let client = layer.layer(refuse());
+//! #     let call = || client.clone().oneshot(http::Request::new(()));
+//! #     call().await.unwrap_err();
+//! #     ClientError::Http(call().await.unwrap_err())
+//! # });
+//! // The search from the outside passes it by.
+//! assert!(cause_ref::<CircuitOpen>(&error).is_none());
+//! assert!(circuit_open(&error).is_some());
+//! # }
+//! ```
 
 use std::error::Error;
 use std::fmt;
