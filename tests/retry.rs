@@ -706,8 +706,9 @@ async fn an_attempt_that_takes_too_long_is_gone_before_the_wait() {
 /// A queue below would otherwise turn into timeouts, and those into retries.
 #[tokio::test(start_paused = true)]
 async fn getting_ready_is_not_part_of_an_attempts_time() {
-    let upstream = Upstream::new(&[Status(503), Slow(4, 200)])
-        .readiness(&[Readiness::Later(20), Readiness::Later(20)]);
+    // Twice for the first: with a deadline, the call waits and not who readies the client.
+    let upstream =
+        Upstream::new(&[Status(503), Slow(4, 200)]).readiness(&[Readiness::Later(20); 3]);
     let layer = plain().attempt_timeout(secs(5)).deadline(secs(60));
     let answer = layer.layer(upstream.clone()).oneshot(get()).await.unwrap();
     assert_eq!((answer.status().as_u16(), upstream.attempts()), (200, 2));
@@ -868,6 +869,41 @@ async fn waiting_for_a_circuit_costs_no_budget() {
     let answer = layer.layer(upstream.clone()).oneshot(post()).await.unwrap();
     assert_eq!((answer.status().as_u16(), upstream.gaps()), (200, vec![secs(3); 2]));
     assert_eq!(left.remaining(), 0);
+}
+
+fn circuit_open_for_errors(outcome: Outcome<'_>) -> Verdict {
+    match outcome.status() {
+        None => Verdict::new(Class::CircuitOpen).retry_after(secs(3)),
+        Some(_) => outcome.verdict(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_an_open_circuit_turned_away_is_none() {
+    // Five times turned away, and three attempts are left all the same.
+    let steps = [Status(503), Fails, Fails, Fails, Fails, Fails, Status(503), Status(200)];
+    let upstream = Upstream::new(&steps);
+    let layer = plain().deadline(secs(60)).classify_fn(circuit_open_for_errors);
+    let answer = layer.layer(upstream.clone()).oneshot(get()).await.unwrap();
+    assert_eq!((answer.status().as_u16(), upstream.attempts()), (200, 8));
+
+    // One who makes a single attempt doesn't wait for a circuit.
+    let upstream = Upstream::new(&[Fails, Status(200)]);
+    let layer = plain().max_attempts(1).deadline(secs(60)).classify_fn(circuit_open_for_errors);
+    layer.layer(upstream.clone()).oneshot(get()).await.unwrap_err();
+    assert_eq!(upstream.attempts(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_a_circuit_without_a_backoff_does_not_spin() {
+    let upstream = Upstream::new(&[Fails; 5000]);
+    let layer = plain()
+        .backoff(Backoff::constant(Duration::ZERO))
+        .hint(HintUse::Ignore)
+        .deadline(secs(1))
+        .classify_fn(circuit_open_for_errors);
+    layer.layer(upstream.clone()).oneshot(get()).await.unwrap_err();
+    assert!(upstream.attempts() <= 101, "{}", upstream.attempts());
 }
 
 // One loop a call.

@@ -369,6 +369,42 @@ async fn the_policies_written_by_hand_are_stacks_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_region_that_dies_under_load_costs_no_call() {
+    let upstream = UpstreamLayer::builder().regions(regions()).build().unwrap();
+    let client = upstream.over(service_fn(|request: Request<()>| async move {
+        // All are in flight when the region breaks down.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        match request.uri().host() {
+            Some("west.example.com") => Err(io::Error::from(io::ErrorKind::ConnectionRefused)),
+            _ => Ok(Response::new(())),
+        }
+    }));
+    let calls = (0..1000).map(|_| tokio::spawn(client.clone().oneshot(get())));
+    for call in calls.collect::<Vec<_>>() {
+        assert_eq!(call.await.unwrap().unwrap().status(), 200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_bounds_the_wait_for_a_client_that_is_busy() {
+    let upstream = UpstreamLayer::builder().deadline(Duration::from_secs(60)).build().unwrap();
+    let client = ServiceBuilder::new().layer(upstream).concurrency_limit(1).service(service_fn(
+        |_: Request<()>| async {
+            tokio::time::sleep(Duration::from_secs(25)).await;
+            status(200)
+        },
+    ));
+    let start = Instant::now();
+    let calls = (0..5).map(|_| tokio::spawn(client.clone().oneshot(get())));
+    let mut served = 0;
+    for call in calls.collect::<Vec<_>>() {
+        served += u32::from(call.await.unwrap().is_ok());
+    }
+    assert_eq!(start.elapsed(), Duration::from_secs(60));
+    assert_eq!(served, 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_is_a_layer_like_any_other() {
     let upstream = UpstreamLayer::builder().build().unwrap();
     let stack = ServiceBuilder::new()

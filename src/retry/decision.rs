@@ -23,6 +23,9 @@ pub enum HintUse {
     Ignore,
 }
 
+/// The shortest wait for a circuit.
+const SHORTEST_WAIT: Duration = Duration::from_millis(10);
+
 type RetryIf = Arc<dyn Fn(&Verdict) -> bool + Send + Sync>;
 
 /// Everything that a decision goes by.
@@ -39,8 +42,8 @@ pub(crate) struct Policy {
 /// What is known of the call when an attempt has failed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
-    /// Which attempt has failed; the first is 1.
-    pub(super) attempt: u32,
+    /// How many attempts were made: one that an open circuit here turned away wasn't.
+    pub(super) made: u32,
     /// How many there may be.
     pub(super) max_attempts: u32,
     /// Whether sending twice does no more than sending once.
@@ -191,7 +194,7 @@ impl Policy {
             || self.non_idempotent
             || verdict.is_unprocessed()
             || verdict.hint().should_retry == Some(true);
-        if facts.attempt >= facts.max_attempts {
+        if facts.made >= facts.max_attempts || facts.max_attempts <= 1 {
             Some(StopReason::MaxAttempts)
         } else if !safe {
             Some(StopReason::NotIdempotent)
@@ -225,6 +228,7 @@ impl Policy {
         if let Some(asked) = asked.filter(|asked| *asked > self.hint_cap) {
             return Decision::Stop(StopReason::HintAboveCap { asked, cap: self.hint_cap });
         }
+        let turned_away = verdict.class() == Class::CircuitOpen;
         let wait = match (self.hint_use, asked) {
             _ if facts.elsewhere => Duration::ZERO,
             (HintUse::Replace, Some(asked)) => asked,
@@ -236,12 +240,16 @@ impl Policy {
                 wait.max(asked.saturating_add(on_top))
             }
         };
+        // Attempts that are turned away aren't counted: without a wait they would spin.
+        let wait = if turned_away && !facts.elsewhere { wait.max(SHORTEST_WAIT) } else { wait };
         let left = facts.deadline.map(|deadline| deadline.saturating_duration_since(facts.now));
         if left.is_some_and(|left| wait >= left) {
             return Decision::Stop(StopReason::Deadline);
         }
-        // An open circuit here sends nothing, so waiting for it costs nothing.
-        if verdict.class() != Class::CircuitOpen && !withdraw() {
+        // An open circuit here sends nothing, so waiting for it costs nothing. Nor does going to
+        // another region: a budget bounds what an upstream that fails gets on top, and the other one
+        // doesn't fail. Each region is tried once a round, and one that failed is left out by all calls.
+        if !turned_away && !facts.elsewhere && !withdraw() {
             return Decision::Stop(StopReason::Budget);
         }
         Decision::Retry { wait }

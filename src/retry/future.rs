@@ -15,6 +15,7 @@ use super::{CredentialRejected, DeadlineExceeded};
 use crate::classify::{Class, Classify, Verdict};
 use crate::error::BoxError;
 use crate::replay::Replay;
+use crate::scope;
 use crate::spare::CallWhenReady;
 use crate::time::{self, Instant, Sleep};
 
@@ -65,13 +66,13 @@ where
 {
     /// `progress`: `None` if a retry above counts the attempts, and this one only passes on.
     pub(super) fn new(
-        attempt: Result<S::Future, BoxError>,
+        attempt: Result<CallWhenReady<S, Req>, BoxError>,
         kept: Option<R::Kept>,
         progress: Option<Progress>,
         shared: Arc<Shared<S, C, R>>,
     ) -> Self {
         let state = match attempt {
-            Ok(future) => State::Attempting { call: CallWhenReady::calling(future) },
+            Ok(call) => State::Attempting { call },
             Err(error) => State::Unready { error: Some(error) },
         };
         Self { state, timer: None, kept, progress, shared }
@@ -93,7 +94,10 @@ where
             let (result, called) = match this.state.as_mut().project() {
                 StateProject::Attempting { call } => {
                     let Some(progress) = this.progress else {
-                        return call.poll_with(cx, S::call).map_err(Into::into);
+                        let call_now = |service: &mut S, request| {
+                            scope::call_later(true, || service.call(request))
+                        };
+                        return call.poll_with(cx, call_now).map_err(Into::into);
                     };
                     let timeout = this.shared.config.attempt_timeout;
                     match ready!(progress.poll_attempt(call, this.timer.as_mut(), timeout, cx)) {

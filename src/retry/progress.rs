@@ -11,7 +11,7 @@ use super::budget::Budget;
 use super::config::Config;
 use super::decision::{Decision, Facts};
 use super::{AttemptTimedOut, Backoff, RetryEvent};
-use crate::classify::Verdict;
+use crate::classify::{Class, Verdict};
 use crate::error::BoxError;
 use crate::event::Event;
 use crate::scope::{self, CallScope};
@@ -21,6 +21,8 @@ use crate::time::{self, Instant, Sleep};
 /// How far a call has come.
 pub(super) struct Progress {
     scope: CallScope,
+    /// How many attempts an open circuit here turned away.
+    turned_away: u32,
     max_attempts: u32,
     idempotent: bool,
     /// When the attempt in flight has taken too long; `None` also before it is called.
@@ -67,7 +69,15 @@ impl Progress {
         idempotent: bool,
         attempt_ends: Option<Instant>,
     ) -> Self {
-        Self { scope, max_attempts, idempotent, attempt_ends, last_wait: None, withdrawal: None }
+        Self {
+            scope,
+            turned_away: 0,
+            max_attempts,
+            idempotent,
+            attempt_ends,
+            last_wait: None,
+            withdrawal: None,
+        }
     }
 
     /// Which attempt this is, or was; the first is 1.
@@ -75,9 +85,11 @@ impl Progress {
         self.scope.attempt()
     }
 
-    /// Whether the attempt after this one is the last.
+    /// Whether nothing can follow the next attempt. Where calls wait for circuits, it may be
+    /// turned away, and then isn't the last.
     pub(super) fn next_is_last(&self) -> bool {
-        self.attempt().saturating_add(1) >= self.max_attempts
+        let next = self.attempt().saturating_sub(self.turned_away).saturating_add(1);
+        self.scope.deadline().is_none() && next >= self.max_attempts
     }
 
     /// Goes on with the attempt in flight, and ends one that takes too long.
@@ -133,8 +145,11 @@ impl Progress {
         kept: bool,
         now: Instant,
     ) -> Decision {
+        if verdict.class() == Class::CircuitOpen {
+            self.turned_away = self.turned_away.saturating_add(1);
+        }
         let facts = Facts {
-            attempt: self.scope.attempt(),
+            made: self.scope.attempt().saturating_sub(self.turned_away),
             max_attempts: self.max_attempts,
             idempotent: self.idempotent,
             kept,
@@ -142,7 +157,7 @@ impl Progress {
             now,
             deadline: self.scope.deadline(),
         };
-        let Self { last_wait, withdrawal, .. } = self;
+        let Self { scope, last_wait, withdrawal, .. } = self;
         // An attempt whose service failed to get ready has cost as much as another.
         spend(withdrawal);
         let failed = || {
@@ -151,7 +166,7 @@ impl Progress {
             }
         };
         let wait = |backoff: &Backoff| {
-            let retry = facts.attempt - 1;
+            let retry = scope.attempt() - 1;
             let wait = config.random(|random| backoff.wait(retry, *last_wait, random));
             *last_wait = Some(wait);
             wait

@@ -93,7 +93,7 @@ impl Given {
     fn decide_and_count(&self, verdict: Verdict) -> (Decision, u32, u32) {
         let now = time::now();
         let facts = Facts {
-            attempt: self.attempt,
+            made: self.attempt,
             max_attempts: self.policy.max_attempts,
             idempotent: self.idempotent,
             kept: self.kept,
@@ -152,7 +152,7 @@ fn check(rows: &[(Given, Verdict, Decision)]) {
         let (decision, asked) = given.decide(*verdict);
         assert_eq!(decision, *expected, "row {number}: {verdict:?}");
         let costs = match decision {
-            Decision::Retry { .. } => verdict.class() != Class::CircuitOpen,
+            Decision::Retry { .. } => verdict.class() != Class::CircuitOpen && !given.elsewhere,
             Decision::Return => false,
             Decision::Stop(reason) => reason == StopReason::Budget,
         };
@@ -250,10 +250,10 @@ fn a_servers_no_makes_no_failure_of_a_rejected_request() {
     ]);
 }
 
-/// Another region is asked at once, whatever this one said of itself; all else holds.
+/// Another region is asked at once, whatever this one said of itself, and at no cost; all else holds.
 #[test]
-fn what_goes_elsewhere_waits_for_nothing() {
-    use StopReason::{Budget, Deadline, MaxAttempts, NotIdempotent, NotReplayable, ServerSaidNo};
+fn what_goes_elsewhere_waits_for_nothing_and_costs_nothing() {
+    use StopReason::{Deadline, MaxAttempts, NotIdempotent, NotReplayable, ServerSaidNo};
     let elsewhere = || given().elsewhere();
     check(&[
         (elsewhere(), verdict(Class::Transient), retry(0)),
@@ -266,7 +266,7 @@ fn what_goes_elsewhere_waits_for_nothing() {
         (elsewhere().attempt(3), verdict(Class::Transient), stop(MaxAttempts)),
         (elsewhere().not_idempotent(), verdict(Class::Transient), stop(NotIdempotent)),
         (elsewhere().not_kept(), verdict(Class::Transient), stop(NotReplayable)),
-        (elsewhere().no_budget_left(), verdict(Class::Transient), stop(Budget)),
+        (elsewhere().no_budget_left(), verdict(Class::Transient), retry(0)),
         (elsewhere(), said(Class::Transient, false), stop(ServerSaidNo)),
         (elsewhere(), verdict(Class::Rejected), Decision::Return),
     ]);
@@ -398,7 +398,7 @@ proptest! {
         let (decision, asked) = given.decide(verdict);
         let Given { policy, attempt, idempotent, kept, elsewhere, left, budget } = given;
         let hint = verdict.hint();
-        let costs = verdict.class() != Class::CircuitOpen;
+        let costs = verdict.class() != Class::CircuitOpen && !elsewhere;
         match decision {
             Decision::Retry { wait } => {
                 prop_assert!(!matches!(
