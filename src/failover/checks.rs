@@ -1,28 +1,32 @@
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::uri::PathAndQuery;
-use http::{Request, Response, StatusCode, Uri};
+use http::{Request, Response};
+use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::route::{Route, Target};
-use crate::classify::{Cause, Classify, HttpClassifier};
+use super::probe;
+use super::route::Target;
+use crate::classify::Cause;
 use crate::error::{BoxError, InvalidConfig};
 use crate::time::{self, Sleep};
 
-/// Asks each region, every few seconds, whether it is well: `GET {base}/health`.
+/// Asks each region, every few seconds, whether it is well: `GET {base}/health`, a
+/// [gRPC health check](Self::grpc) or [what you like](Self::check_fn).
 ///
 /// A 200 within the timeout says that it is, and how long it took is the
 /// region's latency. Anything else takes the region out, before a
-/// call finds out, and at least until the next check; the next 200 brings
-/// it back at once.
+/// call finds out, and at least until the next check. The next 200 puts it on trial at once,
+/// a cooldown that calls began notwithstanding, but for what its server asked for, and unless it
+/// has failed on trial since it was lost: then calls know better than checks.
 ///
 /// The checks have a client of their own, so that no circuit, rate limit or
 /// retry of the calls stands in their way or hears of them. Each region's run
@@ -42,7 +46,7 @@ use crate::time::{self, Sleep};
 /// let client = Client::builder(TokioExecutor::new())
 ///     .build_http::<Full<Bytes>>()
 ///     .map_request(|check: http::Request<Bytes>| check.map(Full::new));
-/// let checks = HealthChecks::new(client).interval(Duration::from_secs(30)).path("/up")?;
+/// let checks = HealthChecks::new(client).interval(Duration::from_secs(30)).path("/up");
 ///
 /// let regions = Regions::new([
 ///     Region::new("us-west-2", "http://api.example.com/v1").priority(1),
@@ -58,14 +62,15 @@ pub struct HealthChecks {
     probe: Arc<Probe>,
     interval: Duration,
     timeout: Duration,
-    path: PathAndQuery,
+    /// `None`: it isn't the path of a URI.
+    path: Option<PathAndQuery>,
 }
 
 /// What a check found: the latency of a 200, or what was seen instead.
 pub(super) type Finding = Result<Duration, Cause>;
 
 // Boxed, so that no layer's type names the client. A check every few seconds can afford it.
-type Probe = dyn Fn(Request<Bytes>) -> Probing + Send + Sync;
+type Probe = dyn Fn(&Target<'_>, PathAndQuery) -> Probing + Send + Sync;
 type Probing = Pin<Box<dyn Future<Output = Finding> + Send>>;
 
 /// An interval of nothing would check without a pause.
@@ -80,11 +85,60 @@ impl HealthChecks {
         S::Error: Into<BoxError>,
         S::Future: Send,
     {
+        Self::of(PathAndQuery::from_static("/health"), move |to, path| {
+            Box::pin(probe::http(client.clone(), probe::get(to, path)))
+        })
+    }
+
+    /// Checks by the [gRPC health protocol](https://github.com/grpc/grpc/blob/master/doc/health-checking.md):
+    /// the server as a whole says that it is serving. Sent through this client, as by [`new`](Self::new).
+    pub fn grpc<S, B>(client: S) -> Self
+    where
+        S: Service<Request<Bytes>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: Body<Data: Buf + Send, Error: Into<BoxError>> + Send + 'static,
+    {
+        let path = PathAndQuery::from_static("/grpc.health.v1.Health/Check");
+        Self::of(path, move |to, path| {
+            Box::pin(probe::grpc(client.clone(), probe::grpc_request(to, path)))
+        })
+    }
+
+    /// Checks by a closure: what it answers with is well, and an error isn't.
+    ///
+    /// ```
+    /// use tower_upstream::BoxError;
+    /// use tower_upstream::failover::HealthChecks;
+    ///
+    /// let checks = HealthChecks::check_fn(|region| {
+    ///     let address = region.uri().authority().map(ToString::to_string);
+    ///     async move {
+    ///         let address = address.ok_or("no address")?;
+    ///         tokio::net::TcpStream::connect(address).await?;
+    ///         Ok::<_, BoxError>(())
+    ///     }
+    /// });
+    /// # let _ = checks;
+    /// ```
+    pub fn check_fn<F, Fut, E>(check: F) -> Self
+    where
+        F: Fn(&Target<'_>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        Self::of(PathAndQuery::from_static("/"), move |to, _| Box::pin(probe::timed(check(to))))
+    }
+
+    fn of(
+        path: PathAndQuery,
+        probe: impl Fn(&Target<'_>, PathAndQuery) -> Probing + Send + Sync + 'static,
+    ) -> Self {
         Self {
-            probe: Arc::new(move |request| Box::pin(probe(client.clone(), request))),
+            probe: Arc::new(probe),
             interval: Duration::from_secs(10),
             timeout: Duration::from_secs(5),
-            path: PathAndQuery::from_static("/health"),
+            path: Some(path),
         }
     }
 
@@ -102,27 +156,24 @@ impl HealthChecks {
         self
     }
 
-    /// What is asked for, below each region's base: a path, and a query if need be. Default:
-    /// `/health`.
-    ///
-    /// # Errors
-    ///
-    /// If it isn't the path of a URI.
-    pub fn path(mut self, path: &str) -> Result<Self, InvalidConfig> {
-        let wrong =
-            |_| InvalidConfig::new(format!("{path:?} isn't a path to check, as /health is"));
+    /// What is asked for, below each region's base: a path, and a query if need be; a closure
+    /// asks for what it likes. Default: `/health`. One that isn't the path of a URI is refused when the layer is built.
+    pub fn path(mut self, path: &str) -> Self {
         let slash = if path.starts_with('/') { "" } else { "/" };
-        self.path = PathAndQuery::try_from(format!("{slash}{path}")).map_err(wrong)?;
-        Ok(self)
+        self.path = PathAndQuery::try_from(format!("{slash}{path}")).ok();
+        self
+    }
+
+    pub(super) fn validate(&self) -> Result<(), InvalidConfig> {
+        let wrong = || InvalidConfig::new("the health checks' path isn't one, as /health is");
+        self.path.as_ref().map(|_| ()).ok_or_else(wrong)
     }
 
     /// One check of this region. It takes no longer than the timeout, and doesn't panic.
     pub(super) fn check(&self, to: &Target<'_>) -> Check {
-        let mut request = Request::new(Bytes::new());
-        *request.uri_mut() = Uri::from(self.path.clone());
-        request.route(to);
         let timer = time::sleep_until(time::after(time::now(), self.timeout));
-        Check { probing: (self.probe)(request), timer }
+        let path = self.path.clone().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        Check { probing: (self.probe)(to, path), timer }
     }
 
     /// How long after the start of a check the next one starts.
@@ -144,27 +195,6 @@ impl fmt::Debug for HealthChecks {
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
-}
-
-async fn probe<S, B>(mut client: S, request: Request<Bytes>) -> Finding
-where
-    S: Service<Request<Bytes>, Response = Response<B>>,
-    S::Error: Into<BoxError>,
-{
-    poll_fn(|cx| client.poll_ready(cx)).await.map_err(cause)?;
-    // A client that queues for readiness isn't the region's latency.
-    let sent_at = time::now();
-    let answer = client.call(request).await.map(|response| response.status());
-    match answer.map_err(cause)? {
-        StatusCode::OK => Ok(time::now().saturating_duration_since(sent_at)),
-        status => Err(Cause::Status(status)),
-    }
-}
-
-/// The kind of a client's error, never its text.
-fn cause(error: impl Into<BoxError>) -> Cause {
-    let error = error.into();
-    HttpClassifier::new().classify(Err::<&Response<()>, _>(&*error)).cause()
 }
 
 /// `interval`, more or less by up to a tenth as `random` goes from 0 to 1.
@@ -199,7 +229,7 @@ impl Future for Check {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Region, Regions};
+    use super::super::{FailoverLayer, Region, Regions};
     use super::*;
 
     #[test]
@@ -223,7 +253,7 @@ mod tests {
             Region::new("one", "https://one.test/v1/"),
             Region::new("two", "http://two.test:8080"),
         ]);
-        let places = regions.unwrap().0;
+        let layer = FailoverLayer::new(regions.unwrap());
         let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
         let client = tower::service_fn({
             let seen = Arc::clone(&seen);
@@ -234,9 +264,9 @@ mod tests {
         });
         let checks = HealthChecks::new(client);
         for path in ["/health", "up", "/v1/up?deep=1"] {
-            let checks = checks.clone().path(path).unwrap();
+            let checks = checks.clone().path(path);
             for region in 0..2 {
-                assert!(checks.check(&Target::new(&places, region)).await.is_ok());
+                assert!(checks.check(&layer.set.target(region)).await.is_ok());
             }
         }
         assert_eq!(
@@ -251,7 +281,7 @@ mod tests {
             ]
         );
         for path in ["a path", "/\n"] {
-            assert!(checks.clone().path(path).is_err());
+            assert!(checks.clone().path(path).validate().is_err());
         }
     }
 }

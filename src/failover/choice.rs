@@ -1,114 +1,197 @@
 //! Which region takes an attempt: a plain function.
 
+use std::cell::OnceCell;
 use std::time::Duration;
 
+use super::standing::Standing;
 use crate::scope::Tried;
+
+/// What a call does when no region is fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenAllOut {
+    /// It goes to the primary all the same, and on to those that are back the soonest. The default.
+    #[default]
+    Primary,
+    /// It goes to the one that is back the soonest, and on to the next of these.
+    LeastBad,
+    /// It fails at once with [`AllRegionsOut`](super::AllRegionsOut), which says when to come back.
+    FailFast,
+    /// It waits for the one that is back the soonest, if its deadline allows; else it fails at once,
+    /// with [`AllRegionsOut`](super::AllRegionsOut).
+    Wait,
+}
+
+impl WhenAllOut {
+    const fn calls_anyway(self) -> bool {
+        matches!(self, Self::Primary | Self::LeastBad)
+    }
+}
 
 /// What is known of a region when one is chosen.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate {
-    pub(super) priority: u32,
-    /// For how long it isn't chosen. Zero: it is healthy.
-    pub(super) out_for: Duration,
-    /// Zero where none was measured: what is unknown is worth a try.
-    pub(super) latency: Duration,
+    pub(super) number: usize,
+    pub(super) priority: u64,
+    pub(super) standing: Standing,
+    /// A call is under way that shows whether it is well again.
+    pub(super) on_trial: bool,
 }
 
-impl Candidate {
-    fn is_healthy(&self) -> bool {
-        self.out_for.is_zero()
+/// What is known of the call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish {
+    /// Where it has been: there it doesn't go again.
+    pub(super) tried: Tried,
+    /// It has been to all of them, and begins anew.
+    pub(super) again: bool,
+    pub(super) when_all_out: WhenAllOut,
+    pub(super) ramp: Duration,
+    /// Among equals it goes by the smallest weight, and not by two drawn by chance.
+    pub(super) sticky: bool,
+}
+
+/// How good a choice a region is: the smaller, the better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// Takes calls: fit, in its share as it comes back, or on trial with no other call.
+    Open {
+        priority: u64,
+    },
+    /// Takes no more for now, as it is coming back.
+    Held {
+        priority: u64,
+    },
+    Drained {
+        priority: u64,
+    },
+    /// Out; better than none.
+    LastResort {
+        asked: bool,
+        order: u64,
+        number: usize,
+    },
+}
+
+/// The best one that wasn't tried. Among equals the one of smaller weight of two drawn
+/// by chance: to take the best of all would send every caller to the same one.
+///
+/// `now` and `random` (from 0 to 1) are asked only where it comes to that.
+pub(super) fn choose(
+    candidates: impl Iterator<Item = Candidate> + Clone,
+    wish: &Wish,
+    now: impl Fn() -> u64,
+    random: impl Fn() -> f64,
+    weight: impl Fn(usize) -> u64,
+) -> Option<usize> {
+    // Drawn once, so that whoever was let in is so when it is looked at again.
+    let drawn = OnceCell::new();
+    let draw = || *drawn.get_or_init(&random);
+    let mut best = None;
+    let mut equals = 0;
+    for candidate in candidates.clone() {
+        let Some(rank) = wish.rank(candidate, &now, draw) else { continue };
+        match best {
+            Some((least, _)) if rank > least => {}
+            Some((least, _)) if rank == least => equals += 1,
+            _ => (best, equals) = (Some((rank, candidate.number)), 1),
+        }
+    }
+    let (rank, first) = best?;
+    let among = || {
+        let equal = |candidate: &Candidate| wish.rank(*candidate, &now, draw) == Some(rank);
+        candidates.filter(equal).map(|candidate| candidate.number)
+    };
+    match equals {
+        1 => Some(first),
+        _ if wish.sticky => among().min_by_key(|number| weight(*number)),
+        _ => better_of_two(among(), equals, random(), weight),
     }
 }
 
-/// The healthy one of the smallest (priority, latency) that wasn't tried. If none is
-/// healthy, a call goes to the primary all the same; and one that has been to all of them and begins
-/// anew (it has `failed` before), to the one that is back the soonest, which is the one that
-/// failed longest ago.
-pub(super) fn choose(
-    candidates: impl Iterator<Item = Candidate> + Clone,
-    tried: &Tried,
-    failed: bool,
+/// What [`choose`] comes to while every region is fit and a call has nothing behind it: of
+/// (number, priority, whether it is fit). `None`: that isn't so.
+pub(super) fn choose_of_fit(
+    regions: impl Iterator<Item = (usize, u64, bool)> + Clone,
+    random: impl Fn() -> f64,
+    weight: impl Fn(usize) -> u64,
 ) -> Option<usize> {
-    let healthy = candidates
-        .clone()
-        .enumerate()
-        .filter(|(region, candidate)| candidate.is_healthy() && !tried.contains(*region))
-        .min_by_key(|(_, candidate)| (candidate.priority, candidate.latency));
-    let least_bad = || {
-        candidates.enumerate().filter(|_| tried.len() == 0).min_by_key(|(region, candidate)| {
-            let out_for = if failed { candidate.out_for } else { Duration::ZERO };
-            (out_for, candidate.priority, *region)
+    let (mut best, mut first, mut equals) = (u64::MAX, 0, 0);
+    let all_fit = regions.clone().all(|(number, priority, fit)| {
+        if priority < best {
+            (best, first, equals) = (priority, number, 1);
+        } else if priority == best {
+            equals += 1;
+        }
+        fit
+    });
+    if !all_fit {
+        return None;
+    }
+    match equals {
+        0 => None,
+        1 => Some(first),
+        _ => {
+            let among = regions.filter(|(_, priority, _)| *priority == best);
+            better_of_two(among.map(|(number, ..)| number), equals, random(), weight)
+        }
+    }
+}
+
+/// The one of smaller weight of two of so many that are drawn by chance.
+fn better_of_two(
+    mut among: impl Iterator<Item = usize>,
+    many: usize,
+    random: f64,
+    weight: impl Fn(usize) -> u64,
+) -> Option<usize> {
+    let (one, other) = two_of(many, random);
+    let lower = among.nth(one)?;
+    let higher = among.nth(other - one - 1)?;
+    Some(if weight(higher) < weight(lower) { higher } else { lower })
+}
+
+/// Two different ones of so many, the lower first, as `random` goes from 0 to 1.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+fn two_of(many: usize, random: f64) -> (usize, usize) {
+    let pairs = many * (many - 1);
+    let pair = ((random * pairs as f64) as usize).min(pairs - 1);
+    let (one, other) = (pair / (many - 1), pair % (many - 1));
+    if other < one { (other, one) } else { (one, other + 1) }
+}
+
+impl Wish {
+    fn rank(
+        &self,
+        candidate: Candidate,
+        now: impl Fn() -> u64,
+        draw: impl FnOnce() -> f64,
+    ) -> Option<Rank> {
+        let Candidate { number, priority, standing, on_trial } = candidate;
+        if self.tried.contains(number) {
+            return None;
+        }
+        Some(match standing {
+            Standing::Fit => Rank::Open { priority },
+            Standing::Ramping { until } if draw() < Standing::share(until, now(), self.ramp) => {
+                Rank::Open { priority }
+            }
+            Standing::Out { until, .. } if until <= now() && !on_trial => Rank::Open { priority },
+            Standing::Out { until, asked } if now() < until => {
+                let first = self.tried.len() == 0;
+                if !self.when_all_out.calls_anyway() || (asked && !first) {
+                    return None;
+                }
+                let primary = first && !self.again && self.when_all_out == WhenAllOut::Primary;
+                let order = if primary { priority } else { until };
+                Rank::LastResort { asked, order, number }
+            }
+            Standing::Ramping { .. } | Standing::Out { .. } => Rank::Held { priority },
+            Standing::Drained => Rank::Drained { priority },
+            Standing::Gone => return None,
         })
-    };
-    healthy.or_else(least_bad).map(|(region, _)| region)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn chosen(candidates: &[(u32, bool, u64)], tried: &[usize]) -> Option<usize> {
-        let out_for = |healthy: bool| if healthy { 0 } else { 9 };
-        let candidates: Vec<_> = candidates
-            .iter()
-            .map(|&(priority, healthy, latency)| (priority, out_for(healthy), latency))
-            .collect();
-        choice(&candidates, tried, false)
-    }
-
-    fn choice(candidates: &[(u32, u64, u64)], tried: &[usize], failed: bool) -> Option<usize> {
-        let mut seen = Tried::default();
-        for region in tried {
-            seen.push(*region);
-        }
-        let candidates = candidates.iter().map(|&(priority, out_for, latency)| Candidate {
-            priority,
-            out_for: Duration::from_secs(out_for),
-            latency: Duration::from_millis(latency),
-        });
-        choose(candidates, &seen, failed)
-    }
-
-    #[test]
-    fn by_priority_then_latency() {
-        assert_eq!(chosen(&[(2, true, 10), (1, true, 90)], &[]), Some(1));
-        assert_eq!(chosen(&[(1, true, 90), (1, true, 10)], &[]), Some(1));
-        assert_eq!(chosen(&[(1, true, 0), (1, true, 0)], &[]), Some(0));
-        assert_eq!(chosen(&[(1, false, 1), (2, true, 10)], &[]), Some(1));
-    }
-
-    #[test]
-    fn the_tried_ones_are_left_out() {
-        let three = [(1, true, 1), (2, true, 1), (3, true, 1)];
-        assert_eq!(chosen(&three, &[0]), Some(1));
-        assert_eq!(chosen(&three, &[1, 0]), Some(2));
-        assert_eq!(chosen(&three, &[0, 1, 2]), None);
-    }
-
-    #[test]
-    fn none_healthy_is_the_primary_all_the_same() {
-        let none = [(3, false, 1), (1, false, 9), (1, false, 1)];
-        assert_eq!(chosen(&none, &[]), Some(1));
-        assert_eq!(chosen(&none, &[1]), None);
-        assert_eq!(chosen(&[], &[]), None);
-    }
-
-    #[test]
-    fn a_call_that_was_everywhere_goes_where_it_failed_longest_ago() {
-        let none = [(1, 10, 1), (2, 8, 1), (3, 9, 1)];
-        assert_eq!(choice(&none, &[], true), Some(1));
-        assert_eq!(choice(&none, &[], false), Some(0));
-        assert_eq!(choice(&[(2, 9, 1), (1, 9, 1)], &[], true), Some(1));
-        // A healthy one is better than any of them.
-        assert_eq!(choice(&[(1, 1, 1), (2, 0, 1)], &[], true), Some(1));
-    }
-
-    #[test]
-    fn past_its_bound_nothing_is_remembered() {
-        let mut tried = Tried::default();
-        for region in 0..100 {
-            tried.push(region);
-        }
-        assert_eq!(tried.len(), Tried::MOST);
-    }
-}
+mod tests;

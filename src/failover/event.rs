@@ -7,6 +7,8 @@ use crate::classify::Cause;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct FailoverEvent<'a> {
+    /// The layer's name.
+    pub name: &'a str,
     /// The region's name; empty where it is about all of them.
     pub region: &'a str,
     /// What happened.
@@ -21,12 +23,12 @@ pub enum FailoverEventKind {
     Lost {
         /// What the failure was.
         cause: Cause,
-        /// For how long at first.
+        /// For how long at least, unless a health check finds otherwise.
         out_for: Duration,
     },
-    /// It answers again.
+    /// It has proved itself on trial, and takes its share of the calls again.
     Back,
-    /// No region is healthy: calls go to the primary all the same.
+    /// Every region is lost, and none is back: what calls do is [`WhenAllOut`](super::WhenAllOut).
     AllLost,
     /// A call failed here, and goes to another region.
     FailedOver {
@@ -44,7 +46,8 @@ impl FailoverEvent<'_> {
 
 impl fmt::Display for FailoverEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let region = self.region;
+        let Self { name, region, .. } = self;
+        write!(f, "{name}, ")?;
         match self.kind {
             FailoverEventKind::Lost { cause, out_for } => {
                 write!(f, "region {region} lost for {out_for:.1?}: {cause}")

@@ -7,19 +7,19 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::layer::Rules;
-use super::region::Place;
+use super::choice::WhenAllOut;
+use super::journey::Journey;
 use super::route::Target;
+use super::search::Moment;
 use super::service::Shared;
 use super::serving::{TellRegion, Untold};
-use super::set::RegionSet;
-use super::{FailoverEventKind, RegionsExhausted};
-use crate::classify::{Cause, Class, Classify, Verdict};
+use super::{AllRegionsOut, FailoverEventKind, RegionsExhausted};
+use crate::classify::{Cause, Classify, Verdict};
 use crate::error::BoxError;
 use crate::replay::Replay;
-use crate::scope::{self, CallScope, Tried};
+use crate::scope::{self, CallScope};
 use crate::spare::CallWhenReady;
-use crate::time::{self, Instant};
+use crate::time::{self, Sleep};
 
 pin_project! {
     /// The future of a [`Failover`](super::Failover) and of
@@ -30,10 +30,8 @@ pin_project! {
         S: Service<Req>,
         R: Replay<Req>,
     {
-        // The attempt in one region. If that fails, and another may do better,
-        // the next region's takes its place.
         #[pin]
-        call: CallWhenReady<S, Req>,
+        state: State<S, Req>,
         journey: Journey,
         kept: Option<R::Kept>,
         // How a request is rewritten, unless each region has a client.
@@ -48,72 +46,31 @@ pin_project! {
     {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
+            let shared = this.shared;
+            let called = matches!(&*this.state, State::Calling { call } if call.was_called());
             // Not abandoned by its caller, but ended by a retry for taking too long.
-            if this.call.was_called() && !this.journey.answered && CallScope::has_expired() {
+            if called && this.journey.is_under_way() && CallScope::has_expired() {
                 let timeout = Verdict::transient().cause_is(Cause::Timeout);
-                this.journey.failed(&this.shared.set, &this.shared.rules, &timeout);
+                this.journey.failed(&shared.set, &timeout, |region| shared.can_call(region));
             }
+            this.journey.is_over(&shared.set);
         }
     }
 }
 
-/// Where a call has been.
-pub(super) struct Journey {
-    scope: CallScope,
-    pub(super) region: usize,
-    /// A retry above makes the attempts.
-    retried: bool,
-    idempotent: bool,
-    called_at: Option<Instant>,
-    answered: bool,
-}
-
-impl Journey {
-    pub(super) fn new(
-        scope: CallScope,
-        places: &[Place],
-        region: usize,
-        retried: bool,
-        idempotent: bool,
-    ) -> Self {
-        let scope = scope.at_region(places[region].name);
-        Self { scope, region, retried, idempotent, called_at: None, answered: false }
-    }
-
-    /// Calls a client that is ready.
-    pub(super) fn call<T>(&mut self, call: impl FnOnce() -> T) -> T {
-        self.called_at = Some(time::now());
-        self.scope.call(call)
-    }
-
-    /// Takes in that the attempt in this region failed. The region, if there is
-    /// one, that may do better; a retry above hears of it.
-    fn failed(&self, set: &RegionSet, rules: &Rules, verdict: &Verdict) -> Option<usize> {
-        if rules.is_regions_fault(verdict) {
-            set.failed(self.region, verdict);
-        } else if verdict.class() == Class::Rejected {
-            // The request was at fault, and the region is alive.
-            set.succeeded(self.region, None);
-        }
-        let tried = self.tried();
-        let goes_on = rules.may_do_better_elsewhere(verdict) && tried.len() < rules.max_attempts;
-        let next = if goes_on { set.choose(&tried, true) } else { None };
-        if self.retried {
-            scope::note_region(self.region, next.is_some());
-        }
-        next
-    }
-
-    /// The regions tried so far, this one included.
-    fn tried(&self) -> Tried {
-        let mut tried = self.scope.tried();
-        tried.push(self.region);
-        tried
-    }
-
-    /// When the attempt in this region was sent, time in our own queues apart.
-    fn sent_at(&self) -> Option<Instant> {
-        self.scope.sent_at().or(self.called_at)
+pin_project! {
+    #[project = StateProject]
+    enum State<S, Req>
+    where
+        S: Service<Req>,
+    {
+        // The attempt in one region. If that fails, and another may do better,
+        // the next region's takes its place.
+        Calling { #[pin] call: CallWhenReady<S, Req> },
+        // No region is fit, and the call waits for one. → `Calling`, or on.
+        Waiting { timer: Pin<Box<Sleep>>, request: Option<Req> },
+        // No region is fit, and the call is answered here. The end.
+        TurnedAway { error: Option<AllRegionsOut> },
     }
 }
 
@@ -122,14 +79,43 @@ where
     S: Service<Req>,
     R: Replay<Req>,
 {
-    pub(super) fn new(
+    pub(super) fn calling(
         call: CallWhenReady<S, Req>,
         journey: Journey,
         kept: Option<R::Kept>,
         route: Option<fn(&mut Req, &Target<'_>)>,
         shared: Arc<Shared<S, C, R, T>>,
     ) -> Self {
-        Self { call, journey, kept, route, shared }
+        Self { state: State::Calling { call }, journey, kept, route, shared }
+    }
+
+    /// No region is fit.
+    #[cold]
+    pub(super) fn waiting(
+        request: Req,
+        journey: Journey,
+        kept: Option<R::Kept>,
+        route: Option<fn(&mut Req, &Target<'_>)>,
+        shared: Arc<Shared<S, C, R, T>>,
+    ) -> Self {
+        let state = State::waiting(request, &journey, &shared);
+        Self { state, journey, kept, route, shared }
+    }
+}
+
+impl<S: Service<Req>, Req> State<S, Req> {
+    /// Waits until the first region is on trial, if that is asked for and the deadline allows.
+    fn waiting<C, R, T>(request: Req, journey: &Journey, shared: &Shared<S, C, R, T>) -> Self {
+        let (set, moment) = (&shared.set, Moment::default());
+        let wait = set.back_in(&moment, |region| shared.can_call(region)).unwrap_or_default();
+        let until = time::after(moment.get(), wait);
+        let in_time = journey.scope.deadline().is_none_or(|deadline| until < deadline);
+        // Without a wait there is nothing to wait for.
+        if set.settings.when_all_out == WhenAllOut::Wait && in_time && !wait.is_zero() {
+            let timer = Box::pin(time::sleep_until(until));
+            return Self::Waiting { timer, request: Some(request) };
+        }
+        Self::TurnedAway { error: Some(AllRegionsOut::new(wait)) }
     }
 }
 
@@ -145,20 +131,33 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        // As often as there are regions to try, which is bounded.
+        // As often as there are regions to try, which is bounded, and waits.
         loop {
-            let Journey { scope, called_at, .. } = &mut *this.journey;
-            let call = this.call.as_mut();
-            let result = ready!(scope.poll(|| {
-                call.poll_with(cx, |service, request| {
-                    *called_at = Some(time::now());
-                    scope::call_later(true, || service.call(request))
-                })
-            }));
-            this.journey.answered = true;
+            let result = match this.state.as_mut().project() {
+                StateProject::Calling { call } => {
+                    let Journey { scope, called_at, .. } = &mut *this.journey;
+                    ready!(scope.poll(|| {
+                        call.poll_with(cx, |service, request| {
+                            *called_at = Some(time::now());
+                            scope::call_later(true, || service.call(request))
+                        })
+                    }))
+                }
+                StateProject::Waiting { timer, request } => {
+                    ready!(timer.as_mut().poll(cx));
+                    let request = request.take().expect("polled after it was done");
+                    this.set_out(request);
+                    continue;
+                }
+                StateProject::TurnedAway { error } => {
+                    let error = error.take().expect("polled after it was done");
+                    return Poll::Ready(Err(error.into()));
+                }
+            };
+            this.journey.is_over(&this.shared.set);
             if let Some(mut output) = this.answered(result.map_err(Into::into)) {
                 if let Ok(response) = &mut output {
-                    let region = this.shared.set.places()[this.journey.region].name;
+                    let region = this.shared.set.name(this.journey.region());
                     this.shared.telling.tell(response, region);
                 }
                 return Poll::Ready(output);
@@ -173,34 +172,47 @@ where
     C: Classify<S::Response>,
     R: Replay<Req>,
 {
+    /// `Waiting` → `Calling`, or on.
+    fn set_out(&mut self, request: Req) {
+        let search = self.journey.search(self.journey.scope.tried(), false);
+        if self.shared.choose(self.journey, &search, &Moment::default()) {
+            self.call(request);
+        } else {
+            self.state.set(State::waiting(request, self.journey, self.shared));
+        }
+    }
+
+    /// → `Calling`, in the region where the journey is.
+    fn call(&mut self, mut request: Req) {
+        let region = self.journey.region();
+        if let Some(route) = self.route {
+            route(&mut request, &self.shared.set.target(region));
+        }
+        let call = CallWhenReady::new(self.shared.client(region), request);
+        self.state.set(State::Calling { call });
+    }
+
     /// What goes to the caller after an answer. `None`: nothing yet, the next
     /// region is being called.
     fn answered(
         &mut self,
         result: Result<S::Response, BoxError>,
     ) -> Option<Result<S::Response, BoxError>> {
-        let (set, journey) = (&self.shared.set, &mut *self.journey);
-        let region = journey.region;
+        let (shared, journey) = (&*self.shared, &*self.journey);
         let seen = result.as_ref().map_err(|error| &**error as _);
-        let verdict = self.shared.classifier.classify(seen);
+        let verdict = shared.classifier.classify(seen);
         if verdict.is_success() {
-            let took = |sent| time::now().saturating_duration_since(sent);
-            let sent_at = journey.sent_at().filter(|_| set.latency_is_by_calls());
-            set.succeeded(region, sent_at.map(took));
+            journey.succeeded(&shared.set);
             return Some(result);
         }
-        let next = journey.failed(set, &self.shared.rules, &verdict);
-        if !self.journey.retried
-            && let Some(next) = next.filter(|_| self.is_safe(&verdict))
-            && self.go_on(next, verdict)
-        {
+        let goes_on = journey.failed(&shared.set, &verdict, |region| shared.can_call(region));
+        if goes_on && !journey.is_retried() && self.is_safe(&verdict) && self.go_on(&verdict) {
             return None;
         }
-        let tried = self.journey.tried();
+        let (set, tried) = (&self.shared.set, self.journey.tried());
         match result {
-            Err(last) if next.is_none() && tried.len() > 1 => {
-                let set = &self.shared.set;
-                let tried = tried.iter().map(|region| set.places()[region].name).collect();
+            Err(last) if !goes_on && tried.len() > 1 => {
+                let tried = tried.iter().map(|region| set.name(region)).collect();
                 Some(Err(RegionsExhausted::new(tried, last).into()))
             }
             result => Some(result),
@@ -208,26 +220,27 @@ where
     }
 
     fn is_safe(&self, verdict: &Verdict) -> bool {
-        self.journey.idempotent || self.shared.rules.non_idempotent || verdict.is_unprocessed()
+        let rules = &self.shared.set.settings.rules;
+        self.journey.idempotent || rules.non_idempotent || verdict.is_unprocessed()
     }
 
-    /// Calls the next region, if the request can be sent again.
-    fn go_on(&mut self, next: usize, verdict: Verdict) -> bool {
-        let journey = &mut *self.journey;
-        let attempt = journey.scope.tried().len() + 2;
-        let last = attempt >= self.shared.rules.max_attempts;
-        let again = self.kept.take().and_then(|kept| self.shared.replay.again(kept, last));
-        let Some((mut request, kept)) = again else { return false };
-        let set = &self.shared.set;
-        set.tell(journey.region, FailoverEventKind::FailedOver { cause: verdict.cause() });
-        *self.kept = kept;
-        if let Some(route) = self.route {
-            route(&mut request, &Target::new(set.places(), next));
+    /// Calls the next region, if there is one still and the request can be sent again.
+    fn go_on(&mut self, verdict: &Verdict) -> bool {
+        let (shared, journey) = (&*self.shared, &mut *self.journey);
+        let set = &shared.set;
+        let left = journey.region();
+        let last = journey.tried().len() + 1 >= set.settings.rules.max_attempts;
+        let again = self.kept.take().and_then(|kept| shared.replay.again(kept, last));
+        let Some((request, kept)) = again else { return false };
+        let search = journey.search(journey.tried(), true);
+        let scope = journey.scope.leave(left);
+        if !shared.choose(journey, &search, &Moment::default()) {
+            return false;
         }
-        journey.scope = journey.scope.leave(journey.region).at_region(set.places()[next].name);
-        journey.region = next;
-        journey.answered = false;
-        self.call.set(CallWhenReady::new(self.shared.client(next), request));
+        journey.scope = scope.at_region(set.name(journey.region()));
+        set.tell(left, FailoverEventKind::FailedOver { cause: verdict.cause() });
+        *self.kept = kept;
+        self.call(request);
         true
     }
 }

@@ -2,28 +2,50 @@
 
 use std::time::Duration;
 
+use super::standing::Standing;
 use crate::time::{self, Instant};
 
-/// How long a region that fails is left alone.
+/// How long a region that fails is left alone, and how it comes back.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cooldown {
-    /// At first.
+pub(super) struct Recovery {
+    /// How long it is left alone at first.
     pub(super) first: Duration,
-    /// And at most, as it doubles each time that the region fails again.
+    /// And at most, as that doubles each time that the region fails again.
     pub(super) most: Duration,
     /// The longest that the server's own word can make it.
     pub(super) hint_cap: Duration,
+    /// How many calls it must serve on trial.
+    pub(super) good_calls: u32,
+    /// How long its share of the calls grows after that.
+    pub(super) ramp: Duration,
 }
 
 /// A region's health.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Health {
-    /// Until when the region isn't chosen. It only moves later, until a success.
-    out_until: Option<Instant>,
-    /// How often in a row it was taken out.
+    phase: Phase,
+    /// Since when. What was sent before says nothing about this phase.
+    since: Instant,
+    /// How often it was taken out without having quite come back in between.
     times: u32,
     /// When the last check was over.
     last_check: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Fit,
+    /// Not chosen until then, and on trial from then on. `until` only moves later, but that a
+    /// check ends it; `asked_until`, the server's own word, not even by that.
+    Out {
+        until: Instant,
+        asked_until: Instant,
+        good: u32,
+    },
+    /// Back, with a share of the calls that grows until then.
+    Ramping {
+        until: Instant,
+    },
 }
 
 /// A change that people may want to hear of.
@@ -34,120 +56,134 @@ pub(super) enum Change {
 }
 
 impl Health {
-    pub(super) fn out_until(&self) -> Option<Instant> {
-        self.out_until
+    pub(super) const fn new(now: Instant) -> Self {
+        Self { phase: Phase::Fit, since: now, times: 0, last_check: None }
     }
 
-    pub(super) fn last_check(&self) -> Option<Instant> {
+    pub(super) const fn since(&self) -> Instant {
+        self.since
+    }
+
+    pub(super) const fn last_check(&self) -> Option<Instant> {
         self.last_check
     }
 
-    /// A check is over, whatever it found.
-    pub(super) fn checked(&mut self, now: Instant) {
-        self.last_check = Some(now);
+    pub(super) fn standing(&self, start: Instant) -> Standing {
+        let nanos = |at: Instant| time::nanos(at.saturating_duration_since(start));
+        match self.phase {
+            Phase::Fit => Standing::Fit,
+            Phase::Ramping { until } => Standing::Ramping { until: nanos(until) },
+            Phase::Out { until, asked_until, .. } => {
+                Standing::Out { until: nanos(until), asked: asked_until >= until }
+            }
+        }
     }
 
-    /// A call or a check succeeded.
-    pub(super) fn succeeded(&mut self) -> Option<Change> {
-        self.times = 0;
-        self.out_until.take().map(|_| Change::Back)
-    }
-
-    /// A call or a check failed; `asked` is how long the server asked to be left alone,
-    /// or how long it is until the next check.
-    pub(super) fn failed(
+    /// A call that was sent then succeeded.
+    pub(super) fn succeeded(
         &mut self,
-        cooldown: &Cooldown,
-        asked: Option<Duration>,
+        recovery: &Recovery,
+        sent: Instant,
         now: Instant,
     ) -> Option<Change> {
-        let first = self.out_until.is_none();
-        let again = self.out_until.is_some_and(|until| until <= now);
-        // A failure of a call that was in flight when the region was taken out
-        // says no more than the one that took it out.
-        let times = if first || again { self.times } else { self.times.saturating_sub(1) };
-        let doubled = 1u32.checked_shl(times).unwrap_or(u32::MAX);
-        let out_for = cooldown.first.saturating_mul(doubled).min(cooldown.most);
-        let out_for = out_for.max(asked.unwrap_or_default());
-        if first || again {
-            self.times = self.times.saturating_add(1);
+        match &mut self.phase {
+            Phase::Out { asked_until, good, .. } if sent > self.since && *asked_until <= now => {
+                *good += 1;
+                (*good >= recovery.good_calls).then(|| self.comes_back(recovery, now))
+            }
+            Phase::Ramping { until } if *until <= now => {
+                self.phase = Phase::Fit;
+                self.times = 0;
+                None
+            }
+            _ => None,
         }
-        let until = time::after(now, out_for);
-        self.out_until = Some(self.out_until.map_or(until, |before| before.max(until)));
-        first.then_some(Change::Lost { out_for })
     }
-}
 
-/// A latency smoothed as TCP smooths its round trips (RFC 6298): an eighth of
-/// the new one and seven of the old.
-pub(super) fn smoothed(old: Option<Duration>, new: Duration) -> Duration {
-    old.map_or(new, |old| old.saturating_sub(old / 8).saturating_add(new / 8))
+    fn comes_back(&mut self, recovery: &Recovery, now: Instant) -> Change {
+        let ramping = Phase::Ramping { until: time::after(now, recovery.ramp) };
+        self.phase = if recovery.ramp.is_zero() { Phase::Fit } else { ramping };
+        self.since = now;
+        Change::Back
+    }
+
+    /// A call that was sent then, or a check, failed. `asked` is how long the server asked
+    /// to be left alone; `random`, from 0 to 1, keeps a fleet that lost the region together from
+    /// coming back together.
+    pub(super) fn failed(
+        &mut self,
+        recovery: &Recovery,
+        asked: Option<Duration>,
+        sent: Instant,
+        now: Instant,
+        random: f64,
+    ) -> Option<Change> {
+        if sent < self.since {
+            return None;
+        }
+        let asked = asked.unwrap_or_default().min(recovery.hint_cap);
+        let asked_until = time::after(now, asked);
+        let (before, asked_before) = match self.phase {
+            // A failure of a call that was in flight when the region was taken out
+            // says no more than the one that took it out.
+            Phase::Out { until, asked_until, .. } if now < until => (until, asked_until),
+            Phase::Out { .. } => (now, now),
+            Phase::Ramping { until } if now < until => (now, now),
+            Phase::Fit | Phase::Ramping { .. } => {
+                self.times = 0;
+                (now, now)
+            }
+        };
+        let again = before <= now;
+        let times = if again { self.times } else { self.times.saturating_sub(1) };
+        let doubled = 1u32.checked_shl(times).unwrap_or(u32::MAX);
+        let out_for = recovery.first.saturating_mul(doubled).min(recovery.most);
+        let spread = out_for.saturating_add((out_for / 10).mul_f64(random));
+        let until = time::after(now, spread).max(asked_until).max(before);
+        let was_out = matches!(self.phase, Phase::Out { .. });
+        self.phase = Phase::Out { until, asked_until: asked_until.max(asked_before), good: 0 };
+        if again {
+            self.times = self.times.saturating_add(1);
+            self.since = now;
+        }
+        (!was_out).then_some(Change::Lost { out_for: out_for.max(asked) })
+    }
+
+    /// A check found it well: it is on trial at once, unless its server asked for more time,
+    /// or calls have found it wanting since a check last said so.
+    pub(super) fn found_well(&mut self, now: Instant) {
+        self.last_check = Some(now);
+        if let Phase::Out { until, asked_until, .. } = &mut self.phase
+            && self.times <= 1
+        {
+            *until = (*until).min(now.max(*asked_until));
+        }
+    }
+
+    /// A check found it wanting: it is out until the next one has found something else,
+    /// which is at `known`, should there be one.
+    pub(super) fn found_wanting(
+        &mut self,
+        recovery: &Recovery,
+        known: Instant,
+        now: Instant,
+        random: f64,
+    ) -> Option<Change> {
+        self.last_check = Some(now);
+        let change = self.failed(recovery, None, now, now, random);
+        if let Phase::Out { until, .. } = &mut self.phase {
+            *until = (*until).max(known);
+        }
+        change
+    }
+
+    /// Taken for healthy, by hand.
+    pub(super) fn reset(&mut self, now: Instant) -> Option<Change> {
+        let was_out = matches!(self.phase, Phase::Out { .. });
+        *self = Self { last_check: self.last_check, ..Self::new(now) };
+        was_out.then_some(Change::Back)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const COOLDOWN: Cooldown = Cooldown {
-        first: Duration::from_secs(10),
-        most: Duration::from_secs(60),
-        hint_cap: Duration::MAX,
-    };
-
-    fn secs(secs: u64) -> Duration {
-        Duration::from_secs(secs)
-    }
-
-    #[test]
-    fn a_failure_takes_it_out_and_a_success_brings_it_back() {
-        let (mut health, now) = (Health::default(), time::now());
-        assert_eq!(health.succeeded(), None);
-        assert_eq!(health.failed(&COOLDOWN, None, now), Some(Change::Lost { out_for: secs(10) }));
-        assert_eq!(health.out_until(), Some(now + secs(10)));
-        assert_eq!(health.succeeded(), Some(Change::Back));
-        assert_eq!(health.out_until(), None);
-    }
-
-    #[test]
-    fn cooldowns_grow_while_it_fails_again_and_again() {
-        let (mut health, mut now) = (Health::default(), time::now());
-        for expected in [10, 20, 40, 60, 60] {
-            health.failed(&COOLDOWN, None, now);
-            assert_eq!(health.out_until(), Some(now + secs(expected)));
-            now += secs(expected);
-        }
-        health.succeeded();
-        health.failed(&COOLDOWN, None, now);
-        assert_eq!(health.out_until(), Some(now + secs(10)));
-    }
-
-    #[test]
-    fn the_calls_in_flight_when_it_failed_count_once() {
-        let (mut health, now) = (Health::default(), time::now());
-        assert!(health.failed(&COOLDOWN, None, now).is_some());
-        for _ in 0..100 {
-            assert_eq!(health.failed(&COOLDOWN, None, now), None);
-        }
-        assert_eq!(health.out_until(), Some(now + secs(10)));
-    }
-
-    #[test]
-    fn it_is_out_for_as_long_as_the_server_asks_and_only_moves_later() {
-        let (mut health, now) = (Health::default(), time::now());
-        health.failed(&COOLDOWN, Some(secs(300)), now);
-        assert_eq!(health.out_until(), Some(now + secs(300)));
-        health.failed(&COOLDOWN, Some(secs(5)), now + secs(1));
-        assert_eq!(health.out_until(), Some(now + secs(300)));
-    }
-
-    #[test]
-    fn extremes_do_not_overflow() {
-        let cooldown =
-            Cooldown { first: Duration::MAX, most: Duration::MAX, hint_cap: Duration::MAX };
-        let mut health = Health::default();
-        for _ in 0..100 {
-            health.failed(&cooldown, Some(Duration::MAX), time::now());
-        }
-        assert!(smoothed(Some(Duration::MAX), Duration::MAX) > secs(1));
-    }
-}
+mod tests;

@@ -1,5 +1,5 @@
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Uri};
@@ -37,12 +37,12 @@ impl Region {
 }
 
 /// The regions of an upstream, checked. The one of the lowest priority, the
-/// first of those, is the primary.
+/// first of those, is the primary. A [handle](super::FailoverHandle) changes them later.
 #[derive(Clone, Debug)]
-pub struct Regions(pub(super) Arc<[Place]>);
+pub struct Regions(pub(super) Vec<Place>);
 
 /// A checked region.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) name: &'static str,
     pub(super) scheme: Scheme,
@@ -50,7 +50,7 @@ pub(super) struct Place {
     /// The authority as a header.
     pub(super) host: HeaderValue,
     /// Without a slash at its end; empty if requests go to the root.
-    pub(super) path: Box<str>,
+    pub(super) path: &'static str,
     pub(super) priority: u32,
 }
 
@@ -77,7 +77,7 @@ impl Regions {
         }
         match places.len() {
             0 => Err(InvalidConfig::new("a failover needs at least one region")),
-            1..=Self::MOST => Ok(Self(places.into())),
+            1..=Self::MOST => Ok(Self(places)),
             many => Err(InvalidConfig::new(format!(
                 "{many} regions are too many; a failover keeps up to {}",
                 Self::MOST
@@ -92,7 +92,7 @@ impl Regions {
 }
 
 impl Place {
-    fn new(region: Region) -> Result<Self, InvalidConfig> {
+    pub(super) fn new(region: Region) -> Result<Self, InvalidConfig> {
         let Region { name, base, priority } = region;
         if name.is_empty() {
             return Err(InvalidConfig::new(format!("the region at {base:?} needs a name")));
@@ -115,22 +115,42 @@ impl Place {
             return Err(wrong("has a query; leave it out"));
         }
         let path = path.as_ref().map_or("", |path| path.path()).trim_end_matches('/');
-        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| wrong("has no host"))?;
-        Ok(Self { name: intern(name), scheme, authority, host, path: path.into(), priority })
+        HeaderValue::from_str(authority.as_str())
+            .map_err(|_| wrong("has a host that isn't text"))?;
+        let authority = intern(authority.as_str());
+        Ok(Self {
+            name: intern(&name),
+            scheme,
+            authority: Authority::from_static(authority),
+            host: HeaderValue::from_static(authority),
+            path: intern(path),
+            priority,
+        })
     }
 }
 
-/// A name that lives as long as the process, so that the scope of a call, which is
-/// `Copy`, can carry it. Each name is kept once, however many sets have it.
-fn intern(name: String) -> &'static str {
-    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
-    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = names.get(name.as_str()) {
+impl Place {
+    /// Whether it is the same region, its priority apart.
+    pub(super) fn is_at(&self, other: &Self) -> bool {
+        (self.name, self.path) == (other.name, other.path)
+            && self.scheme == other.scheme
+            && self.authority == other.authority
+    }
+}
+
+/// A text that lives as long as the process. Each is kept once, however many sets have it.
+///
+/// So the scope of a call, which is `Copy`, can carry a region's name, and a request can be
+/// given a region's host without a counted reference on it, which all threads would share.
+fn intern(text: &str) -> &'static str {
+    static TEXTS: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = texts.get(text) {
         return known;
     }
-    let name = Box::leak(name.into_boxed_str());
-    names.insert(name);
-    name
+    let text = Box::leak(Box::from(text));
+    texts.insert(text);
+    text
 }
 
 #[cfg(test)]
@@ -151,7 +171,7 @@ mod tests {
         ] {
             let regions = base(given).unwrap();
             assert_eq!(regions.0[0].authority, authority);
-            assert_eq!(&*regions.0[0].path, path);
+            assert_eq!(regions.0[0].path, path);
         }
     }
 

@@ -1,111 +1,169 @@
+use std::borrow::Cow;
+
+use bytes::Bytes;
 use http::header::HOST;
-use http::uri::{PathAndQuery, Uri};
+use http::uri::{Authority, PathAndQuery, Uri};
+use http::{HeaderMap, HeaderValue};
 
 use super::region::Place;
+use super::set::RegionSet;
 
 /// A request whose target can be changed.
 ///
 /// Implemented for `http::Request<B>` and, with the feature `reqwest`, for
-/// `reqwest::Request`.
+/// `reqwest::Request`. For a request of your own:
+///
+/// ```
+/// use tower_upstream::failover::{Route, Target};
+///
+/// struct Query {
+///     uri: http::Uri,
+///     text: String,
+/// }
+///
+/// impl Route for Query {
+///     fn route(&mut self, to: &Target<'_>) {
+///         self.uri = to.rewrite(std::mem::take(&mut self.uri));
+///     }
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` isn't a request that a failover can send to another region",
     label = "its target can't be changed",
-    note = "`http::Request<B>` and, with the feature `reqwest`, `reqwest::Request` are understood",
-    note = "for other requests give the failover one service a region: `failover.services(|region| ..)`"
+    note = "`http::Request<B>` and, with the feature `reqwest`, `reqwest::Request` are understood; implement `Route` for your own type",
+    note = "or give the failover one service a region: `failover.services(|region| ..)`"
 )]
 pub trait Route {
-    /// Makes the request one to this region.
+    /// Makes the request one to this region, and to no other host.
     fn route(&mut self, to: &Target<'_>);
 }
 
 /// The region that a request goes to.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
-    places: &'a [Place],
-    region: usize,
+    set: &'a RegionSet,
+    place: &'a Place,
 }
 
 impl<'a> Target<'a> {
-    pub(super) fn new(places: &'a [Place], region: usize) -> Self {
-        Self { places, region }
+    pub(super) fn new(set: &'a RegionSet, place: &'a Place) -> Self {
+        Self { set, place }
     }
 
     /// The region's name.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        self.place().name
+        self.place.name
     }
 
     /// Where the region's requests go: scheme, host, and the path before a request's own.
     #[must_use]
     pub fn uri(&self) -> Uri {
-        let Place { scheme, authority, path, .. } = self.place();
+        let Place { scheme, authority, path, .. } = self.place;
         let base = Uri::builder().scheme(scheme.clone()).authority(authority.clone());
         // The parts were those of a URI.
         base.path_and_query(if path.is_empty() { "/" } else { path }).build().unwrap_or_default()
     }
 
-    fn place(&self) -> &'a Place {
-        &self.places[self.region]
+    /// The region's host, and its port if it names one: what a `Host` header says.
+    #[must_use]
+    pub fn host(&self) -> &HeaderValue {
+        &self.place.host
+    }
+
+    /// What this URI, of any region or relative to its base, is in this region.
+    ///
+    /// Scheme and host are always those of the region. A path below the base of another
+    /// region is the same one below this base; any other is taken as it is.
+    #[must_use]
+    pub fn rewrite(&self, uri: Uri) -> Uri {
+        let Place { scheme, authority, .. } = self.place;
+        let given = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let path = match self.path(uri.authority().map(Authority::as_str), given) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(path) => Some(Bytes::from(path)),
+        };
+        let mut parts = uri.into_parts();
+        if let Some(path) = path {
+            // Both halves were valid, so the whole is.
+            parts.path_and_query = PathAndQuery::from_maybe_shared(path).ok();
+        }
+        parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
+        (parts.scheme, parts.authority) = (Some(scheme.clone()), Some(authority.clone()));
+        Uri::from_parts(parts).unwrap_or_default()
+    }
+
+    /// Whether a request for this URI is one to this region as it is.
+    fn is_there(&self, uri: &Uri) -> bool {
+        let Place { scheme, authority, path, .. } = self.place;
+        // Where two regions share a host, the longer base may be another's.
+        !self.set.hosts_are_shared()
+            && uri.authority().is_some_and(|given| given.as_str() == authority.as_str())
+            && uri.scheme() == Some(scheme)
+            && uri.path().strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+    }
+
+    /// The path of a request that was given this one. Borrowed: it is the same.
+    fn path<'p>(&self, authority: Option<&str>, given: &'p str) -> Cow<'p, str> {
+        let base = self.place.path;
+        let below = self.below(authority, given);
+        // Cut off in front, so that what is left is the end of what was given.
+        if given.strip_suffix(below) == Some(base) && below.starts_with('/') {
+            return Cow::Borrowed(given);
+        }
+        let slash = if below.starts_with('/') { "" } else { "/" };
+        let mut path = String::with_capacity(base.len() + slash.len() + below.len());
+        path.extend([base, slash, below]);
+        Cow::Owned(path)
     }
 
     /// The path below a region's base: a request that names one of the regions
     /// means the same place in each; any other path is taken as it is.
     fn below<'p>(&self, authority: Option<&str>, path: &'p str) -> &'p str {
         let Some(authority) = authority else { return path };
-        self.places
-            .iter()
+        let places = self.set.slots.iter().map(|state| &state.place);
+        places
             .filter(|place| place.authority == authority)
-            .filter_map(|place| path.strip_prefix(&*place.path))
+            .filter_map(|place| path.strip_prefix(place.path))
             .filter(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
             .min_by_key(|rest| rest.len())
             .unwrap_or(path)
+    }
+
+    fn rewrite_host(&self, headers: &mut HeaderMap) {
+        if let Some(host) = headers.get_mut(HOST) {
+            *host = self.place.host.clone();
+        }
     }
 }
 
 impl<B> Route for http::Request<B> {
     fn route(&mut self, to: &Target<'_>) {
-        let place = to.place();
-        let mut parts = std::mem::take(self.uri_mut()).into_parts();
-        let given = parts.path_and_query.as_ref().map_or("/", PathAndQuery::as_str);
-        let authority = parts.authority.as_ref().map(http::uri::Authority::as_str);
-        let below = to.below(authority, given);
-        if !place.path.is_empty() || below.len() != given.len() {
-            let slash = if below.starts_with('/') { "" } else { "/" };
-            let joined = format!("{}{slash}{below}", place.path);
-            // Both halves were valid, so the whole is.
-            parts.path_and_query = joined.parse().ok();
+        if !to.is_there(self.uri()) {
+            *self.uri_mut() = to.rewrite(std::mem::take(self.uri_mut()));
         }
-        parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
-        parts.scheme = Some(place.scheme.clone());
-        parts.authority = Some(place.authority.clone());
-        *self.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
-        if let Some(host) = self.headers_mut().get_mut(HOST) {
-            *host = place.host.clone();
-        }
+        to.rewrite_host(self.headers_mut());
     }
 }
 
 #[cfg(feature = "reqwest")]
 impl Route for reqwest::Request {
     fn route(&mut self, to: &Target<'_>) {
-        let place = to.place();
+        let Place { scheme, authority, .. } = to.place;
         let url = self.url();
-        let authority = match (url.host_str(), url.port()) {
+        let given = match (url.host_str(), url.port()) {
             (Some(host), Some(port)) => Some(format!("{host}:{port}")),
             (host, _) => host.map(str::to_owned),
         };
-        let path = format!("{}{}", place.path, to.below(authority.as_deref(), url.path()));
+        let path = to.path(given.as_deref(), url.path()).into_owned();
         let url = self.url_mut();
         // None of these can fail on a URL that is sent over HTTP, as this one is.
-        _ = url.set_scheme(place.scheme.as_str());
-        _ = url.set_host(Some(place.authority.host()));
-        _ = url.set_port(place.authority.port_u16());
+        _ = url.set_scheme(scheme.as_str());
+        _ = url.set_host(Some(authority.host()));
+        _ = url.set_port(authority.port_u16());
         _ = url.set_username("");
         _ = url.set_password(None);
         url.set_path(&path);
-        if let Some(host) = self.headers_mut().get_mut(HOST) {
-            *host = place.host.clone();
-        }
+        to.rewrite_host(self.headers_mut());
     }
 }

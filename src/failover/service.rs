@@ -3,29 +3,34 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use super::FailoverLayer;
-use super::future::{Journey, ResponseFuture};
-use super::layer::Rules;
-use super::route::{Route, Target};
+use super::future::ResponseFuture;
+use super::journey::Journey;
+use super::route::Route;
+use super::search::{Moment, Search};
 use super::serving::{TellRegion, Untold};
 use super::set::RegionSet;
+use super::slots::Slots;
+use super::{FailoverLayer, Region};
 use crate::classify::Classify;
-use crate::error::BoxError;
+use crate::error::{BoxError, InvalidConfig};
+use crate::key::{AllCalls, Key};
 use crate::replay::Replay;
-use crate::scope::CallScope;
+use crate::scope::{CallScope, Tried};
 use crate::spare::{CallWhenReady, Spare};
 
 /// A service whose requests are rewritten to the region that takes them. Made by
 /// [`FailoverLayer`] as a layer.
 #[derive(Debug)]
-pub struct Failover<S, C, R, T = Untold> {
+pub struct Failover<S, C, R, T = Untold, K = AllCalls> {
     inner: S,
+    key: K,
     shared: Arc<Shared<S, C, R, T>>,
 }
 
 /// A service that holds one client a region. Made by [`FailoverLayer::services`].
 #[derive(Debug)]
-pub struct FailoverServices<S, C, R, T = Untold> {
+pub struct FailoverServices<S, C, R, T = Untold, K = AllCalls> {
+    key: K,
     shared: Arc<Shared<S, C, R, T>>,
 }
 
@@ -34,7 +39,6 @@ pub struct FailoverServices<S, C, R, T = Untold> {
 pub(super) struct Shared<S, C, R, T> {
     clients: Clients<S>,
     pub(super) set: Arc<RegionSet>,
-    pub(super) rules: Rules,
     pub(super) classifier: C,
     pub(super) replay: R,
     pub(super) telling: T,
@@ -43,15 +47,15 @@ pub(super) struct Shared<S, C, R, T> {
 #[derive(Debug)]
 enum Clients<S> {
     One(Spare<S>),
-    Each(Box<[Spare<S>]>),
+    /// By the region's number.
+    Each(Slots<Spare<S>>),
 }
 
 impl<S: Clone, C: Clone, R: Clone, T: Clone> Shared<S, C, R, T> {
-    fn new(clients: Clients<S>, layer: &FailoverLayer<C, R, T>) -> Arc<Self> {
+    fn new<K>(clients: Clients<S>, layer: &FailoverLayer<C, R, T, K>) -> Arc<Self> {
         Arc::new(Self {
             clients,
             set: Arc::clone(&layer.set),
-            rules: layer.rules,
             classifier: layer.classifier.clone(),
             replay: layer.replay.clone(),
             telling: layer.telling.clone(),
@@ -64,45 +68,70 @@ impl<S: Clone, C, R, T> Shared<S, C, R, T> {
     pub(super) fn client(&self, region: usize) -> S {
         match &self.clients {
             Clients::One(client) => client.fresh(),
-            Clients::Each(clients) => clients[region].fresh(),
+            Clients::Each(clients) => {
+                clients.get(region).expect("a region without a client isn't chosen").fresh()
+            }
         }
     }
 }
 
-impl<S: Clone, C: Clone, R: Clone, T: Clone> Failover<S, C, R, T> {
-    pub(super) fn new(inner: S, layer: &FailoverLayer<C, R, T>) -> Self {
+impl<S: Clone, C: Clone, R: Clone, T: Clone, K: Clone> Failover<S, C, R, T, K> {
+    pub(super) fn new(inner: S, layer: &FailoverLayer<C, R, T, K>) -> Self {
         let shared = Shared::new(Clients::One(Spare::new(&inner)), layer);
-        Self { inner, shared }
+        Self { inner, key: layer.key.clone(), shared }
     }
 }
 
-impl<S: Clone, C: Clone, R: Clone, T: Clone> FailoverServices<S, C, R, T> {
-    pub(super) fn new(services: impl Iterator<Item = S>, layer: &FailoverLayer<C, R, T>) -> Self {
-        let clients = services.map(|service| Spare::new(&service)).collect();
-        Self { shared: Shared::new(Clients::Each(clients), layer) }
+impl<S: Clone, C: Clone, R: Clone, T: Clone, K: Clone> FailoverServices<S, C, R, T, K> {
+    pub(super) fn new(
+        services: impl Iterator<Item = S>,
+        layer: &FailoverLayer<C, R, T, K>,
+    ) -> Self {
+        let clients = Slots::new(services.map(|service| Spare::new(&service)));
+        Self { key: layer.key.clone(), shared: Shared::new(Clients::Each(clients), layer) }
+    }
+}
+
+impl<S: Clone, C, R, T, K> FailoverServices<S, C, R, T, K> {
+    /// Adds a region and its client, which all clones of this service have then. Other services
+    /// of the same layer don't call it, for want of a client.
+    ///
+    /// One that was removed, and comes back under its old name and base, has its old client.
+    ///
+    /// # Errors
+    ///
+    /// As [`FailoverHandle::add`](super::FailoverHandle::add).
+    pub fn add(&self, region: Region, service: &S) -> Result<(), InvalidConfig> {
+        let number = self.shared.set.add(region)?;
+        if let Clients::Each(clients) = &self.shared.clients {
+            clients.put(number, Spare::new(service));
+        }
+        Ok(())
     }
 }
 
 /// A clone isn't ready: readiness stays with the handle that was readied.
-impl<S: Clone, C, R, T> Clone for Failover<S, C, R, T> {
+impl<S: Clone, C, R, T, K: Clone> Clone for Failover<S, C, R, T, K> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), shared: Arc::clone(&self.shared) }
+        let shared = Arc::clone(&self.shared);
+        Self { inner: self.inner.clone(), key: self.key.clone(), shared }
     }
 }
 
-impl<S, C, R, T> Clone for FailoverServices<S, C, R, T> {
+impl<S, C, R, T, K: Clone> Clone for FailoverServices<S, C, R, T, K> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
+        Self { key: self.key.clone(), shared: Arc::clone(&self.shared) }
     }
 }
 
-impl<S, Req, C, R, T> Service<Req> for Failover<S, C, R, T>
+impl<S, Req, C, R, T, K> Service<Req> for Failover<S, C, R, T, K>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
     C: Classify<S::Response>,
     R: Replay<Req>,
     T: TellRegion<S::Response>,
+    K: Key<Req>,
     Req: Route,
 {
     type Response = S::Response;
@@ -115,21 +144,31 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let (mut journey, mut request, kept) = self.shared.set_out(request);
-        request.route(&Target::new(self.shared.set.places(), journey.region));
-        let future = journey.call(|| self.inner.call(request));
+        let moment = Moment::default();
+        let shared = Arc::clone(&self.shared);
+        let journey = shared.set_out(&self.key, &request, &moment);
+        let (mut request, kept) = shared.keep(request, &journey);
+        if !journey.is_under_way() {
+            // It lets go of the readiness that it won't use.
+            self.inner = shared.client(journey.region());
+            return ResponseFuture::waiting(request, journey, kept, Some(Req::route), shared);
+        }
+        let mut journey = journey;
+        request.route(&shared.set.target(journey.region()));
+        let future = journey.call(moment.get(), || self.inner.call(request));
         let call = CallWhenReady::calling(future);
-        ResponseFuture::new(call, journey, kept, Some(Req::route), Arc::clone(&self.shared))
+        ResponseFuture::calling(call, journey, kept, Some(Req::route), shared)
     }
 }
 
-impl<S, Req, C, R, T> Service<Req> for FailoverServices<S, C, R, T>
+impl<S, Req, C, R, T, K> Service<Req> for FailoverServices<S, C, R, T, K>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
     C: Classify<S::Response>,
     R: Replay<Req>,
     T: TellRegion<S::Response>,
+    K: Key<Req>,
 {
     type Response = S::Response;
     type Error = BoxError;
@@ -142,32 +181,72 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let (journey, request, kept) = self.shared.set_out(request);
-        let call = CallWhenReady::new(self.shared.client(journey.region), request);
-        ResponseFuture::new(call, journey, kept, None, Arc::clone(&self.shared))
+        let shared = Arc::clone(&self.shared);
+        let journey = shared.set_out(&self.key, &request, &Moment::default());
+        let (request, kept) = shared.keep(request, &journey);
+        if !journey.is_under_way() {
+            return ResponseFuture::waiting(request, journey, kept, None, shared);
+        }
+        let call = CallWhenReady::new(shared.client(journey.region()), request);
+        ResponseFuture::calling(call, journey, kept, None, shared)
     }
 }
 
 impl<S, C, R, T> Shared<S, C, R, T> {
+    /// Whether there is a client for this region.
+    pub(super) fn can_call(&self, region: usize) -> bool {
+        match &self.clients {
+            Clients::One(_) => true,
+            Clients::Each(clients) => clients.get(region).is_some(),
+        }
+    }
+
     /// Chooses the first region. Under a retry, which keeps the copy and counts
-    /// the attempts, there is one attempt; else what it takes for more is kept.
-    fn set_out<Req>(&self, request: Req) -> (Journey, Req, Option<R::Kept>)
+    /// the attempts, there is one attempt.
+    fn set_out<Req>(&self, key: &impl Key<Req>, request: &Req, moment: &Moment) -> Journey
     where
         R: Replay<Req>,
     {
         self.set.called();
         let outer = CallScope::offered();
         let scope = CallScope::begin(outer, None);
-        // The primary, should a retry come by with all of them tried.
-        let failed = scope.attempt() > 1;
-        let region = self.set.choose(&scope.tried(), failed).unwrap_or_default();
         let retried = outer.is_some_and(|outer| outer.has_retry());
-        let idempotent = !retried && self.replay.is_idempotent(&request);
-        let journey = Journey::new(scope, self.set.places(), region, retried, idempotent);
-        if retried || self.rules.max_attempts <= 1 || self.set.places().len() == 1 {
-            return (journey, request, None);
+        let idempotent = !retried && !self.is_once() && self.replay.is_idempotent(request);
+        let mut journey = Journey::new(scope, retried, idempotent, key.key(request).hashed());
+        let search = journey.search(scope.tried(), scope.attempt() > 1);
+        // Should a retry come by with all of them tried, it begins anew.
+        let anew = Search { tried: Tried::default(), again: true, ..search };
+        if !self.choose(&mut journey, &search, moment) && search.tried.len() > 0 {
+            self.choose(&mut journey, &anew, moment);
         }
-        let (request, kept) = self.replay.keep(request);
-        (journey, request, kept)
+        journey
+    }
+
+    /// Sends the journey to the region that is the best now. False: there is none.
+    pub(super) fn choose(&self, journey: &mut Journey, search: &Search, moment: &Moment) -> bool {
+        while let Some(region) = self.set.find(search, moment, |region| self.can_call(region)) {
+            if let Some(lease) = self.set.begins(region, moment) {
+                journey.goes_to(region, lease, &self.set);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Keeps what it takes for more than one attempt, where there may be more.
+    fn keep<Req>(&self, request: Req, journey: &Journey) -> (Req, Option<R::Kept>)
+    where
+        R: Replay<Req>,
+    {
+        if journey.is_retried() || self.is_once() {
+            (request, None)
+        } else {
+            self.replay.keep(request)
+        }
+    }
+
+    /// Whether a call makes no more than one attempt here.
+    fn is_once(&self) -> bool {
+        self.set.settings.rules.max_attempts <= 1 || self.set.slots.get(1).is_none()
     }
 }

@@ -1,53 +1,62 @@
-//! The regions and their health, shared by all calls.
+//! The regions and how they stand, shared by all calls.
 
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::checks::{Check, Finding};
-use super::choice::{Candidate, choose};
-use super::health::{Change, Cooldown, Health, smoothed};
-use super::region::{Place, Regions};
+use super::health::{Change, Health};
+use super::layer::Settings;
+use super::region::Place;
 use super::route::Target;
+use super::search::Moment;
+use super::slots::Slots;
+use super::standing::Standing;
+use super::state::State;
 use super::watch::Watch;
-use super::{FailoverEvent, FailoverEventKind, HealthChecks, RegionStatus};
+use super::{FailoverEvent, FailoverEventKind};
 use crate::classify::{Cause, Verdict};
-use crate::event::{Event, Listener};
-use crate::scope::Tried;
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::event::Event;
+use crate::sync::{AtomicUsize, Mutex, Ordering};
 use crate::time::{self, Instant};
 
+/// A region's number is its place in `slots`: it is the same for as long as the layer lives,
+/// whatever is added and removed, so that a call can remember where it has been.
 #[derive(Debug)]
 pub(super) struct RegionSet {
-    pub(super) regions: Regions,
-    states: Box<[State]>,
-    cooldown: Cooldown,
-    listener: Listener,
+    pub(super) slots: Slots<State>,
+    pub(super) settings: Settings,
     start: Instant,
     /// Who checks the regions, if anybody does.
     pub(super) watch: Option<Watch>,
-}
-
-/// One region's state. What a call must know of it is in atomics; the lock is
-/// taken by failures, and by the success that ends them.
-#[derive(Debug, Default)]
-struct State {
-    health: Mutex<Health>,
-    /// Until when it isn't chosen, in nanoseconds from the start; 0: it is healthy.
-    out_until: AtomicU64,
-    /// Its smoothed latency in nanoseconds; 0: not known.
-    latency: AtomicU64,
+    random: Option<Mutex<fastrand::Rng>>,
+    /// Held while the set is changed.
+    pub(super) changing: Mutex<()>,
+    /// 1 if two regions have the same host.
+    shared_hosts: AtomicUsize,
 }
 
 impl RegionSet {
-    pub(super) fn new(
-        regions: Regions,
-        cooldown: Cooldown,
-        listener: Listener,
-        checks: Option<HealthChecks>,
-    ) -> Self {
-        let states = regions.0.iter().map(|_| State::default()).collect();
-        let watch = checks.map(|checks| Watch::new(checks, regions.0.len()));
-        Self { regions, states, cooldown, listener, start: time::now(), watch }
+    pub(super) fn new(places: impl IntoIterator<Item = Place>, settings: Settings) -> Self {
+        let start = time::now();
+        let watch = settings.checks.clone().map(Watch::new);
+        let random = settings.seed.map(|seed| Mutex::new(fastrand::Rng::with_seed(seed)));
+        let slots = Slots::new(places.into_iter().map(|place| State::new(place, start)));
+        let (changing, shared_hosts) = (Mutex::default(), AtomicUsize::new(0));
+        let set = Self { slots, settings, start, watch, random, changing, shared_hosts };
+        set.look_for_shared_hosts();
+        set
+    }
+
+    pub(super) fn hosts_are_shared(&self) -> bool {
+        self.shared_hosts.load(Ordering::Relaxed) != 0
+    }
+
+    /// To be called when a region has been put in.
+    pub(super) fn look_for_shared_hosts(&self) {
+        let mut hosts = HashSet::new();
+        if !self.slots.iter().all(|state| hosts.insert(&state.place.authority)) {
+            self.shared_hosts.store(1, Ordering::Relaxed);
+        }
     }
 
     /// A call is made: from the first one on the regions are checked.
@@ -57,23 +66,43 @@ impl RegionSet {
         }
     }
 
-    pub(super) fn places(&self) -> &[Place] {
-        &self.regions.0
+    /// The region of this number. Numbers come from [`find`](Self::find).
+    #[inline]
+    pub(super) fn state(&self, region: usize) -> &State {
+        self.slots.get(region).expect("a region's number stays its own")
     }
 
-    /// The region that takes the next attempt of a call that has tried these, and may have
-    /// failed before that.
-    pub(super) fn choose(&self, tried: &Tried, failed: bool) -> Option<usize> {
-        let out_until = |state: &State| state.out_until.load(Ordering::Acquire);
-        // While all is well, which is mostly, the clock needn't be read.
-        let all_well = self.states.iter().all(|state| out_until(state) == 0);
-        let now = if all_well { 0 } else { self.nanos(time::now()) };
-        let candidates = self.places().iter().zip(&self.states).map(|(place, state)| Candidate {
-            priority: place.priority,
-            out_for: Duration::from_nanos(out_until(state).saturating_sub(now)),
-            latency: Duration::from_nanos(state.latency.load(Ordering::Relaxed)),
-        });
-        choose(candidates, tried, failed)
+    pub(super) fn name(&self, region: usize) -> &'static str {
+        self.state(region).place.name
+    }
+
+    /// The number of the region of this name that was put in last.
+    pub(super) fn number(&self, name: &str) -> Option<usize> {
+        let named = self.slots.iter().enumerate().filter(|(_, state)| state.place.name == name);
+        named.last().map(|(number, _)| number)
+    }
+
+    pub(super) fn target(&self, region: usize) -> Target<'_> {
+        Target::new(self, &self.state(region).place)
+    }
+
+    /// A call is on its way to this region. It answers with what [`ends`](Self::ends) needs;
+    /// `None`: the region is on trial, and another call was faster.
+    pub(super) fn begins(&self, region: usize, moment: &Moment) -> Option<u64> {
+        let state = self.state(region);
+        let lease = match state.standing() {
+            Standing::Out { until, .. } if until <= self.nanos(moment.get()) => {
+                state.try_on(self.nanos(moment.get()), time::nanos(self.settings.recovery.first))?
+            }
+            _ => 0,
+        };
+        state.begins();
+        Some(lease)
+    }
+
+    /// It is over, however it ended.
+    pub(super) fn ends(&self, region: usize, lease: u64) {
+        self.state(region).ends(lease);
     }
 
     /// Whether a call's latency counts. Where there are checks theirs does, and no other:
@@ -82,9 +111,10 @@ impl RegionSet {
         self.watch.is_none()
     }
 
-    /// A check of this region, to be made now.
+    /// A check of this region, to be made now. `None`: it isn't checked any longer.
     pub(super) fn check(&self, region: usize) -> Option<Check> {
-        Some(self.watch.as_ref()?.checks().check(&Target::new(self.places(), region)))
+        let checks = self.watch.as_ref()?.checks();
+        (!self.state(region).is_removed()).then(|| checks.check(&self.target(region)))
     }
 
     /// What the check found that was started then. Answers with when the next one is due.
@@ -96,46 +126,61 @@ impl RegionSet {
     ) -> Option<Instant> {
         let (checks, now) = (self.watch.as_ref()?.checks(), time::now());
         let next = time::after(started, checks.next_interval()).max(now);
-        self.states[region].health.lock().checked(now);
+        let recovery = &self.settings.recovery;
         match finding {
-            Ok(latency) => self.succeeded(region, Some(latency)),
+            Ok(latency) => {
+                self.state(region).measured(latency, 0);
+                self.change(region, Cause::Unknown, |health| {
+                    health.found_well(now);
+                    None
+                });
+            }
             Err(cause) => {
-                // Until the next check has found something else. Not for ever, should there be none.
+                // Not for ever, should there be no next one.
                 let known = time::after(next, checks.longest());
-                let out_for = Some(known.saturating_duration_since(now));
-                self.change(region, cause, |health| health.failed(&self.cooldown, out_for, now));
+                let random = self.random();
+                self.change(region, cause, |health| {
+                    health.found_wanting(recovery, known, now, random)
+                });
             }
         }
         Some(next)
     }
 
-    /// A call or a check of this region succeeded, in that time on the wire.
-    pub(super) fn succeeded(&self, region: usize, latency: Option<Duration>) {
-        let state = &self.states[region];
-        if let Some(latency) = latency {
-            let old = state.latency.load(Ordering::Relaxed);
-            let known = (old != 0).then(|| Duration::from_nanos(old));
-            let new = time::nanos(smoothed(known, latency)).max(1);
-            // What hardly moves isn't written: other threads read it.
-            if new.abs_diff(old) > old / 64 {
-                state.latency.store(new, Ordering::Relaxed);
-            }
+    /// A call of this region, that was sent then, succeeded: now, where its latency counts.
+    pub(super) fn succeeded(&self, region: usize, sent: Instant, now: Option<Instant>) {
+        let state = self.state(region);
+        if let Some(now) = now {
+            let latency = now.saturating_duration_since(sent);
+            state.measured(latency, seconds(self.nanos(now)));
         }
-        if state.out_until.load(Ordering::Acquire) != 0 {
-            self.change(region, Cause::Unknown, Health::succeeded);
+        match state.standing() {
+            Standing::Fit => {}
+            // It is back, and only its time makes it more so.
+            Standing::Ramping { until } if self.nanos(now.unwrap_or(sent)) < until => {}
+            _ => self.proved(region, sent),
         }
     }
 
-    /// A call of this region failed.
-    pub(super) fn failed(&self, region: usize, verdict: &Verdict) {
-        let now = time::now();
-        let asked = verdict.hint().retry_after.map(|asked| asked.min(self.cooldown.hint_cap));
-        self.change(region, verdict.cause(), |health| health.failed(&self.cooldown, asked, now));
+    #[cold]
+    fn proved(&self, region: usize, sent: Instant) {
+        let (recovery, now) = (&self.settings.recovery, time::now());
+        self.change(region, Cause::Unknown, |health| health.succeeded(recovery, sent, now));
+    }
+
+    /// A call of this region, that was sent then, failed.
+    pub(super) fn failed(&self, region: usize, verdict: &Verdict, sent: Instant) {
+        let (recovery, now, random) = (&self.settings.recovery, time::now(), self.random());
+        let asked = verdict.hint().retry_after;
+        self.change(region, verdict.cause(), |health| {
+            health.failed(recovery, asked, sent, now, random)
+        });
     }
 
     pub(super) fn reset(&self) {
-        for region in 0..self.states.len() {
-            self.change(region, Cause::Unknown, Health::succeeded);
+        let now = time::now();
+        for region in 0..self.slots.iter().count() {
+            self.change(region, Cause::Unknown, |health| health.reset(now));
         }
     }
 
@@ -145,19 +190,11 @@ impl RegionSet {
         cause: Cause,
         change: impl FnOnce(&mut Health) -> Option<Change>,
     ) {
-        let state = &self.states[region];
-        let changed = {
-            let mut health = state.health.lock();
-            let changed = change(&mut health);
-            let out_until = health.out_until().map_or(0, |until| self.nanos(until).max(1));
-            state.out_until.store(out_until, Ordering::Release);
-            changed
-        };
-        match changed {
+        match self.state(region).change(self.start, change) {
             Some(Change::Back) => self.tell(region, FailoverEventKind::Back),
             Some(Change::Lost { out_for }) => {
                 self.tell(region, FailoverEventKind::Lost { cause, out_for });
-                if self.states.iter().all(|state| state.out_until.load(Ordering::Acquire) != 0) {
+                if self.slots.iter().all(|state| state.standing().is_lost()) {
                     self.tell(region, FailoverEventKind::AllLost);
                 }
             }
@@ -166,33 +203,28 @@ impl RegionSet {
     }
 
     pub(super) fn tell(&self, region: usize, kind: FailoverEventKind) {
-        self.listener.tell(|| {
+        self.settings.listener.tell(|| {
             let region = match kind {
                 FailoverEventKind::AllLost => "",
-                _ => self.places()[region].name,
+                _ => self.name(region),
             };
-            Event::Failover(FailoverEvent { region, kind })
+            Event::Failover(FailoverEvent { name: &self.settings.name, region, kind })
         });
     }
 
-    pub(super) fn status(&self) -> Vec<RegionStatus> {
-        let now = time::now();
-        let status = |(place, state): (&Place, &State)| {
-            let health = *state.health.lock();
-            let out_until = health.out_until().filter(|until| *until > now);
-            let latency = state.latency.load(Ordering::Relaxed);
-            RegionStatus {
-                name: place.name,
-                healthy: out_until.is_none(),
-                out_until,
-                latency: (latency != 0).then(|| Duration::from_nanos(latency)),
-                last_check: health.last_check(),
-            }
-        };
-        self.places().iter().zip(&self.states).map(status).collect()
+    pub(super) fn random(&self) -> f64 {
+        self.random.as_ref().map_or_else(fastrand::f64, |seeded| seeded.lock().f64())
     }
 
-    fn nanos(&self, at: Instant) -> u64 {
+    pub(super) fn start(&self) -> Instant {
+        self.start
+    }
+
+    pub(super) fn nanos(&self, at: Instant) -> u64 {
         time::nanos(at.saturating_duration_since(self.start))
     }
+}
+
+pub(super) const fn seconds(nanos: u64) -> u64 {
+    nanos / 1_000_000_000
 }

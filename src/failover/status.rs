@@ -1,8 +1,9 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::set::RegionSet;
-use crate::time::Instant;
+use super::standing::Standing;
+use super::state::{Duty, State};
+use crate::time::{self, Instant};
 
 /// How a region is, at one moment.
 #[derive(Clone, Debug)]
@@ -10,36 +11,81 @@ use crate::time::Instant;
 pub struct RegionStatus {
     /// Its name.
     pub name: &'static str,
+    /// Regions of a lower number are preferred.
+    pub priority: u32,
     /// Whether calls are sent to it.
     pub healthy: bool,
-    /// Until when none are, where that is known.
+    /// What it goes by.
+    pub condition: Condition,
+    /// Since when calls have found it well, or not.
+    pub since: Instant,
+    /// Until when it is out, where that is known.
     pub out_until: Option<Instant>,
     /// Its smoothed latency on the wire, if a call has succeeded there; with
     /// [health checks](super::HealthChecks) the latency of those, and of no calls.
     pub latency: Option<Duration>,
     /// When its last health check was over, if there was one.
     pub last_check: Option<Instant>,
+    /// How many attempts were sent its way.
+    pub attempts: u64,
+    /// How many of them are under way.
+    pub under_way: u64,
 }
 
-/// Looks at a failover's regions. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct FailoverHandle {
-    set: Arc<RegionSet>,
+/// What a region goes by. See the [module](super#a-regions-life).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Condition {
+    /// It takes calls.
+    Fit,
+    /// It failed, and takes none for a while.
+    Out,
+    /// It takes one call at a time, to show that it is well again.
+    OnTrial,
+    /// It is back, and takes a share of its calls that grows.
+    Ramping,
+    /// It takes calls whatever is found: [`force_in`](super::FailoverHandle::force_in).
+    ForcedIn,
+    /// It takes none: [`force_out`](super::FailoverHandle::force_out).
+    ForcedOut,
+    /// It takes none while there is another: [`drain`](super::FailoverHandle::drain).
+    Drained,
 }
 
-impl FailoverHandle {
-    pub(super) fn new(set: Arc<RegionSet>) -> Self {
-        Self { set }
+impl RegionSet {
+    pub(super) fn status(&self) -> Vec<RegionStatus> {
+        let now = time::now();
+        let regions = self.slots.iter().filter(|state| !state.is_removed());
+        regions.map(|state| self.status_of(state, now)).collect()
     }
 
-    /// Takes every region for healthy, until calls or checks find otherwise.
-    pub fn reset(&self) {
-        self.set.reset();
-    }
-
-    /// How every region is, in the order given.
-    #[must_use]
-    pub fn status(&self) -> Vec<RegionStatus> {
-        self.set.status()
+    fn status_of(&self, state: &State, now: Instant) -> RegionStatus {
+        let health = state.health();
+        let (attempts, under_way) = state.calls();
+        let nanos = self.nanos(now);
+        let (condition, out_until) = match (state.duty(), health.standing(self.start())) {
+            (Duty::In, _) => (Condition::ForcedIn, None),
+            (Duty::Drained, _) => (Condition::Drained, None),
+            (Duty::Out | Duty::Removed, _) => (Condition::ForcedOut, None),
+            (_, Standing::Out { until, .. }) if nanos < until => {
+                (Condition::Out, Some(time::after(self.start(), Duration::from_nanos(until))))
+            }
+            (_, Standing::Out { .. }) => (Condition::OnTrial, None),
+            (_, Standing::Ramping { until }) if nanos < until => (Condition::Ramping, None),
+            _ => (Condition::Fit, None),
+        };
+        RegionStatus {
+            name: state.place.name,
+            // It was made of one.
+            priority: u32::try_from(state.priority()).unwrap_or(u32::MAX),
+            healthy: !state.standing().is_out(nanos),
+            condition,
+            since: health.since(),
+            out_until,
+            latency: state.latency().measured(),
+            last_check: health.last_check(),
+            attempts,
+            under_way,
+        }
     }
 }

@@ -14,32 +14,36 @@ use crate::time;
 #[derive(Debug)]
 pub(super) struct Watch {
     checks: HealthChecks,
-    tasks: Box<[Task]>,
-    /// How many regions have no task: none has before the first call, and each
+    /// 1 while a region may have no task: before the first call, when one is added, and
     /// when the runtime that had them ends.
-    missing: AtomicUsize,
+    wanting: AtomicUsize,
 }
 
+/// A region's task.
 #[derive(Debug, Default)]
-struct Task {
+pub(super) struct Task {
     /// 1 while there is one.
     running: AtomicUsize,
     handle: Mutex<Option<AbortHandle>>,
 }
 
 impl Watch {
-    pub(super) fn new(checks: HealthChecks, regions: usize) -> Self {
-        let tasks = (0..regions).map(|_| Task::default()).collect();
-        Self { checks, tasks, missing: AtomicUsize::new(regions) }
+    pub(super) fn new(checks: HealthChecks) -> Self {
+        Self { checks, wanting: AtomicUsize::new(1) }
     }
 
     pub(super) fn checks(&self) -> &HealthChecks {
         &self.checks
     }
 
+    /// A region may have no task: the next call sees to that.
+    pub(super) fn wants(&self) {
+        self.wanting.store(1, Ordering::Release);
+    }
+
     /// Starts the tasks that aren't there. Where all are, that is one load.
     pub(super) fn start(&self, set: &Arc<RegionSet>) {
-        if self.missing.load(Ordering::Acquire) != 0 {
+        if self.wanting.load(Ordering::Acquire) != 0 {
             self.start_missing(set);
         }
     }
@@ -48,26 +52,24 @@ impl Watch {
     fn start_missing(&self, set: &Arc<RegionSet>) {
         // Outside a runtime a later call will do it.
         let Ok(runtime) = Handle::try_current() else { return };
-        for (region, task) in self.tasks.iter().enumerate() {
-            if task.running.swap(1, Ordering::AcqRel) == 1 {
+        self.wanting.store(0, Ordering::Release);
+        for (region, state) in set.slots.iter().enumerate() {
+            if state.is_removed() || state.task.running.swap(1, Ordering::AcqRel) == 1 {
                 continue;
             }
-            self.missing.fetch_sub(1, Ordering::AcqRel);
             // Made here, so that a runtime that is shutting down drops it too.
             let running = Running { set: Arc::downgrade(set), region };
             let handle = runtime.spawn(watch(running)).abort_handle();
-            *task.handle.lock() = Some(handle);
+            *state.task.handle.lock() = Some(handle);
         }
     }
 }
 
-/// Ends the tasks: the set that they check for is gone.
-impl Drop for Watch {
+/// Ends the task: the set that it checks for is gone.
+impl Drop for Task {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            if let Some(task) = task.handle.lock().take() {
-                task.abort();
-            }
+        if let Some(task) = self.handle.lock().take() {
+            task.abort();
         }
     }
 }
@@ -78,20 +80,20 @@ struct Running {
     region: usize,
 }
 
-/// The task is gone, and the set isn't: its runtime was shut down, or an
-/// observer panicked. The next call starts another one.
+/// The task is gone, and the set isn't: its region was removed, its runtime was shut down, or an
+/// observer panicked. Where it is wanted, the next call starts another one.
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(set) = self.set.upgrade()
             && let Some(watch) = &set.watch
         {
-            watch.missing.fetch_add(1, Ordering::AcqRel);
-            watch.tasks[self.region].running.store(0, Ordering::Release);
+            set.state(self.region).task.running.store(0, Ordering::Release);
+            watch.wants();
         }
     }
 }
 
-/// Checks one region, from now until the set is gone.
+/// Checks one region, from now until it, or the set, is gone.
 async fn watch(running: Running) {
     let region = running.region;
     // The set is held between the awaits only.

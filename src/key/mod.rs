@@ -61,6 +61,18 @@ impl<'a> KeyRef<'a> {
 }
 
 impl KeyRef<'_> {
+    /// A hash that is the same in every process of one build; `None` for no key.
+    #[cfg(feature = "failover")]
+    pub(crate) fn hashed(&self) -> Option<u64> {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        if *self == Self::Shared {
+            return None;
+        }
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        Some(hasher.finish())
+    }
+
     /// The name of this key's state in a layer of that name.
     pub(crate) fn name_in(&self, layer: &Arc<str>) -> Arc<str> {
         match self {

@@ -258,7 +258,7 @@ impl<C: Clone, R: Clone, K, B: 'static> UpstreamBuilder<C, R, K, B> {
             .map(|limit| limit.name(Arc::clone(&name)).classifier(classifier.clone()))
             .map(|limit| limit.also_tell(&listener).build());
         let failover = failover
-            .map(|failover| failover.classifier(classifier).replay(replay))
+            .map(|failover| failover.name(Arc::clone(&name)).classifier(classifier).replay(replay))
             .map(|failover| failover.telling(IfAsked(self.region_in_response)))
             .map(|failover| failover.also_tell(&listener).build())
             .transpose()?;

@@ -33,6 +33,8 @@ use super::Verdict;
 #[cfg(feature = "circuit-breaker")]
 use crate::circuit_breaker::CircuitOpen;
 use crate::error::chain;
+#[cfg(feature = "failover")]
+use crate::failover::AllRegionsOut;
 #[cfg(feature = "rate-limit")]
 use crate::rate_limit::{CostAboveQuota, RateLimited};
 #[cfg(feature = "retry")]
@@ -84,6 +86,8 @@ fn ours(error: &(dyn Error + 'static)) -> Option<Verdict> {
     const OURS: &[Known] = &[
         #[cfg(feature = "circuit-breaker")]
         |error| error.downcast_ref().map(CircuitOpen::verdict),
+        #[cfg(feature = "failover")]
+        |error| error.downcast_ref().map(AllRegionsOut::verdict),
         #[cfg(feature = "rate-limit")]
         |error| error.downcast_ref().map(RateLimited::verdict),
         #[cfg(feature = "rate-limit")]

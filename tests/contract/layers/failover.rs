@@ -3,7 +3,7 @@ use std::time::Duration;
 use tower::Layer;
 use tower_upstream::classify::{ErrorClassifier, HttpClassifier};
 use tower_upstream::event::Observer;
-use tower_upstream::failover::{FailoverLayer, FailoverServices, Region, Regions};
+use tower_upstream::failover::{FailoverLayer, FailoverServices, Region, Regions, WhenAllOut};
 use tower_upstream::replay::{CloneReplay, HttpReplay};
 
 use super::{DURATIONS, Extreme, SIZES, Subject, call};
@@ -82,8 +82,17 @@ impl Subject for Failover {
             }
             let what = format!("hint_cap({time:?})");
             all.push(Extreme::checked(what, builder().hint_cap(time).build()));
+            all.push(Extreme::checked(format!("ramp({time:?})"), builder().ramp(time).build()));
             let what = format!("leave_when_asked_to_wait({time:?})");
             all.push(Extreme::checked(what, builder().leave_when_asked_to_wait(time).build()));
+        }
+        for calls in [0, 1, u32::MAX] {
+            let what = format!("good_calls({calls})");
+            all.push(Extreme::checked(what, builder().good_calls(calls).build()));
+        }
+        for what in [WhenAllOut::LeastBad, WhenAllOut::FailFast, WhenAllOut::Wait] {
+            let layer = builder().when_all_out(what).build();
+            all.push(Extreme::checked(format!("when_all_out({what:?})"), layer));
         }
         for limit in SIZES {
             let replay = HttpReplay::new().limit(limit);

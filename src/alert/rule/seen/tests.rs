@@ -139,7 +139,7 @@ fn pauses() {
 #[test]
 fn regions() {
     use crate::failover::FailoverEvent;
-    let seen = |region, kind| event(&Event::Failover(FailoverEvent { region, kind }));
+    let seen = |region, kind| event(&Event::Failover(FailoverEvent { name: "", region, kind }));
     let lost = (AlertKind::RegionLost, Severity::Warning);
     let all = (AlertKind::AllRegionsLost, Severity::Critical);
     let out_for = Duration::from_secs(10);

@@ -1,0 +1,185 @@
+//! Health from bodies: an answer that begins well and goes no further.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::Response;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::set::RegionSet;
+use crate::classify::{Cause, Verdict};
+use crate::scope::CallScope;
+use crate::time::{self, Instant, Sleep};
+
+/// Takes out regions whose bodies stall or break off. Made by
+/// [`FailoverHandle::watch_bodies`](super::FailoverHandle::watch_bodies).
+///
+/// The body goes to the caller as it is, stalled or not: what has begun to arrive isn't sent
+/// again. But the next calls go elsewhere.
+#[derive(Clone, Debug)]
+pub struct BodyWatchLayer {
+    set: Arc<RegionSet>,
+    stall: Duration,
+}
+
+impl BodyWatchLayer {
+    pub(super) fn new(set: Arc<RegionSet>, stall: Duration) -> Self {
+        Self { set, stall }
+    }
+}
+
+impl<S> Layer<S> for BodyWatchLayer {
+    type Service = BodyWatch<S>;
+
+    fn layer(&self, inner: S) -> BodyWatch<S> {
+        BodyWatch { inner, layer: self.clone() }
+    }
+}
+
+/// A service whose responses' bodies are watched. Made by [`BodyWatchLayer`].
+#[derive(Clone, Debug)]
+pub struct BodyWatch<S> {
+    inner: S,
+    layer: BodyWatchLayer,
+}
+
+impl<S, Req, B> Service<Req> for BodyWatch<S>
+where
+    S: Service<Req, Response = Response<B>>,
+{
+    type Response = Response<WatchedBody<B>>;
+    type Error = S::Error;
+    type Future = BodyWatchFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let BodyWatchLayer { set, stall } = &self.layer;
+        let region = CallScope::current().and_then(|scope| scope.region());
+        let region = region.and_then(|name| set.number(name));
+        let watch = region.map(|region| Watch {
+            set: Arc::clone(set),
+            region,
+            sent: time::now(),
+            stall: *stall,
+        });
+        BodyWatchFuture { future: self.inner.call(request), watch }
+    }
+}
+
+/// Where a body comes from, until it has stalled or broken off.
+struct Watch {
+    set: Arc<RegionSet>,
+    region: usize,
+    sent: Instant,
+    stall: Duration,
+}
+
+impl Watch {
+    fn failed(self, cause: Cause) {
+        let verdict = Verdict::transient().cause_is(cause);
+        self.set.failed(self.region, &verdict, self.sent);
+    }
+}
+
+pin_project! {
+    /// The future of a [`BodyWatch`].
+    pub struct BodyWatchFuture<F> {
+        #[pin]
+        future: F,
+        watch: Option<Watch>,
+    }
+}
+
+impl<F, B, E> Future for BodyWatchFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = Result<Response<WatchedBody<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = ready!(this.future.poll(cx))?;
+        let watch = this.watch.take();
+        Poll::Ready(Ok(response.map(|body| WatchedBody { body, timer: None, watch })))
+    }
+}
+
+pin_project! {
+    /// A body that tells if it stalls or breaks off.
+    pub struct WatchedBody<B> {
+        #[pin]
+        body: B,
+        // While something is awaited.
+        #[pin]
+        timer: Option<Sleep>,
+        watch: Option<Watch>,
+    }
+}
+
+impl<B: Body> Body for WatchedBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let polled = this.body.poll_frame(cx);
+        if polled.is_ready() {
+            this.timer.set(None);
+        }
+        match &polled {
+            Poll::Ready(Some(Err(_))) => {
+                if let Some(watch) = this.watch.take() {
+                    watch.failed(Cause::Connection);
+                }
+            }
+            Poll::Ready(_) => {}
+            Poll::Pending => {
+                let Some(Watch { stall, .. }) = this.watch else { return polled };
+                if this.timer.is_none() {
+                    let stalls = time::after(time::now(), *stall);
+                    this.timer.set(Some(time::sleep_until(stalls)));
+                }
+                let timer = this.timer.as_mut().as_pin_mut();
+                if timer.is_some_and(|timer| timer.poll(cx).is_ready())
+                    && let Some(watch) = this.watch.take()
+                {
+                    watch.failed(Cause::Timeout);
+                }
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<F> fmt::Debug for BodyWatchFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BodyWatchFuture").finish_non_exhaustive()
+    }
+}
+
+impl<B> fmt::Debug for WatchedBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WatchedBody").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,252 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::choice::WhenAllOut;
+use super::health::Recovery;
+use super::layer::{Rules, Settings};
+use super::region::Regions;
+use super::serving::{InResponse, Untold};
+use super::set::RegionSet;
+use super::{FailoverLayer, HealthChecks};
+use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
+use crate::error::InvalidConfig;
+use crate::event::{Listener, Observer};
+use crate::key::AllCalls;
+use crate::replay::{CloneReplay, HttpReplay};
+use crate::scope::Tried;
+
+/// Builds a [`FailoverLayer`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct FailoverBuilder<C = HttpClassifier, R = HttpReplay, T = Untold, K = AllCalls> {
+    regions: Regions,
+    settings: Settings,
+    classifier: C,
+    replay: R,
+    telling: T,
+    key: K,
+}
+
+impl FailoverBuilder {
+    pub(super) fn new(regions: Regions) -> Self {
+        let settings = Settings {
+            name: Arc::from("upstream"),
+            recovery: Recovery {
+                first: Duration::from_secs(10),
+                most: Duration::from_secs(300),
+                hint_cap: Duration::from_secs(300),
+                good_calls: 1,
+                ramp: Duration::from_secs(30),
+            },
+            when_all_out: WhenAllOut::Primary,
+            rules: Rules {
+                max_attempts: 3,
+                non_idempotent: false,
+                quota_per_region: false,
+                hint_threshold: Duration::MAX,
+            },
+            listener: Listener::default(),
+            checks: None,
+            seed: None,
+        };
+        Self {
+            regions,
+            settings,
+            classifier: HttpClassifier::new(),
+            replay: HttpReplay::new(),
+            telling: Untold,
+            key: AllCalls,
+        }
+    }
+}
+
+impl<C, R, T, K> FailoverBuilder<C, R, T, K> {
+    /// The name that events show. Default: `upstream`.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.settings.name = name.into();
+        self
+    }
+
+    /// How many regions one call tries at most, from 1 to 7. Default: 3. Under a
+    /// retry, which counts all attempts, the smaller of the two holds.
+    pub fn max_attempts(mut self, attempts: usize) -> Self {
+        self.settings.rules.max_attempts = attempts;
+        self
+    }
+
+    /// How long a region that failed isn't chosen, up to a tenth longer at random. Default: 10 s,
+    /// doubling up to [`max_cooldown`](Self::max_cooldown) each time it fails again before it has
+    /// quite come back.
+    pub fn cooldown(mut self, cooldown: Duration) -> Self {
+        self.settings.recovery.first = cooldown;
+        self
+    }
+
+    /// The longest that a region isn't chosen, but for the server's own word.
+    /// Default: 5 minutes.
+    pub fn max_cooldown(mut self, cooldown: Duration) -> Self {
+        self.settings.recovery.most = cooldown;
+        self
+    }
+
+    /// The longest that a server's own hint (`Retry-After` on a 503) can keep
+    /// calls from a region. Default: 5 minutes; zero ignores such hints.
+    pub fn hint_cap(mut self, cap: Duration) -> Self {
+        self.settings.recovery.hint_cap = cap;
+        self
+    }
+
+    /// How many calls a region must serve on trial, one at a time, to be back. Default: 1; zero
+    /// is taken for 1.
+    pub fn good_calls(mut self, calls: u32) -> Self {
+        self.settings.recovery.good_calls = calls;
+        self
+    }
+
+    /// How long it takes a region that is back to get all of its calls again, from a tenth
+    /// of them on. Default: 30 s; zero: all at once.
+    pub fn ramp(mut self, ramp: Duration) -> Self {
+        self.settings.recovery.ramp = ramp;
+        self
+    }
+
+    /// What a call does when no region is fit. Default: [`WhenAllOut::Primary`].
+    pub fn when_all_out(mut self, when_all_out: WhenAllOut) -> Self {
+        self.settings.when_all_out = when_all_out;
+        self
+    }
+
+    /// Each region has a quota of its own, so that a throttled call goes to the
+    /// next one. By default a 429 stays: elsewhere it would be the same.
+    pub fn quota_per_region(mut self) -> Self {
+        self.settings.rules.quota_per_region = true;
+        self
+    }
+
+    /// A 429 that asks for at least this long goes to the next region all the same. Default: none
+    /// does.
+    pub fn leave_when_asked_to_wait(mut self, at_least: Duration) -> Self {
+        self.settings.rules.hint_threshold = at_least;
+        self
+    }
+
+    /// Also sends to another region what may have been processed and isn't
+    /// idempotent. Under a retry, that one's rule holds.
+    pub fn retry_non_idempotent(mut self) -> Self {
+        self.settings.rules.non_idempotent = true;
+        self
+    }
+
+    /// Sends the calls of one key to the same region of several equals, as long as that is fit: by
+    /// rendezvous hashing, so that where one goes, only its keys move. Default: each call
+    /// goes to the less loaded of two regions drawn by chance.
+    ///
+    /// Every process of one build sends a key to the same region, unless it is a
+    /// [secret](crate::key::KeyRef::secret), whose hash is salted.
+    ///
+    /// ```
+    /// use tower_upstream::failover::{FailoverLayer, Region, Regions};
+    /// use tower_upstream::key::key_fn;
+    ///
+    /// let regions = Regions::new([
+    ///     Region::new("east", "https://east.example.com"),
+    ///     Region::new("west", "https://west.example.com"),
+    /// ])?;
+    /// let layer = FailoverLayer::builder(regions)
+    ///     .sticky(key_fn(|head| head.header("x-conversation")))
+    ///     .build()?;
+    /// # let _ = layer;
+    /// # Ok::<_, tower_upstream::InvalidConfig>(())
+    /// ```
+    pub fn sticky<K2>(self, key: K2) -> FailoverBuilder<C, R, T, K2> {
+        let Self { regions, settings, classifier, replay, telling, key: _ } = self;
+        FailoverBuilder { regions, settings, classifier, replay, telling, key }
+    }
+
+    /// Who hears of regions lost and back, and of calls that go elsewhere.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.settings.listener = Listener::new(observer);
+        self
+    }
+
+    /// Checks the regions' health from the first call on. Default: none, and a
+    /// region's health is what calls find out.
+    pub fn health_checks(mut self, checks: HealthChecks) -> Self {
+        self.settings.checks = Some(checks);
+        self
+    }
+
+    /// Makes what is left to chance the same each time, for tests: which of several equals,
+    /// who is let into a region that comes back, and how much longer a cooldown is.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.settings.seed = Some(seed);
+        self
+    }
+
+    /// Puts the region that served a response into its extensions, as a
+    /// [`ServingRegion`](super::ServingRegion). Default: not, since a response's first extension
+    /// is allocated.
+    pub fn region_in_response(self) -> FailoverBuilder<C, R, InResponse, K> {
+        self.telling(InResponse)
+    }
+
+    pub(crate) fn telling<T2>(self, telling: T2) -> FailoverBuilder<C, R, T2, K> {
+        let Self { regions, settings, classifier, replay, telling: _, key } = self;
+        FailoverBuilder { regions, settings, classifier, replay, telling, key }
+    }
+
+    /// How answers are judged. Default: [`HttpClassifier`].
+    pub fn classifier<C2>(self, classifier: C2) -> FailoverBuilder<C2, R, T, K> {
+        let Self { regions, settings, classifier: _, replay, telling, key } = self;
+        FailoverBuilder { regions, settings, classifier, replay, telling, key }
+    }
+
+    /// How answers are judged: a closure over status, headers and error.
+    pub fn classify_fn<F>(self, f: F) -> FailoverBuilder<ClassifyFn<F>, R, T, K>
+    where
+        F: Fn(Outcome<'_>) -> Verdict,
+    {
+        self.classifier(classify_fn(f))
+    }
+
+    /// How requests are repeated where no retry stands above. Default: [`HttpReplay`].
+    pub fn replay<R2>(self, replay: R2) -> FailoverBuilder<C, R2, T, K> {
+        let Self { regions, settings, classifier, replay: _, telling, key } = self;
+        FailoverBuilder { regions, settings, classifier, replay, telling, key }
+    }
+
+    /// Repeats any request that is `Clone`, by cloning it.
+    pub fn replay_clone(self) -> FailoverBuilder<C, CloneReplay, T, K> {
+        self.replay(CloneReplay)
+    }
+
+    /// This one hears too.
+    pub(crate) fn also_tell(mut self, listener: &Listener) -> Self {
+        self.settings.listener = self.settings.listener.and(listener);
+        self
+    }
+
+    /// The layer.
+    ///
+    /// # Errors
+    ///
+    /// If a call may try no region, or more than it can remember; if the health checks' path isn't one.
+    pub fn build(self) -> Result<FailoverLayer<C, R, T, K>, InvalidConfig> {
+        let attempts = self.settings.rules.max_attempts;
+        if !(1..=Tried::MOST).contains(&attempts) {
+            let most = Tried::MOST;
+            let message = format!("a call tries 1 to {most} regions, not {attempts}");
+            return Err(InvalidConfig::new(message));
+        }
+        if let Some(checks) = &self.settings.checks {
+            checks.validate()?;
+        }
+        Ok(self.build_checked())
+    }
+
+    pub(super) fn build_checked(self) -> FailoverLayer<C, R, T, K> {
+        let Self { regions, settings, classifier, replay, telling, key } = self;
+        let set = Arc::new(RegionSet::new(regions.0, settings));
+        FailoverLayer { set, classifier, replay, telling, key }
+    }
+}

@@ -1,0 +1,161 @@
+use super::*;
+
+const NOW: u64 = 1_000;
+const FIT: Standing = Standing::Fit;
+const TRIAL: Standing = Standing::Out { until: NOW, asked: false };
+const DRAINED: Standing = Standing::Drained;
+
+const fn out(until: u64) -> Standing {
+    Standing::Out { until: NOW + until, asked: false }
+}
+
+const fn told(until: u64) -> Standing {
+    Standing::Out { until: NOW + until, asked: true }
+}
+
+/// Back, with half of its share.
+const RAMPING: Standing = Standing::Ramping { until: NOW + 500 };
+
+fn wish(tried: &[usize]) -> Wish {
+    let mut seen = Tried::default();
+    for region in tried {
+        seen.push(*region);
+    }
+    let ramp = Duration::from_micros(1);
+    Wish { tried: seen, again: false, when_all_out: WhenAllOut::Primary, ramp, sticky: false }
+}
+
+fn by(wish: Wish, regions: &[(u64, Standing)], random: f64, weights: &[u64]) -> Option<usize> {
+    let candidates = regions.iter().enumerate().map(|(number, (priority, standing))| Candidate {
+        number,
+        priority: *priority,
+        standing: *standing,
+        on_trial: false,
+    });
+    let weight = |number| weights.get(number).copied().unwrap_or(0);
+    choose(candidates, &wish, || NOW, || random, weight)
+}
+
+fn choice(wish: Wish, regions: &[(u64, Standing)]) -> Option<usize> {
+    by(wish, regions, 0.7, &[])
+}
+
+#[test]
+fn by_priority_and_what_is_tried_is_left_out() {
+    let three = [(2, FIT), (1, FIT), (3, FIT)];
+    for (tried, expected) in
+        [(&[][..], Some(1)), (&[1], Some(0)), (&[0, 1], Some(2)), (&[0, 1, 2], None)]
+    {
+        assert_eq!(choice(wish(tried), &three), expected, "{tried:?}");
+    }
+    assert_eq!(choice(wish(&[]), &[]), None);
+}
+
+#[test]
+fn among_equals_the_better_of_two_drawn() {
+    let equals = [(1, FIT); 4];
+    for draw in 0..100 {
+        let chosen = by(wish(&[]), &equals, f64::from(draw) / 100.0, &[9, 1, 5, 7]).unwrap();
+        // The worst of all is never the better of two; each other one is, at times.
+        assert_ne!(chosen, 0);
+    }
+    let pairs: std::collections::BTreeSet<_> =
+        (0..1_000).map(|draw| two_of(4, f64::from(draw) / 1_000.0)).collect();
+    assert!(pairs.iter().all(|(one, other)| one < other && *other < 4));
+    assert_eq!(pairs.len(), 6);
+    assert_eq!(two_of(2, 1.0), (0, 1));
+    // Of two the better one always, however they are drawn.
+    for draw in [0.0, 0.5, 1.0] {
+        assert_eq!(by(wish(&[]), &[(1, FIT), (1, FIT)], draw, &[300, 20]), Some(1));
+    }
+}
+
+#[test]
+fn while_all_are_fit_the_short_way_comes_to_the_same() {
+    let weight = |number| [5, 3, 4, 1][number];
+    for priorities in [[1, 2, 3, 4], [2, 1, 1, 3], [7, 7, 7, 7], [3, 2, 2, 2]] {
+        for draw in 0..20 {
+            let random = f64::from(draw) / 20.0;
+            let fit = priorities.map(|priority| (priority, FIT));
+            let regions = (0..).zip(priorities).map(|(number, priority)| (number, priority, true));
+            let chosen = choose_of_fit(regions, || random, weight);
+            assert_eq!(chosen, by(wish(&[]), &fit, random, &[5, 3, 4, 1]));
+        }
+    }
+    let one_is_not = [(0, 1, true), (1, 2, false)];
+    assert_eq!(choose_of_fit(one_is_not.into_iter(), || 0.0, weight), None);
+    assert_eq!(choose_of_fit([].into_iter(), || 0.0, weight), None);
+}
+
+#[test]
+fn a_sticky_call_goes_by_weight_alone() {
+    let sticky = Wish { sticky: true, ..wish(&[]) };
+    let four = [(1, FIT), (1, FIT), (1, FIT), (2, FIT)];
+    assert_eq!(by(sticky, &four, 0.0, &[3, 2, 1, 0]), Some(2));
+    assert_eq!(by(Wish { tried: wish(&[2]).tried, ..sticky }, &four, 0.0, &[3, 2, 1, 0]), Some(1));
+}
+
+#[test]
+fn what_comes_back_takes_its_share() {
+    let two = [(1, RAMPING), (2, FIT)];
+    assert_eq!(by(wish(&[]), &two, 0.4, &[]), Some(0));
+    assert_eq!(by(wish(&[]), &two, 0.6, &[]), Some(1));
+    // Beyond its share it is better than none, and than one that is out.
+    assert_eq!(by(wish(&[1]), &two, 0.6, &[]), Some(0));
+    assert_eq!(by(wish(&[]), &[(2, RAMPING), (1, out(1))], 0.9, &[]), Some(0));
+}
+
+#[test]
+fn on_trial_it_takes_one_call_at_a_time() {
+    let at =
+        |number, priority, standing, on_trial| Candidate { number, priority, standing, on_trial };
+    let chosen = |on_trial, tried: &[usize]| {
+        let two = [at(0, 1, TRIAL, on_trial), at(1, 2, FIT, false)];
+        choose(two.into_iter(), &wish(tried), || NOW, || 0.0, |_| 0)
+    };
+    assert_eq!(chosen(false, &[]), Some(0));
+    assert_eq!(chosen(true, &[]), Some(1));
+    assert_eq!(chosen(true, &[1]), Some(0));
+}
+
+#[test]
+fn when_none_is_fit() {
+    let regions = [(1, out(30)), (2, out(10)), (3, out(20))];
+    let option = |when_all_out| Wish { when_all_out, ..wish(&[]) };
+    assert_eq!(choice(option(WhenAllOut::Primary), &regions), Some(0));
+    assert_eq!(choice(option(WhenAllOut::LeastBad), &regions), Some(1));
+    assert_eq!(choice(option(WhenAllOut::FailFast), &regions), None);
+    assert_eq!(choice(option(WhenAllOut::Wait), &regions), None);
+    // One that has been everywhere begins anew where it failed longest ago.
+    assert_eq!(choice(Wish { again: true, ..wish(&[]) }, &regions), Some(1));
+    // A fit one is better than any of them.
+    assert_eq!(choice(wish(&[]), &[(1, out(1)), (9, FIT)]), Some(1));
+    assert_eq!(choice(wish(&[]), &[(1, out(1)), (9, DRAINED)]), Some(1));
+}
+
+#[test]
+fn a_call_goes_on_to_what_is_out_before_it_fails() {
+    let regions = [(1, FIT), (2, out(30)), (3, out(10))];
+    assert_eq!(choice(wish(&[0]), &regions), Some(2));
+    assert_eq!(choice(wish(&[0, 2]), &regions), Some(1));
+    let option = |when_all_out| Wish { when_all_out, ..wish(&[0]) };
+    assert_eq!(choice(option(WhenAllOut::FailFast), &regions), None);
+}
+
+#[test]
+fn one_that_was_told_to_wait_is_called_only_if_all_were() {
+    assert_eq!(choice(wish(&[]), &[(1, told(9)), (2, out(99))]), Some(1));
+    assert_eq!(choice(wish(&[1]), &[(1, told(9)), (2, out(99))]), None);
+    assert_eq!(choice(wish(&[]), &[(1, told(9)), (2, told(5))]), Some(0));
+    assert_eq!(choice(wish(&[]), &[(1, Standing::Gone), (2, told(5))]), Some(1));
+    assert_eq!(choice(wish(&[]), &[(1, Standing::Gone)]), None);
+}
+
+#[test]
+fn past_its_bound_nothing_is_remembered() {
+    let mut tried = Tried::default();
+    for region in 0..100 {
+        tried.push(region);
+    }
+    assert_eq!(tried.len(), Tried::MOST);
+}

@@ -1,0 +1,194 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::region::Place;
+use super::set::RegionSet;
+use super::state::{Duty, State};
+use super::{BodyWatchLayer, Region, RegionStatus};
+use crate::error::InvalidConfig;
+use crate::time;
+
+/// Looks at a failover's regions, and changes them while it runs. Cheap to clone.
+///
+/// What a change finds out later still counts: a region that comes back under its old name and
+/// base has its health and latency still, and a call under way goes on where it is.
+///
+/// ```
+/// use tower_upstream::failover::{FailoverLayer, Region, Regions};
+///
+/// let layer = FailoverLayer::new(Regions::new([
+///     Region::new("us-west-2", "https://api.example.com/v1").priority(1),
+/// ])?);
+/// let regions = layer.handle();
+/// regions.add(Region::new("eu-west-1", "https://eu-api.example.com/v1").priority(2))?;
+/// // While us-west-2 is worked on:
+/// regions.drain("us-west-2")?;
+/// // And when that is over:
+/// regions.release("us-west-2")?;
+/// # Ok::<_, tower_upstream::InvalidConfig>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct FailoverHandle {
+    set: Arc<RegionSet>,
+}
+
+impl FailoverHandle {
+    pub(super) fn new(set: Arc<RegionSet>) -> Self {
+        Self { set }
+    }
+
+    /// How every region is, in the order given.
+    #[must_use]
+    pub fn status(&self) -> Vec<RegionStatus> {
+        self.set.status()
+    }
+
+    /// A layer, to be put between this failover and its client, that takes a region out when a
+    /// response's body brings nothing for this long while it is being read, or breaks off.
+    ///
+    /// Without it a region is judged by the heads of its responses. It takes clients that answer
+    /// with `http::Response`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower::ServiceBuilder;
+    /// use tower_upstream::failover::{FailoverLayer, Region, Regions};
+    ///
+    /// let failover =
+    ///     FailoverLayer::new(Regions::new([Region::new("us-west-2", "https://api.example.com/v1")])?);
+    /// let bodies = failover.handle().watch_bodies(Duration::from_secs(20));
+    /// let layers = ServiceBuilder::new().layer(failover).layer(bodies);
+    /// # let _ = layers;
+    /// # Ok::<_, tower_upstream::InvalidConfig>(())
+    /// ```
+    #[must_use]
+    pub fn watch_bodies(&self, stall: Duration) -> BodyWatchLayer {
+        BodyWatchLayer::new(Arc::clone(&self.set), stall)
+    }
+
+    /// Takes every region for healthy, until calls or checks find otherwise. What is forced
+    /// or drained stays so.
+    pub fn reset(&self) {
+        self.set.reset();
+    }
+
+    /// Adds a region.
+    ///
+    /// Where there is [a client a region](super::FailoverLayer::services), it is called when it has
+    /// one: [`FailoverServices::add`](super::FailoverServices::add).
+    ///
+    /// # Errors
+    ///
+    /// If the region isn't one that [`Regions::new`](super::Regions::new) takes, its name is
+    /// in use, or the layer has had 1,024 more than at first.
+    pub fn add(&self, region: Region) -> Result<(), InvalidConfig> {
+        self.set.add(region).map(|_| ())
+    }
+
+    /// Removes a region. Calls under way there end as they do.
+    ///
+    /// # Errors
+    ///
+    /// If there is none of that name, or no other one is left that takes calls.
+    pub fn remove(&self, name: &str) -> Result<(), InvalidConfig> {
+        self.set.assign(name, Duty::Removed)
+    }
+
+    /// Gives a region another priority. Regions of a lower number are preferred.
+    ///
+    /// # Errors
+    ///
+    /// If there is none of that name.
+    pub fn prioritise(&self, name: &str, priority: u32) -> Result<(), InvalidConfig> {
+        self.set.named(name).map(|state| state.prioritise(priority))
+    }
+
+    /// Takes a region for fit whatever calls and checks find, until it is [released](Self::release).
+    ///
+    /// # Errors
+    ///
+    /// If there is none of that name.
+    pub fn force_in(&self, name: &str) -> Result<(), InvalidConfig> {
+        self.set.assign(name, Duty::In)
+    }
+
+    /// Sends a region no call at all, until it is [released](Self::release).
+    ///
+    /// # Errors
+    ///
+    /// If there is none of that name, or no other one is left that takes calls.
+    pub fn force_out(&self, name: &str) -> Result<(), InvalidConfig> {
+        self.set.assign(name, Duty::Out)
+    }
+
+    /// Sends a region no call while another one is fit, until it is [released](Self::release).
+    ///
+    /// # Errors
+    ///
+    /// If there is none of that name.
+    pub fn drain(&self, name: &str) -> Result<(), InvalidConfig> {
+        self.set.assign(name, Duty::Drained)
+    }
+
+    /// A region that was forced or drained goes by its health again.
+    ///
+    /// # Errors
+    ///
+    /// If there is none of that name.
+    pub fn release(&self, name: &str) -> Result<(), InvalidConfig> {
+        self.set.assign(name, Duty::ByHealth)
+    }
+}
+
+impl RegionSet {
+    /// Adds a region, and answers with its number. One that was removed, and is of the same name
+    /// and base, has its number and state again.
+    pub(super) fn add(&self, region: Region) -> Result<usize, InvalidConfig> {
+        let place = Place::new(region)?;
+        let _changing = self.changing.lock();
+        if self.named(place.name).is_ok() {
+            let name = place.name;
+            let message =
+                format!("there is a region called {name:?}; remove it or use another name");
+            return Err(InvalidConfig::new(message));
+        }
+        let known = self.slots.iter().position(|state| state.place.is_at(&place));
+        let number = known.unwrap_or_else(|| self.slots.iter().count());
+        match known.and_then(|number| self.slots.get(number)) {
+            Some(state) => {
+                state.prioritise(place.priority);
+                state.give_duty(Duty::ByHealth, self.start());
+            }
+            None if self.slots.put(number, State::new(place, time::now())) => {}
+            None => {
+                return Err(InvalidConfig::new("so many regions were added that no more can be"));
+            }
+        }
+        self.look_for_shared_hosts();
+        if let Some(watch) = &self.watch {
+            watch.wants();
+        }
+        Ok(number)
+    }
+
+    fn assign(&self, name: &str, duty: Duty) -> Result<(), InvalidConfig> {
+        let _changing = self.changing.lock();
+        let state = self.named(name)?;
+        let takes_calls = |duty| !matches!(duty, Duty::Out | Duty::Removed);
+        let mut others = self.slots.iter().filter(|other| other.place.name != state.place.name);
+        if !takes_calls(duty) && !others.any(|other| takes_calls(other.duty())) {
+            let message = format!(
+                "{name:?} is the last region that takes calls; add or release another first"
+            );
+            return Err(InvalidConfig::new(message));
+        }
+        state.give_duty(duty, self.start());
+        Ok(())
+    }
+
+    fn named(&self, name: &str) -> Result<&State, InvalidConfig> {
+        let mut regions = self.slots.iter().filter(|state| !state.is_removed());
+        let found = regions.find(|state| state.place.name == name);
+        found.ok_or_else(|| InvalidConfig::new(format!("there is no region called {name:?}")))
+    }
+}

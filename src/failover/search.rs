@@ -1,0 +1,106 @@
+//! How a call finds a region in the set.
+
+use std::cell::Cell;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use super::choice::{Candidate, Wish, choose, choose_of_fit};
+use super::set::{RegionSet, seconds};
+use super::standing::Standing;
+use crate::scope::Tried;
+use crate::time::{self, Instant};
+
+/// Now, read when it is first asked for: while all is well, a choice needs no clock.
+#[derive(Debug, Default)]
+pub(super) struct Moment(Cell<Option<Instant>>);
+
+impl Moment {
+    pub(super) fn get(&self) -> Instant {
+        let now = self.0.get().unwrap_or_else(time::now);
+        self.0.set(Some(now));
+        now
+    }
+}
+
+/// What a call that looks for a region has behind it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Search {
+    pub(super) tried: Tried,
+    /// It has failed before.
+    pub(super) again: bool,
+    pub(super) sticky: Option<u64>,
+}
+
+impl RegionSet {
+    /// The region that is the best now, of those that there `is` a client for.
+    pub(super) fn find(
+        &self,
+        search: &Search,
+        moment: &Moment,
+        is: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let now = || self.nanos(moment.get());
+        let by_load = |number: usize| {
+            // Checks measure each region alike, and nothing of that is out of date.
+            let second = if self.watch.is_some() { 0 } else { seconds(now()) };
+            self.state(number).load(second)
+        };
+        let states = self.slots.iter().enumerate();
+        let states = states.filter(|(number, state)| !state.is_gone() && is(*number));
+        if search.tried.len() == 0 && search.sticky.is_none() {
+            let regions =
+                states.clone().map(|(number, state)| (number, state.priority(), state.is_fit()));
+            let chosen = choose_of_fit(regions, || self.random(), by_load);
+            if chosen.is_some() {
+                return chosen;
+            }
+        }
+        let candidates = states.map(|(number, state)| {
+            let standing = state.standing();
+            let out = matches!(standing, Standing::Out { .. });
+            let on_trial = out && state.is_on_trial(now());
+            Candidate { number, priority: state.priority(), standing, on_trial }
+        });
+        let wish = Wish {
+            tried: search.tried,
+            again: search.again,
+            when_all_out: self.settings.when_all_out,
+            ramp: self.settings.recovery.ramp,
+            sticky: search.sticky.is_some(),
+        };
+        match search.sticky {
+            None => choose(candidates, &wish, now, || self.random(), by_load),
+            Some(key) => {
+                let weight = |number: usize| rendezvous(key, self.name(number));
+                // By chance a key would go to and fro while a region comes back.
+                choose(candidates, &wish, now, || unit(key), weight)
+            }
+        }
+    }
+
+    /// How long it is until a region is on trial, the one that is the soonest.
+    pub(super) fn back_in(&self, moment: &Moment, is: impl Fn(usize) -> bool) -> Option<Duration> {
+        let now = self.nanos(moment.get());
+        let states = self.slots.iter().enumerate().filter(|(number, _)| is(*number));
+        let waits = states.filter_map(|(_, state)| match state.standing() {
+            Standing::Out { until, .. } => Some(until.saturating_sub(now)),
+            Standing::Gone => None,
+            _ => Some(0),
+        });
+        waits.min().map(Duration::from_nanos)
+    }
+}
+
+/// The weight of a region for a key, by highest random weight (Thaler and Ravishankar, "Using
+/// name-based mappings to increase hit rates"): where one region goes, only its keys move.
+fn rendezvous(key: u64, region: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (key, region).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A hash as a number from 0 to 1.
+#[allow(clippy::cast_precision_loss)]
+fn unit(hash: u64) -> f64 {
+    hash as f64 / u64::MAX as f64
+}

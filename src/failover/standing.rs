@@ -1,0 +1,113 @@
+//! How a region stands, in one word that threads share.
+
+use std::time::Duration;
+
+/// How a region stands. Times are in nanoseconds since the layer was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Fit,
+    /// Back, with a share of the calls that grows until then.
+    Ramping {
+        until: u64,
+    },
+    /// Not chosen until then, and on trial from then on.
+    Out {
+        until: u64,
+        /// The server asked for it.
+        asked: bool,
+    },
+    /// Taken out of turn by hand: for when nothing else is left.
+    Drained,
+    /// Taken out by hand, or removed.
+    Gone,
+}
+
+impl Standing {
+    /// The words of what has no time to it.
+    pub(super) const FIT: u64 = 0;
+    pub(super) const GONE: u64 = 5;
+    const RAMPING: u64 = 1;
+    const OUT: u64 = 2;
+    const ASKED: u64 = 3;
+    const DRAINED: u64 = 4;
+    /// Three bits say which it is, and leave seventy years of nanoseconds.
+    const BITS: u32 = 3;
+    const FAR: u64 = u64::MAX >> Self::BITS;
+
+    pub(super) fn word(self) -> u64 {
+        let timed = |until: u64, tag| (until.min(Self::FAR) << Self::BITS) | tag;
+        match self {
+            Self::Fit => Self::FIT,
+            Self::Ramping { until } => timed(until, Self::RAMPING),
+            Self::Out { until, asked: false } => timed(until, Self::OUT),
+            Self::Out { until, asked: true } => timed(until, Self::ASKED),
+            Self::Drained => Self::DRAINED,
+            Self::Gone => Self::GONE,
+        }
+    }
+
+    #[inline]
+    pub(super) const fn from_word(word: u64) -> Self {
+        let until = word >> Self::BITS;
+        match word & ((1 << Self::BITS) - 1) {
+            Self::RAMPING => Self::Ramping { until },
+            Self::OUT => Self::Out { until, asked: false },
+            Self::ASKED => Self::Out { until, asked: true },
+            Self::DRAINED => Self::Drained,
+            Self::GONE => Self::Gone,
+            _ => Self::Fit,
+        }
+    }
+
+    /// Whether it was lost, or taken out, and isn't back; on trial it is lost still.
+    pub(super) const fn is_lost(self) -> bool {
+        !matches!(self, Self::Fit | Self::Ramping { .. })
+    }
+
+    /// Whether it isn't called at this time, but for want of a better one.
+    pub(super) const fn is_out(self, now: u64) -> bool {
+        match self {
+            Self::Fit | Self::Ramping { .. } => false,
+            Self::Out { until, .. } => now < until,
+            Self::Drained | Self::Gone => true,
+        }
+    }
+
+    /// Which part of its calls a region takes that comes back within `ramp`, from a tenth to 1.
+    pub(super) fn share(until: u64, now: u64, ramp: Duration) -> f64 {
+        let left = Duration::from_nanos(until.saturating_sub(now));
+        (1.0 - left.as_secs_f64() / ramp.as_secs_f64()).max(0.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_told_by_its_word() {
+        for standing in [
+            Standing::Fit,
+            Standing::Ramping { until: 7 },
+            Standing::Out { until: 0, asked: false },
+            Standing::Out { until: Standing::FAR, asked: true },
+            Standing::Drained,
+            Standing::Gone,
+        ] {
+            assert_eq!(Standing::from_word(standing.word()), standing);
+        }
+        let far = Standing::Out { until: u64::MAX, asked: false };
+        assert!(Standing::from_word(far.word()).is_out(Standing::FAR - 1));
+        assert_eq!(Standing::Fit.word(), 0);
+    }
+
+    #[test]
+    fn a_share_grows_from_a_tenth_to_all() {
+        let share = |now| Standing::share(1_000, now, Duration::from_micros(1));
+        for (now, expected) in
+            [(0, 0.1), (50, 0.1), (500, 0.5), (900, 0.9), (1_000, 1.0), (2_000, 1.0)]
+        {
+            assert!((share(now) - expected).abs() < 1e-9, "{now}");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! One region as all calls share it.
+
+use std::time::Duration;
+
+use super::health::{Change, Health};
+use super::latency::Latency;
+use super::region::Place;
+use super::standing::Standing;
+use super::watch::Task;
+use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::time::Instant;
+
+/// What a call must know of a region is in atomics; the lock is taken by
+/// failures, and by the successes that end them.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) place: Place,
+    priority: AtomicU64,
+    /// Its [`Standing`], as a word.
+    standing: AtomicU64,
+    /// Until when the one call that it takes on trial keeps others away, in nanoseconds
+    /// from the start, so that one that hangs doesn't for ever. 0: there is none.
+    trial: AtomicU64,
+    told: Mutex<Told>,
+    traffic: Traffic,
+    pub(super) task: Task,
+}
+
+/// What its standing is made of.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    health: Health,
+    duty: Duty,
+}
+
+/// What is told by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Duty {
+    /// Nothing: it goes by its health.
+    ByHealth,
+    In,
+    Drained,
+    Out,
+    Removed,
+}
+
+/// What each call writes: apart from what each call reads, by 128 bytes, since processors
+/// fetch cache lines in pairs.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Traffic {
+    /// A [`Latency`], as a word.
+    latency: AtomicU64,
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl State {
+    pub(super) fn new(place: Place, now: Instant) -> Self {
+        Self {
+            priority: AtomicU64::new(place.priority.into()),
+            place,
+            standing: AtomicU64::new(Standing::Fit.word()),
+            trial: AtomicU64::new(0),
+            told: Mutex::new(Told { health: Health::new(now), duty: Duty::ByHealth }),
+            traffic: Traffic::default(),
+            task: Task::default(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn standing(&self) -> Standing {
+        Standing::from_word(self.standing.load(Ordering::Acquire))
+    }
+
+    /// As its standing says, found out without taking that apart.
+    #[inline]
+    pub(super) fn is_fit(&self) -> bool {
+        self.standing.load(Ordering::Acquire) == Standing::FIT
+    }
+
+    #[inline]
+    pub(super) fn is_gone(&self) -> bool {
+        self.standing.load(Ordering::Acquire) == Standing::GONE
+    }
+
+    #[inline]
+    pub(super) fn priority(&self) -> u64 {
+        self.priority.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn prioritise(&self, priority: u32) {
+        self.priority.store(priority.into(), Ordering::Relaxed);
+    }
+
+    pub(super) fn is_on_trial(&self, now: u64) -> bool {
+        self.trial.load(Ordering::Acquire) > now
+    }
+
+    /// Takes the place of the one call on trial, for a lease of so many nanoseconds. 0: it was taken
+    /// before, and who comes all the same has nowhere better to go; `None`: it is being taken.
+    pub(super) fn try_on(&self, now: u64, lease: u64) -> Option<u64> {
+        let before = self.trial.load(Ordering::Acquire);
+        if before > now {
+            return Some(0);
+        }
+        let until = now.saturating_add(lease).max(1);
+        let taken = self.trial.compare_exchange(before, until, Ordering::AcqRel, Ordering::Relaxed);
+        taken.is_ok().then_some(until)
+    }
+
+    #[inline]
+    pub(super) fn begins(&self) {
+        self.traffic.begun.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// `lease`: what the call got when it took the place on trial, or 0.
+    #[inline]
+    pub(super) fn ends(&self, lease: u64) {
+        self.traffic.ended.fetch_add(1, Ordering::Relaxed);
+        if lease != 0 {
+            // It may be another's, if the lease has run out.
+            _ = self.trial.compare_exchange(lease, 0, Ordering::AcqRel, Ordering::Relaxed);
+        }
+    }
+
+    /// How many calls it got, and how many of them are under way.
+    pub(super) fn calls(&self) -> (u64, u64) {
+        let ended = self.traffic.ended.load(Ordering::Relaxed);
+        let begun = self.traffic.begun.load(Ordering::Relaxed);
+        (begun, begun.saturating_sub(ended))
+    }
+
+    pub(super) fn latency(&self) -> Latency {
+        Latency::from_word(self.traffic.latency.load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    pub(super) fn measured(&self, latency: Duration, second: u64) {
+        if let Some(next) = self.latency().with(latency, second) {
+            self.traffic.latency.store(next.word(), Ordering::Relaxed);
+        }
+    }
+
+    /// How long one more call would take here, as far as that can be told: by its latency
+    /// and the calls under way.
+    pub(super) fn load(&self, second: u64) -> u64 {
+        let (_, under_way) = self.calls();
+        (self.latency().counts(second) + 1).saturating_mul(under_way + 1)
+    }
+
+    pub(super) fn health(&self) -> Health {
+        self.told.lock().health
+    }
+
+    pub(super) fn change(
+        &self,
+        start: Instant,
+        change: impl FnOnce(&mut Health) -> Option<Change>,
+    ) -> Option<Change> {
+        let mut told = self.told.lock();
+        let changed = change(&mut told.health);
+        self.show(&told, start);
+        changed
+    }
+
+    pub(super) fn duty(&self) -> Duty {
+        self.told.lock().duty
+    }
+
+    pub(super) fn is_removed(&self) -> bool {
+        self.duty() == Duty::Removed
+    }
+
+    pub(super) fn give_duty(&self, duty: Duty, start: Instant) {
+        let mut told = self.told.lock();
+        told.duty = duty;
+        self.show(&told, start);
+    }
+
+    /// Under the lock, so that the word is never an older one.
+    fn show(&self, told: &Told, start: Instant) {
+        let standing = match told.duty {
+            Duty::ByHealth => told.health.standing(start),
+            Duty::In => Standing::Fit,
+            Duty::Drained => Standing::Drained,
+            Duty::Out | Duty::Removed => Standing::Gone,
+        };
+        self.standing.store(standing.word(), Ordering::Release);
+    }
+}

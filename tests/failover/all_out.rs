@@ -1,0 +1,119 @@
+//! What a call does when no region is fit.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tower::{BoxError, ServiceBuilder};
+use tower_upstream::failover::{AllRegionsOut, FailoverLayer, WhenAllOut};
+use tower_upstream::{RetryLayer, cause_ref};
+
+use super::{Host, World, client, get, regions};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn all_refuse() -> World {
+    let world = World::default();
+    for host in ["us", "eu", "ap"] {
+        world.set(host, Host::Refuses);
+    }
+    world
+}
+
+fn all_answer(world: &World) {
+    for host in ["us", "eu", "ap"] {
+        world.set(host, Host::Answers(200));
+    }
+}
+
+fn layer(when_all_out: WhenAllOut) -> FailoverLayer {
+    FailoverLayer::builder(regions()).when_all_out(when_all_out).build().unwrap()
+}
+
+fn back_in(error: &BoxError) -> Option<Duration> {
+    cause_ref::<AllRegionsOut>(&**error).map(AllRegionsOut::retry_after)
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_goes_to_the_least_bad() {
+    let world = all_refuse();
+    world.set("us", Host::AsksFor(503, "99"));
+    let mut client = client(layer(WhenAllOut::LeastBad), &world);
+    get(&mut client).await.unwrap_err();
+    world.take_called();
+    get(&mut client).await.unwrap_err();
+    let mut called = world.take_called();
+    called.sort();
+    // The one that asked to be left alone is.
+    assert_eq!(called, ["ap", "eu"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_fails_at_once_and_says_when_to_come_back() {
+    let world = all_refuse();
+    let mut client = client(layer(WhenAllOut::FailFast), &world);
+    let error = get(&mut client).await.unwrap_err();
+    // The first call finds it out, and gets what was seen.
+    assert!(back_in(&error).is_none());
+    world.take_called();
+    let start = Instant::now();
+    let wait = back_in(&get(&mut client).await.unwrap_err()).unwrap();
+    assert!(wait >= 10 * SECOND && wait <= 11 * SECOND, "{wait:?}");
+    assert!(world.take_called().is_empty() && start.elapsed().is_zero());
+    all_answer(&world);
+    tokio::time::sleep(wait).await;
+    assert_eq!(get(&mut client).await.unwrap(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_above_waits_for_it_without_spending_its_budget() {
+    let world = all_refuse();
+    let layer = ServiceBuilder::new()
+        .layer(RetryLayer::new().deadline(30 * SECOND))
+        .layer(layer(WhenAllOut::FailFast))
+        .into_inner();
+    let mut client = client(layer, &world);
+    get(&mut client).await.unwrap_err();
+    all_answer(&world);
+    world.take_called();
+    assert_eq!(get(&mut client).await.unwrap(), 200);
+    assert_eq!(world.take_called().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_waits_for_the_one_that_is_back_the_soonest() {
+    let world = all_refuse();
+    let mut client = client(layer(WhenAllOut::Wait), &world);
+    get(&mut client).await.unwrap_err();
+    all_answer(&world);
+    world.take_called();
+    let start = Instant::now();
+    assert_eq!(get(&mut client).await.unwrap(), 200);
+    assert_eq!(world.take_called().len(), 1);
+    assert!((10 * SECOND..=11 * SECOND).contains(&start.elapsed()), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_would_pass_the_deadline_is_not_slept() {
+    let world = all_refuse();
+    let layer = ServiceBuilder::new()
+        .layer(RetryLayer::new().deadline(5 * SECOND).max_attempts(1))
+        .layer(layer(WhenAllOut::Wait))
+        .into_inner();
+    let mut client = client(layer, &world);
+    for _ in 0..3 {
+        get(&mut client).await.unwrap_err();
+    }
+    let start = Instant::now();
+    assert!(back_in(&get(&mut client).await.unwrap_err()).is_some());
+    assert!(start.elapsed().is_zero());
+}
+
+#[cfg(feature = "tonic")]
+#[tokio::test(start_paused = true)]
+async fn a_tonic_client_sees_unavailable() {
+    let world = all_refuse();
+    let mut client = client(layer(WhenAllOut::FailFast), &world);
+    get(&mut client).await.unwrap_err();
+    let error = get(&mut client).await.unwrap_err();
+    assert_eq!(tonic::Status::from_error(error).code(), tonic::Code::Unavailable);
+}

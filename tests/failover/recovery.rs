@@ -1,0 +1,189 @@
+//! How a region is lost, and comes back.
+
+use std::time::Duration;
+
+use futures_util::future::{FutureExt, join_all};
+use http::Request;
+use tower::{Service, ServiceExt};
+use tower_upstream::RetryLayer;
+use tower_upstream::failover::{Condition, FailoverHandle, FailoverLayer};
+
+use super::{Host, World, client, get, regions};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+fn condition(handle: &FailoverHandle) -> Condition {
+    handle.status()[0].condition
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_that_comes_late_brings_no_region_back() {
+    let world = World::default();
+    let mut client = client(FailoverLayer::new(regions()), &world);
+    world.set("us", Host::Takes(5 * SECOND));
+    let slow = client.ready().await.unwrap().call(Request::get("/").body(()).unwrap());
+    let slow = tokio::spawn(slow);
+    pass(SECOND).await;
+    world.set("us", Host::Refuses);
+    get(&mut client).await.unwrap();
+    assert_eq!(slow.await.unwrap().unwrap().status(), 200);
+    world.take_called();
+    get(&mut client).await.unwrap();
+    assert_eq!(world.take_called(), ["eu"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_is_not_lost_while_a_region_that_cools_down_would_serve_it() {
+    let world = World::default();
+    let mut client = client(FailoverLayer::new(regions()), &world);
+    for host in ["us", "eu"] {
+        world.set(host, Host::Refuses);
+    }
+    get(&mut client).await.unwrap();
+    // Two have recovered, of which nobody knows yet, and the third one dies.
+    world.set("eu", Host::Answers(200));
+    world.set("ap", Host::Refuses);
+    assert_eq!(get(&mut client).await.unwrap(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_trial_it_takes_one_call_at_a_time() {
+    let world = World::default();
+    let layer = FailoverLayer::builder(regions()).good_calls(2).ramp(Duration::ZERO).build();
+    let layer = layer.unwrap();
+    let handle = layer.handle();
+    let mut client = client(layer, &world);
+    world.set("us", Host::Refuses);
+    get(&mut client).await.unwrap();
+    assert_eq!(condition(&handle), Condition::Out);
+    pass(11 * SECOND).await;
+    world.set("us", Host::Takes(SECOND));
+    world.take_called();
+    for _ in 0..2 {
+        assert_eq!(condition(&handle), Condition::OnTrial);
+        let mut calls = Vec::new();
+        for _ in 0..10 {
+            calls.push(client.ready().await.unwrap().call(Request::get("/").body(()).unwrap()));
+        }
+        join_all(calls).await;
+        let called = world.take_called();
+        assert_eq!(called.iter().filter(|host| *host == "us").count(), 1, "{called:?}");
+    }
+    assert_eq!(condition(&handle), Condition::Fit);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_given_up_on_trial_gives_its_place_back() {
+    let world = World::default();
+    let mut client = client(FailoverLayer::new(regions()), &world);
+    world.set("us", Host::Refuses);
+    get(&mut client).await.unwrap();
+    pass(11 * SECOND).await;
+    world.set("us", Host::Hangs);
+    world.take_called();
+    let mut call = client.ready().await.unwrap().call(Request::get("/").body(()).unwrap()).boxed();
+    assert!((&mut call).now_or_never().is_none());
+    get(&mut client).await.unwrap();
+    assert_eq!(world.take_called(), ["us", "eu"]);
+    drop(call);
+    world.set("us", Host::Answers(200));
+    get(&mut client).await.unwrap();
+    assert_eq!(world.take_called(), ["us"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_hangs_on_trial_keeps_others_away_for_a_cooldown() {
+    let world = World::default();
+    let mut client = client(FailoverLayer::new(regions()), &world);
+    world.set("us", Host::Refuses);
+    get(&mut client).await.unwrap();
+    pass(11 * SECOND).await;
+    world.set("us", Host::Hangs);
+    let call = client.ready().await.unwrap().call(Request::get("/").body(()).unwrap());
+    let hangs = tokio::spawn(call);
+    pass(9 * SECOND).await;
+    world.set("us", Host::Answers(200));
+    world.take_called();
+    get(&mut client).await.unwrap();
+    assert_eq!(world.take_called(), ["eu"]);
+    pass(2 * SECOND).await;
+    get(&mut client).await.unwrap();
+    assert_eq!(world.take_called(), ["us"]);
+    hangs.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_share_grows_while_it_comes_back() {
+    let world = World::default();
+    let layer = FailoverLayer::builder(regions()).ramp(100 * SECOND).seed(7).build().unwrap();
+    let handle = layer.handle();
+    let mut client = client(layer, &world);
+    world.set("us", Host::Refuses);
+    get(&mut client).await.unwrap();
+    world.set("us", Host::Answers(200));
+    pass(11 * SECOND).await;
+    get(&mut client).await.unwrap();
+    for (after, share) in [(0, 0.1), (50, 0.5), (40, 0.9)] {
+        pass(after * SECOND).await;
+        assert_eq!(condition(&handle), Condition::Ramping);
+        world.take_called();
+        for _ in 0..1_000 {
+            get(&mut client).await.unwrap();
+        }
+        let called = world.take_called();
+        let took = called.iter().filter(|host| *host == "us").count();
+        let took = f64::from(u32::try_from(took).unwrap()) / 1_000.0;
+        assert!((took - share).abs() < 0.05, "{took}, and not {share}");
+    }
+    pass(11 * SECOND).await;
+    assert_eq!(condition(&handle), Condition::Fit);
+    world.take_called();
+    for _ in 0..100 {
+        get(&mut client).await.unwrap();
+    }
+    assert!(world.take_called().iter().all(|host| host == "us"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_failure_on_trial_doubles_its_cooldown() {
+    let world = World::default();
+    let layer = FailoverLayer::new(regions());
+    let handle = layer.handle();
+    let mut client = client(layer, &world);
+    world.set("us", Host::Refuses);
+    get(&mut client).await.unwrap();
+    for cooldown in [20, 40, 80, 160, 300, 300] {
+        let before = handle.status()[0].out_until.unwrap();
+        tokio::time::sleep_until(before + SECOND).await;
+        world.take_called();
+        assert_eq!(get(&mut client).await.unwrap(), 200);
+        assert_eq!(world.take_called(), ["us", "eu"]);
+        let out_for = handle.status()[0].out_until.unwrap() - tokio::time::Instant::now();
+        let within = out_for.as_secs_f64() / f64::from(cooldown);
+        assert!((0.999..=1.1).contains(&within), "{out_for:?}, and not {cooldown} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_comes_by_when_all_were_tried_begins_anew() {
+    let world = World::default();
+    let layer = tower::ServiceBuilder::new()
+        .layer(RetryLayer::new().max_attempts(9))
+        .layer(FailoverLayer::builder(regions()).max_attempts(7).build().unwrap())
+        .into_inner();
+    let mut client = client(layer, &world);
+    for host in ["us", "eu", "ap"] {
+        world.set(host, Host::Refuses);
+    }
+    get(&mut client).await.unwrap_err();
+    let called = world.take_called();
+    for round in called.chunks(3) {
+        let mut round = round.to_vec();
+        round.sort();
+        assert_eq!(round, ["ap", "eu", "us"]);
+    }
+}
