@@ -164,12 +164,13 @@ async fn alerts_and_observers_hear_every_layer_and_parts_keep_their_own() {
         .observer(note(&all))
         .retry(|retry| retry.observer(note(&own)))
         .quota(Quota::per_minute(2))
-        .regions(regions())
+        .failover(regions(), |failover| failover.cooldown(Duration::from_secs(300)))
         .circuit_breaker(|breaker| breaker.consecutive_failures(1))
         .build()
         .unwrap();
     let client = upstream.over(service_fn(|_: Request<()>| async { status(500) }));
     client.oneshot(get()).await.unwrap();
+    assert!(alerts.flush(Duration::from_secs(5)).await);
     let all = all.lock().unwrap();
     for kind in ["Retry", "CircuitBreaker", "Failover", "RateLimit"] {
         assert!(all.iter().any(|heard| heard == kind), "{kind} in {all:?}");
