@@ -65,6 +65,11 @@ pub enum AlertKind {
 }
 
 impl AlertKind {
+    /// Whether it is about calls that failed, which each of them tells anew.
+    pub(super) const fn is_of_calls(self) -> bool {
+        matches!(self, Self::CallFailed | Self::Timeout)
+    }
+
     /// The kind's name in payloads and keys: stable, lower case.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {

@@ -127,7 +127,7 @@ impl Lifecycle {
         let is_cause = entry.subject(seen.kind, seen.label).is_cause();
         let told = entry.end();
         if is_cause {
-            self.mute(now);
+            step.coalesced += self.mute(now);
             step.due = self.next_due();
         }
         (told.map(|told| notice.told(told, true)), step)
@@ -155,7 +155,7 @@ impl Lifecycle {
             }
             !entry.is_forgotten(now, &times)
         });
-        self.mute(now);
+        coalesced += self.mute(now);
         // What joins another of its kind waits no longer than that.
         let ripe = |entry: &Entry| {
             let at = entry.told_first_at(&times, audience).filter(|at| *at <= now);
@@ -221,8 +221,10 @@ impl Lifecycle {
         self.len = self.families.values().map(HashMap::len).sum();
     }
 
-    /// Finds out who needn't hear of what, since they hear of its cause.
-    fn mute(&mut self, now: Instant) {
+    /// Finds out who needn't hear of what, since they hear of its cause. How many never will, as
+    /// calls failed only while there was one: they must be seen to fail again.
+    fn mute(&mut self, now: Instant) -> usize {
+        let (audience, mut spared) = (self.audience, 0);
         let causes: Vec<_> = self
             .entries()
             .filter(|((kind, _), label, entry)| entry.subject(*kind, label).is_cause())
@@ -235,9 +237,16 @@ impl Lifecycle {
             let muting = causes.iter().filter(|(cause, cause_label, cause_entry, _)| {
                 cause_entry.subject(*cause, cause_label).mutes(entry.subject(kind, label))
             });
+            let before = entry.muted;
             entry.muted = muting.fold(Sinks::default(), |muted, (.., hear)| muted.and(*hear));
+            let was_muted = !before.is_empty() && entry.muted.is_empty();
+            if was_muted && entry.state == State::Waiting && kind.is_of_calls() {
+                spared += audience.of(entry.worth(now)).len();
+                entry.state = State::Resolved;
+            }
             true
         });
+        spared
     }
 
     /// Makes room: what is over goes first, then what was seen longest ago.

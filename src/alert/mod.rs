@@ -81,8 +81,8 @@
 //!
 //! Alerts of a kind that are told at once are one message, where the [sink](Sink::group_size) can.
 //! A cause mutes what only follows from it, where it is heard: a lost region the circuits
-//! that open in it, all regions lost each of them, a refused credential all the rest. What goes on
-//! when the cause is over is told then.
+//! that open in it, all regions lost each of them and the calls that fail, a refused credential all the rest. What goes
+//! on when the cause is over is told then; calls must fail again.
 //!
 //! # What it costs
 //!

@@ -19,11 +19,17 @@ impl Subject<'_> {
     }
 
     /// Whether nobody who hears of this needs to hear of `other`: a dead key makes all the rest
-    /// fail, with no region left each is lost, and a lost region's circuit is open.
+    /// fail, with no region left each is lost and calls fail, and a lost region's circuit is open.
     pub(super) fn mutes(self, other: Subject<'_>) -> bool {
         match (self.kind, other.kind) {
             (AlertKind::CredentialRejected, kind) => kind != AlertKind::CredentialRejected,
-            (AlertKind::AllRegionsLost, AlertKind::RegionLost | AlertKind::CircuitOpen) => true,
+            (
+                AlertKind::AllRegionsLost,
+                AlertKind::RegionLost
+                | AlertKind::CircuitOpen
+                | AlertKind::CallFailed
+                | AlertKind::Timeout,
+            ) => true,
             (AlertKind::RegionLost, AlertKind::CircuitOpen) => {
                 self.region.is_some() && self.region == other.region
             }
@@ -51,6 +57,9 @@ mod tests {
             (key, us, true),
             (key, circuit(None), true),
             (key, burn, true),
+            (all, Subject { kind: AlertKind::CallFailed, region: None }, true),
+            (all, Subject { kind: AlertKind::Timeout, region: Some("us") }, true),
+            (all, quota, false),
             (all, key, false),
             (all, all, false),
             (all, us, true),

@@ -335,10 +335,16 @@ fn with_all_lost_each_is_and_a_dead_key_is_all() {
     bench.fire(1000, timeout(CRITICAL));
     assert_eq!(bench.due(1010), [told("key", CRITICAL, BOTH)]);
     bench.fire(1100, timeout(CRITICAL));
-    // What was told before is told its end, muted or not; what goes on is told now.
+    // What was told before is told its end, muted or not; what goes on is told now, and
+    // calls that failed have to fail again.
     assert_eq!(bench.resolve(1150, region("eu")), Some(SLACK));
     let end = over("key", CRITICAL, BOTH);
-    assert_eq!(bench.due(1200), [end, told("", CRITICAL, BOTH), told("", CRITICAL, BOTH)]);
+    assert_eq!(bench.due(1200), [end, told("", CRITICAL, BOTH)]);
+    bench.fire(1201, timeout(CRITICAL));
+    bench.resolve(1202, all_lost());
+    assert_eq!(bench.due(1220), [], "nor is one told that failed with all regions lost");
+    bench.fire(1221, timeout(CRITICAL));
+    assert_eq!(bench.due(1231), [told("", CRITICAL, BOTH)]);
 }
 
 #[test]
