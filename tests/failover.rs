@@ -307,6 +307,10 @@ async fn the_request_is_rewritten_to_the_region() {
         ("https://elsewhere/models", Some("elsewhere")),
         ("https://us/v10/models", None),
         ("/", None),
+        ("https://EU:443/v1/models", None),
+        ("https://eu/v1", None),
+        ("https://eu/v1?limit=3", None),
+        ("https://eu:8443/v1/models", None),
     ] {
         let mut request = Request::get(uri).body(()).unwrap();
         if let Some(host) = host {
@@ -323,8 +327,43 @@ async fn the_request_is_rewritten_to_the_region() {
             "https://us/v1/models us",
             "https://us/v1/v10/models ",
             "https://us/v1/ ",
+            "https://us/v1/models ",
+            "https://us/v1 ",
+            "https://us/v1?limit=3 ",
+            // Another port is another server.
+            "https://us/v1/v1/models ",
         ]
     );
+}
+
+#[test]
+fn a_base_that_holds_a_secret_is_not_repeated() {
+    for name in ["", "us"] {
+        let region = Region::new(name, "https://user:secret@api.example.com/v1?key=secret");
+        assert!(!format!("{region:?}").contains("secret"));
+        let refused = Regions::new([region]).unwrap_err().to_string();
+        assert!(!refused.contains("secret"), "{refused}");
+    }
+}
+
+#[cfg(feature = "reqwest")]
+#[tokio::test(start_paused = true)]
+async fn the_schemes_own_port_may_be_written_or_not() {
+    let regions =
+        [Region::new("a", "https://a:443/v1"), Region::new("b", "https://b/v1").priority(2)];
+    let layer = FailoverLayer::new(Regions::new(regions).unwrap());
+    let client = tower::Layer::layer(
+        &layer,
+        service_fn(|request: reqwest::Request| async move {
+            // reqwest drops the port.
+            assert_eq!(request.url().as_str(), "https://a/v1/models");
+            Ok::<_, BoxError>(reqwest::Response::from(Response::new("")))
+        }),
+    );
+    for url in ["https://a:443/v1/models", "https://b:443/v1/models", "https://b/v1/models"] {
+        let request = reqwest::Request::new(http::Method::GET, url.parse().unwrap());
+        client.clone().oneshot(request).await.unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use http::uri::{Authority, Scheme};
@@ -14,7 +15,7 @@ use crate::error::InvalidConfig;
 /// let region = Region::new("eu-west-1", "https://eu-api.example.com/v1").priority(2);
 /// # let _ = region;
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct Region {
     name: String,
@@ -91,13 +92,32 @@ impl Regions {
     }
 }
 
+/// Without the base, which may hold a password until it is checked.
+impl fmt::Debug for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, priority, base: _ } = self;
+        f.debug_struct("Region")
+            .field("name", name)
+            .field("priority", priority)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Place {
+    /// Whether this authority is the region's; the scheme's own port may be left out.
+    pub(super) fn is_host(&self, authority: &str) -> bool {
+        let port = if self.scheme == Scheme::HTTPS { ":443" } else { ":80" };
+        let host = self.authority.as_str();
+        let host = host.strip_suffix(port).unwrap_or(host);
+        host.eq_ignore_ascii_case(authority.strip_suffix(port).unwrap_or(authority))
+    }
+
     pub(super) fn new(region: Region) -> Result<Self, InvalidConfig> {
         let Region { name, base, priority } = region;
         if name.is_empty() {
-            return Err(InvalidConfig::new(format!("the region at {base:?} needs a name")));
+            return Err(InvalidConfig::new("a region needs a name, which events and status show"));
         }
-        // The base isn't repeated in the message: it may hold a password.
+        // The base isn't repeated in a message: it may hold a password.
         let wrong = |what: &str| InvalidConfig::new(format!("the base of region {name:?} {what}"));
         if base.contains('#') {
             return Err(wrong("has a fragment; leave it out"));

@@ -111,7 +111,9 @@ impl<'a> Target<'a> {
         if given.strip_suffix(below) == Some(base) && below.starts_with('/') {
             return Cow::Borrowed(given);
         }
-        let slash = if below.starts_with('/') { "" } else { "/" };
+        // The base itself, with or without a query, stays as it was written.
+        let joins = below.starts_with('/') || (!base.is_empty() && !below.starts_with(is_word));
+        let slash = if joins { "" } else { "/" };
         let mut path = String::with_capacity(base.len() + slash.len() + below.len());
         path.extend([base, slash, below]);
         Cow::Owned(path)
@@ -123,7 +125,7 @@ impl<'a> Target<'a> {
         let Some(authority) = authority else { return path };
         let places = self.set.slots.iter().map(|state| &state.place);
         places
-            .filter(|place| place.authority == authority)
+            .filter(|place| place.is_host(authority))
             .filter_map(|place| path.strip_prefix(place.path))
             .filter(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
             .min_by_key(|rest| rest.len())
@@ -144,6 +146,11 @@ impl<B> Route for http::Request<B> {
         }
         to.rewrite_host(self.headers_mut());
     }
+}
+
+/// What begins a segment of a path, rather than ends one.
+fn is_word(first: char) -> bool {
+    !matches!(first, '/' | '?')
 }
 
 #[cfg(feature = "reqwest")]
