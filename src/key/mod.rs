@@ -1,14 +1,15 @@
 //! Which calls share one circuit, or one quota.
 //!
 //! A layer keeps one state for all calls, or one a key: [`ByAuthority`], [`ByRegion`],
-//! [`ByCredential`], or what a closure says ([`key_fn`], [`request_key_fn`]).
+//! [`ByCredential`], two of these at once ([`ByBoth`]), or what a closure says ([`key_fn`], [`request_key_fn`]).
 //! Keys are looked up as text or as a hash, so no layer names a request type.
 
+mod both;
 mod registry;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Arc, OnceLock};
 
 use http::header::AUTHORIZATION;
@@ -16,6 +17,7 @@ use http::header::AUTHORIZATION;
 use crate::head::{HttpRequest, RequestHead};
 use crate::scope::CallScope;
 
+pub use self::both::{Both, ByBoth};
 pub(crate) use self::registry::{Keyed, Registry};
 
 /// Tells the key of a request.
@@ -43,6 +45,8 @@ pub enum KeyRef<'a> {
     Authority(&'a str),
     /// A number: one that counts or, for a [secret](KeyRef::secret), a hash.
     Number(u64),
+    /// Two of these at once.
+    Both(Both<'a>),
 }
 
 impl<'a> KeyRef<'a> {
@@ -55,9 +59,14 @@ impl<'a> KeyRef<'a> {
     /// hash of it, salted anew in each process.
     #[must_use]
     pub fn secret(secret: &[u8]) -> Self {
-        static SALT: OnceLock<RandomState> = OnceLock::new();
-        Self::Number(SALT.get_or_init(RandomState::new).hash_one(secret))
+        Self::Number(salted(secret))
     }
+}
+
+/// A hash that is another in each process.
+fn salted(value: impl Hash) -> u64 {
+    static SALT: OnceLock<RandomState> = OnceLock::new();
+    SALT.get_or_init(RandomState::new).hash_one(value)
 }
 
 impl KeyRef<'_> {
@@ -89,6 +98,7 @@ impl fmt::Display for KeyRef<'_> {
             Self::Text(text) => f.write_str(text),
             Self::Authority(authority) => f.write_str(authority),
             Self::Number(number) => write!(f, "#{number:016x}"),
+            Self::Both(both) => both.fmt(f),
         }
     }
 }

@@ -1,0 +1,104 @@
+use std::borrow::Cow;
+use std::fmt;
+
+use super::{Key, KeyRef};
+
+/// One state for each pair of what two keys tell.
+///
+/// ```
+/// use tower_upstream::key::{ByBoth, ByCredential, ByRegion};
+/// use tower_upstream::{Quota, RateLimitLayer};
+///
+/// // The provider counts each credential's calls in each region.
+/// let limit = RateLimitLayer::builder(Quota::per_minute(60))
+///     .key(ByBoth(ByCredential, ByRegion))
+///     .build();
+/// # let _ = limit;
+/// ```
+///
+/// Pairs nest: `ByBoth(ByTenant, ByBoth(ByCredential, ByRegion))`. The inner one is
+/// then shown as a hash.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByBoth<A, B>(pub A, pub B);
+
+impl<A, B, Req> Key<Req> for ByBoth<A, B>
+where
+    A: Key<Req>,
+    B: Key<Req>,
+{
+    fn key<'a>(&'a self, request: &'a Req) -> KeyRef<'a> {
+        KeyRef::both(self.0.key(request), self.1.key(request))
+    }
+}
+
+/// Two keys at once. Made by [`KeyRef::both`].
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Both<'a>(Part<'a>, Part<'a>);
+
+/// One of two: a [`KeyRef`] without a pair in it, or it would need an allocation.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Part<'a> {
+    Shared,
+    Text(Cow<'a, str>),
+    Authority(&'a str, Option<u16>),
+    Number(u64),
+}
+
+impl KeyRef<'_> {
+    /// Both keys at once; of two that are shared, the shared one.
+    #[must_use]
+    pub fn both(a: Self, b: Self) -> Self {
+        match (Part::of(a), Part::of(b)) {
+            (Part::Shared, Part::Shared) => Self::Shared,
+            (a, b) => Self::Both(Both(a, b)),
+        }
+    }
+}
+
+impl<'a> Part<'a> {
+    fn of(key: KeyRef<'a>) -> Self {
+        match key {
+            KeyRef::Shared => Self::Shared,
+            KeyRef::Text(text) => Self::Text(text),
+            KeyRef::Authority(host, port) => Self::Authority(host, port),
+            KeyRef::Number(number) => Self::Number(number),
+            KeyRef::Both(both) => Self::Number(super::salted(&both)),
+        }
+    }
+
+    fn as_key(&self) -> KeyRef<'_> {
+        match self {
+            Self::Shared => KeyRef::Shared,
+            Self::Text(text) => KeyRef::text(&**text),
+            Self::Authority(host, port) => KeyRef::Authority(host, *port),
+            Self::Number(number) => KeyRef::Number(*number),
+        }
+    }
+}
+
+impl fmt::Display for Both<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.0.as_key(), self.1.as_key())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_told_apart_and_shown() {
+        let (a, b, host) = (KeyRef::text("a"), KeyRef::text("b"), KeyRef::Authority("h", Some(1)));
+        let both = |a: &KeyRef<'static>, b: &KeyRef<'static>| KeyRef::both(a.clone(), b.clone());
+        assert_eq!(both(&a, &b), both(&a, &b));
+        assert_ne!(both(&a, &b), both(&b, &a));
+        assert_eq!(both(&a, &host).to_string(), "a/h:1");
+        assert_eq!(both(&KeyRef::Shared, &b).to_string(), "all/b");
+        assert_eq!(KeyRef::both(KeyRef::Shared, KeyRef::Shared), KeyRef::Shared);
+        // A pair in a pair is a number, and the same one each time.
+        let nested = |inner| KeyRef::both(KeyRef::text("x"), inner);
+        assert_eq!(nested(both(&a, &b)), nested(both(&a, &b)));
+        assert_ne!(nested(both(&a, &b)), nested(both(&b, &a)));
+        assert!(nested(both(&a, &b)).to_string().starts_with("x/#"));
+    }
+}
