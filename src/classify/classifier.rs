@@ -1,6 +1,8 @@
 use std::error::Error;
 use std::fmt;
 
+use http::HeaderMap;
+
 use super::{Outcome, Verdict, error};
 use crate::head::HttpResponse;
 
@@ -18,6 +20,12 @@ use crate::head::HttpResponse;
 pub trait Classify<Res> {
     /// The verdict of what was seen: a response's head, or an error.
     fn classify(&self, seen: Result<&Res, &(dyn Error + 'static)>) -> Verdict;
+
+    /// The response's headers, where it has some: a rate limiter learns limits from them.
+    fn headers<'a>(&self, response: &'a Res) -> Option<&'a HeaderMap> {
+        _ = response;
+        None
+    }
 }
 
 /// Status, headers and errors of HTTP, gRPC included: the default.
@@ -39,6 +47,10 @@ impl HttpClassifier {
 impl<Res: HttpResponse> Classify<Res> for HttpClassifier {
     fn classify(&self, seen: Result<&Res, &(dyn Error + 'static)>) -> Verdict {
         Outcome::of(seen).verdict()
+    }
+
+    fn headers<'a>(&self, response: &'a Res) -> Option<&'a HeaderMap> {
+        Some(response.headers())
     }
 }
 
@@ -92,6 +104,10 @@ where
 {
     fn classify(&self, seen: Result<&Res, &(dyn Error + 'static)>) -> Verdict {
         (self.0)(Outcome::of(seen))
+    }
+
+    fn headers<'a>(&self, response: &'a Res) -> Option<&'a HeaderMap> {
+        Some(response.headers())
     }
 }
 

@@ -103,12 +103,26 @@ impl Limits {
     /// The limits in an answer's headers, of whatever status.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
+        if !Self::may_be_in(headers) {
+            return Self::NONE;
+        }
         let mut found = Found::default();
         name::read(headers, &mut found);
         shopify::read(headers, &mut found);
         // After the names: policies tell the windows of limits.
         ietf::read(headers, &mut found);
         found.limits().filter(|limit| limit.limit != Some(0))
+    }
+
+    /// Whether a header may tell a limit: most answers have none, and every answer may be asked.
+    #[inline]
+    pub(crate) fn may_be_in(headers: &HeaderMap) -> bool {
+        headers.keys().any(|name| {
+            let name = name.as_str().as_bytes();
+            // The first letters of all names that are known, which is quickly told.
+            matches!(name.first(), Some(b'a' | b'r' | b'x'))
+                && (name.starts_with(b"anthropic-") || name.windows(5).any(|part| part == b"limit"))
+        })
     }
 
     /// The limits of one resource.
