@@ -538,6 +538,11 @@ async fn a_429_that_says_when_closes_the_gate_for_all() {
     assert_ready_ok!(waiting.poll());
     assert_eq!(upstream.numbers(), [0, 1]);
     assert_eq!(handle.status().paused_until, None);
+    // Others pass by degrees, at most five seconds later.
+    let mut waiting = send(&client, Request::new(Status(200)));
+    assert_pending!(waiting.poll());
+    advance(5 * SECOND).await;
+    assert_ready_ok!(waiting.poll());
     // A gate only closes for longer: a shorter hint doesn't open it.
     passes(&client, After(429, 25));
     let mut waiting = send(&client, Request::new(Status(200)));

@@ -40,7 +40,7 @@ pub struct Both<'a>(Part<'a>, Part<'a>);
 enum Part<'a> {
     Shared,
     Text(Cow<'a, str>),
-    Authority(&'a str, Option<u16>),
+    Authority(&'a str),
     Number(u64),
 }
 
@@ -60,7 +60,7 @@ impl<'a> Part<'a> {
         match key {
             KeyRef::Shared => Self::Shared,
             KeyRef::Text(text) => Self::Text(text),
-            KeyRef::Authority(host, port) => Self::Authority(host, port),
+            KeyRef::Authority(authority) => Self::Authority(authority),
             KeyRef::Number(number) => Self::Number(number),
             KeyRef::Both(both) => Self::Number(super::salted(&both)),
         }
@@ -70,7 +70,7 @@ impl<'a> Part<'a> {
         match self {
             Self::Shared => KeyRef::Shared,
             Self::Text(text) => KeyRef::text(&**text),
-            Self::Authority(host, port) => KeyRef::Authority(host, *port),
+            Self::Authority(authority) => KeyRef::Authority(authority),
             Self::Number(number) => KeyRef::Number(*number),
         }
     }
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn pairs_are_told_apart_and_shown() {
-        let (a, b, host) = (KeyRef::text("a"), KeyRef::text("b"), KeyRef::Authority("h", Some(1)));
+        let (a, b, host) = (KeyRef::text("a"), KeyRef::text("b"), KeyRef::Authority("h:1"));
         let both = |a: &KeyRef<'static>, b: &KeyRef<'static>| KeyRef::both(a.clone(), b.clone());
         assert_eq!(both(&a, &b), both(&a, &b));
         assert_ne!(both(&a, &b), both(&b, &a));

@@ -3,6 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::books::Above;
 use crate::classify::{Cause, Class, Verdict};
 #[cfg(feature = "tonic")]
 use crate::error::LazyStatus;
@@ -13,6 +14,7 @@ use crate::error::LazyStatus;
 #[derive(Debug)]
 pub struct RateLimited {
     limiter: Arc<str>,
+    limit: Option<&'static str>,
     reason: RateLimitedReason,
     retry_after: Duration,
     #[cfg(feature = "tonic")]
@@ -32,9 +34,15 @@ pub enum RateLimitedReason {
 }
 
 impl RateLimited {
-    pub(super) fn new(limiter: Arc<str>, reason: RateLimitedReason, retry_after: Duration) -> Self {
+    pub(super) fn new(
+        limiter: Arc<str>,
+        limit: Option<&'static str>,
+        reason: RateLimitedReason,
+        retry_after: Duration,
+    ) -> Self {
         Self {
             limiter,
+            limit,
             reason,
             retry_after,
             #[cfg(feature = "tonic")]
@@ -46,6 +54,13 @@ impl RateLimited {
     #[must_use]
     pub fn limiter(&self) -> &str {
         &self.limiter
+    }
+
+    /// The limit that binds, by the [name](super::Quota::named) of its quota, or what that
+    /// counts. `None`: the server's pause.
+    #[must_use]
+    pub fn limit(&self) -> Option<&'static str> {
+        self.limit
     }
 
     /// Why the call didn't wait, or not longer.
@@ -74,7 +89,8 @@ impl fmt::Display for RateLimited {
             RateLimitedReason::QueueFull => "too many calls are waiting",
         };
         let (limiter, wait) = (&self.limiter, self.retry_after);
-        write!(f, "rate limit {limiter}: {reason}; try again in {wait:.1?}")
+        let limit = self.limit.unwrap_or("the server's pause");
+        write!(f, "rate limit {limiter}: {reason}; try again in {wait:.1?} ({limit})")
     }
 }
 
@@ -93,17 +109,15 @@ impl Error for RateLimited {
 /// client sees it as `RESOURCE_EXHAUSTED`.
 #[derive(Debug)]
 pub struct CostAboveQuota {
-    cost: u32,
-    capacity: u32,
+    above: Above,
     #[cfg(feature = "tonic")]
     status: LazyStatus,
 }
 
 impl CostAboveQuota {
-    pub(super) fn new(cost: u32, capacity: u32) -> Self {
+    pub(super) fn new(above: Above) -> Self {
         Self {
-            cost,
-            capacity,
+            above,
             #[cfg(feature = "tonic")]
             status: LazyStatus::default(),
         }
@@ -112,13 +126,19 @@ impl CostAboveQuota {
     /// What the request costs.
     #[must_use]
     pub fn cost(&self) -> u32 {
-        self.cost
+        self.above.cost
     }
 
     /// The most that can be taken at once.
     #[must_use]
     pub fn capacity(&self) -> u32 {
-        self.capacity
+        self.above.capacity
+    }
+
+    /// The limit, by the [name](super::Quota::named) of its quota, or what that counts.
+    #[must_use]
+    pub fn limit(&self) -> &'static str {
+        self.above.limit
     }
 
     #[allow(clippy::unused_self)] // as its siblings
@@ -129,8 +149,11 @@ impl CostAboveQuota {
 
 impl fmt::Display for CostAboveQuota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cost, capacity, .. } = self;
-        write!(f, "the request costs {cost}, and the quota passes at most {capacity} at once")
+        let Above { cost, capacity, limit } = self.above;
+        write!(
+            f,
+            "the request costs {cost} {limit}, and the quota passes at most {capacity} at once"
+        )
     }
 }
 

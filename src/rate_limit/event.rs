@@ -41,8 +41,15 @@ pub enum RateLimitEventKind {
     },
     /// A call that never left gave back what it had taken.
     Refunded {
-        /// How much.
+        /// How much of the first quota.
         cost: u32,
+    },
+    /// A call cost otherwise than what was taken for it.
+    Settled {
+        /// What was taken.
+        taken: u32,
+        /// What it cost.
+        used: u32,
     },
 }
 
@@ -70,6 +77,9 @@ impl fmt::Display for RateLimitEvent<'_> {
                 write!(f, "closed for {pause:.1?} at the server's word")
             }
             RateLimitEventKind::Refunded { cost } => write!(f, "{cost} given back"),
+            RateLimitEventKind::Settled { taken, used } => {
+                write!(f, "a call cost {used}, not {taken}")
+            }
         }
     }
 }

@@ -6,7 +6,8 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::limiter::Permit;
+use super::cost::{OneEach, Settle};
+use super::permit::{Permit, Usage};
 use super::queue::Ticket;
 use crate::classify::Classify;
 use crate::error::BoxError;
@@ -15,14 +16,15 @@ use crate::spare::CallWhenReady;
 
 pin_project! {
     /// The future of a [`RateLimit`](super::RateLimit).
-    pub struct ResponseFuture<S, Req, C>
+    pub struct ResponseFuture<S, Req, C, W = OneEach>
     where
         S: Service<Req>,
     {
         #[pin]
         state: State<S, Req>,
         permit: Option<Permit>,
-        classifier: Option<C>,
+        // What takes in the answer.
+        judge: Option<(C, W)>,
         scoped: bool,
     }
 }
@@ -42,29 +44,30 @@ pin_project! {
     }
 }
 
-impl<S: Service<Req>, Req, C> ResponseFuture<S, Req, C> {
-    pub(super) fn calling(future: S::Future, permit: Permit, classifier: C) -> Self {
+impl<S: Service<Req>, Req, C, W> ResponseFuture<S, Req, C, W> {
+    pub(super) fn calling(future: S::Future, permit: Permit, judge: (C, W)) -> Self {
         let state = State::Called { call: CallWhenReady::calling(future) };
-        Self { state, permit: Some(permit), classifier: Some(classifier), scoped: false }
+        Self { state, permit: Some(permit), judge: Some(judge), scoped: false }
     }
 
-    pub(super) fn waiting(ticket: Ticket, service: S, request: Req, classifier: C) -> Self {
+    pub(super) fn waiting(ticket: Ticket, service: S, request: Req, judge: (C, W)) -> Self {
         let scoped = CallScope::offered().is_some();
         let state = State::Waiting { ticket, call: Some((service, request)) };
-        Self { state, permit: None, classifier: Some(classifier), scoped }
+        Self { state, permit: None, judge: Some(judge), scoped }
     }
 
     pub(super) fn failed(error: BoxError) -> Self {
         let state = State::Failed { error: Some(error) };
-        Self { state, permit: None, classifier: None, scoped: false }
+        Self { state, permit: None, judge: None, scoped: false }
     }
 }
 
-impl<S, Req, C> Future for ResponseFuture<S, Req, C>
+impl<S, Req, C, W> Future for ResponseFuture<S, Req, C, W>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
     C: Classify<S::Response>,
+    W: Settle<S::Response>,
 {
     type Output = Result<S::Response, BoxError>;
 
@@ -79,7 +82,7 @@ where
                         let call = CallWhenReady::new(service, request);
                         this.state.set(State::Called { call });
                     }
-                    Err(rejection) => return Poll::Ready(Err(rejection.into())),
+                    Err(rejection) => return Poll::Ready(Err(rejection)),
                 },
                 StateProject::Called { call } => {
                     let (scoped, permit) = (*this.scoped, &mut *this.permit);
@@ -89,12 +92,9 @@ where
                         }
                         scope::call_later(scoped, || service.call(request))
                     }));
-                    let result = result.map_err(Into::into);
-                    if let (Some(permit), Some(classifier)) =
-                        (this.permit.take(), this.classifier.take())
-                    {
-                        let seen = result.as_ref().map_err(|error| &**error as _);
-                        permit.settle(&classifier.classify(seen));
+                    let mut result = result.map_err(Into::into);
+                    if let (Some(permit), Some(judge)) = (this.permit.take(), this.judge.take()) {
+                        take_in(&mut result, permit, &judge);
                     }
                     return Poll::Ready(result);
                 }
@@ -107,7 +107,29 @@ where
     }
 }
 
-impl<S: Service<Req>, Req, C> fmt::Debug for ResponseFuture<S, Req, C> {
+/// What the limiter takes in of an answer.
+#[inline]
+fn take_in<Res, C, W>(result: &mut Result<Res, BoxError>, permit: Permit, judge: &(C, W))
+where
+    C: Classify<Res>,
+    W: Settle<Res>,
+{
+    let (classifier, cost) = judge;
+    let seen = result.as_ref().map_err(|error| &**error as _);
+    let verdict = classifier.classify(seen);
+    permit.settle(&verdict);
+    let Ok(response) = result else {
+        return;
+    };
+    if let Some(headers) = classifier.headers(response) {
+        permit.learn(headers);
+    }
+    if !verdict.never_left() {
+        cost.settle(response, || Usage::new(permit));
+    }
+}
+
+impl<S: Service<Req>, Req, C, W> fmt::Debug for ResponseFuture<S, Req, C, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }

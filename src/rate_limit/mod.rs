@@ -44,32 +44,62 @@
 //! isn't ready, a call that has its permit waits for that too, and what it took
 //! is kept for it.
 //!
+//! Several quotas are taken [all or none](RateLimitBuilder::and): requests, tokens, money. What
+//! a call costs is estimated from its request, and [settled](RateLimitBuilder::settle_fn) when its
+//! answer tells: the rest comes back, or is owed. A quota can be
+//! [changed](RateLimitHandle::set_quota) while calls wait.
+//!
 //! # What the server says
 //!
 //! A 429 that says when to come back closes the gate: no call of that key
 //! passes before, from whichever clone it comes. Waiting calls that can't wait
-//! so long are turned away then.
+//! so long are turned away then. When the gate opens, one passes, and
+//! within five seconds or the pause, if that was shorter, twice as many with each of ten
+//! steps: clients that were all stopped at once don't all come back at once.
+//!
+//! Answers [teach](RateLimitBuilder::taught) limits by their [headers](crate::hint#limits),
+//! to the quota that [counts](Quota::of) the same:
+//!
+//! - How many are allowed in what time is kept beside the quota, which it can only
+//!   make stricter. It is lowered at once, and raised in ten steps within a window. A window that
+//!   isn't told is as long as the longest reset that is.
+//! - What is left until the reset: where it is less than can be left after what was sent
+//!   from here, others use the same credential, and what they used is kept for them. Answers come out
+//!   of order: of one reset the smallest number counts.
+//! - Of several limits of one resource the one that is reached first says what is left, and
+//!   the one of the shortest window how fast calls may go.
+//!
+//! That takes it that all calls of a key are under the same limit. Where a server has
+//! several (GitHub's search has one of its own), give each a [key](crate::key), or turn it off.
 //!
 //! [governor]: https://docs.rs/governor
 
-mod clock;
+mod account;
+mod books;
+mod builder;
 mod cost;
 mod error;
 mod event;
 mod future;
+mod gate;
 mod layer;
 mod limiter;
 mod meter;
+mod permit;
 mod queue;
 mod quota;
+mod rules;
+mod server;
 mod service;
 mod status;
 
-pub use self::cost::{Cost, CostFn, OneEach};
+pub use self::builder::RateLimitBuilder;
+pub use self::cost::{And, Cost, CostFn, Costs, OneEach, Quotas, Settle, Settled};
 pub use self::error::{CostAboveQuota, RateLimited, RateLimitedReason};
 pub use self::event::{RateLimitEvent, RateLimitEventKind};
 pub use self::future::ResponseFuture;
-pub use self::layer::{RateLimitBuilder, RateLimitLayer};
+pub use self::layer::RateLimitLayer;
+pub use self::permit::Usage;
 pub use self::quota::Quota;
 pub use self::service::RateLimit;
-pub use self::status::{RateLimitHandle, RateLimitStatus};
+pub use self::status::{LimitStatus, RateLimitHandle, RateLimitStatus};

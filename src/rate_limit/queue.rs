@@ -8,7 +8,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::fence;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -16,16 +15,15 @@ use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
-use super::RateLimited;
-use super::limiter::{Limiter, Patience, Permit};
-use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+use super::cost::Costs;
+use super::limiter::{Limiter, Patience};
+use super::permit::Permit;
+use crate::error::BoxError;
 use crate::time::{self, Sleep};
 
-/// The line of one limiter.
+/// The line of one limiter. Who is in it, its books say.
 #[derive(Debug)]
 pub(super) struct Line {
-    waiting: AtomicUsize,
-    units: AtomicU64,
     /// Holds the turn as a stored notification while nobody else does.
     turn: Arc<Notify>,
     /// Stirs who holds the turn: there may be more to take than was foreseen, or less.
@@ -36,35 +34,12 @@ impl Line {
     pub(super) fn new() -> Self {
         let turn = Notify::new();
         turn.notify_one();
-        Self {
-            waiting: AtomicUsize::new(0),
-            units: AtomicU64::new(0),
-            turn: Arc::new(turn),
-            stirred: Arc::new(Notify::new()),
-        }
+        Self { turn: Arc::new(turn), stirred: Arc::new(Notify::new()) }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.waiting.load(Ordering::SeqCst)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// What all who wait will take.
-    pub(super) fn units(&self) -> u64 {
-        self.units.load(Ordering::Acquire)
-    }
-
-    /// Makes the head of the line look again. Called after the change.
+    /// Makes the head of the line look again.
     pub(super) fn stir(&self) {
-        // Pairs with the one in `Place::take`: either this sees the new waiter,
-        // or the waiter's first look sees the change.
-        fence(Ordering::SeqCst);
-        if !self.is_empty() {
-            self.stirred.notify_one();
-        }
+        self.stirred.notify_one();
     }
 }
 
@@ -72,29 +47,22 @@ impl Line {
 #[derive(Debug)]
 pub(super) struct Place {
     limiter: Arc<Limiter>,
-    cost: u32,
+    costs: Costs,
     has_turn: bool,
 }
 
 impl Place {
-    /// A place at the end, unless the line is full.
-    pub(super) fn take(limiter: &Arc<Limiter>, cost: u32, most: usize) -> Option<Self> {
-        let line = &limiter.line;
-        let join = |waiting| (waiting < most).then(|| waiting + 1);
-        line.waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, join).ok()?;
-        line.units.fetch_add(cost.into(), Ordering::AcqRel);
-        fence(Ordering::SeqCst);
-        Some(Self { limiter: Arc::clone(limiter), cost, has_turn: false })
+    /// That of a call that the books have let join.
+    pub(super) fn joined(limiter: Arc<Limiter>, costs: Costs) -> Self {
+        Self { limiter, costs, has_turn: false }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let line = &self.limiter.line;
-        line.waiting.fetch_sub(1, Ordering::SeqCst);
-        line.units.fetch_sub(self.cost.into(), Ordering::AcqRel);
+        self.limiter.books.lock().leave(&self.costs);
         if self.has_turn {
-            line.turn.notify_one();
+            self.limiter.line.turn.notify_one();
         }
     }
 }
@@ -144,7 +112,7 @@ fn expired(timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> Poll<()> {
 }
 
 impl Future for Ticket {
-    type Output = Result<Permit, RateLimited>;
+    type Output = Result<Permit, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -162,13 +130,13 @@ impl Future for Ticket {
                         this.timer.set(Some(time::sleep_until(end)));
                     }
                     ready!(expired(this.timer.as_mut(), cx));
-                    let rejection = place.limiter.give_up(place.cost, *this.patience);
+                    let rejection = place.limiter.give_up(place.costs, *this.patience);
                     this.stage.set(Stage::Done);
                     *this.place = None;
                     return Poll::Ready(Err(rejection));
                 }
                 StageProject::Head => {
-                    let result = match place.limiter.retake(place.cost, *this.patience) {
+                    let result = match place.limiter.retake(place.costs, *this.patience) {
                         Ok(permit) => Ok(permit),
                         Err(Err(rejection)) => Err(rejection),
                         Err(Ok(at)) => {

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use crate::hint::Resource;
+
 /// How many calls, or units of [cost](super::RateLimitBuilder::cost_fn), may be
 /// sent in what time.
 ///
@@ -24,6 +26,8 @@ pub struct Quota {
     pub(super) window: Duration,
     pub(super) burst: Option<u32>,
     pub(super) margin: Option<Duration>,
+    pub(super) label: Label,
+    pub(super) taught: bool,
 }
 
 impl Quota {
@@ -44,7 +48,17 @@ impl Quota {
 
     /// At most `limit` in any `window`.
     pub const fn new(limit: u32, window: Duration) -> Self {
-        Self { limit, window, burst: None, margin: None }
+        Self { limit, window, burst: None, margin: None, label: Label::Unsaid, taught: false }
+    }
+
+    /// Whatever the server's answers tell: a limit that isn't known here.
+    ///
+    /// It begins with one call a second, until an answer tells what is
+    /// [left](crate::hint#limits), and stays with that if none ever does. What is
+    /// learned later is in the [module](super#what-the-server-says). A burst and a margin
+    /// mean nothing to it.
+    pub const fn taught() -> Self {
+        Self { taught: true, ..Self::per_second(1) }
     }
 
     /// Paced instead of strict: at the quota's rate, one every
@@ -67,8 +81,58 @@ impl Quota {
         self
     }
 
+    /// What it counts, which also is its name: of this resource the server's answers
+    /// [teach](super#what-the-server-says) it. Default: requests; where they
+    /// [cost](super::RateLimitBuilder::cost_fn) other than one each, something that no server knows of.
+    pub const fn of(mut self, resource: Resource) -> Self {
+        self.label = Label::Of(resource);
+        self
+    }
+
+    /// A name for what it counts that no server knows of, such as `cents`. It is shown in
+    /// errors, events and status.
+    pub const fn named(mut self, name: &'static str) -> Self {
+        self.label = Label::Named(name);
+        self
+    }
+
     /// The window as it is kept here.
     pub(super) fn kept_window(&self) -> Duration {
         self.window.saturating_add(self.margin.unwrap_or(self.window / 100))
+    }
+}
+
+/// What a quota counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Label {
+    Unsaid,
+    Of(Resource),
+    Named(&'static str),
+}
+
+impl Label {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Unsaid => "units",
+            Self::Of(Resource::Requests) => "requests",
+            Self::Of(Resource::Tokens) => "tokens",
+            Self::Of(Resource::InputTokens) => "input tokens",
+            Self::Of(Resource::OutputTokens) => "output tokens",
+            Self::Of(Resource::Other) => "others",
+            Self::Named(name) => name,
+        }
+    }
+
+    /// What the server's answers call it.
+    pub(super) fn resource(self) -> Option<Resource> {
+        match self {
+            Self::Of(resource) => Some(resource),
+            Self::Unsaid | Self::Named(_) => None,
+        }
+    }
+
+    /// What it is unless it was said.
+    pub(super) fn or(self, default: Self) -> Self {
+        if self == Self::Unsaid { default } else { self }
     }
 }

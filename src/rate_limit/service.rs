@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use super::RateLimitLayer;
-use super::cost::{Cost, OneEach};
+use super::cost::{Cost, OneEach, Settle};
 use super::future::ResponseFuture;
 use super::limiter::{Entry, Limiter};
 use super::queue::Ticket;
@@ -63,11 +63,11 @@ where
     S::Error: Into<BoxError>,
     C: Classify<S::Response> + Clone,
     K: Key<Req>,
-    W: Cost<Req>,
+    W: Cost<Req> + Settle<S::Response> + Clone,
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = ResponseFuture<S, Req, C>;
+    type Future = ResponseFuture<S, Req, C, W>;
 
     /// Ready when the inner service is. The quota isn't asked here: a readiness
     /// that isn't used must not spend it.
@@ -77,20 +77,17 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let limiter = self.shared.limiters.get(&self.key.key(&request));
-        let deadline = CallScope::offered().and_then(|scope| scope.deadline());
-        match limiter.enter(self.cost.cost(&request), deadline) {
-            Entry::Pass(mut permit) => {
-                permit.sent();
-                let future = self.inner.call(request);
-                ResponseFuture::calling(future, permit, self.classifier.clone())
-            }
+        let deadline = || CallScope::offered().and_then(|scope| scope.deadline());
+        let judge = (self.classifier.clone(), self.cost.clone());
+        match limiter.enter(self.cost.costs(&request), deadline) {
+            Entry::Pass(permit) => ResponseFuture::calling(self.inner.call(request), permit, judge),
             Entry::Wait(place, patience) => {
                 // Who waits holds no readiness of the inner service: it goes
                 // with the old handle, and another is readied after the wait.
                 self.inner = self.shared.spare.fresh();
                 let ticket = Ticket::new(place, patience);
                 let service = self.shared.spare.fresh();
-                ResponseFuture::waiting(ticket, service, request, self.classifier.clone())
+                ResponseFuture::waiting(ticket, service, request, judge)
             }
             Entry::Reject(error) => {
                 self.inner = self.shared.spare.fresh();

@@ -1,30 +1,36 @@
 use std::collections::VecDeque;
 
-/// The units that were sent, oldest first, until they are free again.
+/// The units that were sent, oldest first.
 ///
 /// Those that were sent together share an entry, and so do those that were sent
-/// within a [grain](Self::new): they are then free when the youngest is.
+/// within a [grain](Self::new): they then count as sent when the youngest was.
 #[derive(Debug)]
 pub(super) struct Log {
     entries: VecDeque<Entry>,
     /// Of all units ever sent, the number of the first in `entries`.
     start: u64,
     grain: u64,
+    /// When the youngest that is forgotten was sent.
+    forgotten: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    /// When the oldest of its units would be free by itself …
+    /// When the oldest of its units was sent …
     oldest: u64,
-    /// … and when all of them are.
-    free_at: u64,
+    /// … and when the youngest, and so all of them.
+    sent: u64,
     /// The number of the unit after its last one.
     end: u64,
 }
 
 impl Log {
     pub(super) fn new(grain: u64) -> Self {
-        Self { entries: VecDeque::new(), start: 0, grain }
+        Self { entries: VecDeque::new(), start: 0, grain, forgotten: None }
+    }
+
+    pub(super) fn set_grain(&mut self, grain: u64) {
+        self.grain = grain;
     }
 
     /// How many units are in it.
@@ -41,38 +47,38 @@ impl Log {
         self.entries.back().map_or(self.start, |last| last.end)
     }
 
-    /// When the unit at this place, counted from the oldest, is free.
-    pub(super) fn free_at(&self, place: u64) -> Option<u64> {
+    /// When the unit at this place, counted from the oldest, was sent.
+    pub(super) fn sent_at(&self, place: u64) -> Option<u64> {
         let number = self.start.saturating_add(place);
         let entry = self.entries.partition_point(|entry| entry.end <= number);
-        self.entries.get(entry).map(|entry| entry.free_at)
+        self.entries.get(entry).map(|entry| entry.sent)
     }
 
-    /// How many of its units are free.
-    pub(super) fn free(&self, now: u64) -> u64 {
-        let taken = self.entries.partition_point(|entry| entry.free_at <= now);
-        self.begin(taken) - self.start
+    /// How many of its units were sent no later than this.
+    pub(super) fn sent_by(&self, moment: u64) -> u64 {
+        let sent = self.entries.partition_point(|entry| entry.sent <= moment);
+        self.begin(sent) - self.start
     }
 
-    /// Notes units that are sent now.
-    pub(super) fn push(&mut self, units: u64, free_at: u64) {
+    /// Notes units that are sent now, which is no earlier than any before.
+    pub(super) fn push(&mut self, units: u64, now: u64) {
         let end = self.end() + units;
         match self.entries.back_mut() {
-            Some(last) if free_at.saturating_sub(last.oldest) <= self.grain => {
-                (last.free_at, last.end) = (last.free_at.max(free_at), end);
+            Some(last) if now.saturating_sub(last.oldest) <= self.grain => {
+                (last.sent, last.end) = (now, end);
             }
-            _ => self.entries.push_back(Entry { oldest: free_at, free_at, end }),
+            _ => self.entries.push_back(Entry { oldest: now, sent: now, end }),
         }
     }
 
-    /// Takes units out that would have been free at `free_at`, as if they hadn't been sent.
-    pub(super) fn take_out(&mut self, units: u64, free_at: u64) {
-        let at = self.entries.partition_point(|entry| entry.free_at < free_at);
+    /// Takes units out that were sent then, as if they hadn't been.
+    pub(super) fn take_out(&mut self, units: u64, sent: u64) {
+        let at = self.entries.partition_point(|entry| entry.sent < sent);
         let begin = self.begin(at);
         let Some(entry) = self.entries.get(at) else {
             return;
         };
-        if entry.oldest > free_at {
+        if entry.oldest > sent {
             // They are free, and forgotten: these are others.
             return;
         }
@@ -86,14 +92,28 @@ impl Log {
         }
     }
 
-    /// Forgets the units that are free.
-    pub(super) fn forget(&mut self, now: u64) {
+    /// Forgets the units that were sent no later than this.
+    pub(super) fn forget(&mut self, moment: u64) {
         while let Some(oldest) = self.entries.front()
-            && oldest.free_at <= now
+            && oldest.sent <= moment
         {
             self.start = oldest.end;
+            self.forgotten = Some(oldest.sent);
             self.entries.pop_front();
         }
+    }
+
+    /// Remembers what was forgotten, if it was sent later than this (`None`: at any time),
+    /// as if it had been so many units, all sent when the last of them was.
+    pub(super) fn recall(&mut self, moment: Option<u64>, units: u64) {
+        let Some(sent) = self.forgotten.take_if(|sent| Some(*sent) > moment) else {
+            return;
+        };
+        // Numbers only grow; those of the units that are there are moved up.
+        for entry in &mut self.entries {
+            entry.end += units;
+        }
+        self.entries.push_front(Entry { oldest: sent, sent, end: self.start + units });
     }
 
     /// The number of an entry's first unit.

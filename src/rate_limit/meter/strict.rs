@@ -1,13 +1,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use governor::clock::Clock;
-
 use super::judge::{Judge, LONGEST};
 use super::log::Log;
-use crate::rate_limit::Quota;
-use crate::rate_limit::clock::TokioClock;
-use crate::sync::Mutex;
 use crate::time::nanos;
 
 /// Never more than the limit in any window.
@@ -15,25 +10,11 @@ use crate::time::nanos;
 /// governor judges a quota of one unit a window, and is asked about the unit
 /// that was sent `limit` units ago.
 #[derive(Debug)]
-pub(super) struct Strict {
+pub(in crate::rate_limit) struct Strict {
     judge: Judge,
-    clock: TokioClock,
     limit: u32,
     window: u64,
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
     log: Log,
-    /// Units that were taken and aren't sent yet.
-    reserved: u64,
-}
-
-impl State {
-    fn units(&self) -> u64 {
-        self.log.units() + self.reserved
-    }
 }
 
 impl Strict {
@@ -42,81 +23,93 @@ impl Strict {
     /// window longer by less than a ten-thousandth.
     const FINEST: u32 = 1 << 14;
 
-    pub(super) fn new(quota: &Quota, clock: TokioClock) -> Self {
-        let window = quota.kept_window().clamp(Duration::from_nanos(1), LONGEST);
-        let judge = Judge::new(window, NonZeroU32::MIN, clock.clone());
+    pub(in crate::rate_limit) fn new(limit: u32, window: Duration) -> Self {
+        let window = window.clamp(Duration::from_nanos(1), LONGEST);
+        let judge = Judge::new(window, NonZeroU32::MIN);
         let window = nanos(window);
-        let coarse = quota.limit > Self::FINEST;
-        let grain = if coarse { window / u64::from(Self::FINEST) } else { 0 };
-        let state = Mutex::new(State { log: Log::new(grain), reserved: 0 });
-        Self { judge, clock, limit: quota.limit, window, state }
+        Self { judge, limit, window, log: Log::new(Self::grain(limit, window)) }
     }
 
-    pub(super) fn capacity(&self) -> u32 {
+    fn grain(limit: u32, window: u64) -> u64 {
+        if limit > Self::FINEST { window / u64::from(Self::FINEST) } else { 0 }
+    }
+
+    /// Another limit and window from now on. What was sent counts as if they had always
+    /// been in force; what a shorter window has forgotten, as the whole limit.
+    pub(in crate::rate_limit) fn change(&mut self, now: u64, limit: u32, window: Duration) {
+        let log = std::mem::replace(&mut self.log, Log::new(0));
+        *self = Self { log, ..Self::new(limit, window) };
+        self.log.set_grain(Self::grain(self.limit, self.window));
+        self.log.recall(now.checked_sub(self.window), limit.into());
+    }
+
+    pub(in crate::rate_limit) fn limit(&self) -> u32 {
         self.limit
     }
 
-    pub(super) fn take(&self, units: u32) -> Result<(), u64> {
-        let mut state = self.state.lock();
-        let wanted = state.units() + u64::from(units);
+    pub(in crate::rate_limit) fn window(&self) -> Duration {
+        Duration::from_nanos(self.window)
+    }
+
+    /// Whether units may be taken, no more than the limit, while so many are
+    /// taken and not sent yet; else when, at the earliest.
+    pub(in crate::rate_limit) fn admit(
+        &self,
+        now: u64,
+        reserved: u64,
+        units: u32,
+    ) -> Result<(), u64> {
+        let wanted = self.log.units() + reserved + u64::from(units);
         // So many of those in the log must be free.
         let over = wanted.saturating_sub(self.limit.into());
         let free_at = match over.checked_sub(1) {
             None => 0,
-            Some(last) => match state.log.free_at(last) {
-                Some(free_at) => free_at,
+            Some(last) => match self.log.sent_at(last) {
+                Some(sent) => sent.saturating_add(self.window),
                 // It takes some that are yet to be sent: now, at the earliest.
-                None => return Err(self.now().saturating_add(self.window)),
+                None => return Err(now.saturating_add(self.window)),
             },
         };
-        self.judge.allows(free_at, NonZeroU32::MIN)?;
-        state.reserved += u64::from(units);
-        Ok(())
+        self.judge.allows(now, free_at, NonZeroU32::MIN)
     }
 
-    /// The taken units are sent; when they are free again.
-    pub(super) fn send(&self, units: u32) -> u64 {
-        let mut state = self.state.lock();
-        let now = self.now();
-        let free_at = now.saturating_add(self.window);
-        state.reserved -= u64::from(units);
-        state.log.forget(now);
-        state.log.push(units.into(), free_at);
-        free_at
+    /// Notes units that are sent.
+    pub(in crate::rate_limit) fn send(&mut self, now: u64, units: u64) {
+        if let Some(free) = now.checked_sub(self.window) {
+            self.log.forget(free);
+        }
+        if units > 0 {
+            self.log.push(units, now);
+        }
     }
 
-    /// The taken units aren't sent.
-    pub(super) fn put_back(&self, units: u32) {
-        self.state.lock().reserved -= u64::from(units);
+    /// Units that were sent then never left.
+    pub(in crate::rate_limit) fn give_back(&mut self, units: u32, sent: u64) {
+        self.log.take_out(units.into(), sent);
     }
 
-    /// Units that were sent never left.
-    pub(super) fn give_back(&self, units: u32, free_at: u64) {
-        self.state.lock().log.take_out(units.into(), free_at);
-    }
-
-    pub(super) fn available_at(&self, from: u64, ahead: u64, units: u32) -> u64 {
-        let (state, limit) = (self.state.lock(), u64::from(self.limit));
-        let sent = state.log.units();
+    /// When units that come after so many others can be taken, none before `from`.
+    pub(in crate::rate_limit) fn available_at(&self, from: u64, before: u64, units: u32) -> u64 {
+        let Some(limit) = NonZeroU32::new(self.limit).map(|limit| u64::from(limit.get())) else {
+            return u64::MAX;
+        };
+        let sent = self.log.units();
         // The place of the last unit asked for, were all before it sent. What was
         // sent a limit before it must be free; and what a limit before that, for
         // that to be sent; and so on, back to one that is in the log.
-        let wanted = ahead.saturating_add(units.into());
-        let last = state.units().saturating_add(wanted.saturating_sub(1));
+        let wanted = before.saturating_add(units.into());
+        let last = sent.saturating_add(wanted.saturating_sub(1));
         let windows = (last - sent) / limit;
         let first = (last - windows * limit).checked_sub(limit);
-        let at = first.and_then(|place| state.log.free_at(place)).unwrap_or(0).max(from);
+        let free_at = first.and_then(|place| self.log.sent_at(place));
+        let at = free_at.map_or(0, |sent| sent.saturating_add(self.window)).max(from);
         at.saturating_add(windows.saturating_mul(self.window))
     }
 
-    pub(super) fn remaining(&self, now: u64) -> u32 {
-        let state = self.state.lock();
-        let used = state.units() - state.log.free(now);
-        self.limit.saturating_sub(u32::try_from(used).unwrap_or(u32::MAX))
-    }
-
-    fn now(&self) -> u64 {
-        self.clock.now().as_u64()
+    /// How many units are sent and not free yet.
+    pub(in crate::rate_limit) fn used(&self, now: u64) -> u64 {
+        let free = now.checked_sub(self.window).map_or(0, |free| self.log.sent_by(free));
+        self.log.units() - free
     }
 }
 

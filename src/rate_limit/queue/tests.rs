@@ -4,20 +4,27 @@ use tokio_test::{assert_pending, assert_ready, task};
 use super::*;
 use crate::classify::Verdict;
 use crate::event::Listener;
-use crate::rate_limit::limiter::{Entry, Rules};
-use crate::rate_limit::{Quota, RateLimitedReason};
+use crate::rate_limit::limiter::Entry;
+use crate::rate_limit::rules::{Rules, Settings};
+use crate::rate_limit::{Quota, RateLimited, RateLimitedReason};
 use crate::time::Instant;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn limiter(quota: Quota, max_wait: Duration) -> Arc<Limiter> {
-    let rules = Rules {
+    let settings = Settings {
         max_wait,
         max_waiting: usize::MAX,
         max_pause: Duration::MAX,
+        taught: true,
+        seed: Some(1),
         listener: Listener::default(),
     };
-    Arc::new(Limiter::new("test".into(), quota, rules))
+    Arc::new(Limiter::new("test".into(), Arc::new(Rules::new(vec![quota], settings))))
+}
+
+fn enter(limiter: &Arc<Limiter>, cost: u32, deadline: Option<Instant>) -> Entry {
+    Arc::clone(limiter).enter(Costs::of(cost), || deadline)
 }
 
 /// At most so many in any ten seconds.
@@ -26,15 +33,12 @@ fn ten_seconds(limit: u32) -> Quota {
 }
 
 fn passes(limiter: &Arc<Limiter>) {
-    match limiter.enter(1, None) {
-        Entry::Pass(mut permit) => permit.sent(),
-        _ => panic!("it should pass at once"),
-    }
+    assert!(matches!(enter(limiter, 1, None), Entry::Pass(_)), "it should pass at once");
 }
 
 /// Waits in the line, polled once.
 fn waits(limiter: &Arc<Limiter>, deadline: Option<Instant>) -> task::Spawn<Ticket> {
-    let Entry::Wait(place, patience) = limiter.enter(1, deadline) else {
+    let Entry::Wait(place, patience) = enter(limiter, 1, deadline) else {
         panic!("it should wait");
     };
     let mut ticket = task::spawn(Ticket::new(place, patience));
@@ -47,7 +51,7 @@ fn is_served(ticket: &mut task::Spawn<Ticket>) {
 }
 
 fn reason(ticket: &mut task::Spawn<Ticket>) -> (RateLimitedReason, Duration) {
-    let rejection = assert_ready!(ticket.poll()).unwrap_err();
+    let rejection = assert_ready!(ticket.poll()).unwrap_err().downcast::<RateLimited>().unwrap();
     (rejection.reason(), rejection.retry_after())
 }
 
@@ -57,7 +61,7 @@ async fn a_wait_past_the_deadline_is_turned_away_on_arrival() {
     passes(&limiter);
     let now = time::now();
     for seconds in [0, 1, 9] {
-        let Entry::Reject(error) = limiter.enter(1, Some(now + seconds * SECOND)) else {
+        let Entry::Reject(error) = enter(&limiter, 1, Some(now + seconds * SECOND)) else {
             panic!("it should be turned away");
         };
         let rejection = error.downcast::<RateLimited>().unwrap();
@@ -69,7 +73,7 @@ async fn a_wait_past_the_deadline_is_turned_away_on_arrival() {
     is_served(&mut exactly);
     // A deadline that has passed is no reason to turn away what passes at once.
     advance(10 * SECOND).await;
-    assert!(matches!(limiter.enter(1, Some(now)), Entry::Pass(_)));
+    assert!(matches!(enter(&limiter, 1, Some(now)), Entry::Pass(_)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -79,14 +83,14 @@ async fn a_deadline_holds_behind_a_head_with_more_patience() {
     let mut patient = waits(&limiter, None);
     let mut hurried = waits(&limiter, Some(time::now() + 30 * SECOND));
     // A pause that the head waits for, and the next one can't.
-    limiter.learn(&Verdict::throttled().retry_after(100 * SECOND));
+    limiter.obey(&Verdict::throttled().retry_after(100 * SECOND));
     assert!(patient.is_woken());
     assert_pending!(patient.poll());
     advance(30 * SECOND + GRACE).await;
     assert!(hurried.is_woken());
     let until_free = (80 * SECOND).saturating_sub(GRACE);
     assert_eq!(reason(&mut hurried), (RateLimitedReason::Deadline, until_free));
-    assert_eq!(limiter.line.len(), 1);
+    assert_eq!(limiter.status().waiting, 1);
     // Kept after its end, it gets in nobody's way.
     let mut last = waits(&limiter, None);
     advance(70 * SECOND).await;
@@ -102,7 +106,7 @@ async fn those_whose_patience_ends_when_units_come_free_are_served() {
     let limiter = limiter(ten_seconds(5), 10 * SECOND);
     (0..5).for_each(|_| passes(&limiter));
     let mut line: Vec<_> = (0..5).map(|_| waits(&limiter, None)).collect();
-    assert!(matches!(limiter.enter(1, None), Entry::Reject(_)));
+    assert!(matches!(enter(&limiter, 1, None), Entry::Reject(_)));
     advance(10 * SECOND).await;
     // Polled from the back: only the turn decides.
     for ticket in line[1..].iter_mut().rev() {
@@ -114,11 +118,11 @@ async fn those_whose_patience_ends_when_units_come_free_are_served() {
 #[tokio::test(start_paused = true)]
 async fn a_refund_between_the_look_and_the_sleep_is_not_missed() {
     let limiter = limiter(ten_seconds(1), 60 * SECOND);
-    let Entry::Pass(permit) = limiter.enter(1, None) else { panic!("it should pass") };
-    let Entry::Wait(place, patience) = limiter.enter(1, None) else { panic!("it should wait") };
+    let Entry::Pass(permit) = enter(&limiter, 1, None) else { panic!("it should pass") };
+    let Entry::Wait(place, patience) = enter(&limiter, 1, None) else { panic!("it should wait") };
     let mut ticket = task::spawn(Ticket::new(place, patience));
     // Before the first look …
-    drop(permit);
+    permit.settle(&Verdict::not_sent());
     let permit = assert_ready!(ticket.poll()).unwrap();
     // … and after it: the notification finds nobody asleep and is kept.
     let mut next = waits(&limiter, None);
@@ -130,7 +134,10 @@ async fn a_refund_between_the_look_and_the_sleep_is_not_missed() {
 #[tokio::test(start_paused = true)]
 async fn a_permit_that_is_not_sent_keeps_its_units_for_as_long_as_it_takes() {
     let limiter = limiter(ten_seconds(1), 60 * SECOND);
-    let Entry::Pass(mut permit) = limiter.enter(1, None) else { panic!("it should pass") };
+    passes(&limiter);
+    let mut first = waits(&limiter, None);
+    advance(10 * SECOND).await;
+    let mut permit = assert_ready!(first.poll()).unwrap();
     let mut waiting = waits(&limiter, None);
     for _ in 0..5 {
         advance(10 * SECOND).await;
@@ -158,7 +165,7 @@ fn many_threads_lose_no_wake_up() {
             let limiter = Arc::clone(&limiter);
             tasks.spawn(async move {
                 for call in 0..CALLS / 8 {
-                    let permit = match limiter.enter(1 + (call % 2), None) {
+                    let permit = match enter(&limiter, 1 + (call % 2), None) {
                         Entry::Pass(permit) => permit,
                         Entry::Wait(place, patience) => {
                             let mut ticket = Box::pin(Ticket::new(place, patience));
@@ -179,13 +186,13 @@ fn many_threads_lose_no_wake_up() {
                     if call % 3 == 0 {
                         tokio::task::yield_now().await;
                     }
-                    drop(permit);
+                    // Sent or not, it is given back.
+                    permit.settle(&Verdict::not_sent());
                 }
             });
         }
         tasks.join_all().await;
     });
-    assert_eq!(limiter.line.len(), 0);
-    assert_eq!(limiter.line.units(), 0);
+    assert_eq!(limiter.status().waiting, 0);
     assert_eq!(limiter.status().remaining, 2);
 }

@@ -223,6 +223,12 @@ fn extremes<K>(
             all.push(Extreme::new(format!("{name}({limit})"), builder(quota).build()));
         }
     }
+    all.push(Extreme::new("Quota::taught()", builder(Quota::taught()).build()));
+    for taught in [true, false] {
+        let quota = Quota::per_minute(1);
+        let layer = builder(quota).taught(taught).seed(u64::MAX).build();
+        all.push(Extreme::new(format!("taught({taught})"), layer));
+    }
     let one = Quota::per_minute(1);
     for time in DURATIONS {
         for waiting in SIZES {

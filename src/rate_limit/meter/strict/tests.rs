@@ -4,7 +4,6 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::rate_limit::meter::on_paused_time;
 
 const WINDOW: u64 = 1_000_000;
 
@@ -35,7 +34,6 @@ fn steps(most: u32) -> impl Strategy<Value = Vec<Step>> {
 struct Sent {
     at: u64,
     units: u32,
-    receipt: u64,
 }
 
 fn sum(sent: &[Sent], from: u64, to: u64) -> u64 {
@@ -50,17 +48,21 @@ fn used(taken: &[u32], sent: &[Sent], now: u64, window: u64) -> u64 {
     taken + sum(sent, now - window, now)
 }
 
-async fn check(limit: u32, steps: Vec<Step>) {
-    let quota = Quota::new(limit, Duration::from_nanos(WINDOW)).margin(Duration::ZERO);
-    let strict = Strict::new(&quota, TokioClock::default());
+fn strict(limit: u32) -> Strict {
+    Strict::new(limit, Duration::from_nanos(WINDOW))
+}
+
+fn reserved(taken: &[u32]) -> u64 {
+    taken.iter().copied().map(u64::from).sum()
+}
+
+fn check(limit: u32, steps: Vec<Step>) {
+    let mut strict = strict(limit);
     let grain = if limit > Strict::FINEST { WINDOW / u64::from(Strict::FINEST) } else { 0 };
     let (mut taken, mut sent, mut now) = (Vec::new(), Vec::<Sent>::new(), 3 * WINDOW);
     for step in steps {
         match step {
-            Step::Wait(nanos) => {
-                tokio::time::advance(Duration::from_nanos(nanos)).await;
-                now += nanos;
-            }
+            Step::Wait(nanos) => now += nanos,
             Step::Take(units) => {
                 let left = u64::from(limit).checked_sub(u64::from(units));
                 let (fits, surely) = (
@@ -71,8 +73,8 @@ async fn check(limit: u32, steps: Vec<Step>) {
                     continue;
                 }
                 let from = now - 3 * WINDOW;
-                let foreseen = strict.available_at(from, 0, units);
-                match strict.take(units) {
+                let foreseen = strict.available_at(from, reserved(&taken), units);
+                match strict.admit(from, reserved(&taken), units) {
                     Ok(()) => {
                         assert!(fits, "{units} taken of a spent quota: {taken:?} {sent:?}");
                         assert_eq!(foreseen, from);
@@ -94,32 +96,32 @@ async fn check(limit: u32, steps: Vec<Step>) {
             }
             Step::Send(index) if !taken.is_empty() => {
                 let units = taken.swap_remove(index.index(taken.len()));
-                let receipt = strict.send(units);
-                sent.push(Sent { at: now, units, receipt });
+                strict.send(now - 3 * WINDOW, units.into());
+                sent.push(Sent { at: now, units });
             }
             Step::PutBack(index) if !taken.is_empty() => {
-                strict.put_back(taken.swap_remove(index.index(taken.len())));
+                taken.swap_remove(index.index(taken.len()));
             }
             Step::GiveBack(index) if !sent.is_empty() => {
                 let sent = sent.swap_remove(index.index(sent.len()));
-                strict.give_back(sent.units, sent.receipt);
+                strict.give_back(sent.units, sent.at - 3 * WINDOW);
             }
             Step::Send(_) | Step::PutBack(_) | Step::GiveBack(_) => {}
         }
-        let remaining = strict.remaining(now - 3 * WINDOW);
+        let used_here = strict.used(now - 3 * WINDOW) + reserved(&taken);
+        let remaining = u64::from(limit).saturating_sub(used_here);
         let coarsely = used(&taken, &sent, now, WINDOW + grain);
         let at_least = u64::from(limit).saturating_sub(coarsely);
         let at_most = u64::from(limit) - used(&taken, &sent, now, WINDOW);
-        assert!((at_least..=at_most).contains(&remaining.into()), "{remaining} remain");
+        assert!((at_least..=at_most).contains(&remaining), "{remaining} remain");
     }
     for last in &sent {
         assert!(sum(&sent, last.at - WINDOW, last.at) <= limit.into());
     }
     // After a quiet window nothing is lost.
-    taken.drain(..).for_each(|units| strict.put_back(units));
-    tokio::time::advance(Duration::from_nanos(WINDOW + grain)).await;
-    assert_eq!(strict.remaining(now - 2 * WINDOW + grain), limit);
-    strict.take(limit).unwrap();
+    let later = now - 2 * WINDOW + grain;
+    assert_eq!(strict.used(later), 0);
+    strict.admit(later, 0, limit).unwrap();
 }
 
 proptest! {
@@ -129,7 +131,7 @@ proptest! {
     fn never_more_than_the_limit_in_any_window(
         (limit, steps) in (1_u32..=50).prop_flat_map(|limit| (Just(limit), steps(limit.min(9)))),
     ) {
-        on_paused_time(check(limit, steps));
+        check(limit, steps);
     }
 
     #[test]
@@ -138,10 +140,8 @@ proptest! {
         large in steps(u32::MAX),
         steps in prop_oneof![steps(3), steps(30_000)],
     ) {
-        on_paused_time(async move {
-            check(limit, steps).await;
-            check(limit, large).await;
-        });
+        check(limit, steps);
+        check(limit, large);
     }
 
     #[test]
@@ -151,27 +151,51 @@ proptest! {
         ahead in 0_u64..40,
         later in 0..3 * WINDOW,
     ) {
-        on_paused_time(async move {
-            let quota = Quota::new(limit, Duration::from_nanos(WINDOW)).margin(Duration::ZERO);
-            let strict = Strict::new(&quota, TokioClock::default());
-            let start = strict.now();
-            // When each unit was sent, and then will be.
-            let mut sent = Vec::new();
-            for gap in gaps {
-                tokio::time::advance(Duration::from_nanos(gap)).await;
-                if strict.take(1).is_ok() {
-                    strict.send(1);
-                    sent.push(strict.now());
-                }
+        let mut strict = strict(limit);
+        // When each unit was sent, and then will be.
+        let (mut sent, mut now) = (Vec::new(), 0);
+        for gap in gaps {
+            now += gap;
+            if strict.admit(now, 0, 1).is_ok() {
+                strict.send(now, 1);
+                sent.push(now);
             }
-            let from = strict.now() + later;
-            for _ in 0..=ahead {
-                let before = sent.len().checked_sub(limit as usize);
-                sent.push(before.map_or(from, |before| (sent[before] + WINDOW).max(from)));
+        }
+        let from = now + later;
+        for _ in 0..=ahead {
+            let before = sent.len().checked_sub(limit as usize);
+            sent.push(before.map_or(from, |before| (sent[before] + WINDOW).max(from)));
+        }
+        assert_eq!(strict.available_at(from, ahead, 1), sent[sent.len() - 1]);
+    }
+
+    #[test]
+    fn a_change_forgets_nothing_and_gives_no_burst(
+        old in 1_u32..10,
+        new in 1_u32..10,
+        longer in prop_oneof![Just(WINDOW / 2), Just(WINDOW), Just(5 * WINDOW)],
+        gaps in prop::collection::vec(0..WINDOW / 2, 0..60),
+        at in 0_usize..60,
+    ) {
+        let mut strict = strict(old);
+        let (mut sent, mut now, mut changed) = (Vec::<u64>::new(), 0, None);
+        for (step, gap) in gaps.into_iter().enumerate() {
+            now += gap;
+            if step == at {
+                strict.change(now, new, Duration::from_nanos(longer));
+                changed = Some(now);
             }
-            assert_eq!(strict.available_at(from, ahead, 1), sent[sent.len() - 1]);
-            assert!(start <= from);
-        });
+            if strict.admit(now, 0, 1).is_ok() {
+                strict.send(now, 1);
+                sent.push(now);
+                let (limit, window) = changed.map_or((old, WINDOW), |_| (new, longer));
+                let inside = sent.iter().filter(|sent| **sent + window > now).count();
+                assert!(inside <= limit as usize, "{inside} in a window: {sent:?}");
+            }
+        }
+        // What was forgotten counts for a window at most.
+        let quiet = now + longer.max(WINDOW);
+        strict.admit(quiet, 0, changed.map_or(old, |_| new)).unwrap();
     }
 }
 
@@ -180,8 +204,10 @@ fn a_busy_log_takes_bounded_memory() {
     let grain = WINDOW / u64::from(Strict::FINEST);
     let mut log = Log::new(grain);
     for now in (0..4 * WINDOW).step_by(7) {
-        log.forget(now);
-        log.push(1, now + WINDOW);
+        if let Some(free) = now.checked_sub(WINDOW) {
+            log.forget(free);
+        }
+        log.push(1, now);
         assert!(log.len() <= Strict::FINEST as usize + 2);
     }
 }

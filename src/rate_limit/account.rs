@@ -1,0 +1,247 @@
+use std::time::Duration;
+
+use super::meter::Meter;
+use super::quota::Label;
+use super::server::{Sent, Server};
+use super::{LimitStatus, Quota};
+use crate::hint::Limits;
+use crate::time::nanos;
+
+/// One of a limiter's limits: what is configured, and what the server tells of it.
+///
+/// Units are spent in two steps, since between the decision and the sending a
+/// call may have to wait for the inner service: they are *taken*, which keeps
+/// them from others, and count in time only from when they are *sent*. Else calls
+/// that were let through in several windows could be sent in one.
+#[derive(Debug)]
+pub(super) struct Account {
+    label: Label,
+    ceiling: Ceiling,
+    /// Made when an answer first tells something.
+    server: Option<Box<Server>>,
+    /// Units that were taken and aren't sent yet.
+    reserved: u64,
+    /// How many units were ever sent.
+    sent: u64,
+}
+
+/// What is configured.
+#[derive(Debug)]
+enum Ceiling {
+    Known(Meter),
+    /// Nothing, and until the server tells something, one call passes in a while.
+    Unknown {
+        next: u64,
+    },
+}
+
+impl Ceiling {
+    fn new(quota: &Quota) -> Self {
+        if quota.taught { Self::Unknown { next: 0 } } else { Self::Known(Meter::new(quota)) }
+    }
+}
+
+/// How long an unknown limit is tried with one call.
+const TRY: u64 = 1_000_000_000;
+
+/// What giving back units that were sent takes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Receipt {
+    /// When they were sent.
+    pub(super) at: u64,
+    /// How many units had been sent until then, with these.
+    pub(super) number: u64,
+}
+
+impl Account {
+    pub(super) fn new(quota: &Quota) -> Self {
+        Self {
+            label: quota.label,
+            ceiling: Ceiling::new(quota),
+            server: None,
+            reserved: 0,
+            sent: 0,
+        }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        self.label.name()
+    }
+
+    /// Another quota from now on, with nothing forgotten of what was spent.
+    pub(super) fn set_quota(&mut self, now: u64, quota: &Quota) {
+        match (&mut self.ceiling, Ceiling::new(quota)) {
+            (Ceiling::Known(meter), Ceiling::Known(_)) => meter.change(now, quota),
+            (ceiling, mut other) => {
+                if let Ceiling::Known(meter) = &mut other {
+                    meter.send(now, self.server.as_ref().map_or(0, |server| server.used(now)));
+                }
+                *ceiling = other;
+            }
+        }
+    }
+
+    /// The most units that can ever be taken at once.
+    pub(super) fn capacity(&self) -> u32 {
+        let told = self.server.as_ref().map_or(u32::MAX, |server| server.capacity());
+        match &self.ceiling {
+            Ceiling::Known(meter) => meter.capacity().min(told),
+            Ceiling::Unknown { .. } => told,
+        }
+    }
+
+    /// Whether units may be taken now, no more than the capacity, or before when that
+    /// won't be possible.
+    #[inline]
+    pub(super) fn admit(&self, now: u64, units: u32) -> Result<(), u64> {
+        let here = match &self.ceiling {
+            _ if units == 0 => return Ok(()),
+            Ceiling::Known(meter) => meter.admit(now, self.reserved, units),
+            Ceiling::Unknown { next } if self.server.is_none() && *next > now => Err(*next),
+            Ceiling::Unknown { .. } => Ok(()),
+        };
+        match &self.server {
+            None => here,
+            Some(server) => match (here, server.admit(now, self.reserved, units)) {
+                (Err(here), Err(there)) => Err(here.max(there)),
+                (here, there) => here.and(there),
+            },
+        }
+    }
+
+    /// Takes units that were admitted, and sends them; their number.
+    #[inline]
+    pub(super) fn pass(&mut self, now: u64, units: u32) -> u64 {
+        if units > 0 {
+            self.note_taken(now, units);
+            self.spend(now, units);
+        }
+        self.sent
+    }
+
+    /// Takes units that were admitted.
+    pub(super) fn take(&mut self, now: u64, units: u32) {
+        if units > 0 {
+            self.reserved += u64::from(units);
+            self.note_taken(now, units);
+        }
+    }
+
+    #[inline]
+    fn note_taken(&mut self, now: u64, units: u32) {
+        if let Ceiling::Unknown { next } = &mut self.ceiling {
+            *next = now.saturating_add(TRY);
+        }
+        if let Some(server) = &mut self.server {
+            server.take(units);
+        }
+    }
+
+    /// Units that were taken are being sent; their number.
+    pub(super) fn send(&mut self, now: u64, units: u32) -> u64 {
+        self.reserved -= u64::from(units);
+        if units > 0 {
+            self.spend(now, units);
+        }
+        self.sent
+    }
+
+    /// More was used than had been taken for it.
+    pub(super) fn owe(&mut self, now: u64, units: u32) {
+        self.spend(now, units);
+        if let Some(server) = &mut self.server {
+            server.take(units);
+        }
+    }
+
+    #[inline]
+    fn spend(&mut self, now: u64, units: u32) {
+        let units = u64::from(units);
+        self.sent += units;
+        if let Ceiling::Known(meter) = &mut self.ceiling {
+            meter.send(now, units);
+        }
+        if let Some(server) = &mut self.server {
+            server.send(now, units);
+        }
+    }
+
+    /// Units that were taken won't be sent.
+    pub(super) fn put_back(&mut self, units: u32) {
+        self.reserved -= u64::from(units);
+        if let Some(server) = &mut self.server {
+            server.put_back(units);
+        }
+    }
+
+    /// Units that were sent turn out to have never left.
+    pub(super) fn give_back(&mut self, units: u32, Receipt { at, number }: Receipt) {
+        if let Ceiling::Known(meter) = &mut self.ceiling {
+            meter.give_back(units, at, self.sent - number);
+        }
+        if let Some(server) = &mut self.server {
+            server.give_back(units, at, number);
+        }
+    }
+
+    /// Takes in what the answer to a call tells of this limit.
+    pub(super) fn learn(
+        &mut self,
+        now: u64,
+        limits: &Limits,
+        Receipt { number, .. }: Receipt,
+        longest: Duration,
+    ) {
+        let limits = self.label.resource().map(|resource| limits.of(resource));
+        if let Some(limits) = limits.filter(|limits| !limits.is_empty()) {
+            let sent = Sent { number, after: self.sent - number + self.reserved };
+            let server = self.server.get_or_insert_with(|| Box::new(Server::new()));
+            server.learn(now, &limits, sent, nanos(longest));
+        }
+    }
+
+    /// Forgets what the server told.
+    pub(super) fn unlearn(&mut self) {
+        self.server = None;
+    }
+
+    /// When units that come after so many others can be taken, as far as is
+    /// known, none before `from`.
+    pub(super) fn available_at(&self, from: u64, ahead: u64, units: u32) -> u64 {
+        let before = self.reserved.saturating_add(ahead);
+        let here = match &self.ceiling {
+            _ if units == 0 => return from,
+            Ceiling::Known(meter) => meter.available_at(from, before, units),
+            Ceiling::Unknown { next } if self.server.is_none() => from.max(*next),
+            Ceiling::Unknown { .. } => from,
+        };
+        let there = self.server.as_ref();
+        there.map_or(here, |server| server.available_at(from, before, units).max(here))
+    }
+
+    /// How many units could be taken now.
+    pub(super) fn remaining(&self, now: u64) -> u32 {
+        let here = match &self.ceiling {
+            Ceiling::Known(meter) => u64::from(meter.capacity()).saturating_sub(meter.used(now)),
+            Ceiling::Unknown { next } if self.server.is_none() => u64::from(*next <= now),
+            Ceiling::Unknown { .. } => u64::MAX,
+        };
+        let here = here.saturating_sub(self.reserved);
+        let there =
+            self.server.as_ref().map_or(u64::MAX, |server| server.remaining(now, self.reserved));
+        u32::try_from(here.min(there)).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn status(&self, now: u64) -> LimitStatus {
+        LimitStatus { name: self.name(), remaining: self.remaining(now), limit: self.capacity() }
+    }
+
+    /// Whether nothing would be lost if it were forgotten now.
+    pub(super) fn is_idle(&self, now: u64) -> bool {
+        let here = match &self.ceiling {
+            Ceiling::Known(meter) => meter.used(now) == 0,
+            Ceiling::Unknown { next } => *next <= now,
+        };
+        here && self.reserved == 0 && self.server.as_ref().is_none_or(|server| server.is_idle(now))
+    }
+}

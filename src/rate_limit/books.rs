@@ -1,0 +1,257 @@
+use std::time::Duration;
+
+use super::Quota;
+use super::account::{Account, Receipt};
+use super::cost::Costs;
+use super::gate::Gate;
+use crate::hint::Limits;
+
+/// All that a limiter keeps under its one lock: its limits, the gate that the
+/// server closes, and who waits. Plain functions of what happens and when, in
+/// nanoseconds from the limiter's start.
+#[derive(Debug)]
+pub(super) struct Books {
+    pub(super) accounts: Box<[Account]>,
+    pub(super) gate: Gate,
+    pub(super) line: Waiting,
+    /// The latest moment that was seen: of two threads one may come later with an earlier one.
+    latest: u64,
+}
+
+/// Who waits.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    pub(super) calls: usize,
+    /// What they will take.
+    units: [u64; Costs::MOST],
+    /// How long the one waited that was served last.
+    pub(super) last_wait: Option<Duration>,
+}
+
+/// Why a call doesn't pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// When it may, as far as is known.
+    pub(super) at: u64,
+    /// The limit that binds; `None`: the server's pause.
+    pub(super) limit: Option<&'static str>,
+}
+
+/// A cost that can never be taken at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Above {
+    pub(super) cost: u32,
+    pub(super) capacity: u32,
+    pub(super) limit: &'static str,
+}
+
+/// What giving back units that were sent takes, of each limit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Receipts {
+    at: u64,
+    numbers: [u64; Costs::MOST],
+}
+
+impl Receipts {
+    fn of(&self, account: usize) -> Receipt {
+        Receipt { at: self.at, number: self.numbers[account] }
+    }
+}
+
+impl Books {
+    pub(super) fn new(quotas: &[Quota]) -> Self {
+        Self {
+            accounts: quotas.iter().map(Account::new).collect(),
+            gate: Gate::default(),
+            line: Waiting::default(),
+            latest: 0,
+        }
+    }
+
+    /// The cost that is above the most that can ever be taken at once, if one is.
+    pub(super) fn above(&self, costs: &Costs) -> Option<Above> {
+        self.accounts.iter().zip(costs.units).find_map(|(account, cost)| {
+            let capacity = account.capacity();
+            (cost > capacity).then(|| Above { cost, capacity, limit: account.name() })
+        })
+    }
+
+    /// Takes and sends in one step, unless others wait.
+    #[inline]
+    pub(super) fn pass(&mut self, now: u64, costs: &Costs) -> Option<Receipts> {
+        // What costs nothing takes nothing from those who wait.
+        if self.line.calls > 0 && !costs.are_nothing() {
+            return None;
+        }
+        let now = self.no_earlier(now);
+        self.admit(now, costs).ok()?;
+        Some(self.note(now, costs, |account, units| account.pass(now, units)))
+    }
+
+    /// Takes of all limits, or of none.
+    pub(super) fn take(&mut self, now: u64, costs: &Costs) -> Result<(), Refusal> {
+        let now = self.no_earlier(now);
+        self.admit(now, costs)?;
+        for (account, units) in self.accounts.iter_mut().zip(costs.units) {
+            account.take(now, units);
+        }
+        Ok(())
+    }
+
+    /// Lets one through if all limits admit it.
+    #[inline]
+    fn admit(&mut self, now: u64, costs: &Costs) -> Result<(), Refusal> {
+        self.gate.admit(now).map_err(|at| Refusal { at, limit: None })?;
+        let mut refusal: Option<Refusal> = None;
+        for (account, units) in self.accounts.iter().zip(costs.units) {
+            if let Err(at) = account.admit(now, units)
+                && refusal.is_none_or(|binding| at > binding.at)
+            {
+                refusal = Some(Refusal { at, limit: Some(account.name()) });
+            }
+        }
+        if let Some(refusal) = refusal {
+            return Err(refusal);
+        }
+        self.gate.pass();
+        Ok(())
+    }
+
+    /// What was taken is being sent.
+    pub(super) fn send(&mut self, now: u64, costs: &Costs) -> Receipts {
+        let now = self.no_earlier(now);
+        self.note(now, costs, |account, units| account.send(now, units))
+    }
+
+    /// Sends of all limits, and notes the numbers.
+    #[inline]
+    fn note(
+        &mut self,
+        at: u64,
+        costs: &Costs,
+        send: impl Fn(&mut Account, u32) -> u64,
+    ) -> Receipts {
+        let mut receipts = Receipts { at, numbers: [0; Costs::MOST] };
+        let places = receipts.numbers.iter_mut().zip(costs.units);
+        for (account, (number, units)) in self.accounts.iter_mut().zip(places) {
+            *number = send(account, units);
+        }
+        receipts
+    }
+
+    /// What was taken isn't sent.
+    pub(super) fn put_back(&mut self, costs: &Costs) {
+        for (account, units) in self.accounts.iter_mut().zip(costs.units) {
+            account.put_back(units);
+        }
+    }
+
+    /// Another quota from now on, in the place of this one.
+    pub(super) fn set_quota(&mut self, now: u64, limit: usize, quota: &Quota) {
+        let now = self.no_earlier(now);
+        self.accounts[limit].set_quota(now, quota);
+    }
+
+    /// What was sent never left.
+    pub(super) fn give_back(&mut self, costs: &Costs, receipts: &Receipts) {
+        for (at, (account, units)) in self.accounts.iter_mut().zip(costs.units).enumerate() {
+            account.give_back(units, receipts.of(at));
+        }
+    }
+
+    /// A call turned out to cost otherwise than what was taken for it.
+    pub(super) fn settle(
+        &mut self,
+        now: u64,
+        taken: u32,
+        used: u32,
+        receipts: &Receipts,
+        limit: usize,
+    ) {
+        let now = self.no_earlier(now);
+        if used > taken {
+            self.accounts[limit].owe(now, used - taken);
+        } else if used < taken {
+            self.accounts[limit].give_back(taken - used, receipts.of(limit));
+        }
+    }
+
+    /// Takes in the limits that an answer tells.
+    pub(super) fn learn(
+        &mut self,
+        now: u64,
+        limits: &Limits,
+        receipts: &Receipts,
+        longest: Duration,
+    ) {
+        let now = self.no_earlier(now);
+        for (at, account) in self.accounts.iter_mut().enumerate() {
+            account.learn(now, limits, receipts.of(at), longest);
+        }
+    }
+
+    /// When a call would pass behind all who wait, as far as is known, and what it waits for.
+    pub(super) fn foresee(&mut self, now: u64, costs: &Costs) -> Refusal {
+        let now = self.no_earlier(now);
+        let calls = u64::try_from(self.line.calls).unwrap_or(u64::MAX);
+        self.foresee_behind(now, calls, &self.line.units, costs)
+    }
+
+    /// The same for one that waits already.
+    pub(super) fn foresee_waiting(&mut self, now: u64, costs: &Costs) -> Refusal {
+        let mut before = self.line.units;
+        for (units, own) in before.iter_mut().zip(costs.units) {
+            *units = units.saturating_sub(own.into());
+        }
+        let now = self.no_earlier(now);
+        let calls = u64::try_from(self.line.calls).unwrap_or(u64::MAX);
+        self.foresee_behind(now, calls.saturating_sub(1), &before, costs)
+    }
+
+    fn foresee_behind(
+        &self,
+        now: u64,
+        calls: u64,
+        before: &[u64; Costs::MOST],
+        costs: &Costs,
+    ) -> Refusal {
+        let from = self.gate.closed_until(now).unwrap_or(now);
+        let mut refusal = Refusal { at: self.gate.admits_at(calls).max(now), limit: None };
+        for (account, (ahead, units)) in self.accounts.iter().zip(before.iter().zip(costs.units)) {
+            let at = account.available_at(from, *ahead, units);
+            if at > refusal.at {
+                refusal = Refusal { at, limit: Some(account.name()) };
+            }
+        }
+        refusal
+    }
+
+    /// Joins the line.
+    pub(super) fn join(&mut self, costs: &Costs) {
+        self.line.calls += 1;
+        for (units, own) in self.line.units.iter_mut().zip(costs.units) {
+            *units += u64::from(own);
+        }
+    }
+
+    /// Leaves it.
+    pub(super) fn leave(&mut self, costs: &Costs) {
+        self.line.calls -= 1;
+        for (units, own) in self.line.units.iter_mut().zip(costs.units) {
+            *units -= u64::from(own);
+        }
+    }
+
+    /// Whether nothing would be lost if all this were forgotten now.
+    pub(super) fn is_idle(&self, now: u64) -> bool {
+        self.line.calls == 0
+            && self.gate.closed_until(now).is_none()
+            && self.accounts.iter().all(|account| account.is_idle(now))
+    }
+
+    #[inline]
+    fn no_earlier(&mut self, now: u64) -> u64 {
+        self.latest = self.latest.max(now);
+        self.latest
+    }
+}

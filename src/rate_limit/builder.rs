@@ -1,0 +1,267 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cost::{And, CostFn, Costs, OneEach, Quotas, Settled};
+use super::limiter::Limiter;
+use super::quota::Label;
+use super::rules::{Rules, Settings};
+use super::{Quota, RateLimitLayer, Usage};
+use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
+use crate::event::{Listener, Observer};
+use crate::head::RequestHead;
+use crate::key::{AllCalls, ByAuthority, ByCredential, ByRegion, KeyFn, Registry, key_fn};
+
+/// Builds a [`RateLimitLayer`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct RateLimitBuilder<C = HttpClassifier, K = AllCalls, W = OneEach> {
+    name: Arc<str>,
+    quotas: Vec<Quota>,
+    max_keys: usize,
+    settings: Settings,
+    classifier: C,
+    key: K,
+    cost: W,
+}
+
+impl RateLimitBuilder {
+    pub(super) fn new(quota: Quota) -> Self {
+        Self {
+            name: Arc::from("upstream"),
+            quotas: vec![quota],
+            max_keys: 1024,
+            settings: Settings {
+                max_wait: Duration::from_secs(120),
+                max_waiting: 10_000,
+                max_pause: Duration::from_secs(3600),
+                taught: true,
+                seed: None,
+                listener: Listener::default(),
+            },
+            classifier: HttpClassifier::new(),
+            key: AllCalls,
+            cost: OneEach,
+        }
+    }
+}
+
+impl<C, K, W> RateLimitBuilder<C, K, W> {
+    /// The name that errors, events and status show. Default: `upstream`.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// The longest that a call waits. Default: two minutes. One that would wait longer
+    /// is turned away on arrival, with [`RateLimited`](super::RateLimited).
+    pub fn max_wait(mut self, wait: Duration) -> Self {
+        self.settings.max_wait = wait;
+        self
+    }
+
+    /// No call waits: what can't pass at once is turned away.
+    pub fn no_wait(self) -> Self {
+        self.max_wait(Duration::ZERO).max_waiting(0)
+    }
+
+    /// How many calls may wait at once under one key. Default: 10,000.
+    pub fn max_waiting(mut self, calls: usize) -> Self {
+        self.settings.max_waiting = calls;
+        self
+    }
+
+    /// The longest that a server's hint (`Retry-After` on a 429) can keep every
+    /// call waiting. Default: an hour; zero ignores such hints.
+    pub fn max_pause(mut self, pause: Duration) -> Self {
+        self.settings.max_pause = pause;
+        self
+    }
+
+    /// Who hears of waits, rejections and pauses.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.settings.listener = Listener::new(observer);
+        self
+    }
+
+    /// How answers are judged. Default: [`HttpClassifier`].
+    pub fn classifier<C2>(self, classifier: C2) -> RateLimitBuilder<C2, K, W> {
+        let Self { name, quotas, max_keys, settings, classifier: _, key, cost } = self;
+        RateLimitBuilder { name, quotas, max_keys, settings, classifier, key, cost }
+    }
+
+    /// How answers are judged: a closure over status, headers and error.
+    pub fn classify_fn<F>(self, f: F) -> RateLimitBuilder<ClassifyFn<F>, K, W>
+    where
+        F: Fn(Outcome<'_>) -> Verdict,
+    {
+        self.classifier(classify_fn(f))
+    }
+
+    /// A limit for each key. Default: one for all calls.
+    pub fn key<K2>(self, key: K2) -> RateLimitBuilder<C, K2, W> {
+        let Self { name, quotas, max_keys, settings, classifier, key: _, cost } = self;
+        RateLimitBuilder { name, quotas, max_keys, settings, classifier, key, cost }
+    }
+
+    /// A limit for each credential: as most providers count.
+    pub fn by_credential(self) -> RateLimitBuilder<C, ByCredential, W> {
+        self.key(ByCredential)
+    }
+
+    /// A limit for each region of a failover above; for each host and port where there is none.
+    pub fn by_region(self) -> RateLimitBuilder<C, ByRegion, W> {
+        self.key(ByRegion)
+    }
+
+    /// A limit for each host and port.
+    pub fn by_authority(self) -> RateLimitBuilder<C, ByAuthority, W> {
+        self.key(ByAuthority)
+    }
+
+    /// A limit for each text that a closure over the request's head tells; for
+    /// `None` the one that all others share.
+    pub fn key_fn<F>(self, f: F) -> RateLimitBuilder<C, KeyFn<F>, W>
+    where
+        F: for<'a> Fn(RequestHead<'a>) -> Option<&'a str>,
+    {
+        self.key(key_fn(f))
+    }
+
+    /// How many keys have limits of their own at once. Default: 1,024. Past that,
+    /// those with nothing spent make room, and where none has, new keys share one.
+    pub fn max_keys(mut self, keys: usize) -> Self {
+        self.max_keys = keys;
+        self
+    }
+
+    /// Settles what calls cost when their answers tell: a closure over the response and the
+    /// [`Usage`] of its call, to be told the true cost now, or carried to where it will
+    /// be known. It isn't asked where there is no response.
+    ///
+    /// ```
+    /// use tower_upstream::hint::Resource;
+    /// use tower_upstream::rate_limit::Usage;
+    /// use tower_upstream::{Quota, RateLimitLayer};
+    ///
+    /// let limit = RateLimitLayer::builder(Quota::per_minute(90_000).of(Resource::Tokens))
+    ///     .cost_fn(|request: &http::Request<String>| (request.body().len() / 4) as u32)
+    ///     .settle_fn(|response: &mut http::Response<String>, usage: Usage| {
+    ///         let used = response.headers().get("x-tokens-used");
+    ///         match used.and_then(|used| used.to_str().ok()?.parse().ok()) {
+    ///             Some(used) => usage.settle("tokens", used).expect("there is such a quota"),
+    ///             // The body will tell: who reads it takes this along.
+    ///             None => _ = response.extensions_mut().insert(usage),
+    ///         }
+    ///     })
+    ///     .build();
+    /// # let _ = limit;
+    /// ```
+    pub fn settle_fn<Res, G>(self, g: G) -> RateLimitBuilder<C, K, Settled<W, G>>
+    where
+        G: Fn(&mut Res, Usage),
+    {
+        let Self { name, quotas, max_keys, settings, classifier, key, cost } = self;
+        let cost = Settled(cost, g);
+        RateLimitBuilder { name, quotas, max_keys, settings, classifier, key, cost }
+    }
+
+    /// Whether the server's answers [teach](super#what-the-server-says) the quotas that count what
+    /// a server knows of. Default: yes, as a provider that lowers a limit doesn't ask first. It takes
+    /// reading the headers of every answer, and the limiter's lock once more where they tell something.
+    pub fn taught(mut self, taught: bool) -> Self {
+        self.settings.taught = taught;
+        self
+    }
+
+    /// Makes what is random, how long calls pass by degrees after a pause, the same
+    /// each time. Default: another each time.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.settings.seed = Some(seed);
+        self
+    }
+
+    /// This one hears too.
+    pub(crate) fn also_tell(mut self, listener: &Listener) -> Self {
+        self.settings.listener = self.settings.listener.and(listener);
+        self
+    }
+
+    /// The longest that a server's hint can keep every call waiting.
+    pub(crate) fn longest_pause(&self) -> Duration {
+        self.settings.max_pause
+    }
+}
+
+impl<C, K> RateLimitBuilder<C, K> {
+    /// How many units of the first quota a request takes. Default: one.
+    ///
+    /// ```
+    /// use tower_upstream::hint::Resource;
+    /// use tower_upstream::{Quota, RateLimitLayer};
+    ///
+    /// // 90,000 tokens a minute, at about four characters a token.
+    /// let limit = RateLimitLayer::builder(Quota::per_minute(90_000).of(Resource::Tokens))
+    ///     .cost_fn(|request: &http::Request<String>| (request.body().len() / 4) as u32)
+    ///     .build();
+    /// # let _ = limit;
+    /// ```
+    ///
+    /// A request that costs more than the quota passes at once is turned away
+    /// with [`CostAboveQuota`](super::CostAboveQuota).
+    pub fn cost_fn<Req, F>(self, f: F) -> RateLimitBuilder<C, K, CostFn<F>>
+    where
+        F: Fn(&Req) -> u32,
+    {
+        let Self { name, quotas, max_keys, settings, classifier, key, cost: _ } = self;
+        RateLimitBuilder { name, quotas, max_keys, settings, classifier, key, cost: CostFn(f) }
+    }
+}
+
+impl<C, K, W: Quotas> RateLimitBuilder<C, K, W> {
+    /// One more quota, up to four in all, and what a request takes of it. A call passes all
+    /// of them or waits; what it waits for takes nothing of the others.
+    ///
+    /// ```
+    /// use http::Request;
+    /// use tower_upstream::hint::Resource;
+    /// use tower_upstream::{Quota, RateLimitLayer};
+    ///
+    /// fn tokens(request: &Request<String>) -> u32 {
+    ///     (request.body().len() / 4) as u32
+    /// }
+    ///
+    /// let limit = RateLimitLayer::builder(Quota::per_minute(500))
+    ///     .and(Quota::per_minute(90_000).of(Resource::Tokens), tokens)
+    ///     .and(Quota::per_hour(1_000).named("cents"), |request| tokens(request) / 100)
+    ///     .by_credential()
+    ///     .build();
+    /// # let _ = limit;
+    /// ```
+    ///
+    /// Quotas that count no resource of a server's are [named](Quota::named), each its own name, by which
+    /// they are shown, [settled](super::Usage::settle) and
+    /// [changed](super::RateLimitHandle::set_quota). A fifth doesn't compile.
+    pub fn and<Req, F>(self, quota: Quota, cost: F) -> RateLimitBuilder<C, K, And<W, F>>
+    where
+        F: Fn(&Req) -> u32,
+    {
+        const { assert!(W::COUNT < Costs::MOST, "a layer keeps at most four quotas") };
+        let Self { name, mut quotas, max_keys, settings, classifier, key, cost: others } = self;
+        quotas.push(quota);
+        let cost = And(others, cost);
+        RateLimitBuilder { name, quotas, max_keys, settings, classifier, key, cost }
+    }
+
+    /// The layer.
+    #[must_use]
+    pub fn build(self) -> RateLimitLayer<C, K, W> {
+        let Self { name, mut quotas, max_keys, settings, classifier, key, cost } = self;
+        let first = &mut quotas[0].label;
+        *first = first.or(W::FIRST.map_or(Label::Unsaid, Label::Of));
+        let rules = Arc::new(Rules::new(quotas, settings));
+        let limiters = Registry::new(max_keys, move |key| {
+            Limiter::new(key.name_in(&name), Arc::clone(&rules))
+        });
+        RateLimitLayer { classifier, key, cost, limiters: Arc::new(limiters) }
+    }
+}

@@ -1,0 +1,68 @@
+use std::time::Duration;
+
+use super::Quota;
+use super::quota::Label;
+use crate::error::InvalidConfig;
+use crate::event::Listener;
+use crate::sync::Mutex;
+
+/// What a layer is set to.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) max_wait: Duration,
+    pub(super) max_waiting: usize,
+    pub(super) max_pause: Duration,
+    pub(super) taught: bool,
+    pub(super) seed: Option<u64>,
+    pub(super) listener: Listener,
+}
+
+/// What all limiters of one layer go by.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) settings: Settings,
+    /// As they are now, for the limiters of new keys.
+    pub(super) quotas: Mutex<Vec<Quota>>,
+    names: Box<[&'static str]>,
+    random: Mutex<fastrand::Rng>,
+}
+
+/// How long the ramp behind a gate is at most.
+const LONGEST_RAMP: Duration = Duration::from_secs(5);
+
+impl Rules {
+    pub(super) fn new(quotas: Vec<Quota>, settings: Settings) -> Self {
+        Self {
+            names: quotas.iter().map(|quota| quota.label.name()).collect(),
+            quotas: Mutex::new(quotas),
+            random: Mutex::new(
+                settings.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
+            ),
+            settings,
+        }
+    }
+
+    /// Puts a quota in the place of that of its name.
+    pub(super) fn set_quota(&self, quota: Quota) -> Result<(usize, Quota), InvalidConfig> {
+        let mut quotas = self.quotas.lock();
+        // One that doesn't say what it counts replaces the only one.
+        let unsaid = quota.label == Label::Unsaid && quotas.len() == 1;
+        let at = if unsaid { 0 } else { self.place_of(quota.label.name())? };
+        quotas[at] = Quota { label: quotas[at].label, ..quota };
+        Ok((at, quotas[at]))
+    }
+
+    /// The place of the quota of this name.
+    pub(super) fn place_of(&self, name: &str) -> Result<usize, InvalidConfig> {
+        self.names.iter().position(|known| *known == name).ok_or_else(|| {
+            let names = self.names.join(", ");
+            InvalidConfig::new(format!("the layer has no quota of {name}; name one of: {names}"))
+        })
+    }
+
+    /// How long after a pause calls pass by degrees: as long as the pause or five seconds, less
+    /// up to a half, so that other processes take another time.
+    pub(super) fn ramp(&self, pause: Duration) -> Duration {
+        pause.min(LONGEST_RAMP).mul_f64(1.0 - self.random.lock().f64() / 2.0)
+    }
+}

@@ -1,0 +1,246 @@
+//! What a server's answers tell of its limits, as a limit of its own.
+
+use std::time::Duration;
+
+use super::meter::Strict;
+use crate::hint::{Limit, Limits};
+use crate::time::nanos;
+
+/// One limit of the server's, as far as its answers have told it. What is configured
+/// here holds beside it, so it can only make that stricter.
+///
+/// Two things are told. How many are allowed in what time: a strict quota, lowered at
+/// once and raised slowly. And what is left until the reset: where that is less than can be
+/// left after all that was sent from here, others use the limit too, and what they
+/// used is kept for them until then.
+#[derive(Debug)]
+pub(super) struct Server {
+    rate: Option<Strict>,
+    raised: u64,
+    /// What others have used.
+    elsewhere: Option<Told>,
+    /// Where no rate is known: what may be sent.
+    left: Option<Told>,
+    /// The limit that was told last, and the longest reset that was told with it.
+    limit: Option<u64>,
+    longest: u64,
+}
+
+/// A number of units that holds until the reset.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    units: u64,
+    until: u64,
+    /// The call whose answer told it, by what was sent until then.
+    number: u64,
+}
+
+/// What was sent around the call whose answer tells something.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    /// How many units until then, with the call's own.
+    pub(super) number: u64,
+    /// How many units after it, or about to be.
+    pub(super) after: u64,
+}
+
+/// Resets within so many parts of themselves, or a second, are taken for one and the same:
+/// they are told in whole seconds, and answers take their time.
+const SLACK: u64 = 10;
+const SECOND: u64 = 1_000_000_000;
+
+/// A raised limit gets there in so many steps, one each such part of its window.
+const STEPS: u32 = 10;
+
+impl Told {
+    /// What holds of what is known and what is told now: of one reset what `cautious` chooses,
+    /// as answers come out of order; of two, what the later call's answer tells.
+    fn or(self, known: Option<Self>, now: u64, cautious: fn(u64, u64) -> u64) -> Self {
+        let slack = (self.until.saturating_sub(now) / SLACK).min(SECOND);
+        match known.filter(|known| now < known.until) {
+            Some(known) if known.until.abs_diff(self.until) <= slack => Self {
+                units: cautious(known.units, self.units),
+                until: known.until.min(self.until),
+                number: known.number.max(self.number),
+            },
+            Some(known) if known.number > self.number => known,
+            _ => self,
+        }
+    }
+}
+
+/// How many units it tells now.
+fn units(told: Option<Told>, now: u64) -> Option<u64> {
+    told.filter(|told| now < told.until).map(|told| told.units)
+}
+
+impl Server {
+    pub(super) const fn new() -> Self {
+        Self { rate: None, raised: 0, elsewhere: None, left: None, limit: None, longest: 0 }
+    }
+
+    /// The most units that can be taken at once, as far as is known.
+    pub(super) fn capacity(&self) -> u32 {
+        self.rate.as_ref().map_or(u32::MAX, Strict::limit)
+    }
+
+    /// Whether nothing is known that matters any more.
+    pub(super) fn is_idle(&self, now: u64) -> bool {
+        units(self.left.or(self.elsewhere), now).is_none() && self.used(now) == 0
+    }
+
+    /// Takes in what an answer tells of limits that count the same; `longest` is the longest that
+    /// is waited for a reset.
+    pub(super) fn learn(&mut self, now: u64, limits: &Limits, sent: Sent, longest: u64) {
+        let reset = |told: &Limit| told.reset.map(|reset| nanos(reset).min(longest));
+        // Of a limit a minute and one a day the rate is the first one's.
+        let rates = limits.iter().filter(|told| told.limit.is_some());
+        let shortest = rates.min_by_key(|told| told.window.or(told.reset).unwrap_or(Duration::MAX));
+        if let Some(told) = shortest {
+            self.learn_rate(now, told, reset(told));
+        }
+        if let Some(binding) = limits.binding()
+            && let Some((remaining, reset)) = binding.remaining.zip(reset(binding))
+        {
+            let until = now.saturating_add(reset);
+            let told = |units| Told { units, until, number: sent.number };
+            // What was sent from here the server may have counted, and more it can't have.
+            let used = self.rate.as_ref().map(|rate| rate.used(now));
+            if let Some((limit, used)) = binding.limit.zip(used)
+                && shortest == Some(binding)
+            {
+                let elsewhere = limit.saturating_sub(remaining).saturating_sub(used);
+                self.elsewhere = Some(told(elsewhere).or(self.elsewhere, now, u64::max));
+            } else {
+                let left = remaining.saturating_sub(sent.after);
+                self.left = Some(told(left).or(self.left, now, u64::min));
+            }
+        }
+    }
+
+    fn learn_rate(&mut self, now: u64, told: &Limit, reset: Option<u64>) {
+        if told.limit != self.limit {
+            self.limit = told.limit;
+            // Another limit may have another window: it has, if the server counts far fewer.
+            let used = self.used(now);
+            let counted = told.limit.zip(told.remaining.filter(|remaining| *remaining > 0));
+            if counted.is_some_and(|(limit, left)| limit.saturating_sub(left) < used / 2) {
+                self.longest = 0;
+            }
+        }
+        // A window that isn't told is as long as the longest reset.
+        self.longest = self.longest.max(reset.unwrap_or(0));
+        let window = told.window.map(nanos).or((self.longest > 0).then_some(self.longest));
+        let Some((limit, window)) = told.limit.zip(window) else {
+            return;
+        };
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        let window = Duration::from_nanos(window.max(SECOND));
+        // As with a quota that is configured: the server counts when calls arrive.
+        let window = window.saturating_add(window / 100);
+        let Some(rate) = &mut self.rate else {
+            (self.rate, self.raised) = (Some(Strict::new(limit, window)), now);
+            return;
+        };
+        let limit = match limit.checked_sub(rate.limit()) {
+            None | Some(0) => limit,
+            Some(_) if now.saturating_sub(self.raised) < nanos(window) / u64::from(STEPS) => {
+                rate.limit()
+            }
+            Some(above) => {
+                self.raised = now;
+                rate.limit() + above.min(limit.div_ceil(STEPS))
+            }
+        };
+        if limit != rate.limit() || window != rate.window() {
+            rate.change(now, limit, window);
+        }
+    }
+
+    /// Whether units may be taken while so many are taken and not sent yet; else when.
+    pub(super) fn admit(&self, now: u64, reserved: u64, wanted: u32) -> Result<(), u64> {
+        if let Some(left) = self.left.filter(|left| now < left.until)
+            && left.units < u64::from(wanted)
+        {
+            return Err(left.until);
+        }
+        let Some(rate) = &self.rate else {
+            return Ok(());
+        };
+        match self.elsewhere.filter(|elsewhere| now < elsewhere.until) {
+            None => rate.admit(now, reserved, wanted),
+            Some(Told { units, until, .. }) => {
+                let refused = rate.admit(now, reserved.saturating_add(units), wanted);
+                refused.map_err(|at| at.min(until))
+            }
+        }
+    }
+
+    /// Units are taken.
+    pub(super) fn take(&mut self, units: u32) {
+        if let Some(left) = &mut self.left {
+            left.units = left.units.saturating_sub(units.into());
+        }
+    }
+
+    /// Units are sent that were taken.
+    pub(super) fn send(&mut self, now: u64, units: u64) {
+        if let Some(rate) = &mut self.rate {
+            rate.send(now, units);
+        }
+    }
+
+    /// Units that were taken aren't sent.
+    pub(super) fn put_back(&mut self, units: u32) {
+        if let Some(left) = &mut self.left {
+            left.units = left.units.saturating_add(units.into());
+        }
+    }
+
+    /// Units that were sent then never left; `number` is how many were sent until then.
+    pub(super) fn give_back(&mut self, units: u32, sent: u64, number: u64) {
+        // An answer to a later call doesn't count them as used.
+        if self.left.is_some_and(|left| number > left.number) {
+            self.put_back(units);
+        }
+        if let Some(rate) = &mut self.rate {
+            rate.give_back(units, sent);
+        }
+    }
+
+    /// When units that come after so many others can be taken, none before `from`.
+    pub(super) fn available_at(&self, from: u64, before: u64, wanted: u32) -> u64 {
+        let sum = before.saturating_add(wanted.into());
+        let left = self.left.filter(|left| from < left.until && left.units < sum);
+        let from = left.map_or(from, |left| left.until);
+        let Some(rate) = &self.rate else {
+            return from;
+        };
+        match self.elsewhere.filter(|elsewhere| from < elsewhere.until && elsewhere.units > 0) {
+            None => rate.available_at(from, before, wanted),
+            Some(Told { units, until, .. }) => {
+                let beside = rate.available_at(from, before.saturating_add(units), wanted);
+                beside.min(rate.available_at(until, before, wanted))
+            }
+        }
+    }
+
+    /// How many units are sent and not free yet, as far as is known.
+    pub(super) fn used(&self, now: u64) -> u64 {
+        self.rate.as_ref().map_or(0, |rate| rate.used(now))
+    }
+
+    /// How many units could be taken now, while so many are taken and not sent yet.
+    pub(super) fn remaining(&self, now: u64, reserved: u64) -> u64 {
+        let left = units(self.left, now).unwrap_or(u64::MAX);
+        let elsewhere = units(self.elsewhere, now).unwrap_or(0);
+        let of_rate = |rate: &Strict| {
+            let used = rate.used(now).saturating_add(reserved).saturating_add(elsewhere);
+            u64::from(rate.limit()).saturating_sub(used)
+        };
+        left.min(self.rate.as_ref().map_or(u64::MAX, of_rate))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+use http::HeaderMap;
+use http::header::{HeaderName, HeaderValue};
+
+use super::*;
+
+const HOUR: u64 = 3_600 * SECOND;
+
+fn limits(headers: &[(&str, &str)]) -> Limits {
+    let headers: HeaderMap = headers
+        .iter()
+        .map(|(name, value)| {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            (name, HeaderValue::from_str(value).unwrap())
+        })
+        .collect();
+    Limits::from_headers(&headers)
+}
+
+/// What is left until a reset, in seconds.
+fn left(remaining: &str, reset: &str) -> Limits {
+    limits(&[("x-ratelimit-remaining", remaining), ("x-ratelimit-reset", reset)])
+}
+
+/// So many a minute, nearly all of them left.
+fn minute(limit: &str) -> Limits {
+    limits(&[("ratelimit-policy", &format!("{limit};w=60")), ("ratelimit-limit", limit)])
+}
+
+fn sent(number: u64, after: u64) -> Sent {
+    Sent { number, after }
+}
+
+fn after_answers(answers: &[(u64, Limits, Sent)]) -> Server {
+    let mut server = Server::new();
+    for (seconds, limits, sent) in answers {
+        server.learn(seconds * SECOND, limits, *sent, HOUR);
+    }
+    server
+}
+
+#[test]
+fn what_is_left_holds_until_the_reset() {
+    let mut server = after_answers(&[(0, left("2", "10"), sent(1, 0))]);
+    assert_eq!(server.remaining(0, 0), 2);
+    assert_eq!(server.admit(0, 0, 3), Err(10 * SECOND));
+    server.take(2);
+    assert_eq!(server.admit(9 * SECOND, 0, 1), Err(10 * SECOND));
+    assert_eq!(server.admit(10 * SECOND, 0, 1), Ok(()));
+    assert_eq!(server.available_at(9 * SECOND, 0, 1), 10 * SECOND);
+    server.put_back(1);
+    assert_eq!(server.admit(9 * SECOND, 0, 1), Ok(()));
+}
+
+#[test]
+fn what_is_left_is_told_without_what_was_sent_since() {
+    // Seven were sent after the call that this answers.
+    let server = after_answers(&[(0, left("10", "10"), sent(1, 7))]);
+    assert_eq!(server.remaining(0, 0), 3);
+    let server = after_answers(&[(0, left("5", "10"), sent(1, 7))]);
+    assert_eq!(server.remaining(0, 0), 0);
+}
+
+#[test]
+fn answers_out_of_order_keep_the_smallest_of_one_reset() {
+    let table = [
+        // The same reset: told in whole seconds, of another second.
+        (vec![(0, left("5", "10"), sent(5, 0)), (1, left("9", "10"), sent(1, 0))], 1, 5),
+        (vec![(0, left("9", "10"), sent(1, 0)), (1, left("5", "9"), sent(5, 0))], 1, 5),
+        // A later one: what a later call's answer tells.
+        (vec![(0, left("1", "2"), sent(5, 0)), (1, left("60", "60"), sent(6, 0))], 1, 60),
+        // An earlier call's answer that comes late.
+        (vec![(0, left("60", "60"), sent(6, 0)), (1, left("0", "5"), sent(2, 0))], 1, 60),
+        // After the reset it is new in any case.
+        (vec![(0, left("0", "5"), sent(6, 0)), (6, left("9", "60"), sent(2, 0))], 6, 9),
+    ];
+    for (answers, at, remaining) in table {
+        assert_eq!(after_answers(&answers).remaining(at * SECOND, 0), remaining, "{answers:?}");
+    }
+}
+
+#[test]
+fn a_rate_is_lowered_at_once_and_raised_slowly() {
+    let mut server = after_answers(&[(0, minute("60"), sent(1, 0))]);
+    assert_eq!(server.capacity(), 60);
+    server.learn(SECOND, &minute("20"), sent(2, 0), HOUR);
+    assert_eq!(server.capacity(), 20);
+    let mut seen = Vec::new();
+    for second in 2..60 {
+        server.learn(second * SECOND, &minute("60"), sent(second, 0), HOUR);
+        seen.push(server.capacity());
+    }
+    assert!(seen[..5].iter().all(|limit| *limit <= 26), "{seen:?}");
+    assert!(seen.windows(2).all(|pair| pair[1] >= pair[0] && pair[1] - pair[0] <= 6), "{seen:?}");
+    assert_eq!(seen.last(), Some(&60));
+}
+
+#[test]
+fn a_window_that_is_not_told_is_as_long_as_the_longest_reset() {
+    let answer = |reset: &str| {
+        limits(&[
+            ("x-ratelimit-limit", "4"),
+            ("x-ratelimit-remaining", "3"),
+            ("x-ratelimit-reset", reset),
+        ])
+    };
+    let mut server = after_answers(&[(0, answer("3"), sent(1, 0)), (1, answer("10"), sent(2, 0))]);
+    server.learn(20 * SECOND, &answer("2"), sent(3, 0), HOUR);
+    server.send(30 * SECOND, 4);
+    assert_eq!(server.admit(40 * SECOND, 0, 1), Err(40 * SECOND + SECOND / 10));
+    // A limit of which neither is told has no rate.
+    let server = after_answers(&[(0, limits(&[("x-ratelimit-limit", "4")]), sent(1, 0))]);
+    assert_eq!(server.capacity(), u32::MAX);
+}
+
+#[test]
+fn the_binding_limit_says_what_is_left_and_the_shortest_how_fast() {
+    let both = limits(&[
+        ("x-ratelimit-limit-requests-minute", "60"),
+        ("x-ratelimit-remaining-requests-minute", "59"),
+        ("x-ratelimit-reset-requests-minute", "60"),
+        ("x-ratelimit-limit-requests-day", "1000"),
+        ("x-ratelimit-remaining-requests-day", "3"),
+        ("x-ratelimit-reset-requests-day", "4000"),
+    ]);
+    let server = after_answers(&[(0, both, sent(1, 0))]);
+    assert_eq!((server.remaining(0, 0), server.capacity()), (3, 60));
+    // Nobody waits for longer than the longest pause.
+    assert_eq!(server.admit(0, 0, 4), Err(HOUR));
+}
+
+#[test]
+fn what_never_left_is_left_again_unless_a_later_answer_knew() {
+    let mut server = after_answers(&[(0, left("5", "10"), sent(3, 0))]);
+    server.take(1);
+    server.give_back(1, 0, 4);
+    assert_eq!(server.remaining(0, 0), 5);
+    server.give_back(1, 0, 2);
+    assert_eq!(server.remaining(0, 0), 5);
+}
+
+/// So many of a limit left until a reset, in seconds.
+fn of_limit(limit: &str, remaining: &str, reset: &str) -> Limits {
+    limits(&[
+        ("x-ratelimit-limit", limit),
+        ("x-ratelimit-remaining", remaining),
+        ("x-ratelimit-reset", reset),
+    ])
+}
+
+#[test]
+fn what_others_use_is_kept_for_them_until_the_reset() {
+    let mut server = after_answers(&[(0, of_limit("10", "9", "60"), sent(1, 0))]);
+    server.send(SECOND, 2);
+    // Of eight that are used, five are others': one was sent before anything was known.
+    server.learn(2 * SECOND, &of_limit("10", "2", "58"), sent(3, 0), HOUR);
+    assert_eq!(server.remaining(2 * SECOND, 0), 2);
+    assert_eq!(server.admit(2 * SECOND, 0, 3), Err(60 * SECOND));
+    assert_eq!(server.available_at(2 * SECOND, 2, 1), 60 * SECOND);
+    assert_eq!(server.admit(2 * SECOND, 0, 2), Ok(()));
+    // In the server's next window they start anew, and ours are still remembered.
+    assert_eq!(server.remaining(60 * SECOND, 0), 8);
+}
+
+#[test]
+fn what_was_sent_since_is_not_taken_for_others() {
+    let mut server = after_answers(&[(0, of_limit("10", "10", "60"), sent(1, 0))]);
+    server.send(SECOND, 8);
+    // The answers to the first two, in whichever order.
+    server.learn(2 * SECOND, &of_limit("10", "8", "58"), sent(3, 6), HOUR);
+    server.learn(2 * SECOND, &of_limit("10", "9", "58"), sent(2, 7), HOUR);
+    assert_eq!(server.remaining(2 * SECOND, 0), 2);
+}
+
+#[test]
+fn a_limit_that_counts_far_fewer_has_a_window_of_its_own() {
+    let seen = |answer: Limits| {
+        let mut server = after_answers(&[(0, of_limit("5000", "4999", "3600"), sent(1, 0))]);
+        server.send(SECOND, 100);
+        server.learn(2 * SECOND, &answer, sent(101, 0), 2 * HOUR);
+        server.rate.unwrap().window()
+    };
+    let hour = Duration::from_secs(3_636);
+    assert_eq!(seen(of_limit("30", "29", "60")), Duration::from_millis(60_600));
+    assert_eq!(seen(of_limit("30", "0", "60")), hour);
+    assert_eq!(seen(of_limit("2500", "2400", "3000")), hour);
+}

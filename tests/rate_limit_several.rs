@@ -1,0 +1,348 @@
+//! Several limits at once, costs that are settled later, quotas that change, and keys of two parts.
+
+#![cfg(feature = "rate-limit")]
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{Request, Response};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, advance};
+use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok, task};
+use tower::{Layer, Service, service_fn};
+use tower_upstream::event::{Event, observer_fn};
+use tower_upstream::hint::Resource;
+use tower_upstream::key::{ByAuthority, ByBoth, ByCredential, KeyRef};
+use tower_upstream::rate_limit::{
+    CostAboveQuota, RateLimitEventKind, RateLimited, RateLimitedReason, Usage,
+};
+use tower_upstream::{BoxError, Quota, RateLimitLayer, cause_ref};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A request is what it costs; a response, what it cost.
+type Called =
+    task::Spawn<Pin<Box<dyn Future<Output = Result<Response<Option<u32>>, BoxError>> + Send>>>;
+
+/// Answers at once with what the request's body says that it cost.
+async fn answer(request: Request<(u32, Option<u32>)>) -> Result<Response<Option<u32>>, Infallible> {
+    Ok(Response::new(request.into_body().1))
+}
+
+fn costing(tokens: u32) -> Request<(u32, Option<u32>)> {
+    Request::new((tokens, None))
+}
+
+fn tokens(request: &Request<(u32, Option<u32>)>) -> u32 {
+    request.body().0
+}
+
+macro_rules! call {
+    ($layer:expr, $request:expr) => {{
+        let future: Called = task::spawn(Box::pin($layer.layer(service_fn(answer)).call($request)));
+        future
+    }};
+}
+
+/// At most so many in any ten seconds, to the second.
+fn ten_seconds(limit: u32) -> Quota {
+    Quota::new(limit, 10 * SECOND).margin(Duration::ZERO)
+}
+
+fn limited(called: &mut Called) -> (Option<&'static str>, RateLimitedReason, Duration) {
+    let error = assert_ready_err!(called.poll());
+    let limited = cause_ref::<RateLimited>(&*error).expect("a rejection");
+    assert!(error.to_string().contains(limited.limit().unwrap_or("pause")), "{error}");
+    (limited.limit(), limited.reason(), limited.retry_after())
+}
+
+// Several limits.
+
+#[tokio::test(start_paused = true)]
+async fn a_call_takes_of_all_limits_or_of_none() {
+    let layer = RateLimitLayer::builder(ten_seconds(3))
+        .and(ten_seconds(100).of(Resource::Tokens), tokens)
+        .and(Quota::per_hour(150).margin(Duration::ZERO).named("cents"), tokens)
+        .no_wait()
+        .build();
+    let left = || layer.handle().status().limits.iter().map(|limit| limit.remaining).collect();
+    let left = || -> Vec<u32> { left() };
+    assert_ready_ok!(call!(layer, costing(60)).poll());
+    assert_eq!(left(), [2, 40, 90]);
+    // Refused by one of them, it takes nothing of the others.
+    let refused = (Some("tokens"), RateLimitedReason::MaxWait, 10 * SECOND);
+    assert_eq!(limited(&mut call!(layer, costing(41))), refused);
+    assert_eq!(left(), [2, 40, 90]);
+    assert_ready_ok!(call!(layer, costing(1)).poll());
+    assert_ready_ok!(call!(layer, costing(1)).poll());
+    assert_eq!(limited(&mut call!(layer, costing(1))).0, Some("requests"));
+    advance(10 * SECOND).await;
+    // The one that is back last binds.
+    let (limit, _, after) = limited(&mut call!(layer, costing(95)));
+    assert_eq!((limit, after), (Some("cents"), Duration::from_secs(3_590)));
+    let error = assert_ready_err!(call!(layer, costing(101)).poll());
+    let above = cause_ref::<CostAboveQuota>(&*error).unwrap();
+    assert_eq!((above.limit(), above.cost(), above.capacity()), ("tokens", 101, 100));
+    let names: Vec<_> = layer.handle().status().limits.iter().map(|limit| limit.name).collect();
+    assert_eq!(names, ["requests", "tokens", "cents"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_one_limit_keeps_its_place_in_all() {
+    let layer = RateLimitLayer::builder(ten_seconds(10)).and(ten_seconds(10), tokens).build();
+    assert_ready_ok!(call!(layer, costing(8)).poll());
+    let mut dear = call!(layer, costing(5));
+    assert_pending!(dear.poll());
+    let mut cheap = call!(layer, costing(1));
+    assert_pending!(cheap.poll());
+    advance(10 * SECOND).await;
+    assert_pending!(cheap.poll());
+    assert_ready_ok!(dear.poll());
+    assert!(cheap.is_woken());
+    assert_ready_ok!(cheap.poll());
+    assert_eq!(layer.handle().status().last_wait, Some(10 * SECOND));
+    // Dropped while it waits, it leaves no debt.
+    let mut dropped = call!(layer, costing(9));
+    assert_pending!(dropped.poll());
+    drop(dropped);
+    assert_ready_ok!(call!(layer, costing(4)).poll());
+}
+
+// Settling.
+
+fn settling(response: &mut Response<Option<u32>>, usage: Usage) {
+    match response.body() {
+        Some(used) => usage.settle("tokens", *used).unwrap(),
+        None => _ = response.extensions_mut().insert(usage),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn usage_that_the_answer_tells_settles_the_cost() {
+    for quota in [ten_seconds(100), Quota::new(100, 100 * SECOND).burst(100)] {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&told);
+        let layer = RateLimitLayer::builder(Quota::per_minute(1_000))
+            .and(quota.of(Resource::Tokens), tokens)
+            .settle_fn(settling)
+            .observer(observer_fn(move |event: &Event<'_>| {
+                if let Event::RateLimit(event) = event {
+                    log.lock().unwrap().push(event.kind);
+                }
+            }))
+            .no_wait()
+            .build();
+        let left = || layer.handle().status().limits[1].remaining;
+        // Less than estimated: the rest comes back.
+        assert_ready_ok!(call!(layer, Request::new((50, Some(20)))).poll());
+        assert_eq!(left(), 80);
+        // More: it is owed.
+        assert_ready_ok!(call!(layer, Request::new((10, Some(30)))).poll());
+        assert_eq!(left(), 50);
+        // More than is left: nothing passes before it is paid.
+        assert_ready_ok!(call!(layer, Request::new((50, Some(100)))).poll());
+        assert_eq!(left(), 0);
+        let (limit, _, after) = limited(&mut call!(layer, costing(1)));
+        assert_eq!(limit, Some("tokens"));
+        advance(after).await;
+        assert_ready_ok!(call!(layer, Request::new((1, Some(1)))).poll());
+        let settled = |taken, used| RateLimitEventKind::Settled { taken, used };
+        let told = told.lock().unwrap();
+        assert_eq!(told[..3], [settled(50, 20), settled(10, 30), settled(50, 100)]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn usage_that_only_the_body_tells_is_settled_later_and_else_kept() {
+    let layer = RateLimitLayer::builder(ten_seconds(100).of(Resource::Tokens))
+        .cost_fn(tokens)
+        .settle_fn(settling)
+        .build();
+    let left = || layer.handle().status().remaining;
+    let mut response = assert_ready_ok!(call!(layer, costing(60)).poll());
+    let usage = response.extensions_mut().remove::<Usage>().unwrap();
+    let mut waiting = call!(layer, costing(80));
+    assert_pending!(waiting.poll());
+    advance(SECOND).await;
+    let unknown = usage.settle("cents", 1).unwrap_err();
+    assert!(unknown.to_string().contains("name one of: tokens"), "{unknown}");
+    usage.settle("tokens", 15).unwrap();
+    // What came back is for who waits.
+    assert!(waiting.is_woken());
+    assert_ready_ok!(waiting.poll());
+    assert_eq!(left(), 5);
+    // The last word counts.
+    usage.settle("tokens", 18).unwrap();
+    assert_eq!(left(), 2);
+    drop(usage);
+    advance(10 * SECOND).await;
+    // Where nobody tells, the estimate is kept.
+    drop(assert_ready_ok!(call!(layer, costing(60)).poll()));
+    assert_eq!(left(), 40);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_settlement_after_its_window_gives_nothing_back_twice() {
+    for quota in [ten_seconds(10), Quota::new(10, 10 * SECOND).burst(10)] {
+        let layer = RateLimitLayer::builder(quota.of(Resource::Tokens))
+            .cost_fn(tokens)
+            .settle_fn(settling)
+            .no_wait()
+            .build();
+        let mut response = assert_ready_ok!(call!(layer, costing(10)).poll());
+        let usage = response.extensions_mut().remove::<Usage>().unwrap();
+        advance(20 * SECOND).await;
+        assert_ready_ok!(call!(layer, costing(10)).poll());
+        usage.settle("tokens", 0).unwrap();
+        assert_eq!(layer.handle().status().remaining, 0);
+        limited(&mut call!(layer, costing(1)));
+    }
+}
+
+// Quotas that change.
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_quota_holds_at_once_and_forgets_nothing() {
+    let layer = RateLimitLayer::builder(ten_seconds(4)).by_credential().build();
+    let handle = layer.handle();
+    for _ in 0..4 {
+        assert_ready_ok!(call!(layer, costing(1)).poll());
+    }
+    let mut waiting = call!(layer, costing(1));
+    assert_pending!(waiting.poll());
+    // More: who waits passes at once, and no more than that.
+    handle.set_quota(ten_seconds(5)).unwrap();
+    assert!(waiting.is_woken());
+    assert_ready_ok!(waiting.poll());
+    assert_eq!(handle.status().remaining, 0);
+    // Fewer: what was sent counts.
+    advance(9 * SECOND).await;
+    handle.set_quota(ten_seconds(2)).unwrap();
+    let mut waiting = call!(layer, costing(1));
+    assert_pending!(waiting.poll());
+    advance(SECOND).await;
+    assert_ready_ok!(waiting.poll());
+    assert_eq!(handle.status().remaining, 1);
+    // None: who waits is turned away.
+    assert_ready_ok!(call!(layer, costing(1)).poll());
+    let mut waiting = call!(layer, costing(1));
+    assert_pending!(waiting.poll());
+    handle.set_quota(ten_seconds(0)).unwrap();
+    let error = assert_ready_err!(waiting.poll());
+    assert!(cause_ref::<CostAboveQuota>(&*error).is_some());
+    // For the keys that are yet to come, too.
+    let mut request = costing(1);
+    request.headers_mut().insert("x-api-key", "new".parse().unwrap());
+    assert_ready_err!(call!(layer, request).poll());
+    assert!(handle.set_quota(ten_seconds(1).named("others")).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quota_that_becomes_paced_or_strict_gives_no_burst() {
+    let paced = || Quota::new(4, 10 * SECOND).burst(4);
+    for (before, after) in
+        [(ten_seconds(4), paced()), (paced(), ten_seconds(4)), (paced(), paced())]
+    {
+        let layer = RateLimitLayer::builder(before).no_wait().build();
+        for _ in 0..3 {
+            assert_ready_ok!(call!(layer, costing(1)).poll());
+        }
+        layer.handle().set_quota(after).unwrap();
+        assert_eq!(layer.handle().status().remaining, 1);
+        assert_ready_ok!(call!(layer, costing(1)).poll());
+        limited(&mut call!(layer, costing(1)));
+        advance(10 * SECOND).await;
+        assert_eq!(layer.handle().status().remaining, 4);
+    }
+}
+
+// Time.
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_was_stopped_sends_no_more_than_its_quota_afterwards() {
+    for quota in [ten_seconds(5), Quota::new(5, 10 * SECOND).burst(5)] {
+        let layer = RateLimitLayer::builder(quota).max_wait(Duration::MAX).build();
+        let sent = Arc::new(AtomicUsize::new(0));
+        let mut tasks = JoinSet::new();
+        for _ in 0..100 {
+            let (mut client, sent) = (layer.layer(service_fn(answer)), Arc::clone(&sent));
+            tasks.spawn(async move {
+                client.call(costing(1)).await.unwrap();
+                sent.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        for expected in [5, 10] {
+            // Busy, so that the paused clock stands still.
+            for _ in 0..1_000 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(sent.load(Ordering::Relaxed), expected);
+            // Stopped for an hour, in one jump.
+            advance(3_600 * SECOND).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_opens_by_degrees_and_another_time_in_each_process() {
+    let mut all = Vec::new();
+    for seed in 0..20 {
+        let layer = RateLimitLayer::builder(Quota::per_minute(1_000)).seed(seed).build();
+        let refuse = service_fn(|_: Request<()>| async {
+            Response::builder().status(429).header("retry-after", 10).body(())
+        });
+        let start = Instant::now();
+        layer.layer(refuse).call(Request::new(())).await.unwrap();
+        let mut tasks = JoinSet::new();
+        for _ in 0..200 {
+            let mut client = layer.layer(service_fn(answer));
+            tasks.spawn(async move {
+                client.call(costing(1)).await.unwrap();
+                Instant::now() - start
+            });
+        }
+        let mut passed = tasks.join_all().await;
+        passed.sort();
+        // One at once, and never more than twice as many in the next step.
+        assert_eq!(passed[0], 10 * SECOND);
+        assert!(passed[1] >= 10 * SECOND + SECOND / 4, "{:?}", passed[1]);
+        assert!(passed[99] - passed[49] >= SECOND / 5);
+        assert!(passed[199] <= 15 * SECOND);
+        all.push(passed[199]);
+    }
+    all.sort();
+    all.dedup();
+    assert!(all.len() > 15, "{all:?}");
+}
+
+// Keys.
+
+#[tokio::test(start_paused = true)]
+async fn a_credential_has_a_quota_at_each_host() {
+    let layer = RateLimitLayer::builder(ten_seconds(1))
+        .key(ByBoth(ByCredential, ByAuthority))
+        .no_wait()
+        .build();
+    let request = |key: &'static str, uri: &str| {
+        Request::builder().header("x-api-key", key).uri(uri).body((1, None)).unwrap()
+    };
+    for (key, uri) in
+        [("a", "http://x/"), ("a", "http://y/"), ("b", "http://x/"), ("b", "http://y/")]
+    {
+        assert_ready_ok!(call!(layer, request(key, uri)).poll());
+        limited(&mut call!(layer, request(key, uri)));
+    }
+    let key = KeyRef::both(KeyRef::secret(b"a"), KeyRef::Authority("y"));
+    let status = layer.handle().status_of(&key).unwrap();
+    assert_eq!(status.remaining, 0);
+    assert!(
+        status.name.starts_with("upstream/#") && status.name.ends_with("/y"),
+        "{}",
+        status.name
+    );
+    assert_eq!(layer.handle().all().len(), 5);
+    assert_ready!(call!(layer, costing(1)).poll()).unwrap();
+}
