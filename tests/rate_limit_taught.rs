@@ -1,0 +1,249 @@
+//! Limits that are learned from the server's answers: in virtual time, against the server
+//! of `examples/server_taught`, and by the headers of those that are out there.
+
+#![cfg(feature = "rate-limit")]
+
+#[path = "../examples/server_taught/upstream.rs"]
+mod upstream;
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{Request, Response};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, advance, sleep, timeout_at};
+use tokio_test::{assert_pending, assert_ready_ok, task};
+use tower::{Layer, Service, service_fn};
+use tower_upstream::hint::Resource;
+use tower_upstream::{BoxError, Quota, RateLimitLayer};
+
+use self::upstream::{Upstream, Windows};
+
+const SECOND: Duration = Duration::from_secs(1);
+const WINDOW: Duration = Duration::from_secs(10);
+
+type Shared = Arc<Mutex<Upstream>>;
+
+/// Calls from so many callers for so many windows.
+async fn calls(layer: &RateLimitLayer, server: &Shared, callers: u64, windows: u32) {
+    let end = Instant::now() + WINDOW * windows;
+    let mut tasks = JoinSet::new();
+    for caller in 0..callers {
+        let (mut client, mut random) = (client(layer, server), fastrand::Rng::with_seed(caller));
+        tasks.spawn(timeout_at(end, async move {
+            loop {
+                client.call(Request::new(random.u64(..))).await.unwrap();
+            }
+        }));
+    }
+    while let Some(ended) = tasks.join_next().await {
+        assert!(ended.unwrap().is_err(), "they go on until their time is over");
+    }
+}
+
+/// Takes its time, so that answers come out of order.
+fn client(
+    layer: &RateLimitLayer,
+    server: &Shared,
+) -> impl Service<Request<u64>, Response = Response<()>, Error = BoxError, Future: Send> + Send + use<>
+{
+    let server = Arc::clone(server);
+    layer.layer(service_fn(move |request: Request<u64>| {
+        let server = Arc::clone(&server);
+        async move {
+            let mut random = fastrand::Rng::with_seed(request.into_body());
+            sleep(Duration::from_millis(random.u64(1..30))).await;
+            let answer = server.lock().unwrap().arrive();
+            sleep(Duration::from_millis(random.u64(1..100))).await;
+            Ok::<_, Infallible>(answer)
+        }
+    }))
+}
+
+fn server(windows: Windows, limit: usize) -> Shared {
+    Arc::new(Mutex::new(Upstream::new(windows, limit, WINDOW)))
+}
+
+fn unknown() -> RateLimitLayer {
+    RateLimitLayer::builder(Quota::taught()).max_wait(Duration::MAX).build()
+}
+
+/// The shares, in hundredths, of calls answered 429 and of the allowed ones that were answered.
+fn shares(server: &Shared, allowed: usize) -> (usize, usize) {
+    let server = server.lock().unwrap();
+    let (answered, refused) = (server.answered, server.refused);
+    (100 * refused / (answered + refused), 100 * answered / allowed)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_is_learned_from_answers_alone() {
+    for windows in [Windows::Fixed, Windows::Sliding, Windows::SlidingByUnit] {
+        for limit in [20, 200] {
+            let server = server(windows, limit);
+            // Begun within a window of the server's.
+            advance(SECOND * 4).await;
+            calls(&unknown(), &server, 40, 30).await;
+            let (refused, used) = shares(&server, 30 * limit);
+            assert!(refused < 1 && used > 90, "{windows:?} of {limit}: {refused} % {used} %");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_is_halved_and_raised_again_is_followed() {
+    for windows in [Windows::Fixed, Windows::Sliding, Windows::SlidingByUnit] {
+        let (server, layer) = (server(windows, 200), unknown());
+        calls(&layer, &server, 40, 10).await;
+        server.lock().unwrap().set_limit(100);
+        calls(&layer, &server, 40, 10).await;
+        server.lock().unwrap().set_limit(200);
+        calls(&layer, &server, 40, 10).await;
+        let (refused, used) = shares(&server, 5_000);
+        assert!(refused < 1 && used > 90, "{windows:?}: {refused} % {used} %");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_clients_of_one_limit_share_it() {
+    for windows in [Windows::Fixed, Windows::Sliding, Windows::SlidingByUnit] {
+        let server = server(windows, 200);
+        tokio::join!(
+            calls_owned(unknown(), Arc::clone(&server)),
+            calls_owned(unknown(), Arc::clone(&server)),
+        );
+        let (refused, used) = shares(&server, 30 * 200);
+        assert!(refused <= 10 && used > 75, "{windows:?}: {refused} % {used} %");
+    }
+}
+
+/// The same, for tasks that run beside each other.
+async fn calls_owned(layer: RateLimitLayer, server: Shared) {
+    calls(&layer, &server, 10, 30).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_configured_is_never_exceeded() {
+    let server = server(Windows::Fixed, 1_000);
+    let quota = Quota::new(50, WINDOW).margin(Duration::ZERO);
+    let layer = RateLimitLayer::builder(quota).max_wait(Duration::MAX).build();
+    calls(&layer, &server, 40, 10).await;
+    assert_eq!(server.lock().unwrap().answered, 10 * 50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_learned_where_that_is_off() {
+    let answer = answers("x-ratelimit-remaining: 0\nx-ratelimit-reset: 60");
+    for (taught, remaining) in [(true, 0), (false, 59)] {
+        let layer = RateLimitLayer::builder(Quota::per_minute(60)).taught(taught).build();
+        layer.layer(service_fn(answer.clone())).call(Request::new(())).await.unwrap();
+        assert_eq!(layer.handle().status().remaining, remaining);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_limit_is_tried_with_one_call_until_an_answer_tells() {
+    let silent = answers("content-type: text/plain");
+    let layer = unknown();
+    let mut client = layer.layer(service_fn(silent));
+    let start = Instant::now();
+    for _ in 0..5 {
+        client.call(Request::new(())).await.unwrap();
+    }
+    assert_eq!(start.elapsed(), 4 * SECOND);
+    let told = answers("x-ratelimit-remaining: 3\nx-ratelimit-reset: 60");
+    let mut client = layer.layer(service_fn(told));
+    let mut calls: Vec<_> =
+        (0..10).map(|_| task::spawn(Box::pin(client.call(Request::new(()))))).collect();
+    for called in &mut calls {
+        assert_pending!(called.poll());
+    }
+    advance(SECOND).await;
+    for called in &mut calls[..4] {
+        assert_ready_ok!(called.poll());
+    }
+    // Told again and again that three are left, it goes by what was sent since.
+    assert_eq!(layer.handle().status().remaining, 0);
+    assert_pending!(calls[4].poll());
+    layer.handle().resume();
+    assert_eq!(layer.handle().status().limits[0].limit, u32::MAX);
+}
+
+/// A service that answers with these headers, and the status in the first line, if there is one.
+fn answers(
+    head: &str,
+) -> impl Fn(Request<()>) -> std::future::Ready<Result<Response<()>, Infallible>> + Clone + use<> {
+    let lines: Vec<(String, String)> = head
+        .lines()
+        .filter_map(|line| line.trim().split_once(": "))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    move |_| {
+        let mut response = Response::new(());
+        for (name, value) in &lines {
+            let name: http::HeaderName = name.parse().unwrap();
+            response.headers_mut().append(name, value.parse().unwrap());
+        }
+        std::future::ready(Ok(response))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_headers_of_servers_that_are_out_there() {
+    use Resource::{InputTokens, Requests, Tokens};
+    // The headers, what of them is metered, how many of 1,000 are left, and the limit.
+    let table = [
+        (
+            "x-ratelimit-limit-requests: 60\nx-ratelimit-remaining-requests: 9\n\
+             x-ratelimit-reset-requests: 51s\nx-ratelimit-limit-tokens: 150000\n\
+             x-ratelimit-remaining-tokens: 149984\nx-ratelimit-reset-tokens: 6ms",
+            [(Requests, 9, 60), (Tokens, 999, 1_000)],
+        ),
+        (
+            "date: Sun, 22 Nov 2026 04:51:00 GMT\n\
+             anthropic-ratelimit-requests-limit: 50\nanthropic-ratelimit-requests-remaining: 7\n\
+             anthropic-ratelimit-requests-reset: 2026-11-22T04:51:40Z\n\
+             anthropic-ratelimit-input-tokens-limit: 500\n\
+             anthropic-ratelimit-input-tokens-remaining: 100\n\
+             anthropic-ratelimit-input-tokens-reset: 2026-11-22T04:51:30Z",
+            [(Requests, 7, 50), (InputTokens, 100, 500)],
+        ),
+        (
+            "x-ratelimit-limit-requests: 10\nx-ratelimit-remaining-requests: 2\n\
+             x-ratelimit-reset-requests: 10\nx-ratelimit-remaining-tokens: 40\n\
+             x-ratelimit-reset-tokens: 30",
+            [(Requests, 2, 10), (Tokens, 40, 1_000)],
+        ),
+        (
+            "date: Sun, 22 Nov 2026 04:51:00 GMT\nx-ratelimit-limit: 60\n\
+             x-ratelimit-remaining: 56\nx-ratelimit-reset: 1795323660",
+            [(Requests, 56, 60), (Tokens, 999, 1_000)],
+        ),
+        (
+            "x-ratelimit-limit: 10, 10;w=60, 1000;w=3600\nx-ratelimit-remaining: 4\n\
+             x-ratelimit-reset: 30",
+            [(Requests, 4, 10), (Tokens, 999, 1_000)],
+        ),
+        (
+            "ratelimit-policy: \"minute\";q=100;w=60\nratelimit: \"minute\";r=50;t=30",
+            [(Requests, 50, 100), (Tokens, 999, 1_000)],
+        ),
+        (
+            "x-ratelimit-limit: many\nx-ratelimit-remaining: -1\nx-ratelimit-reset: soon\n\
+             ratelimit: \"a\";r=;t=\nratelimit-policy: ;;\nx-ratelimit-limit-tokens: 0",
+            [(Requests, 999, 1_000), (Tokens, 999, 1_000)],
+        ),
+    ];
+    for (head, limits) in table {
+        let told: Vec<_> = limits.iter().map(|(resource, ..)| *resource).collect();
+        let layer = RateLimitLayer::builder(Quota::per_hour(1_000).of(told[0]))
+            .and(Quota::per_hour(1_000).of(told[1]), |_: &Request<()>| 1)
+            .build();
+        layer.layer(service_fn(answers(head))).call(Request::new(())).await.unwrap();
+        let status = layer.handle().status();
+        for (status, (_, remaining, limit)) in status.limits.iter().zip(limits) {
+            assert_eq!((status.remaining, status.limit), (remaining, limit), "{head}");
+        }
+        assert_eq!(status.paused_until, None);
+    }
+}
