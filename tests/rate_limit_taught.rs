@@ -126,7 +126,7 @@ async fn calls_owned(layer: RateLimitLayer, server: Shared) {
 async fn what_is_configured_is_never_exceeded() {
     let server = server(Windows::Fixed, 1_000);
     let quota = Quota::new(50, WINDOW).margin(Duration::ZERO);
-    let layer = RateLimitLayer::builder(quota).max_wait(Duration::MAX).build();
+    let layer = RateLimitLayer::builder(quota).taught(true).max_wait(Duration::MAX).build();
     calls(&layer, &server, 40, 10).await;
     assert_eq!(server.lock().unwrap().answered, 10 * 50);
 }
@@ -139,6 +139,16 @@ async fn nothing_is_learned_where_that_is_off() {
         layer.layer(service_fn(answer.clone())).call(Request::new(())).await.unwrap();
         assert_eq!(layer.handle().status().remaining, remaining);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quota_is_taught_later_only_where_answers_are_read() {
+    let set = |taught| {
+        let layer = RateLimitLayer::builder(Quota::per_minute(60)).taught(taught).build();
+        layer.handle().set_quota(Quota::taught())
+    };
+    assert!(set(true).is_ok());
+    assert!(set(false).unwrap_err().to_string().contains("build it with"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -238,6 +248,7 @@ async fn the_headers_of_servers_that_are_out_there() {
         let told: Vec<_> = limits.iter().map(|(resource, ..)| *resource).collect();
         let layer = RateLimitLayer::builder(Quota::per_hour(1_000).of(told[0]))
             .and(Quota::per_hour(1_000).of(told[1]), |_: &Request<()>| 1)
+            .taught(true)
             .build();
         layer.layer(service_fn(answers(head))).call(Request::new(())).await.unwrap();
         let status = layer.handle().status();

@@ -34,7 +34,7 @@ impl RateLimitBuilder {
                 max_wait: Duration::from_secs(120),
                 max_waiting: 10_000,
                 max_pause: Duration::from_secs(3600),
-                taught: true,
+                taught: false,
                 seed: None,
                 listener: Listener::default(),
             },
@@ -166,8 +166,11 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
     }
 
     /// Whether the server's answers [teach](super#what-the-server-says) the quotas that count what
-    /// a server knows of. Default: yes, as a provider that lowers a limit doesn't ask first. It takes
-    /// reading the headers of every answer, and the limiter's lock once more where they tell something.
+    /// a server knows of. Default: no, but for [`Quota::taught`], which knows nothing else.
+    ///
+    /// It keeps a client under a limit that is lowered without a word: by waits here, where else there
+    /// would be a 429 and its pause. It takes reading the headers of answers that have such, and the
+    /// limiter's lock once more for these.
     pub fn taught(mut self, taught: bool) -> Self {
         self.settings.taught = taught;
         self

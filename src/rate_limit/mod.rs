@@ -57,8 +57,9 @@
 //! within five seconds or the pause, if that was shorter, twice as many with each of ten
 //! steps: clients that were all stopped at once don't all come back at once.
 //!
-//! Answers [teach](RateLimitBuilder::taught) limits by their [headers](crate::hint#limits),
-//! to the quota that [counts](Quota::of) the same:
+//! Where it is to, and always where a limit is [not known](Quota::taught), the layer is
+//! [taught](RateLimitBuilder::taught) limits by answers' [headers](crate::hint#limits), for the quota that
+//! [counts](Quota::of) the same:
 //!
 //! - How many are allowed in what time is kept beside the quota, which it can only
 //!   make stricter. It is lowered at once, and raised in ten steps within a window. A window that
@@ -70,7 +71,7 @@
 //!   the one of the shortest window how fast calls may go.
 //!
 //! That takes it that all calls of a key are under the same limit. Where a server has
-//! several (GitHub's search has one of its own), give each a [key](crate::key), or turn it off.
+//! several (GitHub's search has one of its own), give each a [key](crate::key).
 //!
 //! [governor]: https://docs.rs/governor
 

@@ -31,7 +31,8 @@ pub(super) struct Rules {
 const LONGEST_RAMP: Duration = Duration::from_secs(5);
 
 impl Rules {
-    pub(super) fn new(quotas: Vec<Quota>, settings: Settings) -> Self {
+    pub(super) fn new(quotas: Vec<Quota>, mut settings: Settings) -> Self {
+        settings.taught |= quotas.iter().any(|quota| quota.taught);
         Self {
             names: quotas.iter().map(|quota| quota.label.name()).collect(),
             quotas: Mutex::new(quotas),
@@ -44,6 +45,11 @@ impl Rules {
 
     /// Puts a quota in the place of that of its name.
     pub(super) fn set_quota(&self, quota: Quota) -> Result<(usize, Quota), InvalidConfig> {
+        if quota.taught && !self.settings.taught {
+            return Err(InvalidConfig::new(
+                "the layer doesn't read what answers tell; build it with `.taught(true)`",
+            ));
+        }
         let mut quotas = self.quotas.lock();
         // One that doesn't say what it counts replaces the only one.
         let unsaid = quota.label == Label::Unsaid && quotas.len() == 1;

@@ -92,7 +92,7 @@ impl RateLimitHandle {
     ///
     /// # Errors
     ///
-    /// If the layer has no quota of that name.
+    /// If the layer has no quota of that name, or is to be taught and doesn't read what answers tell.
     pub fn set_quota(&self, quota: Quota) -> Result<(), InvalidConfig> {
         let (at, quota) = self.rules.set_quota(quota)?;
         for limiter in self.limiters.all() {
