@@ -63,7 +63,7 @@ impl Permit {
     /// Takes in the limits that the answer's headers tell.
     #[inline]
     pub(super) fn learn(&self, headers: &HeaderMap) {
-        if Limits::may_be_in(headers) && self.limiter.rules.settings.taught {
+        if self.limiter.rules.settings.taught && Limits::may_be_in(headers) {
             self.learn_limits(&Limits::from_headers(headers));
         }
     }
