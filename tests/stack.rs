@@ -99,7 +99,7 @@ async fn circuits_bear_the_names_of_the_stack_and_the_region() {
 #[tokio::test(start_paused = true)]
 async fn without_regions_there_is_a_circuit_a_host() {
     let upstream = UpstreamLayer::builder().build().unwrap();
-    assert!(upstream.regions().is_none() && upstream.limits().is_none());
+    assert!(upstream.regions().is_none());
     let client = upstream.over(service_fn(|_: Request<()>| async { status(200) }));
     let request = Request::get("https://api.example.com/v1/models").body(()).unwrap();
     client.oneshot(request).await.unwrap();
@@ -121,7 +121,51 @@ async fn each_credential_has_its_quota() {
     assert!(call("a").await.is_ok() && call("a").await.is_ok());
     assert!(call("a").await.is_err());
     assert!(call("b").await.is_ok());
-    assert!(upstream.limits().is_some());
+    let limits = upstream.limits().all();
+    assert!(limits.iter().any(|limiter| limiter.remaining == 0), "{limits:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_quota_too_a_429_stops_all_calls_of_its_key_until_its_hint() {
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let start = Instant::now();
+    let upstream = UpstreamLayer::builder().build().unwrap();
+    let client = {
+        let sent = Arc::clone(&sent);
+        upstream.over(service_fn(move |_: Request<()>| {
+            let at = start.elapsed();
+            sent.lock().unwrap().push(at);
+            async move {
+                let limited = at < Duration::from_secs(30);
+                let answer = Response::builder().status(if limited { 429 } else { 200 });
+                Ok::<_, BoxError>(answer.header("retry-after", "30").body(())?)
+            }
+        }))
+    };
+    let mut calls = Vec::new();
+    for _ in 0..50 {
+        calls.push(tokio::spawn(client.clone().oneshot(get())));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap().status(), 200);
+    }
+    let early = |sent: &[Duration]| sent.iter().filter(|at| at.as_secs() < 30).count();
+    assert_eq!(early(&sent.lock().unwrap()), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_quotas_in_the_recommended_stack() {
+    let upstream = UpstreamLayer::builder()
+        .rate_limit(Quota::per_minute(60), |limit| {
+            limit.and(Quota::per_minute(100).named("tokens"), |_: &Request<()>| 40).no_wait()
+        })
+        .build()
+        .unwrap();
+    let client = upstream.over(service_fn(|_: Request<()>| async { status(200) }));
+    assert!(client.clone().oneshot(get()).await.is_ok());
+    assert!(client.clone().oneshot(get()).await.is_ok());
+    assert!(client.oneshot(get()).await.is_err(), "120 tokens are more than 100");
 }
 
 #[tokio::test(start_paused = true)]

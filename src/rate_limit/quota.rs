@@ -51,6 +51,11 @@ impl Quota {
         Self { limit, window, burst: None, margin: None, label: Label::Unsaid, taught: false }
     }
 
+    /// No limit on this side: calls wait only while the server has asked for a pause.
+    pub const fn unlimited() -> Self {
+        Self::per_second(u32::MAX).burst(u32::MAX)
+    }
+
     /// Whatever the server's answers tell: a limit that isn't known here.
     ///
     /// It begins with one call a second, until an answer tells what is

@@ -11,14 +11,20 @@ use crate::error::InvalidConfig;
 use crate::event::{Listener, Observer};
 use crate::failover::{FailoverBuilder, FailoverLayer, IfAsked, Regions};
 use crate::key::{ByAuthority, ByCredential, ByRegion};
-use crate::rate_limit::{Quota, RateLimitBuilder, RateLimitLayer};
+use crate::rate_limit::{OneEach, Quota, Quotas, RateLimitBuilder, RateLimitLayer};
 use crate::replay::HttpReplay;
 use crate::retry::RetryLayer;
 
 /// Builds an [`UpstreamLayer`].
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct UpstreamBuilder<C = HttpClassifier, R = HttpReplay, K = ByCredential, B = ByRegion> {
+pub struct UpstreamBuilder<
+    C = HttpClassifier,
+    R = HttpReplay,
+    K = ByCredential,
+    B = ByRegion,
+    W = OneEach,
+> {
     name: Arc<str>,
     deadline: Option<Duration>,
     attempt_timeout: Option<Duration>,
@@ -27,7 +33,7 @@ pub struct UpstreamBuilder<C = HttpClassifier, R = HttpReplay, K = ByCredential,
     retry: RetryLayer<C, R>,
     failover: Option<FailoverBuilder>,
     region_in_response: bool,
-    rate_limit: Option<RateLimitBuilder<HttpClassifier, K>>,
+    rate_limit: RateLimitBuilder<HttpClassifier, K, W>,
     circuit_breaker: CircuitBreakerBuilder<HttpClassifier, B>,
 }
 
@@ -45,13 +51,13 @@ impl UpstreamBuilder {
             retry: RetryLayer::new(),
             failover: None,
             region_in_response: false,
-            rate_limit: None,
+            rate_limit: RateLimitLayer::builder(Quota::unlimited()).by_credential(),
             circuit_breaker: CircuitBreakerLayer::builder().by_region(),
         }
     }
 }
 
-impl<C, R, K, B> UpstreamBuilder<C, R, K, B> {
+impl<C, R, K, B, W> UpstreamBuilder<C, R, K, B, W> {
     /// The name that errors, events and status of all layers show. Default: `upstream`.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.name = name.into();
@@ -72,8 +78,8 @@ impl<C, R, K, B> UpstreamBuilder<C, R, K, B> {
         self
     }
 
-    /// Limits the rate of each credential's attempts to this quota. Default: no limit. For
-    /// more than the quota see [`rate_limit`](Self::rate_limit).
+    /// Limits the rate of each credential's attempts to this quota. Default:
+    /// [no limit](Quota::unlimited) but the server's word. For more than one quota, or other settings, see [`rate_limit`](Self::rate_limit).
     pub fn quota(self, quota: Quota) -> UpstreamBuilder<C, R, ByCredential, B> {
         self.rate_limit(quota, |limit| limit)
     }
@@ -105,12 +111,12 @@ impl<C, R, K, B> UpstreamBuilder<C, R, K, B> {
     }
 
     /// How answers are judged, by all layers alike. Default: [`HttpClassifier`].
-    pub fn classifier<C2>(self, classifier: C2) -> UpstreamBuilder<C2, R, K, B> {
+    pub fn classifier<C2>(self, classifier: C2) -> UpstreamBuilder<C2, R, K, B, W> {
         self.retry(|retry| retry.classifier(classifier))
     }
 
     /// How answers are judged, by all layers alike: a closure over status, headers and error.
-    pub fn classify_fn<F>(self, f: F) -> UpstreamBuilder<ClassifyFn<F>, R, K, B>
+    pub fn classify_fn<F>(self, f: F) -> UpstreamBuilder<ClassifyFn<F>, R, K, B, W>
     where
         F: Fn(Outcome<'_>) -> Verdict,
     {
@@ -131,7 +137,7 @@ impl<C, R, K, B> UpstreamBuilder<C, R, K, B> {
     pub fn retry<C2, R2>(
         self,
         change: impl FnOnce(RetryLayer<C, R>) -> RetryLayer<C2, R2>,
-    ) -> UpstreamBuilder<C2, R2, K, B> {
+    ) -> UpstreamBuilder<C2, R2, K, B, W> {
         UpstreamBuilder {
             name: self.name,
             deadline: self.deadline,
@@ -169,13 +175,13 @@ impl<C, R, K, B> UpstreamBuilder<C, R, K, B> {
     /// # let _ = upstream;
     /// # Ok::<_, tower_upstream::InvalidConfig>(())
     /// ```
-    pub fn rate_limit<K2>(
+    pub fn rate_limit<K2, W2>(
         self,
         quota: Quota,
         change: impl FnOnce(
             RateLimitBuilder<HttpClassifier, ByCredential>,
-        ) -> RateLimitBuilder<HttpClassifier, K2>,
-    ) -> UpstreamBuilder<C, R, K2, B> {
+        ) -> RateLimitBuilder<HttpClassifier, K2, W2>,
+    ) -> UpstreamBuilder<C, R, K2, B, W2> {
         UpstreamBuilder {
             name: self.name,
             deadline: self.deadline,
@@ -185,7 +191,7 @@ impl<C, R, K, B> UpstreamBuilder<C, R, K, B> {
             retry: self.retry,
             failover: self.failover,
             region_in_response: self.region_in_response,
-            rate_limit: Some(change(RateLimitLayer::builder(quota).by_credential())),
+            rate_limit: change(RateLimitLayer::builder(quota).by_credential()),
             circuit_breaker: self.circuit_breaker,
         }
     }
@@ -207,7 +213,7 @@ impl<C, R, K, B> UpstreamBuilder<C, R, K, B> {
         change: impl FnOnce(
             CircuitBreakerBuilder<HttpClassifier, B>,
         ) -> CircuitBreakerBuilder<HttpClassifier, B2>,
-    ) -> UpstreamBuilder<C, R, K, B2> {
+    ) -> UpstreamBuilder<C, R, K, B2, W> {
         UpstreamBuilder {
             name: self.name,
             deadline: self.deadline,
@@ -223,14 +229,14 @@ impl<C, R, K, B> UpstreamBuilder<C, R, K, B> {
     }
 }
 
-impl<C: Clone, R: Clone, K, B: 'static> UpstreamBuilder<C, R, K, B> {
+impl<C: Clone, R: Clone, K, B: 'static, W: Quotas> UpstreamBuilder<C, R, K, B, W> {
     /// The layer.
     ///
     /// # Errors
     ///
     /// If a layer's settings can't work, or those of two can't work
     /// [together](super#what-is-checked).
-    pub fn build(self) -> Result<UpstreamLayer<C, R, K, B>, InvalidConfig> {
+    pub fn build(self) -> Result<UpstreamLayer<C, R, K, B, W>, InvalidConfig> {
         let Self { name, retry, failover, rate_limit, circuit_breaker, .. } = self;
         let classifier = retry.config.classifier.clone();
         let replay = retry.config.replay.clone();
@@ -253,10 +259,12 @@ impl<C: Clone, R: Clone, K, B: 'static> UpstreamBuilder<C, R, K, B> {
             .also_tell(&listener)
             .lease_of_at_least(attempt_timeout)
             .build()?;
-        let max_pause = rate_limit.as_ref().map(RateLimitBuilder::longest_pause);
+        let max_pause = rate_limit.longest_pause();
         let rate_limit = rate_limit
-            .map(|limit| limit.name(Arc::clone(&name)).classifier(classifier.clone()))
-            .map(|limit| limit.also_tell(&listener).build());
+            .name(Arc::clone(&name))
+            .classifier(classifier.clone())
+            .also_tell(&listener)
+            .build();
         let failover = failover
             .map(|failover| failover.name(Arc::clone(&name)).classifier(classifier).replay(replay))
             .map(|failover| failover.telling(IfAsked(self.region_in_response)))

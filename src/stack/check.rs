@@ -13,8 +13,8 @@ pub(super) struct Settings {
     pub(super) deadline: Option<Duration>,
     /// The longest hint that the retry waits for.
     pub(super) hint_cap: Duration,
-    /// The longest pause that the limiter makes, if there is one.
-    pub(super) max_pause: Option<Duration>,
+    /// The longest pause that the limiter makes.
+    pub(super) max_pause: Duration,
     /// How many failures can open a circuit.
     pub(super) failures_to_open: u32,
     /// How many circuits one call's attempts are spread over; at least one.
@@ -60,13 +60,14 @@ impl Settings {
 
     fn check_pause(self) -> Result<(), InvalidConfig> {
         let waited_for = self.hint_cap.min(self.deadline.unwrap_or(Duration::MAX));
-        match self.max_pause {
-            Some(pause) if pause < waited_for => Err(InvalidConfig::new(format!(
-                "the limiter pauses for at most {pause:?}, while the retry obeys a hint of up to \
-                 {waited_for:?}; raise max_pause or lower hint_cap"
-            ))),
-            _ => Ok(()),
+        if self.max_pause >= waited_for {
+            return Ok(());
         }
+        Err(InvalidConfig::new(format!(
+            "the limiter pauses for at most {:?}, while the retry obeys a hint of up to \
+             {waited_for:?}; raise max_pause or lower hint_cap",
+            self.max_pause
+        )))
     }
 }
 
@@ -83,7 +84,7 @@ mod tests {
         attempt_timeout: secs(30),
         deadline: Some(secs(120)),
         hint_cap: secs(60),
-        max_pause: Some(secs(3600)),
+        max_pause: secs(3600),
         failures_to_open: 5,
         circuits: 1,
     };
@@ -106,9 +107,8 @@ mod tests {
             (Settings { failures_to_open: 1, circuits: 3, ..GOOD }, None),
             (Settings { attempts: 0, failures_to_open: 1, ..GOOD }, None),
             (Settings { attempts: u32::MAX, ..GOOD }, Some("max_attempts")),
-            (Settings { max_pause: Some(secs(59)), ..GOOD }, Some("raise max_pause")),
-            (Settings { max_pause: Some(secs(60)), ..GOOD }, None),
-            (Settings { max_pause: None, ..GOOD }, None),
+            (Settings { max_pause: secs(59), ..GOOD }, Some("raise max_pause")),
+            (Settings { max_pause: secs(60), ..GOOD }, None),
             // What the deadline cuts off is never waited for.
             (Settings { hint_cap: Duration::MAX, ..GOOD }, None),
             (Settings { hint_cap: Duration::MAX, deadline: None, ..GOOD }, Some("lower hint_cap")),

@@ -12,7 +12,7 @@ use crate::classify::HttpClassifier;
 use crate::error::InvalidConfig;
 use crate::failover::{FailoverHandle, FailoverLayer, IfAsked, Target};
 use crate::key::{ByCredential, ByRegion};
-use crate::rate_limit::{RateLimitHandle, RateLimitLayer};
+use crate::rate_limit::{OneEach, RateLimitHandle, RateLimitLayer};
 use crate::replay::HttpReplay;
 use crate::retry::RetryLayer;
 
@@ -23,11 +23,17 @@ use crate::retry::RetryLayer;
 /// the services of all of them, share all state.
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct UpstreamLayer<C = HttpClassifier, R = HttpReplay, K = ByCredential, B = ByRegion> {
+pub struct UpstreamLayer<
+    C = HttpClassifier,
+    R = HttpReplay,
+    K = ByCredential,
+    B = ByRegion,
+    W = OneEach,
+> {
     pub(super) alert: Option<AlertLayer<C>>,
     pub(super) retry: RetryLayer<C, R>,
     pub(super) failover: Option<FailoverLayer<C, R, IfAsked>>,
-    pub(super) rate_limit: Option<RateLimitLayer<C, K>>,
+    pub(super) rate_limit: RateLimitLayer<C, K, W>,
     pub(super) circuit_breaker: CircuitBreakerLayer<C, B>,
     pub(super) attempt_timeout: Duration,
 }
@@ -39,7 +45,7 @@ impl UpstreamLayer {
     }
 }
 
-impl<C, R, K, B> UpstreamLayer<C, R, K, B> {
+impl<C, R, K, B, W> UpstreamLayer<C, R, K, B, W> {
     /// The alerts, if there are any.
     #[must_use]
     pub fn alerts(&self) -> Option<&Alerts> {
@@ -52,10 +58,10 @@ impl<C, R, K, B> UpstreamLayer<C, R, K, B> {
         self.failover.as_ref().map(FailoverLayer::handle)
     }
 
-    /// A handle to look at the limiters, if there is a quota.
+    /// A handle to look at the limiters.
     #[must_use]
-    pub fn limits(&self) -> Option<RateLimitHandle> {
-        self.rate_limit.as_ref().map(RateLimitLayer::handle)
+    pub fn limits(&self) -> RateLimitHandle {
+        self.rate_limit.handle()
     }
 
     /// A handle to look at the circuits.
@@ -65,9 +71,9 @@ impl<C, R, K, B> UpstreamLayer<C, R, K, B> {
     }
 }
 
-impl<C: Clone, R: Clone, K: Clone, B: Clone> UpstreamLayer<C, R, K, B> {
+impl<C: Clone, R: Clone, K: Clone, B: Clone, W: Clone> UpstreamLayer<C, R, K, B, W> {
     /// The stack over this client: what [`Layer::layer`] does, without the trait in scope.
-    pub fn over<S: Clone>(&self, client: S) -> Upstream<S, C, R, K, B> {
+    pub fn over<S: Clone>(&self, client: S) -> Upstream<S, C, R, K, B, W> {
         self.layer(client)
     }
 
@@ -102,7 +108,7 @@ impl<C: Clone, R: Clone, K: Clone, B: Clone> UpstreamLayer<C, R, K, B> {
     pub fn services<S: Clone>(
         &self,
         mut make: impl FnMut(&Target<'_>) -> S,
-    ) -> Result<UpstreamServices<S, C, R, K, B>, InvalidConfig> {
+    ) -> Result<UpstreamServices<S, C, R, K, B, W>, InvalidConfig> {
         let failover = self.failover.as_ref().ok_or_else(|| {
             InvalidConfig::new("a client a region needs regions: give the builder `.regions(..)`")
         })?;
@@ -112,14 +118,16 @@ impl<C: Clone, R: Clone, K: Clone, B: Clone> UpstreamLayer<C, R, K, B> {
     }
 
     /// What takes one attempt to the client.
-    fn attempt<S: Clone>(&self, client: S) -> Attempt<S, C, K, B> {
+    fn attempt<S: Clone>(&self, client: S) -> Attempt<S, C, K, B, W> {
         let client = Timeout::new(client, self.attempt_timeout);
-        option_layer(self.rate_limit.clone()).layer(self.circuit_breaker.layer(client))
+        self.rate_limit.layer(self.circuit_breaker.layer(client))
     }
 }
 
-impl<S: Clone, C: Clone, R: Clone, K: Clone, B: Clone> Layer<S> for UpstreamLayer<C, R, K, B> {
-    type Service = Upstream<S, C, R, K, B>;
+impl<S: Clone, C: Clone, R: Clone, K: Clone, B: Clone, W: Clone> Layer<S>
+    for UpstreamLayer<C, R, K, B, W>
+{
+    type Service = Upstream<S, C, R, K, B, W>;
 
     fn layer(&self, client: S) -> Self::Service {
         let attempt = self.attempt(client);

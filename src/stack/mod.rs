@@ -57,7 +57,7 @@
 //! | [alert](crate::alert) | [`alerts`](UpstreamBuilder::alerts) are given | none |
 //! | [retry](crate::retry) | always | as [`RetryLayer::new`](crate::RetryLayer::new), with a deadline of 2 minutes |
 //! | [failover](crate::failover) | [`regions`](UpstreamBuilder::regions) are given | none |
-//! | [rate limit](crate::rate_limit) | a [`quota`](UpstreamBuilder::quota) is given | none; then by credential |
+//! | [rate limit](crate::rate_limit) | always | by credential; [no quota](UpstreamBuilder::quota), but a 429's hint stops all calls of its key |
 //! | [circuit breaker](crate::circuit_breaker) | always | a circuit a region, or a host where there are no regions |
 //! | attempt timeout | always | 30 s |
 //!

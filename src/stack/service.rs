@@ -11,20 +11,19 @@ use crate::error::BoxError;
 use crate::failover::{Failover, FailoverServices, HasExtensions, IfAsked, Route};
 use crate::head::HttpRequest;
 use crate::key::{ByCredential, ByRegion, Key};
-use crate::rate_limit::RateLimit;
+use crate::rate_limit::{Cost, OneEach, RateLimit, Settle};
 use crate::replay::{HttpReplay, Replay};
 use crate::retry::Retry;
 
-/// What takes an attempt to the client: the limit, if there is one, and below.
-pub(super) type Attempt<S, C, K, B> =
-    Optional<RateLimit<Tripping<S, C, B>, C, K>, Tripping<S, C, B>>;
+/// What takes an attempt to the client.
+pub(super) type Attempt<S, C, K, B, W> = RateLimit<Tripping<S, C, B>, C, K, W>;
 pub(super) type Tripping<S, C, B> = CircuitBreaker<Timeout<S>, C, B>;
 
 /// What repeats attempts, in the regions if there are any.
-pub(super) type Retrying<S, C, R, K, B> =
-    Retry<Optional<Failover<Attempt<S, C, K, B>, C, R, IfAsked>, Attempt<S, C, K, B>>, C, R>;
-pub(super) type RetryingServices<S, C, R, K, B> =
-    Retry<FailoverServices<Attempt<S, C, K, B>, C, R, IfAsked>, C, R>;
+pub(super) type Retrying<S, C, R, K, B, W> =
+    Retry<Optional<Failover<Attempt<S, C, K, B, W>, C, R, IfAsked>, Attempt<S, C, K, B, W>>, C, R>;
+pub(super) type RetryingServices<S, C, R, K, B, W> =
+    Retry<FailoverServices<Attempt<S, C, K, B, W>, C, R, IfAsked>, C, R>;
 
 /// A layer that may be there, or what it would be over.
 type Optional<Layer, Inner> = Either<Layer, Inner>;
@@ -35,18 +34,32 @@ type Alerted<S, C> = Optional<Alerting<S, C>, S>;
 ///
 /// Its clones share all state. See the [module](super) for an example.
 #[derive(Clone, Debug)]
-pub struct Upstream<S, C = HttpClassifier, R = HttpReplay, K = ByCredential, B = ByRegion> {
-    pub(super) stack: Alerted<Retrying<S, C, R, K, B>, C>,
+pub struct Upstream<
+    S,
+    C = HttpClassifier,
+    R = HttpReplay,
+    K = ByCredential,
+    B = ByRegion,
+    W = OneEach,
+> {
+    pub(super) stack: Alerted<Retrying<S, C, R, K, B, W>, C>,
 }
 
 /// As [`Upstream`], over one client a region. Made by
 /// [`UpstreamLayer::services`](super::UpstreamLayer::services).
 #[derive(Clone, Debug)]
-pub struct UpstreamServices<S, C = HttpClassifier, R = HttpReplay, K = ByCredential, B = ByRegion> {
-    pub(super) stack: Alerted<RetryingServices<S, C, R, K, B>, C>,
+pub struct UpstreamServices<
+    S,
+    C = HttpClassifier,
+    R = HttpReplay,
+    K = ByCredential,
+    B = ByRegion,
+    W = OneEach,
+> {
+    pub(super) stack: Alerted<RetryingServices<S, C, R, K, B, W>, C>,
 }
 
-impl<S, Req, C, R, K, B> Service<Req> for Upstream<S, C, R, K, B>
+impl<S, Req, C, R, K, B, W> Service<Req> for Upstream<S, C, R, K, B, W>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
@@ -55,11 +68,12 @@ where
     R: Replay<Req> + Clone,
     K: Key<Req> + Clone,
     B: Key<Req> + Clone,
+    W: Cost<Req> + Settle<S::Response> + Clone,
     Req: HttpRequest + Route,
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = <Alerted<Retrying<S, C, R, K, B>, C> as Service<Req>>::Future;
+    type Future = <Alerted<Retrying<S, C, R, K, B, W>, C> as Service<Req>>::Future;
 
     /// Ready when the client is, or a circuit isn't closed.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
@@ -71,7 +85,7 @@ where
     }
 }
 
-impl<S, Req, C, R, K, B> Service<Req> for UpstreamServices<S, C, R, K, B>
+impl<S, Req, C, R, K, B, W> Service<Req> for UpstreamServices<S, C, R, K, B, W>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
@@ -80,11 +94,12 @@ where
     R: Replay<Req> + Clone,
     K: Key<Req> + Clone,
     B: Key<Req> + Clone,
+    W: Cost<Req> + Settle<S::Response> + Clone,
     Req: HttpRequest,
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = <Alerted<RetryingServices<S, C, R, K, B>, C> as Service<Req>>::Future;
+    type Future = <Alerted<RetryingServices<S, C, R, K, B, W>, C> as Service<Req>>::Future;
 
     /// Always ready: which client a call needs is known only when it is made.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
