@@ -55,6 +55,7 @@ where
     }
 
     /// The future of a service that was ready and has been called.
+    #[inline]
     pub(crate) fn calling(future: S::Future) -> Self {
         Self::Calling { future }
     }
@@ -70,6 +71,7 @@ where
     }
 
     /// Goes on; `call` makes the call when the service is ready.
+    #[inline]
     pub(crate) fn poll_with(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -79,6 +81,7 @@ where
     }
 
     /// Goes on; `call` makes the call when the service is ready, or refuses to.
+    #[inline]
     pub(crate) fn poll_unless<E>(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -87,22 +90,36 @@ where
     where
         S::Error: Into<E>,
     {
-        if let Project::Readying { service, request } = self.as_mut().project() {
-            ready!(service.poll_ready(cx)).map_err(Into::into)?;
-            // Polled on after its end it stays at "readying" without a request:
-            // a misuse by the caller, as with every future.
-            let request = request.take().expect("polled after it was done");
-            match call(service, request) {
-                Ok(future) => self.set(Self::Calling { future }),
-                Err(refusal) => {
-                    self.set(Self::Ended);
-                    return Poll::Ready(Err(refusal));
-                }
-            }
+        if !self.was_called() {
+            ready!(self.as_mut().poll_ready(cx, call))?;
         }
         match self.project() {
             Project::Calling { future } => future.poll(cx).map_err(Into::into),
             Project::Readying { .. } | Project::Ended => panic!("polled after it was done"),
         }
+    }
+
+    /// Goes on until the call is made. Apart, as most calls were made before the first poll.
+    #[cold]
+    fn poll_ready<E>(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        call: impl FnOnce(&mut S, Req) -> Result<S::Future, E>,
+    ) -> Poll<Result<(), E>>
+    where
+        S::Error: Into<E>,
+    {
+        let Project::Readying { service, request } = self.as_mut().project() else {
+            return Poll::Ready(Ok(()));
+        };
+        ready!(service.poll_ready(cx)).map_err(Into::into)?;
+        // Polled on after its end it stays at "readying" without a request:
+        // a misuse by the caller, as with every future.
+        let request = request.take().expect("polled after it was done");
+        let called = call(service, request).map(|future| self.as_mut().set(Self::Calling { future }));
+        if called.is_err() {
+            self.set(Self::Ended);
+        }
+        Poll::Ready(called)
     }
 }

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -20,44 +20,38 @@ pin_project! {
         S: Service<Req>,
     {
         #[pin]
-        state: State<S, Req>,
-        passage: Option<Passage>,
-        classifier: Option<C>,
-        scoped: bool,
+        state: State<S, Req, C>,
     }
 }
 
 pin_project! {
-    #[project = StateProject]
-    enum State<S, Req>
+    #[project = Project]
+    enum State<S, Req, C>
     where
         S: Service<Req>,
     {
         // Let through: readying the inner service if need be, then waiting for its answer.
-        Called { #[pin] call: CallWhenReady<S, Req> },
+        Called { #[pin] call: CallWhenReady<S, Req>, passage: Passage, classifier: C, scoped: bool },
         // Turned away, or failed to get ready: answers at the first poll.
         Failed { error: Option<BoxError> },
     }
 }
 
 impl<S: Service<Req>, Req, C> ResponseFuture<S, Req, C> {
+    #[inline]
     pub(super) fn calling(future: S::Future, passage: Passage, classifier: C) -> Self {
-        Self::called(CallWhenReady::calling(future), passage, classifier)
+        let call = CallWhenReady::calling(future);
+        Self { state: State::Called { call, passage, classifier, scoped: false } }
     }
 
     pub(super) fn readying(service: S, request: Req, passage: Passage, classifier: C) -> Self {
-        Self::called(CallWhenReady::new(service, request), passage, classifier)
-    }
-
-    fn called(call: CallWhenReady<S, Req>, passage: Passage, classifier: C) -> Self {
+        let call = CallWhenReady::new(service, request);
         let scoped = CallScope::offered().is_some();
-        let state = State::Called { call };
-        Self { state, passage: Some(passage), classifier: Some(classifier), scoped }
+        Self { state: State::Called { call, passage, classifier, scoped } }
     }
 
     pub(super) fn failed(error: BoxError) -> Self {
-        let state = State::Failed { error: Some(error) };
-        Self { state, passage: None, classifier: None, scoped: false }
+        Self { state: State::Failed { error: Some(error) } }
     }
 }
 
@@ -70,32 +64,31 @@ where
     type Output = Result<S::Response, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let call = match this.state.project() {
-            StateProject::Called { call } => call,
-            StateProject::Failed { error } => {
+        let (call, passage, classifier, scoped) = match self.project().state.project() {
+            Project::Called { call, passage, classifier, scoped } => {
+                (call, passage, classifier, *scoped)
+            }
+            Project::Failed { error } => {
                 let error = error.take().expect("polled after it was done");
                 return Poll::Ready(Err(error));
             }
         };
-        let (scoped, passage) = (*this.scoped, &mut *this.passage);
-        let result = ready!(call.poll_unless(cx, |service, request| {
+        let answer = call.poll_unless(cx, |service, request| {
             // Getting ready took its time: the circuit may have opened meanwhile.
-            if let Some(granted) = passage.take() {
-                let renewed = granted.renew().map_err(|open| open as BoxError)?;
-                passage.insert(renewed).sent();
-            }
+            passage.renew().map_err(|open| open as BoxError)?;
+            passage.sent();
             Ok::<_, BoxError>(scope::call_later(scoped, || {
                 if scoped {
                     scope::note_sent(time::now());
                 }
                 service.call(request)
             }))
-        }));
-        if let (Some(passage), Some(classifier)) = (this.passage.take(), this.classifier.take()) {
+        });
+        // Judged where it lies: an answer is large, and each move of it a copy.
+        if let Poll::Ready(result) = &answer {
             passage.report(&classifier.classify(result.as_ref().map_err(|error| &**error as _)));
         }
-        Poll::Ready(result)
+        answer
     }
 }
 

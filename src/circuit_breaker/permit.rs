@@ -29,13 +29,13 @@ impl Permit {
         Self { circuit, generation, probe, sent: false, reported: false, sent_at: None }
     }
 
-    fn renew(mut self) -> Result<Self, Box<CircuitOpen>> {
-        if self.circuit.is_at(self.generation) {
-            return Ok(self);
+    fn renew(&mut self) -> Result<(), Box<CircuitOpen>> {
+        if !self.circuit.is_at(self.generation) {
+            // Of a state that is past, this one holds nothing, and nothing was sent.
+            self.reported = true;
+            *self = self.circuit.admit()?;
         }
-        // Of a state that is past, this one holds nothing, and nothing was sent.
-        self.reported = true;
-        self.circuit.admit()
+        Ok(())
     }
 
     #[inline]
@@ -55,6 +55,17 @@ impl Permit {
         self.circuit.report((self.generation, self.probe), count, verdict, took);
     }
 
+    /// Gives back what it holds, and takes no report any more.
+    #[cold]
+    fn abandon(&mut self) {
+        if self.took_too_long() {
+            self.report(&Verdict::transient().cause_is(Cause::Timeout));
+        } else {
+            self.reported = true;
+            self.circuit.abandoned(self.generation, self.probe);
+        }
+    }
+
     fn took_too_long(&self) -> bool {
         let longest = self.circuit.common().rules.abandoned_after;
         let long = |(at, longest)| time::now().saturating_duration_since(at) >= longest;
@@ -63,14 +74,10 @@ impl Permit {
 }
 
 impl Drop for Permit {
+    #[inline]
     fn drop(&mut self) {
-        if self.reported {
-            return;
-        }
-        if self.took_too_long() {
-            self.report(&Verdict::transient().cause_is(Cause::Timeout));
-        } else {
-            self.circuit.abandoned(self.generation, self.probe);
+        if !self.reported {
+            self.abandon();
         }
     }
 }
@@ -91,10 +98,18 @@ impl Passage {
     }
 
     /// Asks again just before a call that had to wait is sent: the same passage if
-    /// nothing has changed, else what the circuits say now.
-    pub(super) fn renew(self) -> Result<Self, Box<CircuitOpen>> {
-        let credential = self.credential.map(|permit| permit.renew()).transpose()?;
-        Ok(Self::new(self.permit.renew()?, credential))
+    /// nothing has changed, else what the circuits say now. One that is refused takes no
+    /// report any more.
+    pub(super) fn renew(&mut self) -> Result<(), Box<CircuitOpen>> {
+        let credential = self.credential.as_mut().map_or(Ok(()), |permit| permit.renew());
+        let renewed = credential.and_then(|()| self.permit.renew());
+        if renewed.is_err() {
+            self.credential = None;
+            if !self.permit.reported {
+                self.permit.abandon();
+            }
+        }
+        renewed
     }
 
     /// The call is being sent.
@@ -106,11 +121,14 @@ impl Passage {
         }
     }
 
-    /// Reports how the call ended.
+    /// Reports how the call ended, once.
     #[inline]
-    pub(super) fn report(mut self, verdict: &Verdict) {
+    pub(super) fn report(&mut self, verdict: &Verdict) {
+        if self.permit.reported {
+            return;
+        }
         self.permit.report(verdict);
-        if let Some(mut credential) = self.credential {
+        if let Some(mut credential) = self.credential.take() {
             credential.report(verdict);
         }
         if refusal(verdict).is_some() {

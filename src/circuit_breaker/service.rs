@@ -162,15 +162,27 @@ where
                 return ResponseFuture::failed(open);
             }
         };
-        if matches!(self.readiness, Readiness::Ready) {
-            self.readiness = Readiness::Unready;
-            if CallScope::offered().is_some() {
-                scope::note_sent(time::now());
-            }
-            let future = self.inner.call(request);
-            passage.sent();
-            return ResponseFuture::calling(future, passage, self.classifier.clone());
+        if !matches!(self.readiness, Readiness::Ready) {
+            return self.call_unready(request, passage);
         }
+        self.readiness = Readiness::Unready;
+        if CallScope::offered().is_some() {
+            scope::note_sent(time::now());
+        }
+        let future = self.inner.call(request);
+        passage.sent();
+        ResponseFuture::calling(future, passage, self.classifier.clone())
+    }
+}
+
+impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
+    /// A call that was let through past a readiness that failed or wasn't waited for.
+    #[cold]
+    fn call_unready<Req>(&mut self, request: Req, mut passage: Passage) -> ResponseFuture<S, Req, C>
+    where
+        S: Service<Req>,
+        C: Classify<S::Response>,
+    {
         if let Readiness::Failed(error) = self.let_go() {
             passage.report(&self.classifier.classify(Err(&*error)));
             return ResponseFuture::failed(error);

@@ -45,6 +45,7 @@ impl HttpClassifier {
 }
 
 impl<Res: HttpResponse> Classify<Res> for HttpClassifier {
+    #[inline]
     fn classify(&self, seen: Result<&Res, &(dyn Error + 'static)>) -> Verdict {
         Outcome::of(seen).verdict()
     }

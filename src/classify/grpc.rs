@@ -75,12 +75,14 @@ impl fmt::Display for GrpcCode {
 ///
 /// A gRPC error without a message comes as such a head ("Trailers-Only"); after
 /// a message the status is in the trailers, which a head doesn't show.
+#[inline]
 pub(super) fn code(headers: &HeaderMap) -> Option<GrpcCode> {
+    if headers.is_empty() { None } else { code_among(headers) }
+}
+
+fn code_among(headers: &HeaderMap) -> Option<GrpcCode> {
     // Most answers are no gRPC: for them this is all there is to it.
     static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-    if headers.is_empty() {
-        return None;
-    }
     Some(match headers.get(&GRPC_STATUS)?.as_bytes() {
         [digit @ b'0'..=b'9'] => GrpcCode::from_number(u32::from(digit - b'0')),
         [b'1', digit @ b'0'..=b'9'] => GrpcCode::from_number(10 + u32::from(digit - b'0')),

@@ -32,6 +32,7 @@ impl<'a> Outcome<'a> {
         Self(Seen::Error(error))
     }
 
+    #[inline]
     pub(super) fn of<Res: HttpResponse>(seen: Result<&'a Res, &'a (dyn Error + 'static)>) -> Self {
         match seen {
             Ok(response) => {
@@ -96,6 +97,7 @@ impl<'a> Outcome<'a> {
     /// hyper, hyper-util, h2, reqwest and tonic. What never left is told from
     /// what may have been processed. An unknown error is
     /// [`Transient`](super::Class::Transient): it may have been processed.
+    #[inline]
     pub fn verdict(&self) -> Verdict {
         match self.0 {
             Seen::Head(status, headers, extensions) => match extensions.and_then(Extensions::get) {
