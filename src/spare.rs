@@ -39,7 +39,8 @@ pin_project! {
     where
         S: Service<Req>,
     {
-        Readying { service: S, request: Option<Req> },
+        // Boxed: it is rare, and as large as a request, which every call's future would be.
+        Readying { waiting: Box<(S, Option<Req>)> },
         Calling { #[pin] future: S::Future },
         // It was ended before its answer, or wasn't called after all: what it held is let go of.
         Ended,
@@ -51,7 +52,7 @@ where
     S: Service<Req>,
 {
     pub(crate) fn new(service: S, request: Req) -> Self {
-        Self::Readying { service, request: Some(request) }
+        Self::Readying { waiting: Box::new((service, Some(request))) }
     }
 
     /// The future of a service that was ready and has been called.
@@ -109,9 +110,10 @@ where
     where
         S::Error: Into<E>,
     {
-        let Project::Readying { service, request } = self.as_mut().project() else {
+        let Project::Readying { waiting } = self.as_mut().project() else {
             return Poll::Ready(Ok(()));
         };
+        let (service, request) = &mut **waiting;
         ready!(service.poll_ready(cx)).map_err(Into::into)?;
         // Polled on after its end it stays at "readying" without a request:
         // a misuse by the caller, as with every future.

@@ -14,6 +14,7 @@ use super::{Alert, AlertEvent, AlertEventKind, AlertLayer, AlertStats, AlertsBui
 use crate::classify::Verdict;
 use crate::event::{Event, Listener, Observer};
 use crate::retry::Decision;
+use crate::stripe::Spread;
 use crate::sync::Mutex;
 use crate::time::{self, Instant};
 
@@ -23,12 +24,10 @@ use crate::time::{self, Instant};
 /// is told. See the [module](super) for an example.
 #[derive(Clone)]
 pub struct Alerts {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Spread<Shared>>,
 }
 
-/// What all handles share. Calls on all cores write the count of handles, which is right before
-/// it: aligned so, what they only read has cache lines of its own.
-#[repr(align(128))]
+/// What all handles share.
 pub(super) struct Shared {
     pub(super) rules: Rules,
     pub(super) meter: Option<Meter>,
@@ -52,7 +51,7 @@ impl Alerts {
     }
 
     pub(super) fn new(shared: Shared) -> Self {
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(Spread::new(shared)) }
     }
 
     /// The layer that judges what callers get. It goes outermost.
@@ -105,47 +104,6 @@ impl Alerts {
         self.shared.desk.lock().start();
         within(ends, self.shared.tally.empty()).await.is_some()
     }
-
-    /// A call begins.
-    #[inline]
-    pub(super) fn begin(&self) -> Begun {
-        let Some(meter) = &self.shared.meter else {
-            return Begun::default();
-        };
-        if meter.watches_flight() && !self.shared.keeper.runs() {
-            keeper::wake(&self.shared);
-        }
-        meter.begin()
-    }
-
-    /// A call that began isn't in flight any more.
-    #[inline]
-    pub(super) fn end(&self, begun: &mut Begun) {
-        if let Some(meter) = &self.shared.meter {
-            meter.end(begun);
-        }
-    }
-
-    /// A caller got this.
-    #[inline]
-    pub(super) fn outcome(
-        &self,
-        begun: Begun,
-        verdict: &Verdict,
-        error: Option<&(dyn Error + 'static)>,
-    ) {
-        if let Some(meter) = &self.shared.meter
-            && meter.outcome(begun, verdict)
-            && !self.shared.keeper.runs()
-        {
-            keeper::wake(&self.shared);
-        }
-        if !verdict.is_success()
-            && let Some(seen) = self.shared.rules.outcome(verdict, error)
-        {
-            self.shared.see(&seen);
-        }
-    }
 }
 
 /// Hears what the other layers do.
@@ -179,6 +137,47 @@ impl Moment {
 }
 
 impl Shared {
+    /// A call begins.
+    #[inline]
+    pub(super) fn begin(self: &Arc<Self>) -> Begun {
+        let Some(meter) = &self.meter else {
+            return Begun::default();
+        };
+        if meter.watches_flight() && !self.keeper.runs() {
+            keeper::wake(self);
+        }
+        meter.begin()
+    }
+
+    /// A call that began isn't in flight any more.
+    #[inline]
+    pub(super) fn end(&self, begun: &mut Begun) {
+        if let Some(meter) = &self.meter {
+            meter.end(begun);
+        }
+    }
+
+    /// A caller got this.
+    #[inline]
+    pub(super) fn outcome(
+        self: &Arc<Self>,
+        begun: Begun,
+        verdict: &Verdict,
+        error: Option<&(dyn Error + 'static)>,
+    ) {
+        if let Some(meter) = &self.meter
+            && meter.outcome(begun, verdict)
+            && !self.keeper.runs()
+        {
+            keeper::wake(self);
+        }
+        if !verdict.is_success()
+            && let Some(seen) = self.rules.outcome(verdict, error)
+        {
+            self.see(&seen);
+        }
+    }
+
     fn see(self: &Arc<Self>, seen: &Sighting<'_>) {
         let now = time::now();
         let mut told = Vec::new();

@@ -1,19 +1,21 @@
 use std::error::Error;
 
 use super::Alerts;
+use super::alerts::Shared;
 use super::measure::Begun;
 use crate::classify::Verdict;
+use crate::stripe::Handle;
 
 /// One call, from its beginning until it is answered or dropped.
 pub(super) struct Call {
-    alerts: Alerts,
+    alerts: Handle<Shared>,
     begun: Begun,
 }
 
 impl Call {
     #[inline]
     pub(super) fn begin(alerts: &Alerts) -> Self {
-        let alerts = alerts.clone();
+        let alerts = alerts.shared.handle();
         Self { begun: alerts.begin(), alerts }
     }
 

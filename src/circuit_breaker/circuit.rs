@@ -13,6 +13,7 @@ use super::status::CircuitStatus;
 use super::{CircuitEvent, CircuitEventKind, CircuitOpen, CircuitState, CircuitTransition, Count};
 use crate::classify::{Cause, Verdict};
 use crate::key::Keyed;
+use crate::stripe::{Handle, Spread};
 use crate::time::{self, Instant};
 
 /// The [`Gate`] decides; this has a name, reads the clock, keeps totals, and tells.
@@ -43,25 +44,33 @@ impl Circuit {
 
     /// Lets a call through, or says why not.
     #[inline]
-    pub(super) fn admit(self: &Arc<Self>) -> Result<Permit, Box<CircuitOpen>> {
-        match self.gate.passes_all() {
-            Some(generation) => Ok(Permit::new(Arc::clone(self), generation, false)),
-            None => self.admit_slowly(),
+    pub(super) fn admit(circuit: &Spread<Self>) -> Result<Permit, Box<CircuitOpen>> {
+        match circuit.gate.passes_all() {
+            Some(generation) => Ok(Permit::new(circuit.handle(), generation, false)),
+            None => circuit.admit_slowly(|| circuit.handle()),
         }
     }
 
+    /// Lets the call of this handle through again.
+    pub(super) fn admit_again(handle: &Handle<Self>) -> Result<Permit, Box<CircuitOpen>> {
+        handle.admit_slowly(|| handle.clone())
+    }
+
     #[cold]
-    fn admit_slowly(self: &Arc<Self>) -> Result<Permit, Box<CircuitOpen>> {
+    fn admit_slowly(
+        &self,
+        handle: impl FnOnce() -> Handle<Self>,
+    ) -> Result<Permit, Box<CircuitOpen>> {
         let rules = &self.common.rules;
         let Admitted { admission, generation, state, changed } =
             self.gate.admit(rules, time::now());
         self.tell_change(changed);
         let event = |kind| self.event(generation, changed.why, kind);
         match admission {
-            Admission::Pass { probe } => Ok(Permit::new(Arc::clone(self), generation, probe)),
+            Admission::Pass { probe } => Ok(Permit::new(handle(), generation, probe)),
             Admission::Reject { .. } if rules.dry_run => {
                 event(CircuitEventKind::WouldReject);
-                Ok(Permit::new(Arc::clone(self), generation, false))
+                Ok(Permit::new(handle(), generation, false))
             }
             Admission::Reject { retry_after } => {
                 event(CircuitEventKind::Rejected { retry_after });
@@ -209,10 +218,10 @@ impl Circuit {
     }
 }
 
-impl Keyed for Circuit {
-    /// One that has failed lately matters, whatever its state; one that failed
+impl Keyed for Spread<Circuit> {
+    /// One that a call is in matters, and one that has failed lately, whatever its state; one that failed
     /// long ago must not take a place for ever.
     fn is_idle(&self, now: Instant) -> bool {
-        self.gate.is_past(&self.common.rules, self.stats.last_failure(), now)
+        !self.is_held() && self.gate.is_past(&self.common.rules, self.stats.last_failure(), now)
     }
 }

@@ -1,14 +1,17 @@
 use std::sync::Arc;
 
+use super::CircuitOpen;
 use super::circuit::Circuit;
 use super::common::Common;
+use super::permit::Permit;
 use crate::key::{KeyRef, Registry};
+use crate::stripe::Spread;
 use crate::time;
 
 /// The circuits of all keys, and what they share.
 #[derive(Debug)]
 pub(super) struct Circuits {
-    registry: Registry<Circuit>,
+    registry: Registry<Spread<Circuit>>,
     /// Whether calls without a key have a circuit, too: as credentials they have none.
     shares: bool,
     pub(super) common: Arc<Common>,
@@ -19,33 +22,36 @@ impl Circuits {
         let common = Arc::new(common);
         let for_circuits = Arc::clone(&common);
         let registry = Registry::new(max_keys, move |key| {
-            Circuit::new(key.name_in(&name), Arc::clone(&for_circuits))
+            Spread::new(Circuit::new(key.name_in(&name), Arc::clone(&for_circuits)))
         });
         Self { registry, shares, common }
     }
 
-    /// The circuit of a key.
+    /// Lets a call with this key through its circuit, or says why not.
     #[inline]
-    pub(super) fn get(&self, key: &KeyRef<'_>) -> Arc<Circuit> {
-        self.registry.get(key)
+    pub(super) fn admit(&self, key: &KeyRef<'_>) -> Result<Permit, Box<CircuitOpen>> {
+        if matches!(key, KeyRef::Shared) {
+            return Circuit::admit(self.registry.common());
+        }
+        Circuit::admit(&self.registry.get(key))
     }
 
     /// The circuit that is this key's alone: none without a key, or a place for it.
-    pub(super) fn get_own(&self, key: &KeyRef<'_>) -> Option<Arc<Circuit>> {
+    pub(super) fn get_own(&self, key: &KeyRef<'_>) -> Option<Arc<Spread<Circuit>>> {
         let circuit = self.registry.get(key);
         (!self.is_shared(&circuit)).then_some(circuit)
     }
 
-    fn is_shared(&self, circuit: &Arc<Circuit>) -> bool {
+    fn is_shared(&self, circuit: &Arc<Spread<Circuit>>) -> bool {
         Arc::ptr_eq(circuit, self.registry.common())
     }
 
     /// The circuit that is this key's alone, if it has one.
-    pub(super) fn find_own(&self, key: &KeyRef<'_>) -> Option<Arc<Circuit>> {
+    pub(super) fn find_own(&self, key: &KeyRef<'_>) -> Option<Arc<Spread<Circuit>>> {
         self.find(key).filter(|circuit| !self.is_shared(circuit))
     }
 
-    pub(super) fn find(&self, key: &KeyRef<'_>) -> Option<Arc<Circuit>> {
+    pub(super) fn find(&self, key: &KeyRef<'_>) -> Option<Arc<Spread<Circuit>>> {
         self.registry.find(key)
     }
 
@@ -54,7 +60,7 @@ impl Circuits {
         self.registry.common()
     }
 
-    pub(super) fn all(&self) -> Vec<Arc<Circuit>> {
+    pub(super) fn all(&self) -> Vec<Arc<Spread<Circuit>>> {
         let mut all = self.registry.all();
         // The one of calls without a key is the first.
         all.drain(..usize::from(!self.shares));

@@ -2,7 +2,6 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
-use super::circuit::Circuit;
 use super::circuits::Circuits;
 use super::latch::Latches;
 use super::{CircuitStatus, CircuitTransition};
@@ -123,7 +122,7 @@ impl CircuitBreakerHandle {
             KeyRef::Shared => self.circuits.find(key),
             key => self.circuits.get_own(key),
         };
-        circuit.map(|circuit: Arc<Circuit>| circuit.force(open)).is_some()
+        circuit.map(|circuit| circuit.force(open)).is_some()
     }
 
     fn latches(&self) -> Option<&Circuits> {

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::audience::Audience;
+use super::circuit::Circuit;
 use super::circuits::Circuits;
 use super::common::{Common, Seeds};
 use super::count::Counting;
@@ -137,7 +138,7 @@ impl Latches {
         if !self.still_watches() || matches!(credential, KeyRef::Shared) {
             return Ok(None);
         }
-        self.circuits.get_own(credential).map(|circuit| circuit.admit()).transpose()
+        self.circuits.get_own(credential).map(|circuit| Circuit::admit(&circuit)).transpose()
     }
 
     /// Watches credentials from now on: one was refused.

@@ -1,10 +1,9 @@
-use std::sync::Arc;
-
 use super::CircuitOpen;
 use super::circuit::Circuit;
 use super::count::refusal;
 use crate::classify::{Cause, Verdict};
 use crate::scope::CallScope;
+use crate::stripe::Handle;
 use crate::time::{self, Instant};
 
 /// A call that a circuit let through.
@@ -14,7 +13,7 @@ use crate::time::{self, Instant};
 /// retry above dropped it for that, or it took as long as the layer was told.
 #[derive(Debug)]
 pub(super) struct Permit {
-    circuit: Arc<Circuit>,
+    circuit: Handle<Circuit>,
     generation: u32,
     probe: bool,
     sent: bool,
@@ -25,7 +24,7 @@ pub(super) struct Permit {
 
 impl Permit {
     #[inline]
-    pub(super) fn new(circuit: Arc<Circuit>, generation: u32, probe: bool) -> Self {
+    pub(super) fn new(circuit: Handle<Circuit>, generation: u32, probe: bool) -> Self {
         Self { circuit, generation, probe, sent: false, reported: false, sent_at: None }
     }
 
@@ -33,7 +32,7 @@ impl Permit {
         if !self.circuit.is_at(self.generation) {
             // Of a state that is past, this one holds nothing, and nothing was sent.
             self.reported = true;
-            *self = self.circuit.admit()?;
+            *self = Circuit::admit_again(&self.circuit)?;
         }
         Ok(())
     }

@@ -79,7 +79,7 @@ impl<S, C, K, L> CircuitBreaker<S, C, K, L> {
         L: Key<Req>,
     {
         let credential = self.admit_credential(request)?;
-        let permit = self.shared.circuits.get(&self.key.key(request)).admit()?;
+        let permit = self.shared.circuits.admit(&self.key.key(request))?;
         Ok(Passage::new(permit, credential))
     }
 

@@ -133,12 +133,12 @@ impl RateTrip {
         Self { window, rate: config.rate, min_calls: config.least_calls() }
     }
 
-    /// Takes one call in; whether the rate is reached.
+    /// Takes one call in; whether the rate is reached. Only a window of time asks for `now`.
     #[inline]
-    pub(super) fn record(&mut self, bad: bool, now: Instant) -> bool {
+    pub(super) fn record(&mut self, bad: bool, now: impl FnOnce() -> Instant) -> bool {
         let (failures, calls) = match &mut self.window {
             Window::Calls(window) => window.record(bad),
-            Window::Time(window) => window.record(bad, now),
+            Window::Time(window) => window.record(bad, now()),
         };
         bad && calls >= u64::from(self.min_calls) && share(failures, calls) >= self.rate
     }

@@ -1,3 +1,5 @@
+use std::cell::LazyCell;
+
 use super::failure_rate::RateTrip;
 use crate::circuit_breaker::Count;
 use crate::circuit_breaker::reason::OpenReason;
@@ -21,7 +23,7 @@ impl Rates {
         (failures.is_some() || slow.is_some()).then_some(Self { failures, slow, generation: 0 })
     }
 
-    /// Takes one result in; which rate is reached. A result of another
+    /// Takes one result in; which rate is reached. `now` is asked for once, if at all. A result of another
     /// generation than the windows' is late and changes nothing.
     #[inline]
     pub(in crate::circuit_breaker) fn record(
@@ -29,13 +31,14 @@ impl Rates {
         count: Count,
         slow: bool,
         generation: u32,
-        now: Instant,
+        now: impl FnOnce() -> Instant,
     ) -> Option<OpenReason> {
         if count == Count::Neutral || generation != self.generation {
             return None;
         }
+        let now = LazyCell::new(now);
         let record = |rate: &mut Option<RateTrip>, bad| {
-            rate.as_mut().is_some_and(|rate| rate.record(bad, now))
+            rate.as_mut().is_some_and(|rate| rate.record(bad, || *now))
         };
         // Both take it in, whatever the first says.
         let failing = record(&mut self.failures, count == Count::Failure);
@@ -71,10 +74,10 @@ mod tests {
     fn results_of_another_generation_are_not_taken_in() {
         let now = crate::time::now();
         let mut rates = rates(&Rules { rate: Some(ALL), ..Rules::default() });
-        let mut fails = |generation| rates.record(Count::Failure, false, generation, now);
+        let mut fails = |generation| rates.record(Count::Failure, false, generation, || now);
         assert_eq!(fails(0), None);
         rates.clear(1, now);
-        let mut fails = |generation| rates.record(Count::Failure, false, generation, now);
+        let mut fails = |generation| rates.record(Count::Failure, false, generation, || now);
         assert_eq!((fails(0), fails(1)), (None, None));
         assert_eq!(fails(1), Some(OpenReason::FailureRate));
     }
@@ -84,13 +87,13 @@ mod tests {
         let now = crate::time::now();
         let slow = SlowCalls { from: Duration::from_secs(1), rate: ALL };
         let mut rates = rates(&Rules { rate: Some(ALL), slow: Some(slow), ..Rules::default() });
-        assert_eq!(rates.record(Count::Success, true, 0, now), None);
-        assert_eq!(rates.record(Count::Failure, false, 0, now), None);
-        assert_eq!(rates.record(Count::Success, true, 0, now), None);
-        assert_eq!(rates.record(Count::Neutral, true, 0, now), None);
-        assert_eq!(rates.record(Count::Success, true, 0, now), Some(OpenReason::SlowCallRate));
+        assert_eq!(rates.record(Count::Success, true, 0, || now), None);
+        assert_eq!(rates.record(Count::Failure, false, 0, || now), None);
+        assert_eq!(rates.record(Count::Success, true, 0, || now), None);
+        assert_eq!(rates.record(Count::Neutral, true, 0, || now), None);
+        assert_eq!(rates.record(Count::Success, true, 0, || now), Some(OpenReason::SlowCallRate));
         rates.clear(0, now);
-        assert_eq!(rates.record(Count::Failure, false, 0, now), None);
-        assert_eq!(rates.record(Count::Failure, true, 0, now), Some(OpenReason::FailureRate));
+        assert_eq!(rates.record(Count::Failure, false, 0, || now), None);
+        assert_eq!(rates.record(Count::Failure, true, 0, || now), Some(OpenReason::FailureRate));
     }
 }
