@@ -55,8 +55,16 @@ impl<T> Spread<T> {
 
     #[inline]
     pub(crate) fn handle(&self) -> Handle<T> {
-        let mine = &self.handles[stripe()];
-        mine.get_or_init(|| Handle(Arc::new(Counted(Arc::clone(&self.value))))).clone()
+        match self.handles[stripe()].get() {
+            Some(mine) => mine.clone(),
+            None => self.first_handle(),
+        }
+    }
+
+    #[cold]
+    fn first_handle(&self) -> Handle<T> {
+        let first = || Handle(Arc::new(Counted(Arc::clone(&self.value))));
+        self.handles[stripe()].get_or_init(first).clone()
     }
 
     /// Whether a handle is held by anybody.
@@ -95,15 +103,17 @@ impl<T> Deref for Handle<T> {
 /// A number below [`STRIPES`] that stays a thread's.
 #[inline]
 fn stripe() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    #[cold]
+    fn first() -> usize {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let mine = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
+        MINE.set(mine);
+        mine
+    }
+
     thread_local! {
         static MINE: Cell<usize> = const { Cell::new(usize::MAX) };
     }
     let mine = MINE.get();
-    if mine < STRIPES {
-        return mine;
-    }
-    let mine = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
-    MINE.set(mine);
-    mine
+    if mine < STRIPES { mine } else { first() }
 }

@@ -33,6 +33,10 @@ impl Circuits {
         if matches!(key, KeyRef::Shared) {
             return Circuit::admit(self.registry.common());
         }
+        self.admit_by(key)
+    }
+
+    fn admit_by(&self, key: &KeyRef<'_>) -> Result<Permit, Box<CircuitOpen>> {
         Circuit::admit(&self.registry.get(key))
     }
 

@@ -87,6 +87,11 @@ impl Counting {
         }
     }
 
+    #[inline]
+    pub(super) fn is_default(&self) -> bool {
+        matches!(self, Self::ByDefault)
+    }
+
     /// What a count counts as for a probe.
     pub(super) fn of_probe(&self, count: Count, verdict: &Verdict) -> Count {
         match self {

@@ -99,6 +99,13 @@ impl Gate {
         Admitted { admission, generation, state, changed }
     }
 
+    /// Whether a success changes nothing: nothing has failed, and no window counts it.
+    #[inline]
+    pub(super) fn is_quiet(&self, generation: u32) -> bool {
+        let quiet = Word::new(generation, CircuitState::Closed).pack();
+        self.rates.is_none() && self.word.load(Ordering::Acquire) == quiet
+    }
+
     /// Counts a result where results count; what must open the circuit, if
     /// something does. `now` is asked for only where windows are kept.
     #[inline]
@@ -110,10 +117,7 @@ impl Gate {
         now: impl FnOnce() -> Instant,
     ) -> Option<OpenReason> {
         let mut packed = self.word.load(Ordering::Acquire);
-        // A success where nothing has failed, as most are, changes no count. The loop comes to
-        // the same, and takes three times the instructions.
-        let quiet = Word::new(generation, CircuitState::Closed).pack();
-        while count != Count::Success || packed != quiet {
+        loop {
             let word = Word::unpack(packed);
             if word.generation != generation || !word.state.counts_results() {
                 return None;

@@ -134,11 +134,12 @@ impl Latches {
     pub(super) fn admit(
         &self,
         credential: &KeyRef<'_>,
-    ) -> Result<Option<Permit>, Box<CircuitOpen>> {
+    ) -> Result<Option<Box<Permit>>, Box<CircuitOpen>> {
         if !self.still_watches() || matches!(credential, KeyRef::Shared) {
             return Ok(None);
         }
-        self.circuits.get_own(credential).map(|circuit| Circuit::admit(&circuit)).transpose()
+        let circuit = self.circuits.get_own(credential);
+        circuit.map(|circuit| Circuit::admit(&circuit).map(Box::new)).transpose()
     }
 
     /// Watches credentials from now on: one was refused.

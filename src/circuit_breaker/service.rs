@@ -6,7 +6,7 @@ use tower_service::Service;
 
 use super::circuits::Circuits;
 use super::future::ResponseFuture;
-use super::permit::{Passage, Permit};
+use super::permit::Passage;
 use super::readiness::{Readiness, Watch};
 use super::{CircuitBreakerLayer, CircuitOpen};
 use crate::classify::{Classify, HttpClassifier};
@@ -73,25 +73,20 @@ impl<S: Clone, C, K, L> CircuitBreaker<S, C, K, L> {
 
 impl<S, C, K, L> CircuitBreaker<S, C, K, L> {
     /// Asks the credential's circuit, then the call's.
+    #[inline]
     fn admit<Req>(&self, request: &Req) -> Result<Passage, Box<CircuitOpen>>
     where
         K: Key<Req>,
         L: Key<Req>,
     {
-        let credential = self.admit_credential(request)?;
-        let permit = self.shared.circuits.admit(&self.key.key(request))?;
-        Ok(Passage::new(permit, credential))
-    }
-
-    #[inline]
-    fn admit_credential<Req>(&self, request: &Req) -> Result<Option<Permit>, Box<CircuitOpen>>
-    where
-        L: Key<Req>,
-    {
-        match &self.shared.circuits.common.latches {
-            Some(latches) if latches.is_watching() => latches.admit(&self.credential.key(request)),
-            _ => Ok(None),
-        }
+        let circuits = &self.shared.circuits;
+        let credential = match &circuits.common.latches {
+            Some(latches) if latches.is_watching() => {
+                latches.admit(&self.credential.key(request))?
+            }
+            _ => None,
+        };
+        Ok(Passage::new(circuits.admit(&self.key.key(request))?, credential))
     }
 }
 
@@ -138,15 +133,8 @@ where
             self.readiness = match self.inner.poll_ready(cx) {
                 Poll::Ready(Ok(())) => Readiness::Ready,
                 Poll::Ready(Err(error)) => Readiness::Failed(error.into()),
-                Poll::Pending => {
-                    // A circuit that opens makes it ready too, also one that opened
-                    // before this task could hear of it.
-                    let opened = self.watch.poll(&self.shared.circuits.common.opened, cx);
-                    if opened.is_pending() && !self.shared.is_tripped() {
-                        return Poll::Pending;
-                    }
-                    continue;
-                }
+                Poll::Pending if self.poll_opened(cx).is_pending() => return Poll::Pending,
+                Poll::Pending => continue,
             };
             return Poll::Ready(Ok(()));
         }
@@ -157,10 +145,7 @@ where
         // readiness that isn't used must not cost a probe its place.
         let mut passage = match self.admit(&request) {
             Ok(passage) => passage,
-            Err(open) => {
-                self.let_go();
-                return ResponseFuture::failed(open);
-            }
+            Err(open) => return self.turn_away(open),
         };
         if !matches!(self.readiness, Readiness::Ready) {
             return self.call_unready(request, passage);
@@ -176,6 +161,23 @@ where
 }
 
 impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
+    /// Ready when a circuit has opened, also one that opened before this task could hear of it:
+    /// that makes the breaker ready.
+    #[cold]
+    fn poll_opened(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let opened = self.watch.poll(&self.shared.circuits.common.opened, cx);
+        if self.shared.is_tripped() { Poll::Ready(()) } else { opened }
+    }
+
+    #[cold]
+    fn turn_away<Req>(&mut self, open: Box<CircuitOpen>) -> ResponseFuture<S, Req, C>
+    where
+        S: Service<Req>,
+    {
+        self.let_go();
+        ResponseFuture::failed(open)
+    }
+
     /// A call that was let through past a readiness that failed or wasn't waited for.
     #[cold]
     fn call_unready<Req>(&mut self, request: Req, mut passage: Passage) -> ResponseFuture<S, Req, C>

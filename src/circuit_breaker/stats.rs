@@ -34,13 +34,15 @@ impl Stats {
     }
 
     #[inline]
+    pub(super) fn success(&self) {
+        self.calls.mine().successes.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn record(&self, count: Count) {
-        let tally = self.calls.mine();
         if count == Count::Success {
-            tally.successes.fetch_add(1, Ordering::Relaxed);
-            return;
+            return self.success();
         }
-        tally.others.fetch_add(1, Ordering::Relaxed);
+        self.calls.mine().others.fetch_add(1, Ordering::Relaxed);
         if count == Count::Failure {
             let elapsed = time::now().saturating_duration_since(self.start);
             let at = time::nanos(elapsed).saturating_add(1);
