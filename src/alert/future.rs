@@ -37,7 +37,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let answer = this.inner.poll(cx).map_err(Into::into);
-        // Judged where it lies: an answer is large, and each move of it a copy.
+        // Judged where it is returned: an answer is large, and each move of it a copy.
         if let Poll::Ready(result) = &answer {
             let seen = result.as_ref().map_err(|error| &**error as _);
             this.call.ended(&this.classifier.classify(seen), seen.err());

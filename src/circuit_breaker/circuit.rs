@@ -8,6 +8,7 @@ use super::gate::{Admitted, Changed, Gate};
 use super::machine::{Admission, Transition};
 use super::permit::Permit;
 use super::reason::{OpenReason, Why};
+use super::shut::{Known, Shut};
 use super::stats::Stats;
 use super::status::CircuitStatus;
 use super::{CircuitEvent, CircuitEventKind, CircuitOpen, CircuitState, CircuitTransition, Count};
@@ -21,6 +22,7 @@ use crate::time::{self, Instant};
 pub(super) struct Circuit {
     gate: Gate,
     stats: Stats,
+    shut: Shut,
     name: Arc<str>,
     common: Arc<Common>,
 }
@@ -35,7 +37,7 @@ impl Circuit {
             // Not told: it was never otherwise, and is made under the registry's lock.
             gate.force(open, FORCED, now);
         }
-        Self { gate, stats: Stats::new(now), name, common }
+        Self { gate, stats: Stats::new(now), shut: Shut::default(), name, common }
     }
 
     #[inline]
@@ -62,9 +64,13 @@ impl Circuit {
         &self,
         handle: impl FnOnce() -> Handle<Self>,
     ) -> Result<Permit, Box<CircuitOpen>> {
-        let rules = &self.common.rules;
-        let Admitted { admission, generation, state, changed } =
-            self.gate.admit(rules, time::now());
+        let (rules, now) = (&self.common.rules, time::now());
+        if let Some((generation, open)) = self.shut.reject(now, |at| self.gate.is_at(at)) {
+            let retry_after = open.retry_after();
+            self.event(generation, open.why(), CircuitEventKind::Rejected { retry_after });
+            return Err(open);
+        }
+        let Admitted { admission, generation, state, changed } = self.gate.admit(rules, now);
         self.tell_change(changed);
         let event = |kind| self.event(generation, changed.why, kind);
         match admission {
@@ -75,6 +81,10 @@ impl Circuit {
             }
             Admission::Reject { retry_after } => {
                 event(CircuitEventKind::Rejected { retry_after });
+                if let Some(wait) = retry_after {
+                    let (until, name) = (time::after(now, wait), Arc::from(&*self.name));
+                    self.shut.remember(Known { generation, until, why: changed.why, name });
+                }
                 let name = Arc::clone(&self.name);
                 Err(Box::new(CircuitOpen::new(name, state, changed.why, retry_after)))
             }
@@ -91,11 +101,12 @@ impl Circuit {
         self.common.rules.counting.count(verdict)
     }
 
-    /// Takes in a success, if that is all that there is to it: no policy counts it, and nothing
-    /// has failed. [`report`](Self::report) comes to the same, in four times the instructions.
+    /// Takes in a success where nothing has failed, and its time doesn't matter; whether it was
+    /// one. [`report`](Self::report) comes to the same, in four times the instructions.
     #[inline]
     pub(super) fn succeeded(&self, generation: u32) -> bool {
-        let quiet = self.common.rules.counting.is_default() && self.gate.is_quiet(generation);
+        let counts = self.common.rules.counting.is_default();
+        let quiet = counts && self.gate.succeed(generation, time::now);
         if quiet {
             self.stats.success();
         }

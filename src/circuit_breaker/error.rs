@@ -53,6 +53,10 @@ impl CircuitOpen {
         self.state
     }
 
+    pub(super) fn why(&self) -> Option<Why> {
+        self.why
+    }
+
     /// Why it opened.
     #[must_use]
     pub fn reason(&self) -> OpenReason {

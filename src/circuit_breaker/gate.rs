@@ -99,11 +99,22 @@ impl Gate {
         Admitted { admission, generation, state, changed }
     }
 
-    /// Whether a success changes nothing: nothing has failed, and no window counts it.
+    /// Counts a success, if nothing has failed that it would be counted against. Whether it did.
     #[inline]
-    pub(super) fn is_quiet(&self, generation: u32) -> bool {
+    pub(super) fn succeed(&self, generation: u32, now: impl FnOnce() -> Instant) -> bool {
         let quiet = Word::new(generation, CircuitState::Closed).pack();
-        self.rates.is_none() && self.word.load(Ordering::Acquire) == quiet
+        let is_quiet = self.word.load(Ordering::Acquire) == quiet;
+        if is_quiet && let Some(rates) = &self.rates {
+            Self::take_success(rates, generation, now);
+        }
+        is_quiet
+    }
+
+    /// Apart, or what takes in a success without a window isn't compiled into its caller.
+    #[inline(never)]
+    fn take_success(rates: &Mutex<Rates>, generation: u32, now: impl FnOnce() -> Instant) {
+        // A fast success opens no circuit.
+        _ = rates.lock().record(Count::Success, false, generation, now);
     }
 
     /// Counts a result where results count; what must open the circuit, if

@@ -158,6 +158,7 @@ mod readiness;
 mod reason;
 mod rules;
 mod service;
+mod shut;
 mod state;
 mod stats;
 mod status;

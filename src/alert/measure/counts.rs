@@ -23,18 +23,21 @@ struct Stripe {
 }
 
 impl Counts {
-    /// A call succeeded, after so long. Whether it is one on which to do what needn't be done for
-    /// each: the first of its thread, and then every 64th.
+    /// A call succeeded, no matter after how long. Whether it is one on which to do what needn't
+    /// be done for each: the first of its thread, and then every 64th.
     #[inline]
-    pub(super) fn success(&self, measures: &[Measure], took: Duration) -> bool {
-        let mine = self.0.mine();
-        let before = mine.successes.fetch_add(1, Ordering::Relaxed);
-        for (measure, bad) in measures.iter().zip(&mine.succeeded) {
+    pub(super) fn success(&self) -> bool {
+        self.0.mine().successes.fetch_add(1, Ordering::Relaxed).is_multiple_of(64)
+    }
+
+    /// The same, after so long.
+    pub(super) fn timed_success(&self, measures: &[Measure], took: Duration) -> bool {
+        for (measure, bad) in measures.iter().zip(&self.0.mine().succeeded) {
             if matches!(measure, Measure::Slower(limit) if took > *limit) {
                 bad.fetch_add(1, Ordering::Relaxed);
             }
         }
-        before.is_multiple_of(64)
+        self.success()
     }
 
     /// A call failed, after so long.
@@ -85,9 +88,9 @@ mod tests {
         let counts = Counts::default();
         let (fast, slow) = (limit, limit + Duration::from_nanos(1));
         for _ in 0..10 {
-            counts.success(&measures, fast);
+            counts.timed_success(&measures, fast);
         }
-        counts.success(&measures, slow);
+        counts.timed_success(&measures, slow);
         counts.failure(&measures, fast);
         counts.failure(&measures, slow);
         counts.failure(&measures, slow);
@@ -107,7 +110,7 @@ mod tests {
                     for n in 0..10_000 {
                         match n % 10 {
                             0 => counts.failure(&measures, Duration::ZERO),
-                            _ => _ = counts.success(&measures, Duration::ZERO),
+                            _ => _ = counts.success(),
                         }
                     }
                 });

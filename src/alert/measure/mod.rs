@@ -121,7 +121,8 @@ impl Meter {
             begun.at.map_or(Duration::ZERO, since)
         };
         match verdict.class() {
-            Class::Success => self.counts.success(&self.measures, took()),
+            Class::Success if self.timed => self.counts.timed_success(&self.measures, took()),
+            Class::Success => self.counts.success(),
             // The request's own fault.
             Class::Rejected => false,
             _ => {

@@ -1,0 +1,50 @@
+//! What each thread knows of an open circuit.
+
+use std::sync::{Arc, OnceLock};
+
+use super::reason::Why;
+use super::{CircuitOpen, CircuitState};
+use crate::stripe::Striped;
+use crate::sync::Mutex;
+use crate::time::Instant;
+
+/// Rejections that need neither the circuit's lock nor a count that other threads write.
+///
+/// Made when the circuit rejects its first call: most never do.
+#[derive(Debug, Default)]
+pub(super) struct Shut(OnceLock<Box<Striped<Mutex<Option<Known>>>>>);
+
+/// Nothing about an open circuit changes before its time, but by a new generation.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) generation: u32,
+    pub(super) until: Instant,
+    pub(super) why: Option<Why>,
+    /// The thread's own copy, which its errors share.
+    pub(super) name: Arc<str>,
+}
+
+impl Shut {
+    /// The rejection of a call at this time, if the circuit is still as this thread knows it.
+    pub(super) fn reject(
+        &self,
+        now: Instant,
+        is_at: impl FnOnce(u32) -> bool,
+    ) -> Option<(u32, Box<CircuitOpen>)> {
+        let known = self.0.get()?.mine().lock();
+        let known = known.as_ref().filter(|known| now < known.until && is_at(known.generation))?;
+        Some((known.generation, Box::new(known.rejection(now))))
+    }
+
+    /// Remembers it for the next calls of this thread.
+    pub(super) fn remember(&self, known: Known) {
+        *self.0.get_or_init(Box::default).mine().lock() = Some(known);
+    }
+}
+
+impl Known {
+    fn rejection(&self, now: Instant) -> CircuitOpen {
+        let retry_after = Some(self.until.saturating_duration_since(now));
+        CircuitOpen::new(Arc::clone(&self.name), CircuitState::Open, self.why, retry_after)
+    }
+}
