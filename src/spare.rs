@@ -118,7 +118,8 @@ where
         // Polled on after its end it stays at "readying" without a request:
         // a misuse by the caller, as with every future.
         let request = request.take().expect("polled after it was done");
-        let called = call(service, request).map(|future| self.as_mut().set(Self::Calling { future }));
+        let called =
+            call(service, request).map(|future| self.as_mut().set(Self::Calling { future }));
         if called.is_err() {
             self.set(Self::Ended);
         }

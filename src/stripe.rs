@@ -117,3 +117,36 @@ fn stripe() -> usize {
     let mine = MINE.get();
     if mine < STRIPES { mine } else { first() }
 }
+
+#[cfg(all(test, feature = "circuit-breaker"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handles_of_all_threads_are_counted() {
+        let spread = Spread::new(String::from("value"));
+        assert!(!spread.is_held());
+        let one = spread.handle();
+        assert!(spread.is_held());
+        drop(one);
+        let other = std::thread::scope(|scope| {
+            let thread = scope.spawn(|| spread.handle());
+            thread.join().expect("it only takes a handle")
+        });
+        assert!(spread.is_held());
+        assert_eq!(other.as_str(), "value");
+        drop(other);
+        assert!(!spread.is_held());
+    }
+
+    #[test]
+    fn a_handle_outlives_the_rest() {
+        let spread = Spread::new(String::from("value"));
+        let weak = Arc::downgrade(&spread);
+        let handle = spread.handle();
+        drop(spread);
+        assert_eq!(handle.as_str(), "value");
+        drop(handle);
+        assert_eq!(weak.strong_count(), 0);
+    }
+}

@@ -240,9 +240,14 @@ impl Circuit {
 }
 
 impl Keyed for Spread<Circuit> {
-    /// One that a call is in matters, and one that has failed lately, whatever its state; one that failed
+    /// Other references are services that have called it before, and may never again.
+    fn is_held(circuit: &Arc<Self>) -> bool {
+        Self::is_held(circuit)
+    }
+
+    /// One that has failed lately matters, whatever its state; one that failed
     /// long ago must not take a place for ever.
     fn is_idle(&self, now: Instant) -> bool {
-        !self.is_held() && self.gate.is_past(&self.common.rules, self.stats.last_failure(), now)
+        self.gate.is_past(&self.common.rules, self.stats.last_failure(), now)
     }
 }

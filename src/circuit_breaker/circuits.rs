@@ -4,7 +4,7 @@ use super::CircuitOpen;
 use super::circuit::Circuit;
 use super::common::Common;
 use super::permit::Permit;
-use crate::key::{KeyRef, Registry};
+use crate::key::{KeyRef, Last, Registry};
 use crate::stripe::Spread;
 use crate::time;
 
@@ -29,15 +29,15 @@ impl Circuits {
 
     /// Lets a call with this key through its circuit, or says why not.
     #[inline]
-    pub(super) fn admit(&self, key: &KeyRef<'_>) -> Result<Permit, Box<CircuitOpen>> {
+    pub(super) fn admit(
+        &self,
+        key: &KeyRef<'_>,
+        last: &mut Last<Spread<Circuit>>,
+    ) -> Result<Permit, Box<CircuitOpen>> {
         if matches!(key, KeyRef::Shared) {
             return Circuit::admit(self.registry.common());
         }
-        self.admit_by(key)
-    }
-
-    fn admit_by(&self, key: &KeyRef<'_>) -> Result<Permit, Box<CircuitOpen>> {
-        Circuit::admit(&self.registry.get(key))
+        self.registry.with(key, last, Circuit::admit)
     }
 
     /// The circuit that is this key's alone: none without a key, or a place for it.

@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
+use super::circuit::Circuit;
 use super::circuits::Circuits;
 use super::future::ResponseFuture;
 use super::permit::Passage;
@@ -11,9 +12,10 @@ use super::readiness::{Readiness, Watch};
 use super::{CircuitBreakerLayer, CircuitOpen};
 use crate::classify::{Classify, HttpClassifier};
 use crate::error::BoxError;
-use crate::key::{AllCalls, ByCredential, Key};
+use crate::key::{AllCalls, ByCredential, Key, Last};
 use crate::scope::{self, CallScope};
 use crate::spare::Spare;
+use crate::stripe::Spread;
 use crate::time;
 
 /// A service behind a circuit breaker. Made by [`CircuitBreakerLayer`].
@@ -25,6 +27,7 @@ pub struct CircuitBreaker<S, C = HttpClassifier, K = AllCalls, L = ByCredential>
     classifier: C,
     key: K,
     credential: L,
+    last: Last<Spread<Circuit>>,
     shared: Arc<Shared<S>>,
 }
 
@@ -54,6 +57,7 @@ impl<S: Clone, C: Clone, K: Clone, L: Clone> CircuitBreaker<S, C, K, L> {
             classifier: layer.classifier.clone(),
             key: layer.key.clone(),
             credential: layer.credential.clone(),
+            last: Last::default(),
             shared: Arc::new(shared),
         }
     }
@@ -74,7 +78,7 @@ impl<S: Clone, C, K, L> CircuitBreaker<S, C, K, L> {
 impl<S, C, K, L> CircuitBreaker<S, C, K, L> {
     /// Asks the credential's circuit, then the call's.
     #[inline]
-    fn admit<Req>(&self, request: &Req) -> Result<Passage, Box<CircuitOpen>>
+    fn admit<Req>(&mut self, request: &Req) -> Result<Passage, Box<CircuitOpen>>
     where
         K: Key<Req>,
         L: Key<Req>,
@@ -86,7 +90,7 @@ impl<S, C, K, L> CircuitBreaker<S, C, K, L> {
             }
             _ => None,
         };
-        Ok(Passage::new(circuits.admit(&self.key.key(request))?, credential))
+        Ok(Passage::new(circuits.admit(&self.key.key(request), &mut self.last)?, credential))
     }
 }
 
@@ -100,6 +104,7 @@ impl<S: Clone, C: Clone, K: Clone, L: Clone> Clone for CircuitBreaker<S, C, K, L
             classifier: self.classifier.clone(),
             key: self.key.clone(),
             credential: self.credential.clone(),
+            last: Last::default(),
             shared: Arc::clone(&self.shared),
         }
     }

@@ -48,3 +48,25 @@ impl Known {
         CircuitOpen::new(Arc::clone(&self.name), CircuitState::Open, self.why, retry_after)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::time;
+
+    #[test]
+    fn it_rejects_in_its_time_and_generation_alone() {
+        let (now, second) = (time::now(), Duration::from_secs(1));
+        let known = Known { generation: 1, until: now + second, why: None, name: "a".into() };
+        let shut = Shut::default();
+        assert!(shut.reject(now, |_| true).is_none(), "nothing is known yet");
+        shut.remember(known);
+        let (generation, open) = shut.reject(now, |at| at == 1).unwrap();
+        assert_eq!((generation, open.circuit(), open.retry_after()), (1, "a", Some(second)));
+        assert_eq!(open.state(), CircuitState::Open);
+        assert!(shut.reject(now, |at| at == 2).is_none());
+        assert!(shut.reject(now + second, |_| true).is_none());
+    }
+}

@@ -5,6 +5,7 @@
 //! Keys are looked up as text or as a hash, so no layer names a request type.
 
 mod both;
+mod last;
 mod registry;
 
 use std::borrow::Cow;
@@ -18,6 +19,8 @@ use crate::head::{HttpRequest, RequestHead};
 use crate::scope::CallScope;
 
 pub use self::both::{Both, ByBoth};
+#[cfg(feature = "circuit-breaker")]
+pub(crate) use self::last::Last;
 pub(crate) use self::registry::{Keyed, Registry};
 
 /// Tells the key of a request.

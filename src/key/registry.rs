@@ -4,14 +4,23 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use super::last::KeptKey;
+#[cfg(feature = "circuit-breaker")]
+use super::last::{Found, Last};
 use super::{KeyRef, hash_of};
 use crate::time::{self, Instant};
 
 /// A state that a registry can hold, and let go of.
-pub(crate) trait Keyed {
+pub(crate) trait Keyed: Sized {
+    /// Whether a call is in it.
+    fn is_held(state: &Arc<Self>) -> bool {
+        Arc::strong_count(state) > 1
+    }
+
     /// Whether nothing would be lost if this state were forgotten now. One
     /// that remembers a failing upstream or a spent quota is not idle.
     fn is_idle(&self, now: Instant) -> bool;
@@ -28,12 +37,14 @@ pub(crate) struct Registry<V> {
     /// those, and so a state, is less likely than a fault of the hardware.
     keyed: RwLock<States<V>>,
     salt: RandomState,
+    /// How often states were forgotten.
+    forgotten: AtomicU64,
     capacity: usize,
     make: Box<dyn Fn(&KeyRef<'_>) -> V + Send + Sync>,
 }
 
 struct States<V> {
-    by_hash: HashMap<u64, Arc<V>, BuildHasherDefault<Hashed>>,
+    by_hash: HashMap<u64, (KeptKey, Arc<V>), BuildHasherDefault<Hashed>>,
     /// Before this nobody looks for idle ones: there were none just now.
     look_from: Option<Instant>,
 }
@@ -68,6 +79,7 @@ impl<V: Keyed> Registry<V> {
             common: Arc::new(make(&KeyRef::Shared)),
             keyed: RwLock::new(States { by_hash: HashMap::default(), look_from: None }),
             salt: RandomState::new(),
+            forgotten: AtomicU64::new(0),
             capacity,
             make: Box::new(make),
         }
@@ -91,27 +103,69 @@ impl<V: Keyed> Registry<V> {
             return Some(Arc::clone(&self.common));
         }
         let hash = hash_of(&self.salt, key);
-        self.keyed.read().unwrap_or_else(PoisonError::into_inner).by_hash.get(&hash).cloned()
+        let keyed = self.keyed.read().unwrap_or_else(PoisonError::into_inner);
+        keyed.by_hash.get(&hash).map(|(_, state)| Arc::clone(state))
+    }
+
+    /// Does something with the state of `key`, made if it is new, by way of the key that was
+    /// looked up last. It is no reason to keep a state: what isn't [held](Keyed::is_held)
+    /// may be forgotten before it is used.
+    #[cfg(feature = "circuit-breaker")]
+    #[inline]
+    pub(crate) fn with<R>(
+        &self,
+        key: &KeyRef<'_>,
+        last: &mut Last<V>,
+        f: impl FnOnce(&V) -> R,
+    ) -> R {
+        match last.get(key, self.forgotten.load(Ordering::Acquire)) {
+            Some(state) => f(state),
+            None => f(&self.look_up(key, last)),
+        }
+    }
+
+    /// The state of `key`, to be the last that was looked up if it is its own: one that is
+    /// shared for lack of room is looked for anew each time.
+    #[cfg(feature = "circuit-breaker")]
+    #[inline(never)]
+    fn look_up(&self, key: &KeyRef<'_>, last: &mut Last<V>) -> Arc<V> {
+        let state = self.get(key);
+        let hash = hash_of(&self.salt, key);
+        let keyed = self.keyed.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((key, state)) = keyed.by_hash.get(&hash) {
+            // Under the lock: what is forgotten from now on, is so after this count.
+            let forgotten = self.forgotten.load(Ordering::Acquire);
+            last.set(Found { key: key.clone(), state: Arc::clone(state), forgotten });
+        }
+        state
     }
 
     fn insert(&self, key: &KeyRef<'_>) -> Arc<V> {
         let hash = hash_of(&self.salt, key);
         let mut keyed = self.keyed.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = keyed.by_hash.get(&hash) {
+        if let Some((_, known)) = keyed.by_hash.get(&hash) {
             return Arc::clone(known);
         }
-        if keyed.by_hash.len() >= self.capacity && !keyed.make_room(self.capacity) {
-            return Arc::clone(&self.common);
+        if keyed.by_hash.len() >= self.capacity {
+            let before = keyed.by_hash.len();
+            let made = keyed.make_room(self.capacity);
+            if keyed.by_hash.len() < before {
+                self.forgotten.fetch_add(1, Ordering::Release);
+            }
+            if !made {
+                return Arc::clone(&self.common);
+            }
         }
         let value = Arc::new((self.make)(key));
-        keyed.by_hash.insert(hash, Arc::clone(&value));
+        keyed.by_hash.insert(hash, (KeptKey::new(key), Arc::clone(&value)));
         value
     }
 
     /// Every state there is, the common one first.
     pub(crate) fn all(&self) -> Vec<Arc<V>> {
         let keyed = self.keyed.read().unwrap_or_else(PoisonError::into_inner);
-        std::iter::once(&self.common).chain(keyed.by_hash.values()).map(Arc::clone).collect()
+        let states = keyed.by_hash.values().map(|(_, state)| state);
+        std::iter::once(&self.common).chain(states).map(Arc::clone).collect()
     }
 }
 
@@ -124,7 +178,7 @@ impl<V: Keyed> States<V> {
         if self.look_from.is_some_and(|from| now < from) {
             return false;
         }
-        self.by_hash.retain(|_, value| Arc::strong_count(value) > 1 || !value.is_idle(now));
+        self.by_hash.retain(|_, (_, state)| V::is_held(state) || !state.is_idle(now));
         let made = self.by_hash.len() < capacity;
         self.look_from = (!made).then(|| time::after(now, PAUSE));
         made
@@ -139,7 +193,7 @@ impl<V> fmt::Debug for Registry<V> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use super::*;
 
@@ -200,6 +254,46 @@ mod tests {
         let used = registry.get(&KeyRef::text("a"));
         assert!(Arc::ptr_eq(&registry.get(&KeyRef::text("b")), registry.common()));
         assert!(Arc::ptr_eq(&registry.get(&KeyRef::text("a")), &used));
+    }
+
+    #[cfg(feature = "circuit-breaker")]
+    #[test]
+    fn the_last_key_is_found_again_until_its_state_is_forgotten() {
+        let made = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&made);
+        let registry = Registry::new(1, move |_| Numbered(count.fetch_add(1, Ordering::Relaxed)));
+        let mut last = Last::default();
+        let mut number = |key| registry.with(&KeyRef::text(key), &mut last, |state| state.0);
+        // The first is the common one.
+        assert_eq!((number("a"), number("a")), (1, 1));
+        assert_eq!((number("b"), number("b")), (2, 2));
+        assert_eq!((number("a"), made.load(Ordering::Relaxed)), (3, 4));
+    }
+
+    #[cfg(feature = "circuit-breaker")]
+    #[test]
+    fn the_common_state_is_no_keys_last_one() {
+        let registry = Registry::new(0, |_| Busy(true));
+        let mut last = Last::default();
+        for key in ["a", "b"] {
+            registry.with(&KeyRef::text(key), &mut last, |state| {
+                assert!(std::ptr::eq(state, &**registry.common()));
+            });
+        }
+        assert!(last.get(&KeyRef::text("b"), 0).is_none());
+    }
+
+    /// Held by calls alone, of which there are none here.
+    struct Numbered(usize);
+
+    impl Keyed for Numbered {
+        fn is_held(_: &Arc<Self>) -> bool {
+            false
+        }
+
+        fn is_idle(&self, _: Instant) -> bool {
+            true
+        }
     }
 
     #[test]

@@ -1,16 +1,17 @@
 use tower::Layer;
+use tower_upstream::alert::Slo;
 use tower_upstream::{AlertLayer, Alerts};
 
 use super::{Row, nobody, ours};
 use crate::bare::Bare;
 
 pub(super) fn rows() -> Vec<Row> {
-    ours(("alert", "without a sink"), |observed| layer(observed).layer(Bare))
+    ours(("alert", "an availability SLO, without a sink"), |observed| layer(observed).layer(Bare))
 }
 
-/// The alert layer of every row that has one: an objective (SLO) goes here.
+/// The alert layer of every row that has one.
 pub(super) fn layer(observed: bool) -> AlertLayer {
-    let builder = Alerts::builder();
+    let builder = Alerts::builder().slo(Slo::availability(0.999));
     let builder = if observed { builder.observer(nobody()) } else { builder };
     builder.build().expect("a valid configuration").layer()
 }

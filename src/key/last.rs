@@ -1,0 +1,86 @@
+use std::sync::Arc;
+
+use super::KeyRef;
+
+/// The key that one service looked up last, and its state: a client mostly calls one upstream.
+///
+/// A look-up in the registry takes a hash, and a lock that all threads write; this takes a
+/// comparison.
+#[derive(Debug)]
+pub(crate) struct Last<V>(Option<Found<V>>);
+
+#[derive(Debug)]
+pub(super) struct Found<V> {
+    pub(super) key: KeptKey,
+    pub(super) state: Arc<V>,
+    /// What the registry had forgotten by then: it may forget this one, too.
+    pub(super) forgotten: u64,
+}
+
+impl<V> Last<V> {
+    pub(super) fn get(&self, key: &KeyRef<'_>, forgotten: u64) -> Option<&V> {
+        let found = self.0.as_ref()?;
+        (found.forgotten == forgotten && found.key.is(key)).then_some(&*found.state)
+    }
+
+    pub(super) fn set(&mut self, found: Found<V>) {
+        self.0 = Some(found);
+    }
+}
+
+impl<V> Default for Last<V> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+/// A key that outlives its request.
+#[derive(Clone, Debug)]
+pub(super) enum KeptKey {
+    Shared,
+    Text(Arc<str>),
+    Authority(Arc<str>),
+    Number(u64),
+}
+
+impl KeptKey {
+    pub(super) fn new(key: &KeyRef<'_>) -> Self {
+        match key {
+            KeyRef::Shared => Self::Shared,
+            KeyRef::Text(text) => Self::Text((&**text).into()),
+            KeyRef::Authority(authority) => Self::Authority((*authority).into()),
+            KeyRef::Number(number) => Self::Number(*number),
+        }
+    }
+
+    fn is(&self, key: &KeyRef<'_>) -> bool {
+        match (self, key) {
+            (Self::Shared, KeyRef::Shared) => true,
+            (Self::Text(kept), KeyRef::Text(text)) => **kept == **text,
+            (Self::Authority(kept), KeyRef::Authority(authority)) => **kept == **authority,
+            (Self::Number(kept), KeyRef::Number(number)) => kept == number,
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_key_is_the_key_that_it_was_made_of_and_no_other() {
+        let keys = [
+            KeyRef::Shared,
+            KeyRef::text("a"),
+            KeyRef::text("b"),
+            KeyRef::Authority("a"),
+            KeyRef::Number(1),
+            KeyRef::Number(2),
+        ];
+        for key in &keys {
+            let kept = KeptKey::new(key);
+            assert!(keys.iter().all(|other| kept.is(other) == (key == other)), "{key}");
+        }
+    }
+}
