@@ -10,21 +10,28 @@ use super::KeyRef;
 pub(crate) struct Last<V>(Option<Found<V>>);
 
 #[derive(Debug)]
-pub(super) struct Found<V> {
+struct Found<V> {
+    filed: Arc<Filed<V>>,
+    /// How often the registry had forgotten states by then: it may forget this one, too.
+    forgotten: u64,
+}
+
+/// A key and its state, as a registry files them.
+#[derive(Debug)]
+pub(super) struct Filed<V> {
     pub(super) key: KeptKey,
     pub(super) state: Arc<V>,
-    /// What the registry had forgotten by then: it may forget this one, too.
-    pub(super) forgotten: u64,
 }
 
 impl<V> Last<V> {
     pub(super) fn get(&self, key: &KeyRef<'_>, forgotten: u64) -> Option<&V> {
         let found = self.0.as_ref()?;
-        (found.forgotten == forgotten && found.key.is(key)).then_some(&*found.state)
+        let is_it = found.forgotten == forgotten && found.filed.key.is(key);
+        is_it.then_some(&*found.filed.state)
     }
 
-    pub(super) fn set(&mut self, found: Found<V>) {
-        self.0 = Some(found);
+    pub(super) fn set(&mut self, filed: Arc<Filed<V>>, forgotten: u64) {
+        self.0 = Some(Found { filed, forgotten });
     }
 }
 
@@ -35,11 +42,11 @@ impl<V> Default for Last<V> {
 }
 
 /// A key that outlives its request.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) enum KeptKey {
     Shared,
-    Text(Arc<str>),
-    Authority(Arc<str>),
+    Text(Box<str>),
+    Authority(Box<str>),
     Number(u64),
 }
 

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use super::last::KeptKey;
 #[cfg(feature = "circuit-breaker")]
-use super::last::{Found, Last};
+use super::last::Last;
+use super::last::{Filed, KeptKey};
 use super::{KeyRef, hash_of};
 use crate::time::{self, Instant};
 
@@ -44,7 +44,7 @@ pub(crate) struct Registry<V> {
 }
 
 struct States<V> {
-    by_hash: HashMap<u64, (KeptKey, Arc<V>), BuildHasherDefault<Hashed>>,
+    by_hash: HashMap<u64, Arc<Filed<V>>, BuildHasherDefault<Hashed>>,
     /// Before this nobody looks for idle ones: there were none just now.
     look_from: Option<Instant>,
 }
@@ -104,7 +104,7 @@ impl<V: Keyed> Registry<V> {
         }
         let hash = hash_of(&self.salt, key);
         let keyed = self.keyed.read().unwrap_or_else(PoisonError::into_inner);
-        keyed.by_hash.get(&hash).map(|(_, state)| Arc::clone(state))
+        keyed.by_hash.get(&hash).map(|filed| Arc::clone(&filed.state))
     }
 
     /// Does something with the state of `key`, made if it is new, by way of the key that was
@@ -132,10 +132,10 @@ impl<V: Keyed> Registry<V> {
         let state = self.get(key);
         let hash = hash_of(&self.salt, key);
         let keyed = self.keyed.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some((key, state)) = keyed.by_hash.get(&hash) {
+        if let Some(filed) = keyed.by_hash.get(&hash) {
             // Under the lock: what is forgotten from now on, is so after this count.
             let forgotten = self.forgotten.load(Ordering::Acquire);
-            last.set(Found { key: key.clone(), state: Arc::clone(state), forgotten });
+            last.set(Arc::clone(filed), forgotten);
         }
         state
     }
@@ -143,8 +143,8 @@ impl<V: Keyed> Registry<V> {
     fn insert(&self, key: &KeyRef<'_>) -> Arc<V> {
         let hash = hash_of(&self.salt, key);
         let mut keyed = self.keyed.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, known)) = keyed.by_hash.get(&hash) {
-            return Arc::clone(known);
+        if let Some(known) = keyed.by_hash.get(&hash) {
+            return Arc::clone(&known.state);
         }
         if keyed.by_hash.len() >= self.capacity {
             let before = keyed.by_hash.len();
@@ -156,15 +156,16 @@ impl<V: Keyed> Registry<V> {
                 return Arc::clone(&self.common);
             }
         }
-        let value = Arc::new((self.make)(key));
-        keyed.by_hash.insert(hash, (KeptKey::new(key), Arc::clone(&value)));
-        value
+        let state = Arc::new((self.make)(key));
+        let filed = Filed { key: KeptKey::new(key), state: Arc::clone(&state) };
+        keyed.by_hash.insert(hash, Arc::new(filed));
+        state
     }
 
     /// Every state there is, the common one first.
     pub(crate) fn all(&self) -> Vec<Arc<V>> {
         let keyed = self.keyed.read().unwrap_or_else(PoisonError::into_inner);
-        let states = keyed.by_hash.values().map(|(_, state)| state);
+        let states = keyed.by_hash.values().map(|filed| &filed.state);
         std::iter::once(&self.common).chain(states).map(Arc::clone).collect()
     }
 }
@@ -178,7 +179,7 @@ impl<V: Keyed> States<V> {
         if self.look_from.is_some_and(|from| now < from) {
             return false;
         }
-        self.by_hash.retain(|_, (_, state)| V::is_held(state) || !state.is_idle(now));
+        self.by_hash.retain(|_, filed| V::is_held(&filed.state) || !filed.state.is_idle(now));
         let made = self.by_hash.len() < capacity;
         self.look_from = (!made).then(|| time::after(now, PAUSE));
         made
