@@ -68,7 +68,6 @@ impl<T> Spread<T> {
     }
 
     /// Whether a handle is held by anybody.
-    #[cfg(feature = "circuit-breaker")]
     pub(crate) fn is_held(&self) -> bool {
         let mut made = self.handles.iter().filter_map(OnceLock::get);
         made.any(|handle| Arc::strong_count(&handle.0) > 1)
@@ -118,7 +117,7 @@ fn stripe() -> usize {
     if mine < STRIPES { mine } else { first() }
 }
 
-#[cfg(all(test, feature = "circuit-breaker"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -19,7 +19,6 @@ use crate::head::{HttpRequest, RequestHead};
 use crate::scope::CallScope;
 
 pub use self::both::{Both, ByBoth};
-#[cfg(feature = "circuit-breaker")]
 pub(crate) use self::last::Last;
 pub(crate) use self::registry::{Keyed, Registry};
 

@@ -8,9 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-#[cfg(feature = "circuit-breaker")]
-use super::last::Last;
-use super::last::{Filed, KeptKey};
+use super::last::{Filed, KeptKey, Last};
 use super::{KeyRef, hash_of};
 use crate::time::{self, Instant};
 
@@ -110,7 +108,6 @@ impl<V: Keyed> Registry<V> {
     /// Does something with the state of `key`, made if it is new, by way of the key that was
     /// looked up last. It is no reason to keep a state: what isn't [held](Keyed::is_held)
     /// may be forgotten before it is used.
-    #[cfg(feature = "circuit-breaker")]
     #[inline]
     pub(crate) fn with<R>(
         &self,
@@ -126,7 +123,6 @@ impl<V: Keyed> Registry<V> {
 
     /// The state of `key`, to be the last that was looked up if it is its own: one that is
     /// shared for lack of room is looked for anew each time.
-    #[cfg(feature = "circuit-breaker")]
     #[inline(never)]
     fn look_up(&self, key: &KeyRef<'_>, last: &mut Last<V>) -> Arc<V> {
         let state = self.get(key);
@@ -257,7 +253,6 @@ mod tests {
         assert!(Arc::ptr_eq(&registry.get(&KeyRef::text("a")), &used));
     }
 
-    #[cfg(feature = "circuit-breaker")]
     #[test]
     fn the_last_key_is_found_again_until_its_state_is_forgotten() {
         let made = Arc::new(AtomicUsize::new(0));
@@ -271,7 +266,6 @@ mod tests {
         assert_eq!((number("a"), made.load(Ordering::Relaxed)), (3, 4));
     }
 
-    #[cfg(feature = "circuit-breaker")]
     #[test]
     fn the_common_state_is_no_keys_last_one() {
         let registry = Registry::new(0, |_| Busy(true));
