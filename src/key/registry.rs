@@ -272,7 +272,7 @@ mod tests {
         let mut last = Last::default();
         for key in ["a", "b"] {
             registry.with(&KeyRef::text(key), &mut last, |state| {
-                assert!(std::ptr::eq(state, &**registry.common()));
+                assert_eq!(std::ptr::from_ref(state), Arc::as_ptr(registry.common()));
             });
         }
         assert!(last.get(&KeyRef::text("b"), 0).is_none());
