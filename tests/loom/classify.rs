@@ -4,6 +4,8 @@
 mod cause;
 #[path = "../../src/classify/grpc.rs"]
 mod grpc;
+#[path = "../../src/classify/http.rs"]
+mod http;
 #[path = "../../src/classify/verdict.rs"]
 mod verdict;
 
