@@ -55,6 +55,12 @@ impl KeyRef<'_> {
     }
 }
 
+impl Both<'_> {
+    pub(super) fn parts(&self) -> (KeyRef<'_>, KeyRef<'_>) {
+        (self.0.as_key(), self.1.as_key())
+    }
+}
+
 impl<'a> Part<'a> {
     fn of(key: KeyRef<'a>) -> Self {
         match key {

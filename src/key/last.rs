@@ -48,6 +48,7 @@ pub(super) enum KeptKey {
     Text(Box<str>),
     Authority(Box<str>),
     Number(u64),
+    Both(Box<(Self, Self)>),
 }
 
 impl KeptKey {
@@ -57,6 +58,10 @@ impl KeptKey {
             KeyRef::Text(text) => Self::Text((&**text).into()),
             KeyRef::Authority(authority) => Self::Authority((*authority).into()),
             KeyRef::Number(number) => Self::Number(*number),
+            KeyRef::Both(both) => {
+                let (a, b) = both.parts();
+                Self::Both(Box::new((Self::new(&a), Self::new(&b))))
+            }
         }
     }
 
@@ -66,6 +71,10 @@ impl KeptKey {
             (Self::Text(kept), KeyRef::Text(text)) => **kept == **text,
             (Self::Authority(kept), KeyRef::Authority(authority)) => **kept == **authority,
             (Self::Number(kept), KeyRef::Number(number)) => kept == number,
+            (Self::Both(kept), KeyRef::Both(both)) => {
+                let (a, b) = both.parts();
+                kept.0.is(&a) && kept.1.is(&b)
+            }
             _ => false,
         }
     }
@@ -84,6 +93,9 @@ mod tests {
             KeyRef::Authority("a"),
             KeyRef::Number(1),
             KeyRef::Number(2),
+            KeyRef::both(KeyRef::text("a"), KeyRef::Number(1)),
+            KeyRef::both(KeyRef::text("a"), KeyRef::Number(2)),
+            KeyRef::both(KeyRef::Number(1), KeyRef::text("a")),
         ];
         for key in &keys {
             let kept = KeptKey::new(key);
