@@ -25,16 +25,22 @@ pub struct UpstreamBuilder<
     B = ByRegion,
     W = OneEach,
 > {
+    common: Common,
+    retry: RetryLayer<C, R>,
+    rate_limit: RateLimitBuilder<HttpClassifier, K, W>,
+    circuit_breaker: CircuitBreakerBuilder<HttpClassifier, B>,
+}
+
+/// What isn't a type.
+#[derive(Clone, Debug)]
+struct Common {
     name: Arc<str>,
     deadline: Option<Duration>,
     attempt_timeout: Option<Duration>,
     alerts: Option<Alerts>,
     listener: Listener,
-    retry: RetryLayer<C, R>,
     failover: Option<FailoverBuilder>,
     region_in_response: bool,
-    rate_limit: RateLimitBuilder<HttpClassifier, K, W>,
-    circuit_breaker: CircuitBreakerBuilder<HttpClassifier, B>,
 }
 
 impl UpstreamBuilder {
@@ -42,15 +48,18 @@ impl UpstreamBuilder {
     const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 
     pub(super) fn new() -> Self {
-        Self {
+        let common = Common {
             name: Arc::from("upstream"),
             deadline: None,
             attempt_timeout: None,
             alerts: None,
             listener: Listener::default(),
-            retry: RetryLayer::new(),
             failover: None,
             region_in_response: false,
+        };
+        Self {
+            common,
+            retry: RetryLayer::new(),
             rate_limit: RateLimitLayer::builder(Quota::unlimited()).by_credential(),
             circuit_breaker: CircuitBreakerLayer::builder().by_region(),
         }
@@ -60,21 +69,21 @@ impl UpstreamBuilder {
 impl<C, R, K, B, W> UpstreamBuilder<C, R, K, B, W> {
     /// The name that errors, events and status of all layers show. Default: `upstream`.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.name = name.into();
+        self.common.name = name.into();
         self
     }
 
     /// How long the whole call may take, waits and attempts. Default: 2 minutes.
     /// `Duration::MAX`: no limit.
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
+        self.common.deadline = Some(deadline);
         self
     }
 
     /// How long one attempt may take, from when it is sent to the response's head. Default: 30 s.
     /// `Duration::MAX`: no limit.
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
-        self.attempt_timeout = Some(timeout);
+        self.common.attempt_timeout = Some(timeout);
         self
     }
 
@@ -94,19 +103,19 @@ impl<C, R, K, B, W> UpstreamBuilder<C, R, K, B, W> {
     /// [`ServingRegion`](crate::failover::ServingRegion). Default: not, since a response's first
     /// extension is allocated.
     pub fn region_in_response(mut self) -> Self {
-        self.region_in_response = true;
+        self.common.region_in_response = true;
         self
     }
 
     /// Has people told of what these alerts find worth it; all layers tell them. Default: nobody.
     pub fn alerts(mut self, alerts: &Alerts) -> Self {
-        self.alerts = Some(alerts.clone());
+        self.common.alerts = Some(alerts.clone());
         self
     }
 
     /// Who hears the events of all layers, beside the alerts.
     pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.listener = self.listener.and(&Listener::new(observer));
+        self.common.listener = self.common.listener.and(&Listener::new(observer));
         self
     }
 
@@ -139,14 +148,8 @@ impl<C, R, K, B, W> UpstreamBuilder<C, R, K, B, W> {
         change: impl FnOnce(RetryLayer<C, R>) -> RetryLayer<C2, R2>,
     ) -> UpstreamBuilder<C2, R2, K, B, W> {
         UpstreamBuilder {
-            name: self.name,
-            deadline: self.deadline,
-            attempt_timeout: self.attempt_timeout,
-            alerts: self.alerts,
-            listener: self.listener,
+            common: self.common,
             retry: change(self.retry),
-            failover: self.failover,
-            region_in_response: self.region_in_response,
             rate_limit: self.rate_limit,
             circuit_breaker: self.circuit_breaker,
         }
@@ -158,7 +161,7 @@ impl<C, R, K, B, W> UpstreamBuilder<C, R, K, B, W> {
         regions: Regions,
         change: impl FnOnce(FailoverBuilder) -> FailoverBuilder,
     ) -> Self {
-        self.failover = Some(change(FailoverLayer::builder(regions)));
+        self.common.failover = Some(change(FailoverLayer::builder(regions)));
         self
     }
 
@@ -183,14 +186,8 @@ impl<C, R, K, B, W> UpstreamBuilder<C, R, K, B, W> {
         ) -> RateLimitBuilder<HttpClassifier, K2, W2>,
     ) -> UpstreamBuilder<C, R, K2, B, W2> {
         UpstreamBuilder {
-            name: self.name,
-            deadline: self.deadline,
-            attempt_timeout: self.attempt_timeout,
-            alerts: self.alerts,
-            listener: self.listener,
+            common: self.common,
             retry: self.retry,
-            failover: self.failover,
-            region_in_response: self.region_in_response,
             rate_limit: change(RateLimitLayer::builder(quota).by_credential()),
             circuit_breaker: self.circuit_breaker,
         }
@@ -215,14 +212,8 @@ impl<C, R, K, B, W> UpstreamBuilder<C, R, K, B, W> {
         ) -> CircuitBreakerBuilder<HttpClassifier, B2>,
     ) -> UpstreamBuilder<C, R, K, B2, W> {
         UpstreamBuilder {
-            name: self.name,
-            deadline: self.deadline,
-            attempt_timeout: self.attempt_timeout,
-            alerts: self.alerts,
-            listener: self.listener,
+            common: self.common,
             retry: self.retry,
-            failover: self.failover,
-            region_in_response: self.region_in_response,
             rate_limit: self.rate_limit,
             circuit_breaker: change(self.circuit_breaker),
         }
@@ -237,20 +228,21 @@ impl<C: Clone, R: Clone, K, B: 'static, W: Quotas> UpstreamBuilder<C, R, K, B, W
     /// If a layer's settings can't work, or those of two can't work
     /// [together](super#what-is-checked).
     pub fn build(self) -> Result<UpstreamLayer<C, R, K, B, W>, InvalidConfig> {
-        let Self { name, retry, failover, rate_limit, circuit_breaker, .. } = self;
+        let Self { common, retry, rate_limit, circuit_breaker } = self;
+        let Common { name, alerts, listener, failover, .. } = common;
         let classifier = retry.config.classifier.clone();
         let replay = retry.config.replay.clone();
-        let alert = self.alerts.map(|alerts| alerts.layer().classifier(classifier.clone()));
+        let alert = alerts.map(|alerts| alerts.layer().classifier(classifier.clone()));
         let listener = match &alert {
-            Some(alert) => Listener::new(alert.alerts().observer()).and(&self.listener),
-            None => self.listener,
+            Some(alert) => Listener::new(alert.alerts().observer()).and(&listener),
+            None => listener,
         };
 
         let own = &retry.config;
-        let deadline = once("deadline", self.deadline, own.deadline)?;
+        let deadline = once("deadline", common.deadline, own.deadline)?;
         let deadline = deadline.unwrap_or(UpstreamBuilder::DEADLINE);
         let deadline = Some(deadline).filter(|deadline| *deadline != Duration::MAX);
-        let attempt_timeout = once("attempt_timeout", self.attempt_timeout, own.attempt_timeout)?;
+        let attempt_timeout = once("attempt_timeout", common.attempt_timeout, own.attempt_timeout)?;
         let attempt_timeout = attempt_timeout.unwrap_or(UpstreamBuilder::ATTEMPT_TIMEOUT);
 
         let circuit_breaker = circuit_breaker
@@ -267,7 +259,7 @@ impl<C: Clone, R: Clone, K, B: 'static, W: Quotas> UpstreamBuilder<C, R, K, B, W
             .build();
         let failover = failover
             .map(|failover| failover.name(Arc::clone(&name)).classifier(classifier).replay(replay))
-            .map(|failover| failover.telling(IfAsked(self.region_in_response)))
+            .map(|failover| failover.telling(IfAsked(common.region_in_response)))
             .map(|failover| failover.also_tell(&listener).build())
             .transpose()?;
         let mut retry = retry.name(name).also_tell(&listener);
