@@ -38,7 +38,7 @@ pub struct CallScope {
 }
 
 /// The regions that a call has tried, by number: at most so many.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tried {
     regions: [u16; Tried::MOST],
     len: u8,
@@ -48,19 +48,25 @@ impl Tried {
     /// How many regions one call can try.
     pub(crate) const MOST: usize = 7;
 
+    pub(crate) const NONE: Self = Self { regions: [0; Self::MOST], len: 0 };
+
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.len.into()
     }
 
+    #[inline]
     pub(crate) fn contains(&self, region: usize) -> bool {
         self.iter().any(|tried| tried == region)
     }
 
+    #[inline]
     pub(crate) fn iter(&self) -> impl Iterator<Item = usize> {
         self.regions[..self.len()].iter().map(|region| usize::from(*region))
     }
 
     /// Adds a region; past the bound it is forgotten.
+    #[inline]
     pub(crate) fn push(&mut self, region: usize) {
         let len = self.len();
         if let (Some(place), Ok(region)) = (self.regions.get_mut(len), region.try_into()) {
@@ -73,48 +79,97 @@ impl Tried {
 /// How the current scope came to be current.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
+    /// There is none.
+    Outside,
     /// Around an inner `call`: a layer called now belongs to this scope.
     Call,
     /// Around an inner `poll`: a layer called now is called for something else.
     Poll,
 }
 
+/// The scope that this thread runs in, and how: apart, since what most ask is only the latter.
+struct Current {
+    mode: Cell<Mode>,
+    scope: Cell<CallScope>,
+}
+
 thread_local! {
-    static CURRENT: Cell<Option<(CallScope, Mode)>> = const { Cell::new(None) };
+    static CURRENT: Current =
+        const { Current { mode: Cell::new(Mode::Outside), scope: Cell::new(CallScope::FIRST) } };
+}
+
+/// The time that a scope is current; puts the outer one back, also on a panic.
+struct Entered {
+    mode: Mode,
+    outer: Option<CallScope>,
+}
+
+impl Entered {
+    #[inline]
+    fn new(scope: CallScope, mode: Mode) -> Self {
+        CURRENT.with(|current| {
+            let mode = current.mode.replace(mode);
+            let outer = (mode != Mode::Outside).then(|| current.scope.get());
+            current.scope.set(scope);
+            Self { mode, outer }
+        })
+    }
+}
+
+impl Drop for Entered {
+    #[inline]
+    fn drop(&mut self) {
+        CURRENT.with(|current| {
+            current.mode.set(self.mode);
+            if let Some(outer) = self.outer {
+                current.scope.set(outer);
+            }
+        });
+    }
 }
 
 impl CallScope {
+    /// That of a call's first attempt.
+    const FIRST: Self = Self {
+        attempt: 1,
+        deadline: None,
+        retried: false,
+        sent_at: None,
+        region: None,
+        tried: Tried::NONE,
+        elsewhere: false,
+        expired: false,
+    };
+
     /// The scope of a call that begins here, or goes on from an outer layer's,
     /// with a deadline that is the earlier of the two.
+    #[inline]
     pub(crate) fn begin(outer: Option<Self>, deadline: Option<Instant>) -> Self {
-        let first = Self {
-            attempt: 1,
-            deadline: None,
-            retried: false,
-            sent_at: None,
-            region: None,
-            tried: Tried::default(),
-            elsewhere: false,
-            expired: false,
+        let mut scope = outer.unwrap_or(Self::FIRST);
+        scope.deadline = match (deadline, scope.deadline) {
+            (Some(own), Some(outer)) => Some(own.min(outer)),
+            (own, outer) => own.or(outer),
         };
-        let scope = outer.unwrap_or(first);
-        let deadline = deadline.into_iter().chain(scope.deadline).min();
-        Self { deadline, ..scope }
+        scope
     }
 
     /// The scope of the call that this code runs within, if a layer of this
     /// crate that keeps one (a retry) stands above.
+    #[inline]
     #[must_use]
     pub fn current() -> Option<Self> {
-        CURRENT.get().map(|(scope, _)| scope)
+        Self::where_mode(|mode| mode != Mode::Outside)
     }
 
     /// The scope that an outer layer's `call` hands to this layer's `call`.
+    #[inline]
     pub(crate) fn offered() -> Option<Self> {
-        match CURRENT.get() {
-            Some((scope, Mode::Call)) => Some(scope),
-            _ => None,
-        }
+        Self::where_mode(|mode| mode == Mode::Call)
+    }
+
+    #[inline]
+    fn where_mode(is: impl FnOnce(Mode) -> bool) -> Option<Self> {
+        CURRENT.with(|current| is(current.mode.get()).then(|| current.scope.get()))
     }
 
     /// Which attempt of the logical call this is; the first is 1.
@@ -139,11 +194,13 @@ impl CallScope {
     }
 
     /// Runs an inner `call` in this scope, and takes over what it noted.
+    #[inline]
     pub(crate) fn call<R>(&mut self, f: impl FnOnce() -> R) -> R {
         self.within(Mode::Call, f)
     }
 
     /// Runs an inner `poll` in this scope, and takes over what it noted.
+    #[inline]
     pub(crate) fn poll<R>(&mut self, f: impl FnOnce() -> R) -> R {
         self.within(Mode::Poll, f)
     }
@@ -161,21 +218,13 @@ impl CallScope {
         Self::current().is_some_and(|scope| scope.expired)
     }
 
+    // Inlined, as what `f` makes is a future, and large: it is made where it is wanted.
+    #[inline]
     fn within<R>(&mut self, mode: Mode, f: impl FnOnce() -> R) -> R {
-        /// Puts the outer scope back also when `f` panics.
-        struct Restore(Option<(CallScope, Mode)>);
-
-        impl Drop for Restore {
-            fn drop(&mut self) {
-                CURRENT.set(self.0);
-            }
-        }
-
-        let _restore = Restore(CURRENT.replace(Some((*self, mode))));
+        let entered = Entered::new(*self, mode);
         let result = f();
-        if let Some((noted, _)) = CURRENT.get() {
-            *self = noted;
-        }
+        *self = CURRENT.with(|current| current.scope.get());
+        drop(entered);
         result
     }
 
@@ -185,7 +234,7 @@ impl CallScope {
         self.attempt = self.attempt.saturating_add(1);
         self.sent_at = None;
         if !std::mem::take(&mut self.elsewhere) {
-            self.tried = Tried::default();
+            self.tried = Tried::NONE;
         }
         self
     }
@@ -196,6 +245,7 @@ impl CallScope {
         self.region
     }
 
+    #[inline]
     pub(crate) fn at_region(mut self, region: &'static str) -> Self {
         self.region = Some(region);
         self
@@ -236,6 +286,7 @@ impl CallScope {
 }
 
 /// Tells the layers above that the call is being sent.
+#[inline]
 pub(crate) fn note_sent(at: Instant) {
     note(|scope| scope.sent_at = Some(at));
 }
@@ -250,11 +301,15 @@ pub(crate) fn note_region(region: usize, elsewhere: bool) {
 }
 
 /// Changes the scope that this code runs within, for the layers above to see.
+#[inline]
 fn note(change: impl FnOnce(&mut CallScope)) {
-    if let Some((mut scope, mode)) = CURRENT.get() {
-        change(&mut scope);
-        CURRENT.set(Some((scope, mode)));
-    }
+    CURRENT.with(|current| {
+        if current.mode.get() != Mode::Outside {
+            let mut scope = current.scope.get();
+            change(&mut scope);
+            current.scope.set(scope);
+        }
+    });
 }
 
 /// Calls an inner service from a future's `poll`, as part of the logical call
@@ -263,15 +318,25 @@ fn note(change: impl FnOnce(&mut CallScope)) {
 /// `belongs` is whether the layer's own `call` was [offered](CallScope::offered)
 /// a scope: a future of another call that happens to be polled here isn't part
 /// of the current one.
+#[inline]
 pub(crate) fn call_later<R>(belongs: bool, f: impl FnOnce() -> R) -> R {
-    match CURRENT.get() {
-        Some((mut scope, mode)) if belongs => {
-            let result = scope.within(Mode::Call, f);
-            CURRENT.set(Some((scope, mode)));
-            result
+    /// Puts the mode back, also on a panic.
+    struct Restore(Mode);
+
+    impl Drop for Restore {
+        #[inline]
+        fn drop(&mut self) {
+            CURRENT.with(|current| current.mode.set(self.0));
         }
-        _ => f(),
     }
+
+    let mode = CURRENT.with(|current| current.mode.get());
+    if !belongs || mode == Mode::Outside {
+        return f();
+    }
+    let _restore = Restore(mode);
+    CURRENT.with(|current| current.mode.set(Mode::Call));
+    f()
 }
 
 #[cfg(all(test, feature = "retry"))]

@@ -215,7 +215,7 @@ impl<S, C, R, T> Shared<S, C, R, T> {
         let mut journey = Journey::new(scope, retried, idempotent, key.key(request).hashed());
         let search = journey.search(scope.tried(), scope.attempt() > 1);
         // Should a retry come by with all of them tried, it begins anew.
-        let anew = Search { tried: Tried::default(), again: true, ..search };
+        let anew = Search { tried: Tried::NONE, again: true, ..search };
         if !self.choose(&mut journey, &search, moment) && search.tried.len() > 0 {
             self.choose(&mut journey, &anew, moment);
         }

@@ -17,7 +17,7 @@ const fn told(until: u64) -> Standing {
 const RAMPING: Standing = Standing::Ramping { until: NOW + 500 };
 
 fn wish(tried: &[usize]) -> Wish {
-    let mut seen = Tried::default();
+    let mut seen = Tried::NONE;
     for region in tried {
         seen.push(*region);
     }
@@ -153,7 +153,7 @@ fn one_that_was_told_to_wait_is_called_only_if_all_were() {
 
 #[test]
 fn past_its_bound_nothing_is_remembered() {
-    let mut tried = Tried::default();
+    let mut tried = Tried::NONE;
     for region in 0..100 {
         tried.push(region);
     }
