@@ -22,7 +22,7 @@
 
 use std::cell::Cell;
 
-use crate::time::Instant;
+use crate::time::{self, Instant};
 
 /// What is known about the logical call that is being made.
 #[derive(Clone, Copy, Debug)]
@@ -91,11 +91,18 @@ enum Mode {
 struct Current {
     mode: Cell<Mode>,
     scope: Cell<CallScope>,
+    /// The clock as the first layer to ask has read it, while a call goes down the stack.
+    reading: Cell<Option<Instant>>,
 }
 
 thread_local! {
-    static CURRENT: Current =
-        const { Current { mode: Cell::new(Mode::Outside), scope: Cell::new(CallScope::FIRST) } };
+    static CURRENT: Current = const {
+        Current {
+            mode: Cell::new(Mode::Outside),
+            scope: Cell::new(CallScope::FIRST),
+            reading: Cell::new(None),
+        }
+    };
 }
 
 /// The time that a scope is current; puts the outer one back, also on a panic.
@@ -104,14 +111,26 @@ struct Entered {
     outer: Option<CallScope>,
 }
 
+impl Current {
+    /// Changes the mode; what it was. A reading is good for one way down only.
+    #[inline]
+    fn enter(&self, mode: Mode) -> Mode {
+        let outer = self.mode.replace(mode);
+        if (outer, mode) != (Mode::Call, Mode::Call) {
+            self.reading.set(None);
+        }
+        outer
+    }
+}
+
 impl Entered {
     #[inline]
     fn new(scope: CallScope, mode: Mode) -> Self {
         CURRENT.with(|current| {
-            let mode = current.mode.replace(mode);
-            let outer = (mode != Mode::Outside).then(|| current.scope.get());
+            let outer_mode = current.enter(mode);
+            let outer = (outer_mode != Mode::Outside).then(|| current.scope.get());
             current.scope.set(scope);
-            Self { mode, outer }
+            Self { mode: outer_mode, outer }
         })
     }
 }
@@ -285,6 +304,21 @@ impl CallScope {
     }
 }
 
+/// Now; for the layers that a call passes on its way down one reading of the clock is enough.
+#[inline]
+pub(crate) fn now() -> Instant {
+    CURRENT.with(|current| {
+        if current.mode.get() != Mode::Call {
+            return time::now();
+        }
+        current.reading.get().unwrap_or_else(|| {
+            let now = time::now();
+            current.reading.set(Some(now));
+            now
+        })
+    })
+}
+
 /// Tells the layers above that the call is being sent.
 #[inline]
 pub(crate) fn note_sent(at: Instant) {
@@ -330,12 +364,10 @@ pub(crate) fn call_later<R>(belongs: bool, f: impl FnOnce() -> R) -> R {
         }
     }
 
-    let mode = CURRENT.with(|current| current.mode.get());
-    if !belongs || mode == Mode::Outside {
+    if !belongs || CURRENT.with(|current| current.mode.get()) == Mode::Outside {
         return f();
     }
-    let _restore = Restore(mode);
-    CURRENT.with(|current| current.mode.set(Mode::Call));
+    let _restore = Restore(CURRENT.with(|current| current.enter(Mode::Call)));
     f()
 }
 
@@ -345,7 +377,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::time;
 
     fn attempt() -> Option<u32> {
         CallScope::current().map(|scope| scope.attempt())
@@ -416,6 +447,26 @@ mod tests {
             call_later(false, || assert!(CallScope::offered().is_none()));
         });
         call_later(true, || assert!(CallScope::current().is_none()));
+    }
+
+    #[test]
+    fn the_clock_is_read_once_on_the_way_down_and_anew_each_time_else() {
+        let moves = || {
+            let (before, real) = (now(), time::now());
+            while time::now() == real {}
+            now() > before
+        };
+        let mut scope = CallScope::begin(None, None);
+        let mut inner = scope;
+        assert!(moves());
+        assert!(!scope.call(moves));
+        assert!(!scope.call(|| inner.call(moves)));
+        assert!(scope.poll(moves));
+        assert!(!scope.poll(|| call_later(true, moves)));
+        let first = scope.call(now);
+        assert!(moves() && scope.call(now) > first, "a reading is good for one way down");
+        let first = scope.poll(|| call_later(true, now));
+        assert!(moves() && scope.poll(|| call_later(true, now)) > first);
     }
 
     #[test]

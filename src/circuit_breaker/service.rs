@@ -16,7 +16,6 @@ use crate::key::{AllCalls, ByCredential, Key, Last};
 use crate::scope::{self, CallScope};
 use crate::spare::Spare;
 use crate::stripe::Spread;
-use crate::time;
 
 /// A service behind a circuit breaker. Made by [`CircuitBreakerLayer`].
 #[derive(Debug)]
@@ -157,7 +156,7 @@ where
         }
         self.readiness = Readiness::Unready;
         if CallScope::offered().is_some() {
-            scope::note_sent(time::now());
+            scope::note_sent(scope::now());
         }
         let future = self.inner.call(request);
         passage.sent();

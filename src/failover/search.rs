@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::choice::{Candidate, Wish, choose, choose_of_fit};
 use super::set::{RegionSet, seconds};
 use super::standing::Standing;
-use crate::scope::Tried;
-use crate::time::{self, Instant};
+use crate::scope::{self, Tried};
+use crate::time::Instant;
 
 /// Now, read when it is first asked for: while all is well, a choice needs no clock.
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ pub(super) struct Moment(Cell<Option<Instant>>);
 
 impl Moment {
     pub(super) fn get(&self) -> Instant {
-        let now = self.0.get().unwrap_or_else(time::now);
+        let now = self.0.get().unwrap_or_else(scope::now);
         self.0.set(Some(now));
         now
     }

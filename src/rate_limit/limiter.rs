@@ -15,6 +15,7 @@ use crate::classify::{Class, Verdict};
 use crate::error::BoxError;
 use crate::event::Event;
 use crate::key::Keyed;
+use crate::scope;
 use crate::sync::Mutex;
 use crate::time::{self, Instant};
 
@@ -78,7 +79,7 @@ impl Limiter {
         costs: Costs,
         deadline: impl FnOnce() -> Option<Instant>,
     ) -> Entry {
-        let now = time::now();
+        let now = scope::now();
         let nanos = self.nanos(now);
         let passed = self.books.lock().pass(nanos, &costs);
         match passed {
