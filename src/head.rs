@@ -55,6 +55,7 @@ pub struct RequestHead<'a> {
 
 impl<'a> RequestHead<'a> {
     /// A head of this method and these headers, whose target isn't known.
+    #[inline]
     #[must_use]
     pub const fn new(method: &'a Method, headers: &'a HeaderMap) -> Self {
         Self { method, authority: None, path: "", headers }
@@ -62,6 +63,7 @@ impl<'a> RequestHead<'a> {
 
     /// The same with this target: an authority (`api.example.com:8443`), and a
     /// path without a query, which may hold secrets.
+    #[inline]
     #[must_use]
     pub const fn target(mut self, authority: Option<&'a str>, path: &'a str) -> Self {
         (self.authority, self.path) = (authority, path);
@@ -70,6 +72,7 @@ impl<'a> RequestHead<'a> {
 
     /// A head of these parts, the authority being the target's or, without
     /// one there, that of the `Host` header.
+    #[inline]
     #[must_use]
     pub fn from_parts(method: &'a Method, uri: &'a Uri, headers: &'a HeaderMap) -> Self {
         let authority = match uri.authority() {

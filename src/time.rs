@@ -10,6 +10,7 @@ pub(crate) use tokio::time::{Instant, Sleep};
 
 /// Now, on tokio's clock. Works outside a runtime too.
 #[allow(clippy::disallowed_methods)]
+#[inline]
 pub(crate) fn now() -> Instant {
     Instant::now()
 }

@@ -10,6 +10,7 @@ use crate::classify::Classify;
 use crate::error::BoxError;
 
 pin_project! {
+    #[project = Projection]
     /// The future of an [`Alerting`](super::Alerting) service: the inner one's, whose
     /// output is judged.
     pub struct ResponseFuture<F, C> {
@@ -35,14 +36,17 @@ where
     type Output = Result<Res, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let answer = this.inner.poll(cx).map_err(Into::into);
-        // Judged where it is returned: an answer is large, and each move of it a copy.
-        if let Poll::Ready(result) = &answer {
-            let seen = result.as_ref().map_err(|error| &**error as _);
-            this.call.ended(&this.classifier.classify(seen), seen.err());
+        let Projection { inner, call, classifier } = self.project();
+        let answer = inner.poll(cx);
+        // Judged where it lies: an answer is large, and each move of it a copy.
+        if let Poll::Ready(Ok(response)) = &answer {
+            call.ended(&classifier.classify(Ok(response)), None);
         }
-        answer
+        answer.map_err(|error| {
+            let error = error.into();
+            call.ended(&classifier.classify(Err(&*error)), Some(&*error));
+            error
+        })
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) struct Filed<V> {
 }
 
 impl<V> Last<V> {
+    #[inline]
     pub(super) fn get(&self, key: &KeyRef<'_>, forgotten: u64) -> Option<&V> {
         let found = self.0.as_ref()?;
         let is_it = found.forgotten == forgotten && found.filed.key.is(key);
@@ -65,6 +66,7 @@ impl KeptKey {
         }
     }
 
+    #[inline]
     fn is(&self, key: &KeyRef<'_>) -> bool {
         match (self, key) {
             (Self::Shared, KeyRef::Shared) => true,
