@@ -140,13 +140,24 @@ impl Shared {
     /// A call begins.
     #[inline]
     pub(super) fn begin(self: &Arc<Self>) -> Begun {
-        let Some(meter) = &self.meter else {
-            return Begun::default();
-        };
-        if meter.watches_flight() && !self.keeper.runs() {
-            keeper::wake(self);
+        match &self.meter {
+            Some(meter) if meter.follows_calls() => self.follow(meter),
+            _ => Begun::default(),
+        }
+    }
+
+    #[inline(never)]
+    fn follow(self: &Arc<Self>, meter: &Meter) -> Begun {
+        if meter.watches_flight() {
+            self.see_that_somebody_looks();
         }
         meter.begin()
+    }
+
+    fn see_that_somebody_looks(self: &Arc<Self>) {
+        if !self.keeper.runs() {
+            keeper::wake(self);
+        }
     }
 
     /// A call that began isn't in flight any more.
@@ -165,15 +176,28 @@ impl Shared {
         verdict: &Verdict,
         error: Option<&(dyn Error + 'static)>,
     ) {
-        if let Some(meter) = &self.meter
-            && meter.outcome(begun, verdict)
-            && !self.keeper.runs()
+        if !verdict.is_success() {
+            self.failure(begun, verdict, error);
+        } else if let Some(meter) = &self.meter
+            && meter.success(begun)
         {
-            keeper::wake(self);
+            self.see_that_somebody_looks();
         }
-        if !verdict.is_success()
-            && let Some(seen) = self.rules.outcome(verdict, error)
+    }
+
+    #[inline(never)]
+    fn failure(
+        self: &Arc<Self>,
+        begun: Begun,
+        verdict: &Verdict,
+        error: Option<&(dyn Error + 'static)>,
+    ) {
+        if let Some(meter) = &self.meter
+            && meter.failure(begun, verdict)
         {
+            self.see_that_somebody_looks();
+        }
+        if let Some(seen) = self.rules.outcome(verdict, error) {
             self.see(&seen);
         }
     }

@@ -22,6 +22,7 @@ pin_project! {
 }
 
 impl<F, C> ResponseFuture<F, C> {
+    #[inline]
     pub(super) fn new(inner: F, call: Call, classifier: C) -> Self {
         Self { inner, call, classifier }
     }
@@ -35,6 +36,7 @@ where
 {
     type Output = Result<Res, BoxError>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Projection { inner, call, classifier } = self.project();
         let answer = inner.poll(cx);

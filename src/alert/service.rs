@@ -44,6 +44,7 @@ where
         Poll::Ready(result)
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let call = Call::begin(&self.alerts);
         let future = self.inner.call(request);

@@ -56,6 +56,13 @@ pub(super) struct Begun {
     slot: Option<usize>,
 }
 
+impl Begun {
+    fn took(self) -> Duration {
+        let since = |at| time::now().saturating_duration_since(at);
+        self.at.map_or(Duration::ZERO, since)
+    }
+}
+
 impl Meter {
     /// The longest pause between two looks.
     const LONGEST_STEP: Duration = Duration::from_secs(60);
@@ -98,8 +105,13 @@ impl Meter {
         self.flight.is_some()
     }
 
-    /// A call begins.
+    /// Whether something is to be noted when a call begins, and not only when it ends.
     #[inline]
+    pub(super) fn follows_calls(&self) -> bool {
+        self.timed || self.watches_flight()
+    }
+
+    /// A call begins that is to be followed.
     pub(super) fn begin(&self) -> Begun {
         let slot = self.flight.as_ref().map(Flight::begin);
         Begun { at: self.timed.then(time::now), slot }
@@ -108,28 +120,31 @@ impl Meter {
     /// It isn't in flight any more, answered or dropped. To be called once.
     #[inline]
     pub(super) fn end(&self, begun: &mut Begun) {
-        if let (Some(flight), Some(slot)) = (&self.flight, begun.slot.take()) {
+        if let Some(slot) = begun.slot.take()
+            && let Some(flight) = &self.flight
+        {
             flight.end(slot);
         }
     }
 
-    /// Its caller got this. Whether it is time to see that somebody looks.
+    /// Its caller got an answer. Whether it is time to see that somebody looks.
     #[inline]
-    pub(super) fn outcome(&self, begun: Begun, verdict: &Verdict) -> bool {
-        let took = || {
-            let since = |at| time::now().saturating_duration_since(at);
-            begun.at.map_or(Duration::ZERO, since)
-        };
-        match verdict.class() {
-            Class::Success if self.timed => self.counts.timed_success(&self.measures, took()),
-            Class::Success => self.counts.success(),
-            // The request's own fault.
-            Class::Rejected => false,
-            _ => {
-                self.counts.failure(&self.measures, took());
-                true
-            }
+    pub(super) fn success(&self, begun: Begun) -> bool {
+        if self.timed {
+            self.counts.timed_success(&self.measures, begun.took())
+        } else {
+            self.counts.success()
         }
+    }
+
+    /// Its caller got this, which was no success. Whether somebody is to look.
+    pub(super) fn failure(&self, begun: Begun, verdict: &Verdict) -> bool {
+        // The request's own fault isn't counted.
+        let counts = verdict.class() != Class::Rejected;
+        if counts {
+            self.counts.failure(&self.measures, begun.took());
+        }
+        counts
     }
 
     /// A call is sent again.
