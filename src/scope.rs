@@ -29,12 +29,22 @@ use crate::time::{self, Instant};
 pub struct CallScope {
     attempt: u32,
     deadline: Option<Instant>,
-    retried: bool,
+    above: Above,
     sent_at: Option<Instant>,
     region: Option<&'static str>,
     tried: Tried,
     elsewhere: bool,
     expired: bool,
+}
+
+/// What repeats the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Above {
+    Nothing,
+    /// A retry loop, which also moves the call from region to region.
+    Retry,
+    /// A failover below such a loop, which has that for its own regions.
+    RetryAndFailover,
 }
 
 /// The regions that a call has tried, by number: at most so many.
@@ -152,7 +162,7 @@ impl CallScope {
     const FIRST: Self = Self {
         attempt: 1,
         deadline: None,
-        retried: false,
+        above: Above::Nothing,
         sent_at: None,
         region: None,
         tried: Tried::NONE,
@@ -267,6 +277,9 @@ impl CallScope {
     #[inline]
     pub(crate) fn at_region(mut self, region: &'static str) -> Self {
         self.region = Some(region);
+        if self.above == Above::Retry {
+            self.above = Above::RetryAndFailover;
+        }
         self
     }
 
@@ -288,13 +301,26 @@ impl CallScope {
 
     /// The same scope with a retry loop in it; an inner one passes through.
     pub(crate) const fn with_retry(mut self) -> Self {
-        self.retried = true;
+        self.above = Above::Retry;
+        // Those of a failover above are its own.
+        self.attempt = 1;
+        self.among_new_regions()
+    }
+
+    /// The same scope for another set of regions, none of which was tried.
+    pub(crate) const fn among_new_regions(mut self) -> Self {
+        self.tried = Tried { regions: [0; Tried::MOST], len: 0 };
         self
     }
 
     /// Whether a retry loop stands above.
-    pub(crate) const fn has_retry(&self) -> bool {
-        self.retried
+    pub(crate) fn has_retry(&self) -> bool {
+        self.above != Above::Nothing
+    }
+
+    /// Whether that loop moves the call from region to region: no failover stands between.
+    pub(crate) fn retry_moves(&self) -> bool {
+        self.above == Above::Retry
     }
 
     /// When this attempt left this crate for the client, if it has.
@@ -419,7 +445,7 @@ mod tests {
         let until = |outer, own| CallScope::begin(outer, own).deadline();
         assert_eq!(until(None, None), None);
         assert_eq!(until(None, Some(late)), Some(late));
-        let outer = CallScope::begin(None, Some(soon)).next_attempt().with_retry();
+        let outer = CallScope::begin(None, Some(soon)).with_retry().next_attempt();
         assert_eq!(until(Some(outer), None), Some(soon));
         assert_eq!(until(Some(outer), Some(late)), Some(soon));
         assert_eq!(until(Some(CallScope::begin(None, Some(late))), Some(soon)), Some(soon));

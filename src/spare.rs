@@ -30,6 +30,11 @@ impl<S: Clone> Spare<S> {
     pub(crate) fn fresh(&self) -> S {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// From now on fresh handles are clones of this one.
+    pub(crate) fn replace(&self, inner: &S) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = inner.clone();
+    }
 }
 
 pin_project! {

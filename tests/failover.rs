@@ -15,16 +15,24 @@ use tower_upstream::{BoxError, CircuitBreakerLayer, RetryLayer, cause_ref};
 
 #[path = "failover/all_out.rs"]
 mod all_out;
+#[path = "failover/alone.rs"]
+mod alone;
 #[path = "failover/bodies.rs"]
 mod bodies;
 #[path = "failover/checks.rs"]
 mod checks;
 #[path = "failover/choice.rs"]
 mod choice;
+#[path = "failover/exhausted.rs"]
+mod exhausted;
 #[path = "failover/handle.rs"]
 mod handle;
+#[path = "failover/nested.rs"]
+mod nested;
 #[path = "failover/recovery.rs"]
 mod recovery;
+#[path = "failover/services.rs"]
+mod services;
 #[path = "failover/serving.rs"]
 mod serving;
 
@@ -201,7 +209,8 @@ async fn with_no_region_healthy_the_primary_is_called_all_the_same() {
     }
     let error = get(&mut client).await.unwrap_err();
     let exhausted = cause_ref::<RegionsExhausted>(&*error).unwrap();
-    assert_eq!(exhausted.tried(), ["us-west-2", "eu-west-1", "ap-southeast-1"]);
+    let tried: Vec<_> = exhausted.tried().collect();
+    assert_eq!(tried, ["us-west-2", "eu-west-1", "ap-southeast-1"]);
     assert!(cause_ref::<io::Error>(&*error).is_some());
     assert_eq!(world.take_called(), ["us", "eu", "ap"]);
     assert!(handle.status().iter().all(|region| !region.healthy));

@@ -11,7 +11,7 @@ use std::future::{Ready, ready};
 
 use futures_util::FutureExt;
 use http::{Request, Response, Uri};
-use tower::{Layer, Service, service_fn};
+use tower::{BoxError, Layer, Service, service_fn};
 use tower_upstream::failover::{FailoverLayer, Region, Regions};
 
 /// The system's allocator, which counts what each thread asks of it.
@@ -52,7 +52,14 @@ fn allocations(path: &str, priorities: [u32; 3], uri: &'static str) -> usize {
     });
     // One attempt: what is kept for another one is apart.
     let layer = FailoverLayer::builder(Regions::new(regions).unwrap()).max_attempts(1);
-    let mut service = layer.build().unwrap().layer(service_fn(answer));
+    let layer = layer.build().unwrap();
+    count(layer.layer(service_fn(answer)), uri)
+}
+
+fn count(
+    mut service: impl Service<Request<()>, Response = Response<()>, Error = BoxError>,
+    uri: &'static str,
+) -> usize {
     let mut call = || {
         let mut request = Request::new(());
         *request.uri_mut() = Uri::from_static(uri);
@@ -72,4 +79,11 @@ fn a_call_allocates_nothing_but_a_joined_path() {
         assert_eq!(allocations("", priorities, "/models"), 0);
         assert_eq!(allocations("/v1", priorities, "/models"), 1);
     }
+}
+
+#[test]
+fn nor_does_one_with_a_client_a_region_that_is_ready() {
+    let regions = [Region::new("r0", "https://api0.test"), Region::new("r1", "https://api1.test")];
+    let layer = FailoverLayer::new(Regions::new(regions).unwrap());
+    assert_eq!(count(layer.services(|_| service_fn(answer)), "/models"), 0);
 }

@@ -461,3 +461,34 @@ async fn it_is_a_layer_like_any_other() {
         boxed.ready().await.unwrap().call(get()).await.unwrap();
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_region_and_its_client_are_added_while_calls_go_on() {
+    let seen = Seen::default();
+    let client = |host: &'static str| {
+        let seen = seen.clone();
+        service_fn(move |_: Request<()>| {
+            seen.0.lock().unwrap().push(host.to_owned());
+            async { status(200) }
+        })
+    };
+    let builder = UpstreamLayer::builder().quota(Quota::per_minute(2));
+    let upstream = builder.regions(regions()).build().unwrap();
+    let services = upstream.services(|_| client("old")).unwrap();
+    let call = || services.clone().oneshot(get());
+    call().await.unwrap();
+    let region = || Region::new("north", "https://north.example.com").priority(0);
+    services.add(region(), &client("new")).unwrap();
+    assert!(services.add(region(), &client("new")).is_err());
+    call().await.unwrap();
+    assert_eq!(seen.take(), ["old", "new"]);
+    // Behind the same layers: its calls are of the same quota, and in a circuit of its own.
+    let start = Instant::now();
+    call().await.unwrap();
+    assert!(start.elapsed() > Duration::from_secs(59), "{:?}", start.elapsed());
+    let names: Vec<_> = upstream.circuits().all().iter().map(|c| c.name.to_string()).collect();
+    assert!(names.contains(&"upstream/north".to_owned()), "{names:?}");
+    upstream.regions().unwrap().remove("north").unwrap();
+    call().await.unwrap();
+    assert_eq!(seen.take(), ["new", "old"]);
+}

@@ -2,6 +2,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use super::outcome::RegionOutcome;
 use crate::classify::{Cause, Class, Verdict};
 use crate::error::BoxError;
 #[cfg(feature = "tonic")]
@@ -13,25 +14,37 @@ use crate::error::LazyStatus;
 /// returned instead: a failover invents nothing.
 #[derive(Debug)]
 pub struct RegionsExhausted {
-    tried: Vec<&'static str>,
+    regions: Vec<(&'static str, RegionOutcome)>,
     last: BoxError,
 }
 
 impl RegionsExhausted {
-    pub(super) fn new(tried: Vec<&'static str>, last: BoxError) -> Self {
-        Self { tried, last }
+    pub(super) fn new(regions: Vec<(&'static str, RegionOutcome)>, last: BoxError) -> Self {
+        Self { regions, last }
     }
 
-    /// The names of the regions that were tried, in that order.
+    /// What happened to the call in each region, by the region's name: first those that it went to,
+    /// in that order, then some of those that it didn't.
     #[must_use]
-    pub fn tried(&self) -> &[&'static str] {
-        &self.tried
+    pub fn regions(&self) -> &[(&'static str, RegionOutcome)] {
+        &self.regions
+    }
+
+    /// The names of the regions that failed, in the order in which they were tried.
+    pub fn tried(&self) -> impl Iterator<Item = &'static str> {
+        let failed = |outcome: &RegionOutcome| matches!(outcome, RegionOutcome::Failed { .. });
+        self.regions.iter().filter(move |(_, outcome)| failed(outcome)).map(|(name, _)| *name)
     }
 }
 
 impl fmt::Display for RegionsExhausted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no region answered; tried {}", self.tried.join(", "))
+        f.write_str("no region answered")?;
+        for (nth, (name, outcome)) in self.regions.iter().enumerate() {
+            let before = if nth == 0 { ':' } else { ',' };
+            write!(f, "{before} {name} {outcome}")?;
+        }
+        Ok(())
     }
 }
 

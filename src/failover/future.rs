@@ -9,6 +9,7 @@ use tower_service::Service;
 
 use super::choice::WhenAllOut;
 use super::journey::Journey;
+use super::readying::Readying;
 use super::route::Target;
 use super::search::Moment;
 use super::service::Shared;
@@ -17,8 +18,7 @@ use super::{AllRegionsOut, FailoverEventKind, RegionsExhausted};
 use crate::classify::{Cause, Classify, Verdict};
 use crate::error::BoxError;
 use crate::replay::Replay;
-use crate::scope::{self, CallScope};
-use crate::spare::CallWhenReady;
+use crate::scope::CallScope;
 use crate::time::{self, Sleep};
 
 pin_project! {
@@ -47,7 +47,7 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             let shared = this.shared;
-            let called = matches!(&*this.state, State::Calling { call } if call.was_called());
+            let called = matches!(&*this.state, State::Calling { .. });
             // Not abandoned by its caller, but ended by a retry for taking too long.
             if called && this.journey.is_under_way() && CallScope::has_expired() {
                 let timeout = Verdict::transient().cause_is(Cause::Timeout);
@@ -66,8 +66,11 @@ pin_project! {
     {
         // The attempt in one region. If that fails, and another may do better,
         // the next region's takes its place.
-        Calling { #[pin] call: CallWhenReady<S, Req> },
-        // No region is fit, and the call waits for one. → `Calling`, or on.
+        Calling { #[pin] future: S::Future },
+        // The region's client isn't ready. → `Calling`, there or in another region. Boxed: it is
+        // rare, and as large as a request, which every call's future would be.
+        Readying { waiting: Box<Readying<S, Req>> },
+        // No region is fit, and the call waits for one. → `Readying`, or on.
         Waiting { timer: Pin<Box<Sleep>>, request: Option<Req> },
         // No region is fit, and the call is answered here. The end.
         TurnedAway { error: Option<AllRegionsOut> },
@@ -80,13 +83,28 @@ where
     R: Replay<Req>,
 {
     pub(super) fn calling(
-        call: CallWhenReady<S, Req>,
+        future: S::Future,
         journey: Journey,
         kept: Option<R::Kept>,
         route: Option<fn(&mut Req, &Target<'_>)>,
         shared: Arc<Shared<S, C, R, T>>,
     ) -> Self {
-        Self { state: State::Calling { call }, journey, kept, route, shared }
+        Self { state: State::Calling { future }, journey, kept, route, shared }
+    }
+
+    /// The client of the region isn't ready.
+    #[cold]
+    pub(super) fn readying(
+        request: Req,
+        journey: Journey,
+        kept: Option<R::Kept>,
+        shared: Arc<Shared<S, C, R, T>>,
+    ) -> Self
+    where
+        S: Clone,
+    {
+        let state = State::readying(request, &journey, &shared);
+        Self { state, journey, kept, route: None, shared }
     }
 
     /// No region is fit.
@@ -104,6 +122,15 @@ where
 }
 
 impl<S: Service<Req>, Req> State<S, Req> {
+    /// A fresh handle on the region's client gets ready.
+    fn readying<C, R, T>(request: Req, journey: &Journey, shared: &Shared<S, C, R, T>) -> Self
+    where
+        S: Clone,
+    {
+        let client = shared.client(journey.region());
+        Self::Readying { waiting: Box::new(Readying::new(journey.region(), client, request)) }
+    }
+
     /// Waits until the first region is on trial, if that is asked for and the deadline allows.
     fn waiting<C, R, T>(request: Req, journey: &Journey, shared: &Shared<S, C, R, T>) -> Self {
         let (set, moment) = (&shared.set, Moment::default());
@@ -134,14 +161,23 @@ where
         // As often as there are regions to try, which is bounded, and waits.
         loop {
             let result = match this.state.as_mut().project() {
-                StateProject::Calling { call } => {
-                    let Journey { scope, called_at, .. } = &mut *this.journey;
-                    ready!(scope.poll(|| {
-                        call.poll_with(cx, |service, request| {
-                            *called_at = Some(time::now());
-                            scope::call_later(true, || service.call(request))
-                        })
-                    }))
+                StateProject::Calling { future } => {
+                    ready!(this.journey.scope.poll(|| future.poll(cx)))
+                }
+                StateProject::Readying { waiting } => {
+                    let (shared, journey) = (&*this.shared, &mut *this.journey);
+                    let search = journey.search(journey.scope.tried(), false);
+                    let next = |waited_for| shared.next_client(search, waited_for);
+                    let (region, ready) = ready!(journey.scope.poll(|| waiting.poll(cx, next)));
+                    journey.moves_to(region, &shared.set);
+                    match ready {
+                        Ok((client, request)) => {
+                            let future = journey.call(time::now(), || client.call(request));
+                            this.state.set(State::Calling { future });
+                            continue;
+                        }
+                        Err(error) => Err(error),
+                    }
                 }
                 StateProject::Waiting { timer, request } => {
                     ready!(timer.as_mut().poll(cx));
@@ -172,7 +208,7 @@ where
     C: Classify<S::Response>,
     R: Replay<Req>,
 {
-    /// `Waiting` → `Calling`, or on.
+    /// `Waiting` → `Readying`, or on.
     fn set_out(&mut self, request: Req) {
         let search = self.journey.search(self.journey.scope.tried(), false);
         if self.shared.choose(self.journey, &search, &Moment::default()) {
@@ -182,14 +218,13 @@ where
         }
     }
 
-    /// → `Calling`, in the region where the journey is.
+    /// → `Readying`, in the region where the journey is.
     fn call(&mut self, mut request: Req) {
         let region = self.journey.region();
         if let Some(route) = self.route {
             route(&mut request, &self.shared.set.target(region));
         }
-        let call = CallWhenReady::new(self.shared.client(region), request);
-        self.state.set(State::Calling { call });
+        self.state.set(State::readying(request, self.journey, self.shared));
     }
 
     /// What goes to the caller after an answer. `None`: nothing yet, the next
@@ -212,8 +247,7 @@ where
         let (set, tried) = (&self.shared.set, self.journey.tried());
         match result {
             Err(last) if !goes_on && tried.len() > 1 => {
-                let tried = tried.iter().map(|region| set.name(region)).collect();
-                Some(Err(RegionsExhausted::new(tried, last).into()))
+                Some(Err(RegionsExhausted::new(set.outcomes(tried, verdict.cause()), last).into()))
             }
             result => Some(result),
         }
@@ -229,7 +263,10 @@ where
         let (shared, journey) = (&*self.shared, &mut *self.journey);
         let set = &shared.set;
         let left = journey.region();
-        let last = journey.tried().len() + 1 >= set.settings.rules.max_attempts;
+        if journey.scope.deadline().is_some_and(|deadline| deadline <= time::now()) {
+            return false;
+        }
+        let last = journey.next_is_last();
         let again = self.kept.take().and_then(|kept| shared.replay.again(kept, last));
         let Some((request, kept)) = again else { return false };
         let search = journey.search(journey.tried(), true);

@@ -82,7 +82,7 @@ impl FailoverHandle {
     /// If the region isn't one that [`Regions::new`](super::Regions::new) takes, its name is
     /// in use, or the layer has had 1,024 more than at first.
     pub fn add(&self, region: Region) -> Result<(), InvalidConfig> {
-        self.set.add(region).map(|_| ())
+        self.set.add_unless(region, |_| false).map(|_| ())
     }
 
     /// Removes a region. Calls under way there end as they do.
@@ -142,17 +142,25 @@ impl FailoverHandle {
 
 impl RegionSet {
     /// Adds a region, and answers with its number. One that was removed, and is of the same name
-    /// and base, has its number and state again.
-    pub(super) fn add(&self, region: Region) -> Result<usize, InvalidConfig> {
+    /// and base, has its number and state again. One that is there is an error, unless it is `fine`.
+    pub(super) fn add_unless(
+        &self,
+        region: Region,
+        fine: impl Fn(usize) -> bool,
+    ) -> Result<usize, InvalidConfig> {
         let place = Place::new(region)?;
         let _changing = self.changing.lock();
+        let known = self.slots.iter().position(|state| state.place.is_at(&place));
+        let there = known.filter(|number| !self.state(*number).is_removed());
+        if let Some(number) = there.filter(|number| fine(*number)) {
+            return Ok(number);
+        }
         if self.named(place.name).is_ok() {
             let name = place.name;
             let message =
                 format!("there is a region called {name:?}; remove it or use another name");
             return Err(InvalidConfig::new(message));
         }
-        let known = self.slots.iter().position(|state| state.place.is_at(&place));
         let number = known.unwrap_or_else(|| self.slots.iter().count());
         match known.and_then(|number| self.slots.get(number)) {
             Some(state) => {

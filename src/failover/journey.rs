@@ -15,6 +15,8 @@ pub(super) struct Journey {
     /// A retry above makes the attempts.
     retried: bool,
     pub(super) idempotent: bool,
+    /// How many regions it tries at most.
+    max_attempts: usize,
     sticky: Option<u64>,
     pub(super) called_at: Option<Instant>,
 }
@@ -24,9 +26,11 @@ impl Journey {
         scope: CallScope,
         retried: bool,
         idempotent: bool,
+        max_attempts: usize,
         sticky: Option<u64>,
     ) -> Self {
-        Self { scope, region: 0, lease: None, retried, idempotent, sticky, called_at: None }
+        let (region, lease, called_at) = (0, None, None);
+        Self { scope, region, lease, retried, idempotent, max_attempts, sticky, called_at }
     }
 
     /// The region of the attempt; before the first one, any.
@@ -42,6 +46,15 @@ impl Journey {
         self.retried
     }
 
+    /// Whether the attempt, or the one after it, is the last one.
+    pub(super) fn is_last(&self) -> bool {
+        self.tried().len() >= self.max_attempts
+    }
+
+    pub(super) fn next_is_last(&self) -> bool {
+        self.tried().len() + 1 >= self.max_attempts
+    }
+
     pub(super) const fn search(&self, tried: Tried, again: bool) -> Search {
         Search { tried, again, sticky: self.sticky }
     }
@@ -50,6 +63,15 @@ impl Journey {
     pub(super) fn goes_to(&mut self, region: usize, lease: u64, set: &RegionSet) {
         self.scope = self.scope.at_region(set.name(region));
         (self.region, self.lease, self.called_at) = (region, Some(lease), None);
+    }
+
+    /// The attempt goes to this region after all, whose client is ready first.
+    pub(super) fn moves_to(&mut self, region: usize, set: &RegionSet) {
+        if region != self.region {
+            self.is_over(set);
+            let lease = set.begins(region, &Moment::default());
+            self.goes_to(region, lease.unwrap_or_default(), set);
+        }
     }
 
     /// Calls a client that is ready.
@@ -87,7 +109,7 @@ impl Journey {
             set.succeeded(self.region, self.sent_at(), None);
         }
         let tried = self.tried();
-        let may = rules.may_do_better_elsewhere(verdict) && tried.len() < rules.max_attempts;
+        let may = rules.may_do_better_elsewhere(verdict) && !self.is_last();
         let search = self.search(tried, true);
         let goes_on = may && set.find(&search, &Moment::default(), can_call).is_some();
         if self.retried {

@@ -36,7 +36,9 @@
 //! and `Host` header to the region that takes it. A request for a URI
 //! under one region's base means the same place in each; any other is taken as
 //! relative to the base, so that no request, and no credential, goes to a host outside
-//! the set. [`FailoverLayer::services`] has one client a region, and rewrites nothing.
+//! the set. [`FailoverLayer::services`] has one client a region, and rewrites nothing. A client that
+//! isn't ready (its own limit is reached, it is connecting) holds up no call: as long as it isn't,
+//! the next choice of the regions that take calls may be ready sooner. That isn't a failure.
 //!
 //! A client that follows redirects of itself, as reqwest's does by default, goes where those lead:
 //! give it `redirect::Policy::none()` if it must not.
@@ -115,6 +117,21 @@
 //! next one, at once, in the next region. To wait for a region when none is fit is the
 //! retry's to do: with [`WhenAllOut::FailFast`] it knows for how long.
 
+//!
+//! # Without a retry
+//!
+//! A failover alone keeps a copy of the request and tries the regions itself. It goes by what a
+//! request [asks for](crate::replay::Override): no more regions than attempts, and no other one once
+//! its deadline has passed. But:
+//!
+//! - It ends no attempt for taking long, not even at the deadline: that takes a timer a call, which
+//!   tower's timeout is, below for an attempt or above for the whole.
+//! - It doesn't repeat in the region that failed, and has no budget: each region gets a call once.
+//! - It writes no headers, so no idempotency key. One that the caller has set is understood.
+//!
+//! So it is too below another failover, such as one over providers that have regions each: a retry above
+//! moves the call among those of the outer one, and each of its attempts may try several of the inner one.
+
 mod body_watch;
 mod builder;
 mod checks;
@@ -127,7 +144,9 @@ mod health;
 mod journey;
 mod latency;
 mod layer;
+mod outcome;
 mod probe;
+mod readying;
 mod region;
 mod route;
 mod search;
@@ -149,6 +168,7 @@ pub use self::event::{FailoverEvent, FailoverEventKind};
 pub use self::future::ResponseFuture;
 pub use self::handle::FailoverHandle;
 pub use self::layer::FailoverLayer;
+pub use self::outcome::RegionOutcome;
 pub use self::region::{Region, Regions};
 pub use self::route::{Route, Target};
 pub use self::service::{Failover, FailoverServices};

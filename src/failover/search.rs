@@ -78,6 +78,16 @@ impl RegionSet {
         }
     }
 
+    /// The region that is the best now, of those that aren't lost.
+    pub(super) fn find_well(
+        &self,
+        search: &Search,
+        moment: &Moment,
+        is: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        self.find(search, moment, |region| is(region) && !self.state(region).standing().is_lost())
+    }
+
     /// How long it is until a region is on trial, the one that is the soonest.
     pub(super) fn back_in(&self, moment: &Moment, is: impl Fn(usize) -> bool) -> Option<Duration> {
         let now = self.nanos(moment.get());

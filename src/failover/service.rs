@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use tower_service::Service;
 
@@ -14,9 +14,10 @@ use super::{FailoverLayer, Region};
 use crate::classify::Classify;
 use crate::error::{BoxError, InvalidConfig};
 use crate::key::{AllCalls, Key};
-use crate::replay::Replay;
+use crate::replay::{Override, Replay};
 use crate::scope::{CallScope, Tried};
-use crate::spare::{CallWhenReady, Spare};
+use crate::spare::Spare;
+use crate::time;
 
 /// A service whose requests are rewritten to the region that takes them. Made by
 /// [`FailoverLayer`] as a layer.
@@ -94,17 +95,22 @@ impl<S: Clone, C: Clone, R: Clone, T: Clone, K: Clone> FailoverServices<S, C, R,
 
 impl<S: Clone, C, R, T, K> FailoverServices<S, C, R, T, K> {
     /// Adds a region and its client, which all clones of this service have then. Other services
-    /// of the same layer don't call it, for want of a client.
+    /// of the same layer don't call it until they are given a client of their own, in the same way.
     ///
-    /// One that was removed, and comes back under its old name and base, has its old client.
+    /// All else is changed by the layer's [handle](super::FailoverHandle). A region that was removed
+    /// there, and comes back under its old name and base, has its state still, and this client.
     ///
     /// # Errors
     ///
-    /// As [`FailoverHandle::add`](super::FailoverHandle::add).
+    /// As [`FailoverHandle::add`](super::FailoverHandle::add); but a region that is there already,
+    /// and has no client here, is given this one.
     pub fn add(&self, region: Region, service: &S) -> Result<(), InvalidConfig> {
-        let number = self.shared.set.add(region)?;
-        if let Clients::Each(clients) = &self.shared.clients {
-            clients.put(number, Spare::new(service));
+        let Clients::Each(clients) = &self.shared.clients else { return Ok(()) };
+        let number = self.shared.set.add_unless(region, |number| clients.get(number).is_none())?;
+        if !clients.put(number, Spare::new(service))
+            && let Some(client) = clients.get(number)
+        {
+            client.replace(service);
         }
         Ok(())
     }
@@ -156,8 +162,7 @@ where
         let mut journey = journey;
         request.route(&shared.set.target(journey.region()));
         let future = journey.call(moment.get(), || self.inner.call(request));
-        let call = CallWhenReady::calling(future);
-        ResponseFuture::calling(call, journey, kept, Some(Req::route), shared)
+        ResponseFuture::calling(future, journey, kept, Some(Req::route), shared)
     }
 }
 
@@ -187,8 +192,17 @@ where
         if !journey.is_under_way() {
             return ResponseFuture::waiting(request, journey, kept, None, shared);
         }
-        let call = CallWhenReady::new(shared.client(journey.region()), request);
-        ResponseFuture::calling(call, journey, kept, None, shared)
+        let mut journey = journey;
+        let region = journey.region();
+        let mut client = shared.client(region);
+        // Nobody need be woken: where it isn't ready, the future asks another handle.
+        match client.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => {
+                let future = journey.call(time::now(), || client.call(request));
+                ResponseFuture::calling(future, journey, kept, None, shared)
+            }
+            _ => ResponseFuture::readying(request, journey, kept, shared),
+        }
     }
 }
 
@@ -202,17 +216,27 @@ impl<S, C, R, T> Shared<S, C, R, T> {
     }
 
     /// Chooses the first region. Under a retry, which keeps the copy and counts
-    /// the attempts, there is one attempt.
+    /// the attempts, there is one attempt. Under another failover, which has the retry for its own
+    /// regions, there is a loop here, as without one.
     fn set_out<Req>(&self, key: &impl Key<Req>, request: &Req, moment: &Moment) -> Journey
     where
         R: Replay<Req>,
     {
         self.set.called();
         let outer = CallScope::offered();
-        let scope = CallScope::begin(outer, None);
-        let retried = outer.is_some_and(|outer| outer.has_retry());
-        let idempotent = !retried && !self.is_once() && self.replay.is_idempotent(request);
-        let mut journey = Journey::new(scope, retried, idempotent, key.key(request).hashed());
+        let sticky = key.key(request).hashed();
+        let most = self.set.settings.rules.max_attempts;
+        let mut journey = if outer.is_some_and(|outer| outer.retry_moves()) {
+            Journey::new(CallScope::begin(outer, None), true, false, most, sticky)
+        } else {
+            let Override { deadline, max_attempts } = self.replay.overrides(request);
+            let deadline = deadline.map(|deadline| time::after(moment.get(), deadline));
+            let scope = CallScope::begin(outer, deadline).among_new_regions();
+            let asked = max_attempts.map_or(usize::MAX, |most| most as usize);
+            let idempotent = self.replay.is_idempotent(request);
+            Journey::new(scope, false, idempotent, most.min(asked), sticky)
+        };
+        let scope = journey.scope;
         let search = journey.search(scope.tried(), scope.attempt() > 1);
         // Should a retry come by with all of them tried, it begins anew.
         let anew = Search { tried: Tried::NONE, again: true, ..search };
@@ -233,20 +257,25 @@ impl<S, C, R, T> Shared<S, C, R, T> {
         false
     }
 
+    /// The client of the region that is the next choice, of those that take calls.
+    pub(super) fn next_client(&self, mut search: Search, waited_for: Tried) -> Option<(usize, S)>
+    where
+        S: Clone,
+    {
+        // There are no others where all have one.
+        let Clients::Each(_) = &self.clients else { return None };
+        waited_for.iter().for_each(|region| search.tried.push(region));
+        let moment = Moment::default();
+        let region = self.set.find_well(&search, &moment, |region| self.can_call(region))?;
+        Some((region, self.client(region)))
+    }
+
     /// Keeps what it takes for more than one attempt, where there may be more.
     fn keep<Req>(&self, request: Req, journey: &Journey) -> (Req, Option<R::Kept>)
     where
         R: Replay<Req>,
     {
-        if journey.is_retried() || self.is_once() {
-            (request, None)
-        } else {
-            self.replay.keep(request)
-        }
-    }
-
-    /// Whether a call makes no more than one attempt here.
-    fn is_once(&self) -> bool {
-        self.set.settings.rules.max_attempts <= 1 || self.set.slots.get(1).is_none()
+        let once = journey.is_last() || self.set.slots.get(1).is_none();
+        if journey.is_retried() || once { (request, None) } else { self.replay.keep(request) }
     }
 }

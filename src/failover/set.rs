@@ -130,7 +130,7 @@ impl RegionSet {
         match finding {
             Ok(latency) => {
                 self.state(region).measured(latency, 0);
-                self.change(region, Cause::Unknown, |health| {
+                self.change(region, None, |health| {
                     health.found_well(now);
                     None
                 });
@@ -139,7 +139,7 @@ impl RegionSet {
                 // Not for ever, should there be no next one.
                 let known = time::after(next, checks.longest());
                 let random = self.random();
-                self.change(region, cause, |health| {
+                self.change(region, Some(cause), |health| {
                     health.found_wanting(recovery, known, now, random)
                 });
             }
@@ -165,14 +165,14 @@ impl RegionSet {
     #[cold]
     fn proved(&self, region: usize, sent: Instant) {
         let (recovery, now) = (&self.settings.recovery, time::now());
-        self.change(region, Cause::Unknown, |health| health.succeeded(recovery, sent, now));
+        self.change(region, None, |health| health.succeeded(recovery, sent, now));
     }
 
     /// A call of this region, that was sent then, failed.
     pub(super) fn failed(&self, region: usize, verdict: &Verdict, sent: Instant) {
         let (recovery, now, random) = (&self.settings.recovery, time::now(), self.random());
         let asked = verdict.hint().retry_after;
-        self.change(region, verdict.cause(), |health| {
+        self.change(region, Some(verdict.cause()), |health| {
             health.failed(recovery, asked, sent, now, random)
         });
     }
@@ -180,19 +180,20 @@ impl RegionSet {
     pub(super) fn reset(&self) {
         let now = time::now();
         for region in 0..self.slots.iter().count() {
-            self.change(region, Cause::Unknown, |health| health.reset(now));
+            self.change(region, None, |health| health.reset(now));
         }
     }
 
     fn change(
         &self,
         region: usize,
-        cause: Cause,
+        failure: Option<Cause>,
         change: impl FnOnce(&mut Health) -> Option<Change>,
     ) {
-        match self.state(region).change(self.start, change) {
+        match self.state(region).change(self.start, failure, change) {
             Some(Change::Back) => self.tell(region, FailoverEventKind::Back),
             Some(Change::Lost { out_for }) => {
+                let cause = failure.unwrap_or(Cause::Unknown);
                 self.tell(region, FailoverEventKind::Lost { cause, out_for });
                 if self.slots.iter().all(|state| state.standing().is_lost()) {
                     self.tell(region, FailoverEventKind::AllLost);

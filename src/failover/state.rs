@@ -7,6 +7,7 @@ use super::latency::Latency;
 use super::region::Place;
 use super::standing::Standing;
 use super::watch::Task;
+use crate::classify::Cause;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::time::Instant;
 
@@ -31,6 +32,7 @@ pub(super) struct State {
 struct Told {
     health: Health,
     duty: Duty,
+    last_failure: Option<Cause>,
 }
 
 /// What is told by hand.
@@ -62,7 +64,11 @@ impl State {
             place,
             standing: AtomicU64::new(Standing::Fit.word()),
             trial: AtomicU64::new(0),
-            told: Mutex::new(Told { health: Health::new(now), duty: Duty::ByHealth }),
+            told: Mutex::new(Told {
+                health: Health::new(now),
+                duty: Duty::ByHealth,
+                last_failure: None,
+            }),
             traffic: Traffic::default(),
             task: Task::default(),
         }
@@ -153,13 +159,21 @@ impl State {
         self.told.lock().health
     }
 
+    /// The cause of the last failure, of a call or a check.
+    pub(super) fn last_failure(&self) -> Option<Cause> {
+        self.told.lock().last_failure
+    }
+
+    /// `failure`: the cause, if it is one that changes it.
     pub(super) fn change(
         &self,
         start: Instant,
+        failure: Option<Cause>,
         change: impl FnOnce(&mut Health) -> Option<Change>,
     ) -> Option<Change> {
         let mut told = self.told.lock();
         let changed = change(&mut told.health);
+        told.last_failure = failure.or(told.last_failure);
         self.show(&told, start);
         changed
     }

@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::set::RegionSet;
 use super::standing::Standing;
 use super::state::{Duty, State};
+use crate::classify::Cause;
 use crate::time::{self, Instant};
 
 /// How a region is, at one moment.
@@ -24,6 +25,8 @@ pub struct RegionStatus {
     /// Its smoothed latency on the wire, if a call has succeeded there; with
     /// [health checks](super::HealthChecks) the latency of those, and of no calls.
     pub latency: Option<Duration>,
+    /// Why a call or a check failed there last, if one has.
+    pub last_failure: Option<Cause>,
     /// When its last health check was over, if there was one.
     pub last_check: Option<Instant>,
     /// How many attempts were sent its way.
@@ -83,6 +86,7 @@ impl RegionSet {
             since: health.since(),
             out_until,
             latency: state.latency().measured(),
+            last_failure: state.last_failure(),
             last_check: health.last_check(),
             attempts,
             under_way,

@@ -9,7 +9,7 @@ use super::Replay;
 ///
 /// In the extensions of an `http::Request`; for other requests there is
 /// [`RetryLayer::override_fn`](crate::RetryLayer::override_fn). Where retry layers are nested the outermost
-/// one goes by it; without one nobody does.
+/// one goes by it; without one a [failover](crate::failover#without-a-retry) does, as far as it can.
 ///
 /// ```
 /// use std::time::Duration;

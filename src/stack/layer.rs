@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use tower::timeout::Timeout;
@@ -5,7 +6,7 @@ use tower::util::option_layer;
 use tower_layer::Layer;
 
 use super::UpstreamBuilder;
-use super::service::{Attempt, Upstream, UpstreamServices};
+use super::service::{Attempt, Growing, Upstream, UpstreamServices};
 use crate::alert::{AlertLayer, Alerts};
 use crate::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer};
 use crate::classify::HttpClassifier;
@@ -52,7 +53,7 @@ impl<C, R, K, B, W> UpstreamLayer<C, R, K, B, W> {
         self.alert.as_ref().map(AlertLayer::alerts)
     }
 
-    /// A handle to look at the regions, if there are any.
+    /// A handle to look at the regions, and to change them, if there are any.
     #[must_use]
     pub fn regions(&self) -> Option<FailoverHandle> {
         self.failover.as_ref().map(FailoverLayer::handle)
@@ -78,7 +79,7 @@ impl<C: Clone, R: Clone, K: Clone, B: Clone, W: Clone> UpstreamLayer<C, R, K, B,
     }
 
     /// The stack over one client a region, as a tonic channel needs, which can't be sent elsewhere.
-    /// `make` is called once for each region.
+    /// `make` is called once for each region, and [`add`](UpstreamServices::add) adds more.
     ///
     /// ```
     /// # use tower::{BoxError, service_fn, ServiceExt};
@@ -113,12 +114,13 @@ impl<C: Clone, R: Clone, K: Clone, B: Clone, W: Clone> UpstreamLayer<C, R, K, B,
             InvalidConfig::new("a client a region needs regions: give the builder `.regions(..)`")
         })?;
         let services = failover.services(|region| self.attempt(make(region)));
-        let stack = option_layer(self.alert.clone()).layer(self.retry.layer(services));
-        Ok(UpstreamServices { stack })
+        let stack = option_layer(self.alert.clone()).layer(self.retry.layer(services.clone()));
+        let regions = Arc::new(Growing { services, layer: self.clone() });
+        Ok(UpstreamServices { stack, regions })
     }
 
     /// What takes one attempt to the client.
-    fn attempt<S: Clone>(&self, client: S) -> Attempt<S, C, K, B, W> {
+    pub(super) fn attempt<S: Clone>(&self, client: S) -> Attempt<S, C, K, B, W> {
         let client = Timeout::new(client, self.attempt_timeout);
         self.rate_limit.layer(self.circuit_breaker.layer(client))
     }

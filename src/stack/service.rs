@@ -1,14 +1,16 @@
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tower::timeout::Timeout;
 use tower::util::Either;
 use tower_service::Service;
 
+use super::UpstreamLayer;
 use crate::alert::Alerting;
 use crate::circuit_breaker::CircuitBreaker;
 use crate::classify::{Classify, HttpClassifier};
-use crate::error::BoxError;
-use crate::failover::{Failover, FailoverServices, HasExtensions, IfAsked, Route};
+use crate::error::{BoxError, InvalidConfig};
+use crate::failover::{Failover, FailoverServices, HasExtensions, IfAsked, Region, Route};
 use crate::head::HttpRequest;
 use crate::key::{ByCredential, ByRegion, Key};
 use crate::rate_limit::{Cost, OneEach, RateLimit, Settle};
@@ -22,8 +24,8 @@ pub(super) type Tripping<S, C, B> = CircuitBreaker<Timeout<S>, C, B>;
 /// What repeats attempts, in the regions if there are any.
 pub(super) type Retrying<S, C, R, K, B, W> =
     Retry<Optional<Failover<Attempt<S, C, K, B, W>, C, R, IfAsked>, Attempt<S, C, K, B, W>>, C, R>;
-pub(super) type RetryingServices<S, C, R, K, B, W> =
-    Retry<FailoverServices<Attempt<S, C, K, B, W>, C, R, IfAsked>, C, R>;
+pub(super) type RetryingServices<S, C, R, K, B, W> = Retry<InRegions<S, C, R, K, B, W>, C, R>;
+type InRegions<S, C, R, K, B, W> = FailoverServices<Attempt<S, C, K, B, W>, C, R, IfAsked>;
 
 /// A layer that may be there, or what it would be over.
 type Optional<Layer, Inner> = Either<Layer, Inner>;
@@ -57,6 +59,30 @@ pub struct UpstreamServices<
     W = OneEach,
 > {
     pub(super) stack: Alerted<RetryingServices<S, C, R, K, B, W>, C>,
+    pub(super) regions: Arc<Growing<S, C, R, K, B, W>>,
+}
+
+/// What it takes to add a region.
+#[derive(Debug)]
+pub(super) struct Growing<S, C, R, K, B, W> {
+    pub(super) services: InRegions<S, C, R, K, B, W>,
+    pub(super) layer: UpstreamLayer<C, R, K, B, W>,
+}
+
+impl<S: Clone, C: Clone, R: Clone, K: Clone, B: Clone, W: Clone>
+    UpstreamServices<S, C, R, K, B, W>
+{
+    /// Adds a region and its client, which is behind the same layers and which all clones of this
+    /// service have then. See [`FailoverServices::add`], also for errors; regions are removed and changed
+    /// by [`UpstreamLayer::regions`].
+    ///
+    /// # Errors
+    ///
+    /// As [`FailoverHandle::add`](crate::failover::FailoverHandle::add).
+    pub fn add(&self, region: Region, client: &S) -> Result<(), InvalidConfig> {
+        let Growing { services, layer } = &*self.regions;
+        services.add(region, &layer.attempt(client.clone()))
+    }
 }
 
 impl<S, Req, C, R, K, B, W> Service<Req> for Upstream<S, C, R, K, B, W>

@@ -1,0 +1,77 @@
+use std::fmt;
+use std::time::Duration;
+
+use super::set::RegionSet;
+use super::standing::Standing;
+use crate::classify::Cause;
+use crate::scope::Tried;
+use crate::time;
+
+/// What happened in one region to a call that [none answered](super::RegionsExhausted).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RegionOutcome {
+    /// The call failed there.
+    Failed {
+        /// What the failure was.
+        cause: Cause,
+    },
+    /// Its circuit was open, and nothing was sent.
+    TurnedAway,
+    /// The call didn't go there.
+    NotTried {
+        /// For how much longer the region is out, if it is and that is known.
+        out_for: Option<Duration>,
+        /// Why a call or a check failed there last, if one has.
+        last_failure: Option<Cause>,
+    },
+}
+
+impl RegionSet {
+    /// What happened in the regions that a call tried, in the last of them this, and in some others.
+    pub(super) fn outcomes(&self, tried: Tried, last: Cause) -> Vec<(&'static str, RegionOutcome)> {
+        let now = self.nanos(time::now());
+        let mut to_come = tried.len();
+        let were_tried = tried.iter().map(|region| {
+            to_come -= 1;
+            // A call leaves a region for another only if that was at fault, which it remembers.
+            let before = || self.state(region).last_failure().unwrap_or(Cause::Unknown);
+            match if to_come == 0 { last } else { before() } {
+                Cause::CircuitOpen => (self.name(region), RegionOutcome::TurnedAway),
+                cause => (self.name(region), RegionOutcome::Failed { cause }),
+            }
+        });
+        let others = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(region, state)| !tried.contains(*region) && !state.is_removed());
+        let not_tried = others.take(Tried::MOST).map(|(_, state)| {
+            let out_for = match state.standing() {
+                Standing::Out { until, .. } if now < until => {
+                    Some(Duration::from_nanos(until - now))
+                }
+                _ => None,
+            };
+            let last_failure = state.last_failure();
+            (state.place.name, RegionOutcome::NotTried { out_for, last_failure })
+        });
+        were_tried.chain(not_tried).collect()
+    }
+}
+
+impl fmt::Display for RegionOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed { cause } => write!(f, "failed ({cause})"),
+            Self::TurnedAway => f.write_str("turned away by its circuit"),
+            Self::NotTried { out_for, last_failure } => {
+                f.write_str("not tried")?;
+                if let Some(out_for) = out_for {
+                    write!(f, ", out for {out_for:.1?} more")?;
+                }
+                last_failure.map_or(Ok(()), |cause| write!(f, " ({cause})"))
+            }
+        }
+    }
+}

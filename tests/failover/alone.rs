@@ -1,0 +1,64 @@
+//! What one request asks for, where no retry stands above.
+
+use std::time::Duration;
+
+use http::Request;
+use tokio::time::Instant;
+use tower::{Service, ServiceExt};
+use tower_upstream::failover::{AllRegionsOut, FailoverLayer, WhenAllOut};
+use tower_upstream::{cause_ref, replay::Override};
+
+use super::{Host, World, client, get, regions};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn asking(asks: Override) -> Request<()> {
+    Request::get("/models").extension(asks).body(()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_may_ask_for_fewer_regions() {
+    for (asks, called) in [
+        (Override::new(), &["us", "eu", "ap"][..]),
+        (Override::new().max_attempts(2), &["us", "eu"]),
+        (Override::new().max_attempts(9), &["us", "eu", "ap"]),
+        (Override::new().max_attempts(0), &["us"]),
+        (Override::new().no_retry(), &["us"]),
+    ] {
+        let world = World::default();
+        let client = client(FailoverLayer::new(regions()), &world);
+        for host in ["us", "eu", "ap"] {
+            world.set(host, Host::Answers(500));
+        }
+        assert_eq!(client.oneshot(asking(asks)).await.unwrap().status(), 500);
+        assert_eq!(world.take_called(), called, "{asks:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn past_a_requests_deadline_no_other_region_is_tried() {
+    for (takes, called) in [(SECOND, &["us", "eu"][..]), (3 * SECOND, &["us"])] {
+        let world = World::default();
+        let client = client(FailoverLayer::new(regions()), &world);
+        world.set("us", Host::TakesAndAnswers(takes, 500));
+        let request = asking(Override::new().deadline(2 * SECOND));
+        client.oneshot(request).await.unwrap();
+        assert_eq!(world.take_called(), called);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_does_not_wait_for_a_region_past_its_deadline() {
+    let world = World::default();
+    let layer = FailoverLayer::builder(regions()).when_all_out(WhenAllOut::Wait).build().unwrap();
+    let mut client = client(layer, &world);
+    for host in ["us", "eu", "ap"] {
+        world.set(host, Host::Refuses);
+    }
+    get(&mut client).await.unwrap_err();
+    let start = Instant::now();
+    let request = asking(Override::new().deadline(SECOND));
+    let error = client.ready().await.unwrap().call(request).await.unwrap_err();
+    assert!(cause_ref::<AllRegionsOut>(&*error).is_some());
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}

@@ -1,0 +1,56 @@
+//! What the error says when no region answered.
+
+use std::time::Duration;
+
+use tower::{BoxError, ServiceBuilder};
+use tower_upstream::failover::{FailoverLayer, RegionsExhausted};
+use tower_upstream::{CircuitBreakerLayer, RetryLayer, cause_ref};
+
+use super::{Host, World, client, get, regions};
+
+fn exhausted(error: &BoxError) -> &RegionsExhausted {
+    cause_ref(&**error).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_says_of_each_region_what_happened() {
+    for retried in [false, true] {
+        let world = World::default();
+        let breaker = CircuitBreakerLayer::builder()
+            .consecutive_failures(1)
+            .open_for(Duration::from_secs(300))
+            .by_authority();
+        let failover = FailoverLayer::new(regions());
+        let layer = ServiceBuilder::new()
+            .option_layer(retried.then(|| RetryLayer::new().max_attempts(3)))
+            .layer(failover.clone())
+            .layer(breaker.build().unwrap())
+            .into_inner();
+        let mut client = client(layer, &world);
+        // Its circuit opens, and stays so when its cooldown is over.
+        world.set("eu", Host::Refuses);
+        failover.handle().force_out("us-west-2").unwrap();
+        assert_eq!(get(&mut client).await.unwrap(), 200);
+        failover.handle().release("us-west-2").unwrap();
+        tokio::time::advance(Duration::from_secs(11)).await;
+        // Of this one the server asked to be left alone.
+        world.set("ap", Host::AsksFor(503, "60"));
+        failover.handle().prioritise("ap-southeast-1", 0).unwrap();
+        world.set("us", Host::Answers(200));
+        assert_eq!(get(&mut client).await.unwrap(), 200);
+        world.take_called();
+
+        world.set("us", Host::Resets);
+        let error = get(&mut client).await.unwrap_err();
+        assert_eq!(world.take_called(), ["us"]);
+        let exhausted = exhausted(&error);
+        assert_eq!(exhausted.tried().collect::<Vec<_>>(), ["us-west-2"]);
+        assert_eq!(
+            exhausted.to_string(),
+            "no region answered: us-west-2 failed (connection broken), \
+             eu-west-1 turned away by its circuit, \
+             ap-southeast-1 not tried, out for 60.0s more (status 503)",
+            "retried: {retried}"
+        );
+    }
+}

@@ -1,0 +1,144 @@
+//! One client a region: clients that aren't ready, and clients that come later.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tower::limit::GlobalConcurrencyLimitLayer;
+use tower::util::BoxCloneSyncService;
+use tower::{BoxError, Layer, ServiceExt, service_fn};
+use tower_upstream::RetryLayer;
+use tower_upstream::classify::HttpClassifier;
+use tower_upstream::failover::{FailoverLayer, FailoverServices, Region};
+use tower_upstream::replay::HttpReplay;
+
+use super::{Host, World, get, post, regions};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+type Client = BoxCloneSyncService<Request<()>, Response<()>, BoxError>;
+
+/// A region's client, which asks this world.
+fn at(host: &str, world: &World) -> Client {
+    let (host, world) = (host.to_owned(), world.clone());
+    BoxCloneSyncService::new(service_fn(move |_| {
+        world.called.lock().unwrap().push(host.clone());
+        let (host, world) = (host.clone(), world.clone());
+        async move { world.does(&host).await }
+    }))
+}
+
+/// A client a region, each ready while it has a place.
+struct Places(Vec<Arc<Semaphore>>);
+
+impl Places {
+    fn new(places: [usize; 3]) -> Self {
+        Self(places.map(|places| Arc::new(Semaphore::new(places))).to_vec())
+    }
+
+    fn over(
+        &self,
+        layer: &FailoverLayer,
+        world: &World,
+    ) -> FailoverServices<Client, HttpClassifier, HttpReplay> {
+        let mut places = self.0.iter();
+        layer.services(|region| {
+            let places = Arc::clone(places.next().unwrap());
+            let client = at(region.host().to_str().unwrap(), world);
+            let limit = GlobalConcurrencyLimitLayer::with_semaphore(places);
+            BoxCloneSyncService::new(limit.layer(client))
+        })
+    }
+
+    fn free(&self) -> Vec<usize> {
+        self.0.iter().map(|places| places.available_permits()).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_region_that_is_not_ready_holds_up_no_call_that_another_can_take() {
+    let (world, places) = (World::default(), Places::new([0, 1, 1]));
+    let layer = FailoverLayer::new(regions());
+    let mut client = places.over(&layer, &world);
+    let start = Instant::now();
+    get(&mut client).await.unwrap();
+    // It was sent nowhere yet, so what isn't idempotent goes elsewhere too.
+    post(&mut client).await.unwrap();
+    get(&mut RetryLayer::new().layer(client.clone())).await.unwrap();
+    assert_eq!((world.take_called(), start.elapsed()), (vec!["eu".into(); 3], Duration::ZERO));
+    // It hasn't failed, and is preferred again when it is ready.
+    assert!(layer.handle().status()[0].healthy);
+    places.0[0].add_permits(1);
+    get(&mut client).await.unwrap();
+    assert_eq!((world.take_called(), places.free()), (vec!["us".into()], vec![1, 1, 1]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_no_region_ready_a_call_waits_for_the_first_that_is() {
+    let (world, places) = (World::default(), Places::new([0, 0, 0]));
+    let layer = FailoverLayer::new(regions());
+    let client = places.over(&layer, &world);
+    let call = tokio::spawn(client.oneshot(Request::new(())));
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(world.take_called(), [""; 0]);
+    places.0[2].add_permits(1);
+    call.await.unwrap().unwrap();
+    assert_eq!(world.take_called(), ["ap"]);
+    // Its place in the others' queues has gone to who comes next, and it counts in one region.
+    places.0[0].add_permits(1);
+    places.0[1].add_permits(1);
+    assert_eq!(places.free(), [1, 1, 1]);
+    let status = layer.handle().status();
+    assert_eq!(status.iter().map(|region| region.under_way).collect::<Vec<_>>(), [0, 0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_region_is_no_better_than_one_that_is_not_ready() {
+    let (world, places) = (World::default(), Places::new([1, 1, 0]));
+    let layer = FailoverLayer::new(regions());
+    let mut client = places.over(&layer, &world);
+    world.set("us", Host::Refuses);
+    get(&mut client).await.unwrap();
+    world.take_called();
+    let held = places.0[1].clone().acquire_owned().await.unwrap();
+    let call = tokio::spawn(client.oneshot(Request::new(())));
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(world.take_called(), [""; 0]);
+    drop(held);
+    call.await.unwrap().unwrap();
+    assert_eq!(world.take_called(), ["eu"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_region_that_comes_back_has_the_client_that_it_comes_with() {
+    let world = World::default();
+    let layer = FailoverLayer::new(regions());
+    let mut client = layer.services(|region| at(region.name(), &world));
+    layer.handle().remove("us-west-2").unwrap();
+    client.add(Region::new("us-west-2", "https://us/v1"), &at("new", &world)).unwrap();
+    get(&mut client).await.unwrap();
+    assert_eq!(world.take_called(), ["new"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_service_of_a_layer_is_given_its_own_client_of_a_new_region() {
+    let world = World::default();
+    let layer = FailoverLayer::new(regions());
+    let region = || Region::new("sa-east-1", "https://sa").priority(0);
+    let (mut one, mut other) =
+        (layer.services(|_| at("one", &world)), layer.services(|_| at("other", &world)));
+    layer.handle().add(region()).unwrap();
+    get(&mut one).await.unwrap();
+    one.add(region(), &at("one's", &world)).unwrap();
+    get(&mut one).await.unwrap();
+    get(&mut other).await.unwrap();
+    other.add(region(), &at("other's", &world)).unwrap();
+    get(&mut other).await.unwrap();
+    assert_eq!(world.take_called(), ["one", "one's", "other", "other's"]);
+    // It has one now; and another place under the same name is another region.
+    for region in [region(), Region::new("sa-east-1", "https://elsewhere")] {
+        assert!(one.add(region, &at("one's", &world)).is_err());
+    }
+}
