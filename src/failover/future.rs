@@ -191,13 +191,20 @@ where
                 }
             };
             this.journey.is_over(&this.shared.set);
-            if let Some(mut output) = this.answered(result.map_err(Into::into)) {
-                if let Ok(response) = &mut output {
-                    let region = this.shared.set.name(this.journey.region());
-                    this.shared.telling.tell(response, region);
-                }
-                return Poll::Ready(output);
+            let mut result = result.map_err(Into::into);
+            let seen = result.as_ref().map_err(|error| &**error as _);
+            let verdict = this.shared.classifier.classify(seen);
+            if verdict.is_success() {
+                this.journey.succeeded(&this.shared.set);
+            } else {
+                let Some(answer) = this.failed(&verdict, result) else { continue };
+                result = answer;
             }
+            if let Ok(response) = &mut result {
+                let region = this.shared.set.name(this.journey.region());
+                this.shared.telling.tell(response, region);
+            }
+            return Poll::Ready(result);
         }
     }
 }
@@ -227,21 +234,17 @@ where
         self.state.set(State::readying(request, self.journey, self.shared));
     }
 
-    /// What goes to the caller after an answer. `None`: nothing yet, the next
+    /// What goes to the caller after an answer of this verdict. `None`: nothing yet, the next
     /// region is being called.
-    fn answered(
+    #[cold]
+    fn failed(
         &mut self,
+        verdict: &Verdict,
         result: Result<S::Response, BoxError>,
     ) -> Option<Result<S::Response, BoxError>> {
         let (shared, journey) = (&*self.shared, &*self.journey);
-        let seen = result.as_ref().map_err(|error| &**error as _);
-        let verdict = shared.classifier.classify(seen);
-        if verdict.is_success() {
-            journey.succeeded(&shared.set);
-            return Some(result);
-        }
-        let goes_on = journey.failed(&shared.set, &verdict, |region| shared.can_call(region));
-        if goes_on && !journey.is_retried() && self.is_safe(&verdict) && self.go_on(&verdict) {
+        let goes_on = journey.failed(&shared.set, verdict, |region| shared.can_call(region));
+        if goes_on && !journey.is_retried() && self.is_safe(verdict) && self.go_on(verdict) {
             return None;
         }
         let (set, tried) = (&self.shared.set, self.journey.tried());

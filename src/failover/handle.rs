@@ -100,7 +100,10 @@ impl FailoverHandle {
     ///
     /// If there is none of that name.
     pub fn prioritise(&self, name: &str, priority: u32) -> Result<(), InvalidConfig> {
-        self.set.named(name).map(|state| state.prioritise(priority))
+        let _changing = self.set.changing.lock();
+        self.set.named(name)?.prioritise(priority);
+        self.set.look_for_the_preferred();
+        Ok(())
     }
 
     /// Takes a region for fit whatever calls and checks find, until it is [released](Self::release).
@@ -173,6 +176,7 @@ impl RegionSet {
             }
         }
         self.look_for_shared_hosts();
+        self.look_for_the_preferred();
         if let Some(watch) = &self.watch {
             watch.wants();
         }
@@ -191,6 +195,7 @@ impl RegionSet {
             return Err(InvalidConfig::new(message));
         }
         state.give_duty(duty, self.start());
+        self.look_for_the_preferred();
         Ok(())
     }
 

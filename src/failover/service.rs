@@ -152,14 +152,16 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let moment = Moment::default();
         let shared = Arc::clone(&self.shared);
-        let journey = shared.set_out(&self.key, &request, &moment);
-        let (mut request, kept) = shared.keep(request, &journey);
+        let mut journey = shared.set_out(&self.key, &request, &moment);
+        let (mut request, mut kept) = (request, None);
+        if shared.may_go_on(&journey) {
+            (request, kept) = shared.replay.keep(request);
+        }
         if !journey.is_under_way() {
             // It lets go of the readiness that it won't use.
             self.inner = shared.client(journey.region());
             return ResponseFuture::waiting(request, journey, kept, Some(Req::route), shared);
         }
-        let mut journey = journey;
         request.route(&shared.set.target(journey.region()));
         let future = journey.call(moment.get(), || self.inner.call(request));
         ResponseFuture::calling(future, journey, kept, Some(Req::route), shared)
@@ -187,14 +189,15 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let shared = Arc::clone(&self.shared);
-        let journey = shared.set_out(&self.key, &request, &Moment::default());
-        let (request, kept) = shared.keep(request, &journey);
+        let mut journey = shared.set_out(&self.key, &request, &Moment::default());
+        let (mut request, mut kept) = (request, None);
+        if shared.may_go_on(&journey) {
+            (request, kept) = shared.replay.keep(request);
+        }
         if !journey.is_under_way() {
             return ResponseFuture::waiting(request, journey, kept, None, shared);
         }
-        let mut journey = journey;
-        let region = journey.region();
-        let mut client = shared.client(region);
+        let mut client = shared.client(journey.region());
         // Nobody need be woken: where it isn't ready, the future asks another handle.
         match client.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => {
@@ -270,12 +273,8 @@ impl<S, C, R, T> Shared<S, C, R, T> {
         Some((region, self.client(region)))
     }
 
-    /// Keeps what it takes for more than one attempt, where there may be more.
-    fn keep<Req>(&self, request: Req, journey: &Journey) -> (Req, Option<R::Kept>)
-    where
-        R: Replay<Req>,
-    {
-        let once = journey.is_last() || self.set.slots.get(1).is_none();
-        if journey.is_retried() || once { (request, None) } else { self.replay.keep(request) }
+    /// Whether another attempt may follow here, so that a copy must be kept.
+    fn may_go_on(&self, journey: &Journey) -> bool {
+        !journey.is_retried() && !journey.is_last() && self.set.slots.get(1).is_some()
     }
 }

@@ -33,7 +33,12 @@ pub(super) struct RegionSet {
     pub(super) changing: Mutex<()>,
     /// 1 if two regions have the same host.
     shared_hosts: AtomicUsize,
+    /// The number of the one region that is preferred to all others, or `NONE`.
+    preferred: AtomicUsize,
 }
+
+/// Several regions are preferred to the others.
+const NONE: usize = usize::MAX;
 
 impl RegionSet {
     pub(super) fn new(places: impl IntoIterator<Item = Place>, settings: Settings) -> Self {
@@ -41,10 +46,34 @@ impl RegionSet {
         let watch = settings.checks.clone().map(Watch::new);
         let random = settings.seed.map(|seed| Mutex::new(fastrand::Rng::with_seed(seed)));
         let slots = Slots::new(places.into_iter().map(|place| State::new(place, start)));
-        let (changing, shared_hosts) = (Mutex::default(), AtomicUsize::new(0));
-        let set = Self { slots, settings, start, watch, random, changing, shared_hosts };
+        let (shared_hosts, preferred) = (AtomicUsize::new(0), AtomicUsize::new(NONE));
+        let changing = Mutex::default();
+        let set = Self { slots, settings, start, watch, random, changing, shared_hosts, preferred };
         set.look_for_shared_hosts();
+        set.look_for_the_preferred();
         set
+    }
+
+    /// The region that is preferred to all others, as long as it is fit: while it is, nothing need be
+    /// known of the others.
+    #[inline]
+    pub(super) fn preferred(&self) -> Option<usize> {
+        let preferred = self.preferred.load(Ordering::Relaxed);
+        self.slots.get(preferred).filter(|state| state.is_fit()).map(|_| preferred)
+    }
+
+    /// To be called when a region has been put in or out, or given another priority.
+    pub(super) fn look_for_the_preferred(&self) {
+        let (mut preferred, mut best) = (NONE, u64::MAX);
+        let regions = self.slots.iter().enumerate().filter(|(_, state)| !state.is_gone());
+        for (region, priority) in regions.map(|(region, state)| (region, state.priority())) {
+            match priority {
+                _ if priority < best => (preferred, best) = (region, priority),
+                _ if priority == best => preferred = NONE,
+                _ => {}
+            }
+        }
+        self.preferred.store(preferred, Ordering::Relaxed);
     }
 
     pub(super) fn hosts_are_shared(&self) -> bool {
