@@ -16,7 +16,7 @@ use tower_service::Service;
 use super::set::RegionSet;
 use crate::classify::{Cause, Verdict};
 use crate::scope::CallScope;
-use crate::time::{self, Instant, Sleep};
+use crate::time::{self, Sleep};
 
 /// Takes out regions whose bodies stall or break off. Made by
 /// [`FailoverHandle::watch_bodies`](super::FailoverHandle::watch_bodies).
@@ -69,7 +69,7 @@ where
         let watch = region.map(|region| Watch {
             set: Arc::clone(set),
             region,
-            sent: time::now(),
+            phase: set.nanos(time::now()),
             stall: *stall,
         });
         BodyWatchFuture { future: self.inner.call(request), watch }
@@ -80,14 +80,14 @@ where
 struct Watch {
     set: Arc<RegionSet>,
     region: usize,
-    sent: Instant,
+    phase: u64,
     stall: Duration,
 }
 
 impl Watch {
     fn failed(self, cause: Cause) {
         let verdict = Verdict::transient().cause_is(cause);
-        self.set.failed(self.region, &verdict, self.sent);
+        self.set.failed(self.region, &verdict, self.phase);
     }
 }
 

@@ -172,7 +172,7 @@ where
                     journey.moves_to(region, &shared.set);
                     match ready {
                         Ok((client, request)) => {
-                            let future = journey.call(time::now(), || client.call(request));
+                            let future = journey.call(&shared.set, || client.call(request));
                             this.state.set(State::Calling { future });
                             continue;
                         }

@@ -24,7 +24,7 @@ pub(super) struct Recovery {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Health {
     phase: Phase,
-    /// Since when. What was sent before says nothing about this phase.
+    /// Since when. What set out before says nothing about this phase.
     since: Instant,
     /// How often it was taken out without having quite come back in between.
     times: u32,
@@ -79,15 +79,17 @@ impl Health {
         }
     }
 
-    /// A call that was sent then succeeded.
+    /// A call succeeded that set out then, or later in the same phase.
     pub(super) fn succeeded(
         &mut self,
         recovery: &Recovery,
-        sent: Instant,
+        set_out: Instant,
         now: Instant,
     ) -> Option<Change> {
         match &mut self.phase {
-            Phase::Out { asked_until, good, .. } if sent > self.since && *asked_until <= now => {
+            Phase::Out { asked_until, good, .. }
+                if set_out >= self.since && *asked_until <= now =>
+            {
                 *good += 1;
                 (*good >= recovery.good_calls).then(|| self.comes_back(recovery, now))
             }
@@ -100,25 +102,30 @@ impl Health {
         }
     }
 
+    /// No two begin at the same moment, so that a call is of one.
+    fn begins_phase(&mut self, now: Instant) {
+        self.since = now.max(time::after(self.since, Duration::from_nanos(1)));
+    }
+
     fn comes_back(&mut self, recovery: &Recovery, now: Instant) -> Change {
         let ramping = Phase::Ramping { until: time::after(now, recovery.ramp) };
         self.phase = if recovery.ramp.is_zero() { Phase::Fit } else { ramping };
-        self.since = now;
+        self.begins_phase(now);
         Change::Back
     }
 
-    /// A call that was sent then, or a check, failed. `asked` is how long the server asked
+    /// A call that set out then, or later in the same phase, or a check, failed. `asked` is how long the server asked
     /// to be left alone; `random`, from 0 to 1, keeps a fleet that lost the region together from
     /// coming back together.
     pub(super) fn failed(
         &mut self,
         recovery: &Recovery,
         asked: Option<Duration>,
-        sent: Instant,
+        set_out: Instant,
         now: Instant,
         random: f64,
     ) -> Option<Change> {
-        if sent < self.since {
+        if set_out < self.since {
             return None;
         }
         let asked = asked.unwrap_or_default().min(recovery.hint_cap);
@@ -144,7 +151,7 @@ impl Health {
         self.phase = Phase::Out { until, asked_until: asked_until.max(asked_before), good: 0 };
         if again {
             self.times = self.times.saturating_add(1);
-            self.since = now;
+            self.begins_phase(now);
         }
         (!was_out).then_some(Change::Lost { out_for: out_for.max(asked) })
     }
@@ -180,7 +187,8 @@ impl Health {
     /// Taken for healthy, by hand.
     pub(super) fn reset(&mut self, now: Instant) -> Option<Change> {
         let was_out = matches!(self.phase, Phase::Out { .. });
-        *self = Self { last_check: self.last_check, ..Self::new(now) };
+        (self.phase, self.times) = (Phase::Fit, 0);
+        self.begins_phase(now);
         was_out.then_some(Change::Back)
     }
 }

@@ -3,6 +3,7 @@
 use super::layer::Rules;
 use super::search::{Moment, Search};
 use super::set::RegionSet;
+use super::state::Begun;
 use crate::classify::{Class, Verdict};
 use crate::scope::{self, CallScope, Tried};
 use crate::time::{self, Instant};
@@ -10,15 +11,17 @@ use crate::time::{self, Instant};
 pub(super) struct Journey {
     pub(super) scope: CallScope,
     region: usize,
-    /// What the attempt under way in the region has to give back; `None`: none is.
-    lease: Option<u64>,
+    begun: Begun,
+    /// Whether an attempt is under way in the region.
+    under_way: bool,
     /// A retry above makes the attempts.
     retried: bool,
     pub(super) idempotent: bool,
     /// How many regions it tries at most.
     max_attempts: usize,
     sticky: Option<u64>,
-    pub(super) called_at: Option<Instant>,
+    /// When the attempt was called, if its latency is measured.
+    called_at: Option<Instant>,
 }
 
 impl Journey {
@@ -29,8 +32,17 @@ impl Journey {
         max_attempts: usize,
         sticky: Option<u64>,
     ) -> Self {
-        let (region, lease, called_at) = (0, None, None);
-        Self { scope, region, lease, retried, idempotent, max_attempts, sticky, called_at }
+        Self {
+            scope,
+            region: 0,
+            begun: Begun { lease: 0, phase: 0, before: 0 },
+            under_way: false,
+            retried,
+            idempotent,
+            max_attempts,
+            sticky,
+            called_at: None,
+        }
     }
 
     /// The region of the attempt; before the first one, any.
@@ -39,7 +51,7 @@ impl Journey {
     }
 
     pub(super) const fn is_under_way(&self) -> bool {
-        self.lease.is_some()
+        self.under_way
     }
 
     pub(super) const fn is_retried(&self) -> bool {
@@ -60,37 +72,48 @@ impl Journey {
     }
 
     /// An attempt begins in this region.
-    pub(super) fn goes_to(&mut self, region: usize, lease: u64, set: &RegionSet) {
+    #[inline]
+    pub(super) fn goes_to(&mut self, region: usize, begun: Begun, set: &RegionSet) {
         self.scope = self.scope.at_region(set.name(region));
-        (self.region, self.lease, self.called_at) = (region, Some(lease), None);
+        (self.region, self.begun, self.under_way, self.called_at) = (region, begun, true, None);
     }
 
     /// The attempt goes to this region after all, whose client is ready first.
     pub(super) fn moves_to(&mut self, region: usize, set: &RegionSet) {
         if region != self.region {
             self.is_over(set);
-            let lease = set.begins(region, &Moment::default());
-            self.goes_to(region, lease.unwrap_or_default(), set);
+            let state = set.state(region);
+            let begun = set.begins(region, &Moment::default()).unwrap_or_else(|| state.begins(0));
+            self.goes_to(region, begun, set);
         }
     }
 
     /// Calls a client that is ready.
-    pub(super) fn call<T>(&mut self, now: Instant, call: impl FnOnce() -> T) -> T {
-        self.called_at = Some(now);
+    #[inline]
+    pub(super) fn call<T>(&mut self, set: &RegionSet, call: impl FnOnce() -> T) -> T {
+        if set.is_measured(self.region, &self.begun) {
+            self.called_at = Some(time::now());
+        }
         self.scope.call(call)
     }
 
     /// The attempt is over, however it ended.
+    #[inline]
     pub(super) fn is_over(&mut self, set: &RegionSet) {
-        if let Some(lease) = self.lease.take() {
-            set.ends(self.region, lease);
+        if std::mem::take(&mut self.under_way) {
+            set.ends(self.region, self.begun.lease);
         }
     }
 
     /// Takes in that the attempt succeeded.
+    #[inline]
     pub(super) fn succeeded(&self, set: &RegionSet) {
-        let now = set.latency_is_by_calls().then(time::now);
-        set.succeeded(self.region, self.sent_at(), now);
+        if let Some(called_at) = self.called_at {
+            // Time in our own queues isn't the region's.
+            let (sent_at, now) = (self.scope.sent_at().unwrap_or(called_at), time::now());
+            set.measured(self.region, now.saturating_duration_since(sent_at), now);
+        }
+        set.succeeded(self.region, self.begun.phase);
     }
 
     /// Takes in that the attempt in this region failed. Whether there is another one that
@@ -103,10 +126,10 @@ impl Journey {
     ) -> bool {
         let rules: &Rules = &set.settings.rules;
         if rules.is_regions_fault(verdict) {
-            set.failed(self.region, verdict, self.sent_at());
+            set.failed(self.region, verdict, self.begun.phase);
         } else if verdict.class() == Class::Rejected {
             // The request was at fault, and the region is alive.
-            set.succeeded(self.region, self.sent_at(), None);
+            set.succeeded(self.region, self.begun.phase);
         }
         let tried = self.tried();
         let may = rules.may_do_better_elsewhere(verdict) && !self.is_last();
@@ -123,11 +146,5 @@ impl Journey {
         let mut tried = self.scope.tried();
         tried.push(self.region);
         tried
-    }
-
-    /// When the attempt in this region was sent, time in our own queues apart. One that
-    /// wasn't is as good as sent now.
-    fn sent_at(&self) -> Instant {
-        self.scope.sent_at().or(self.called_at).unwrap_or_else(time::now)
     }
 }

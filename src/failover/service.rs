@@ -163,7 +163,7 @@ where
             return ResponseFuture::waiting(request, journey, kept, Some(Req::route), shared);
         }
         request.route(&shared.set.target(journey.region()));
-        let future = journey.call(moment.get(), || self.inner.call(request));
+        let future = journey.call(&shared.set, || self.inner.call(request));
         ResponseFuture::calling(future, journey, kept, Some(Req::route), shared)
     }
 }
@@ -201,7 +201,7 @@ where
         // Nobody need be woken: where it isn't ready, the future asks another handle.
         match client.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => {
-                let future = journey.call(time::now(), || client.call(request));
+                let future = journey.call(&shared.set, || client.call(request));
                 ResponseFuture::calling(future, journey, kept, None, shared)
             }
             _ => ResponseFuture::readying(request, journey, kept, shared),
@@ -252,8 +252,8 @@ impl<S, C, R, T> Shared<S, C, R, T> {
     /// Sends the journey to the region that is the best now. False: there is none.
     pub(super) fn choose(&self, journey: &mut Journey, search: &Search, moment: &Moment) -> bool {
         while let Some(region) = self.set.find(search, moment, |region| self.can_call(region)) {
-            if let Some(lease) = self.set.begins(region, moment) {
-                journey.goes_to(region, lease, &self.set);
+            if let Some(begun) = self.set.begins(region, moment) {
+                journey.goes_to(region, begun, &self.set);
                 return true;
             }
         }

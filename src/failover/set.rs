@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::checks::{Check, Finding};
 use super::health::{Change, Health};
@@ -11,7 +12,7 @@ use super::route::Target;
 use super::search::Moment;
 use super::slots::Slots;
 use super::standing::Standing;
-use super::state::State;
+use super::state::{Begun, State};
 use super::watch::Watch;
 use super::{FailoverEvent, FailoverEventKind};
 use crate::classify::{Cause, Verdict};
@@ -115,29 +116,44 @@ impl RegionSet {
         Target::new(self, &self.state(region).place)
     }
 
-    /// A call is on its way to this region. It answers with what [`ends`](Self::ends) needs;
-    /// `None`: the region is on trial, and another call was faster.
-    pub(super) fn begins(&self, region: usize, moment: &Moment) -> Option<u64> {
+    /// A call is on its way to this region. `None`: the region is on trial, and another call was
+    /// faster.
+    #[inline]
+    pub(super) fn begins(&self, region: usize, moment: &Moment) -> Option<Begun> {
         let state = self.state(region);
-        let lease = match state.standing() {
+        let lease = if state.is_fit() { 0 } else { self.lease(state, moment)? };
+        Some(state.begins(lease))
+    }
+
+    #[cold]
+    fn lease(&self, state: &State, moment: &Moment) -> Option<u64> {
+        match state.standing() {
             Standing::Out { until, .. } if until <= self.nanos(moment.get()) => {
-                state.try_on(self.nanos(moment.get()), time::nanos(self.settings.recovery.first))?
+                state.try_on(self.nanos(moment.get()), time::nanos(self.settings.recovery.first))
             }
-            _ => 0,
-        };
-        state.begins();
-        Some(lease)
+            _ => Some(0),
+        }
     }
 
     /// It is over, however it ended.
+    #[inline]
     pub(super) fn ends(&self, region: usize, lease: u64) {
         self.state(region).ends(lease);
     }
 
-    /// Whether a call's latency counts. Where there are checks theirs does, and no other:
-    /// a region that serves calls would look slower than one that is only asked for its health.
-    pub(super) fn latency_is_by_calls(&self) -> bool {
-        self.watch.is_none()
+    /// Whether the latency of this call counts. Where there are checks theirs does, and no other:
+    /// a region that serves calls would look slower than one that is only asked for its health. While a
+    /// region is preferred, calls don't go by latency, and one of 16 is enough to know it.
+    #[inline]
+    pub(super) fn is_measured(&self, region: usize, begun: &Begun) -> bool {
+        let is_sample = begun.before % 16 == 0;
+        self.watch.is_none() && (is_sample || self.preferred.load(Ordering::Relaxed) != region)
+    }
+
+    #[inline]
+    pub(super) fn measured(&self, region: usize, latency: Duration, now: Instant) {
+        let second = now.saturating_duration_since(self.start).as_secs();
+        self.state(region).measured(latency, second);
     }
 
     /// A check of this region, to be made now. `None`: it isn't checked any longer.
@@ -176,33 +192,33 @@ impl RegionSet {
         Some(next)
     }
 
-    /// A call of this region, that was sent then, succeeded: now, where its latency counts.
-    pub(super) fn succeeded(&self, region: usize, sent: Instant, now: Option<Instant>) {
+    /// A call of this region succeeded that set out in this phase.
+    #[inline]
+    pub(super) fn succeeded(&self, region: usize, phase: u64) {
         let state = self.state(region);
-        if let Some(now) = now {
-            let latency = now.saturating_duration_since(sent);
-            state.measured(latency, seconds(self.nanos(now)));
-        }
-        match state.standing() {
-            Standing::Fit => {}
-            // It is back, and only its time makes it more so.
-            Standing::Ramping { until } if self.nanos(now.unwrap_or(sent)) < until => {}
-            _ => self.proved(region, sent),
+        if !state.is_fit() {
+            self.proved(region, state, phase);
         }
     }
 
     #[cold]
-    fn proved(&self, region: usize, sent: Instant) {
+    fn proved(&self, region: usize, state: &State, phase: u64) {
         let (recovery, now) = (&self.settings.recovery, time::now());
-        self.change(region, None, |health| health.succeeded(recovery, sent, now));
+        match state.standing() {
+            // It is back, and only its time makes it more so.
+            Standing::Ramping { until } if self.nanos(now) < until => {}
+            _ => self.change(region, None, |health| {
+                health.succeeded(recovery, self.instant(phase), now)
+            }),
+        }
     }
 
-    /// A call of this region, that was sent then, failed.
-    pub(super) fn failed(&self, region: usize, verdict: &Verdict, sent: Instant) {
+    /// A call of this region failed that set out in this phase.
+    pub(super) fn failed(&self, region: usize, verdict: &Verdict, phase: u64) {
         let (recovery, now, random) = (&self.settings.recovery, time::now(), self.random());
         let asked = verdict.hint().retry_after;
         self.change(region, Some(verdict.cause()), |health| {
-            health.failed(recovery, asked, sent, now, random)
+            health.failed(recovery, asked, self.instant(phase), now, random)
         });
     }
 
@@ -248,6 +264,10 @@ impl RegionSet {
 
     pub(super) fn start(&self) -> Instant {
         self.start
+    }
+
+    pub(super) fn instant(&self, nanos: u64) -> Instant {
+        time::after(self.start, Duration::from_nanos(nanos))
     }
 
     pub(super) fn nanos(&self, at: Instant) -> u64 {

@@ -8,8 +8,9 @@ use super::region::Place;
 use super::standing::Standing;
 use super::watch::Task;
 use crate::classify::Cause;
+use crate::stripe::Striped;
 use crate::sync::{AtomicU64, Mutex, Ordering};
-use crate::time::Instant;
+use crate::time::{self, Instant};
 
 /// What a call must know of a region is in atomics; the lock is taken by
 /// failures, and by the successes that end them.
@@ -19,11 +20,15 @@ pub(super) struct State {
     priority: AtomicU64,
     /// Its [`Standing`], as a word.
     standing: AtomicU64,
+    /// Since when it is in this phase of its life, in nanoseconds from the start.
+    since: AtomicU64,
     /// Until when the one call that it takes on trial keeps others away, in nanoseconds
     /// from the start, so that one that hangs doesn't for ever. 0: there is none.
     trial: AtomicU64,
     told: Mutex<Told>,
-    traffic: Traffic,
+    /// A [`Latency`], as a word, on cache lines of its own: calls write it.
+    latency: Apart<AtomicU64>,
+    calls: Box<Striped<Calls>>,
     pub(super) task: Task,
 }
 
@@ -46,15 +51,28 @@ pub(super) enum Duty {
     Removed,
 }
 
-/// What each call writes: apart from what each call reads, by 128 bytes, since processors
-/// fetch cache lines in pairs.
+/// The calls of one thread.
 #[derive(Debug, Default)]
-#[repr(align(128))]
-struct Traffic {
-    /// A [`Latency`], as a word.
-    latency: AtomicU64,
+struct Calls {
     begun: AtomicU64,
     ended: AtomicU64,
+}
+
+/// 128 bytes, since processors fetch cache lines in pairs.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Apart<T>(T);
+
+/// What a call has to give back when it is over, and what its result is judged by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begun {
+    /// What it got when it took the place on trial, or 0.
+    pub(super) lease: u64,
+    /// Since when the region was in the phase in which the call was sent its way, in nanoseconds from
+    /// the start: in another one, its result is late.
+    pub(super) phase: u64,
+    /// How many calls this thread had sent there before.
+    pub(super) before: u64,
 }
 
 impl State {
@@ -63,13 +81,15 @@ impl State {
             priority: AtomicU64::new(place.priority.into()),
             place,
             standing: AtomicU64::new(Standing::Fit.word()),
+            since: AtomicU64::new(0),
             trial: AtomicU64::new(0),
             told: Mutex::new(Told {
                 health: Health::new(now),
                 duty: Duty::ByHealth,
                 last_failure: None,
             }),
-            traffic: Traffic::default(),
+            latency: Apart::default(),
+            calls: Box::default(),
             task: Task::default(),
         }
     }
@@ -116,14 +136,14 @@ impl State {
     }
 
     #[inline]
-    pub(super) fn begins(&self) {
-        self.traffic.begun.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn begins(&self, lease: u64) -> Begun {
+        let before = self.calls.mine().begun.fetch_add(1, Ordering::Relaxed);
+        Begun { lease, phase: self.since.load(Ordering::Relaxed), before }
     }
 
-    /// `lease`: what the call got when it took the place on trial, or 0.
     #[inline]
     pub(super) fn ends(&self, lease: u64) {
-        self.traffic.ended.fetch_add(1, Ordering::Relaxed);
+        self.calls.mine().ended.fetch_add(1, Ordering::Relaxed);
         if lease != 0 {
             // It may be another's, if the lease has run out.
             _ = self.trial.compare_exchange(lease, 0, Ordering::AcqRel, Ordering::Relaxed);
@@ -132,19 +152,23 @@ impl State {
 
     /// How many calls it got, and how many of them are under way.
     pub(super) fn calls(&self) -> (u64, u64) {
-        let ended = self.traffic.ended.load(Ordering::Relaxed);
-        let begun = self.traffic.begun.load(Ordering::Relaxed);
+        let sum = |count: fn(&Calls) -> &AtomicU64| {
+            self.calls.iter().map(|calls| count(calls).load(Ordering::Relaxed)).sum::<u64>()
+        };
+        // In this order, so that none has ended that hasn't begun.
+        let ended = sum(|calls| &calls.ended);
+        let begun = sum(|calls| &calls.begun);
         (begun, begun.saturating_sub(ended))
     }
 
     pub(super) fn latency(&self) -> Latency {
-        Latency::from_word(self.traffic.latency.load(Ordering::Relaxed))
+        Latency::from_word(self.latency.0.load(Ordering::Relaxed))
     }
 
     #[inline]
     pub(super) fn measured(&self, latency: Duration, second: u64) {
         if let Some(next) = self.latency().with(latency, second) {
-            self.traffic.latency.store(next.word(), Ordering::Relaxed);
+            self.latency.0.store(next.word(), Ordering::Relaxed);
         }
     }
 
@@ -200,6 +224,9 @@ impl State {
             Duty::Drained => Standing::Drained,
             Duty::Out | Duty::Removed => Standing::Gone,
         };
+        let since = told.health.since().saturating_duration_since(start);
+        // Whoever sees the standing sees its phase, or a later one.
+        self.since.store(time::nanos(since), Ordering::Relaxed);
         self.standing.store(standing.word(), Ordering::Release);
     }
 }

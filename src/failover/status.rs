@@ -71,7 +71,7 @@ impl RegionSet {
             (Duty::Drained, _) => (Condition::Drained, None),
             (Duty::Out | Duty::Removed, _) => (Condition::ForcedOut, None),
             (_, Standing::Out { until, .. }) if nanos < until => {
-                (Condition::Out, Some(time::after(self.start(), Duration::from_nanos(until))))
+                (Condition::Out, Some(self.instant(until)))
             }
             (_, Standing::Out { .. }) => (Condition::OnTrial, None),
             (_, Standing::Ramping { until }) if nanos < until => (Condition::Ramping, None),

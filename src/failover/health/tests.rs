@@ -130,10 +130,18 @@ fn a_success_of_a_call_sent_before_it_was_lost_brings_nothing_back() {
     life.recovery.good_calls = 1;
     life.fails(0, 5, None);
     assert_eq!(life.succeeds(4, 6), None);
-    assert_eq!(life.succeeds(5, 6), None);
     assert_eq!(life.out_until(), Some(15));
     // One that was sent since, for want of a better region, does.
     assert_eq!(life.succeeds(6, 7), Some(Change::Back));
+}
+
+#[test]
+fn phases_of_one_moment_are_told_apart() {
+    let mut life = Life::new();
+    life.recovery.good_calls = 1;
+    life.fails(0, 0, None);
+    assert_eq!(life.succeeds(0, 1), None);
+    assert_eq!(life.out_until(), Some(10));
 }
 
 #[test]
