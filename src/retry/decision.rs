@@ -36,11 +36,14 @@ pub(crate) struct Policy {
     pub(super) hint_use: HintUse,
     pub(crate) hint_cap: Duration,
     pub(super) non_idempotent: bool,
+    /// An open circuit isn't waited for.
+    pub(super) fail_fast: bool,
     pub(super) retry_if: Option<RetryIf>,
 }
 
 /// What is known of the call when an attempt has failed.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
 pub(super) struct Facts {
     /// How many attempts were made: one that an open circuit here turned away wasn't.
     pub(super) made: u32,
@@ -53,6 +56,8 @@ pub(super) struct Facts {
     /// Whether the next attempt goes to another region, of which what this one
     /// asked for says nothing.
     pub(super) elsewhere: bool,
+    /// Whether there is an answer of an earlier attempt to return.
+    pub(super) answered: bool,
     pub(super) now: Instant,
     pub(super) deadline: Option<Instant>,
 }
@@ -102,8 +107,11 @@ pub enum StopReason {
     Deadline,
     /// The budget is spent.
     Budget,
-    /// The circuit is open, and without a deadline nothing bounds the wait for it.
+    /// The circuit is open, and the call [fails fast](crate::RetryLayer::fail_fast) or has no deadline,
+    /// without which nothing bounds the wait.
     CircuitOpen,
+    /// A limit on this side turned the attempt away. The answer of the one before is returned.
+    TurnedAway,
 }
 
 impl fmt::Display for StopReason {
@@ -123,7 +131,10 @@ impl fmt::Display for StopReason {
             }
             Self::Deadline => f.write_str("the deadline leaves no time"),
             Self::Budget => f.write_str("the retry budget is spent"),
-            Self::CircuitOpen => f.write_str("the circuit is open, and the call has no deadline"),
+            Self::CircuitOpen => {
+                f.write_str("the circuit is open, and the call doesn't wait for it")
+            }
+            Self::TurnedAway => f.write_str("it was turned away on this side"),
         }
     }
 }
@@ -144,6 +155,12 @@ pub fn is_retryable(verdict: &Verdict) -> bool {
     }
 }
 
+/// Whether an attempt ended on this side before anything was sent, of which the upstream knows
+/// nothing. A credential that is latched is something else: that is what the upstream said of it.
+pub(super) fn is_turned_away(verdict: &Verdict) -> bool {
+    matches!(verdict.class(), Class::CircuitOpen | Class::Local) && verdict.never_left()
+}
+
 impl Policy {
     /// Decides. `failed` tells the budget that it has failed, `backoff` makes the wait by chance,
     /// `withdraw` takes from the budget; each is called once at most, in this order, and only
@@ -158,6 +175,9 @@ impl Policy {
     ) -> Decision {
         let hint = verdict.hint();
         match verdict.class() {
+            Class::Local if facts.answered && is_turned_away(verdict) => {
+                return Decision::Stop(StopReason::TurnedAway);
+            }
             Class::Success | Class::Local => return Decision::Return,
             Class::QuotaExhausted => return Decision::Stop(StopReason::QuotaExhausted),
             Class::CredentialRejected => return Decision::Stop(StopReason::CredentialRejected),
@@ -201,7 +221,7 @@ impl Policy {
         } else if !facts.kept {
             Some(StopReason::NotReplayable)
         } else if verdict.class() == Class::CircuitOpen
-            && facts.deadline.is_none()
+            && (self.fail_fast || facts.deadline.is_none())
             && !facts.elsewhere
         {
             // Every caller would wait as long as the circuit is open, and an open
@@ -264,6 +284,7 @@ impl fmt::Debug for Policy {
             .field("hint_use", &self.hint_use)
             .field("hint_cap", &self.hint_cap)
             .field("non_idempotent", &self.non_idempotent)
+            .field("fail_fast", &self.fail_fast)
             .finish_non_exhaustive()
     }
 }

@@ -2,7 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Decision;
-use crate::classify::Verdict;
+use crate::classify::{Class, Verdict};
 
 /// What a retry layer decided about a failed attempt.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +28,11 @@ impl RetryEvent<'_> {
 impl fmt::Display for RetryEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, attempt, verdict, .. } = self;
-        write!(f, "{name}, attempt {attempt}: {}; ", verdict.cause())?;
+        write!(f, "{name}, attempt {attempt}: {}", verdict.cause())?;
+        if let (Class::CircuitOpen, Some(wait)) = (verdict.class(), verdict.hint().retry_after) {
+            write!(f, " for another {wait:.1?}")?;
+        }
+        f.write_str("; ")?;
         match self.decision {
             Decision::Return => f.write_str("returned"),
             Decision::Retry { wait: Duration::ZERO } => f.write_str("retried at once"),

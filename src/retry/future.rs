@@ -8,7 +8,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::decision::{Decision, StopReason};
+use super::decision::{Decision, StopReason, is_turned_away};
 use super::progress::{Ended, Progress, poll_timer};
 use super::service::Shared;
 use super::{CredentialRejected, DeadlineExceeded};
@@ -37,6 +37,8 @@ pin_project! {
         #[pin]
         timer: Option<Sleep>,
         kept: Option<R::Kept>,
+        // What the last attempt that wasn't turned away came to, for when none follows.
+        earlier: Option<Box<Result<S::Response, BoxError>>>,
         progress: Option<Progress>,
         shared: Arc<Shared<S, C, R>>,
     }
@@ -75,7 +77,7 @@ where
             Ok(call) => State::Attempting { call },
             Err(error) => State::Unready { error: Some(error) },
         };
-        Self { state, timer: None, kept, progress, shared }
+        Self { state, timer: None, kept, earlier: None, progress, shared }
     }
 }
 
@@ -100,9 +102,16 @@ where
                         return call.poll_with(cx, call_now).map_err(Into::into);
                     };
                     let timeout = this.shared.config.attempt_timeout;
-                    match ready!(progress.poll_attempt(call, this.timer.as_mut(), timeout, cx)) {
-                        Ended::Answered { result, called } => (result, called),
-                        Ended::PastDeadline => return Poll::Ready(Err(this.past_deadline())),
+                    match progress.poll_attempt(call, this.timer.as_mut(), timeout, cx) {
+                        Poll::Ready(Ended::Answered { result, called }) => (result, called),
+                        Poll::Ready(Ended::PastDeadline) => {
+                            return Poll::Ready(Err(this.past_deadline()));
+                        }
+                        Poll::Pending => {
+                            // It may wait for what an earlier response holds.
+                            this.let_go();
+                            return Poll::Pending;
+                        }
                     }
                 }
                 StateProject::Waiting { request } => {
@@ -156,7 +165,8 @@ where
         }
         let verdict = if called { verdict } else { unsent(verdict) };
         let now = time::now();
-        let mut decision = progress.decide(config, &verdict, self.kept.is_some(), now);
+        let (kept, answered) = (self.kept.is_some(), self.earlier.is_some());
+        let mut decision = progress.decide(config, &verdict, kept, answered, now);
         if let Decision::Retry { wait } = decision {
             // Made now, while the answer is still here to be returned if the
             // request turns out not to be repeatable.
@@ -166,8 +176,13 @@ where
                 config.count(&mut request, progress.attempt());
                 progress.tell(config, verdict, decision);
                 *self.kept = kept;
-                // The answer goes before the wait: what it holds is free meanwhile.
-                drop(result);
+                if !is_turned_away(&verdict) {
+                    *self.earlier = Some(Box::new(result));
+                }
+                // A response goes before the wait: what it holds is free meanwhile.
+                if !wait.is_zero() && !config.hold_answers {
+                    self.let_go();
+                }
                 self.wait(now, wait, request);
                 return None;
             }
@@ -178,7 +193,17 @@ where
         if config.credential_error && verdict.class() == Class::CredentialRejected {
             return Some(Err(CredentialRejected::new(verdict.cause(), result.err()).into()));
         }
+        if is_turned_away(&verdict)
+            && let Some(earlier) = self.earlier.take()
+        {
+            return Some(*earlier);
+        }
         Some(result)
+    }
+
+    /// Lets go of an earlier response. An error holds nothing.
+    fn let_go(&mut self) {
+        self.earlier.take_if(|earlier| earlier.is_ok());
     }
 
     /// → `Waiting`. What is left of the last attempt goes now, not after the wait.

@@ -147,6 +147,24 @@ impl<C, R> RetryLayer<C, R> {
         self
     }
 
+    /// Ends a call at once where an open circuit turns its attempt away. By default it waits until the
+    /// circuit lets calls through again, if it has a [`deadline`](Self::deadline) that allows it.
+    pub fn fail_fast(mut self) -> Self {
+        self.config.policy.fail_fast = true;
+        self
+    }
+
+    /// Holds an answer also during the wait for the next attempt, to return it if that is turned away on this
+    /// side (by an open circuit, a limit) before it is under way.
+    ///
+    /// By default a response is dropped before a wait, so that what it holds is free meanwhile: a
+    /// connection, one of the streams of one. If the next attempt is turned away then, the caller gets that
+    /// rejection, which says when to come back. An error holds nothing, and is returned in any case.
+    pub fn hold_answers(mut self) -> Self {
+        self.config.hold_answers = true;
+        self
+    }
+
     /// Which verdicts are worth another attempt, in place of
     /// [`is_retryable`](super::is_retryable). A success, a dead credential, an exhausted quota and a
     /// decision of this side are never retried, whatever it says.

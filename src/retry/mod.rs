@@ -48,7 +48,9 @@
 //! - There must be attempts, time and [budget](RetryBudget) left.
 //!
 //! When it doesn't, the caller gets the last real response or error,
-//! untouched, and the [observer](RetryLayer::observer) hears why. One request can ask for other
+//! untouched, and the [observer](RetryLayer::observer) hears why. An attempt that an open circuit or a limit
+//! on this side turned away isn't a real one: what came of the one before is returned, if it is still
+//! there (see below). One request can ask for other
 //! attempts, or another deadline: see [`Override`].
 //!
 //! New to retries? The [guide] says why there is jitter, what a budget is for, and what is
@@ -60,6 +62,10 @@
 //! permit, a stream. Its body isn't read for the sake of the connection, as that costs time: hyper keeps an
 //! HTTP/1 connection if the body had come along with its head, as short ones do, and closes it if not.
 //! A [`PeekLayer`](crate::PeekLayer), which reads failing answers anyway, within a bound, keeps it.
+//!
+//! So a response that was followed by a wait can't be returned when the next attempt is turned away on this side, and
+//! the caller gets that rejection. [`hold_answers`](RetryLayer::hold_answers) has it the other way round.
+//! An error holds nothing, and without a wait (in another region) nothing is held for long: they come back.
 //!
 //! # Where it stands in the stack
 //!

@@ -143,6 +143,7 @@ impl Progress {
         config: &Config<C, R>,
         verdict: &Verdict,
         kept: bool,
+        answered: bool,
         now: Instant,
     ) -> Decision {
         if verdict.class() == Class::CircuitOpen {
@@ -154,6 +155,7 @@ impl Progress {
             idempotent: self.idempotent,
             kept,
             elsewhere: self.scope.goes_elsewhere(),
+            answered,
             now,
             deadline: self.scope.deadline(),
         };

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::classify::Cause;
 use crate::hint::Hint;
 use crate::time;
 
@@ -17,6 +18,7 @@ struct Given {
     idempotent: bool,
     kept: bool,
     elsewhere: bool,
+    answered: bool,
     left: Option<Duration>,
     budget: bool,
 }
@@ -30,6 +32,7 @@ fn given() -> Given {
         hint_use: HintUse::Floor,
         hint_cap: secs(60),
         non_idempotent: false,
+        fail_fast: false,
         retry_if: None,
     };
     Given {
@@ -38,6 +41,7 @@ fn given() -> Given {
         idempotent: true,
         kept: true,
         elsewhere: false,
+        answered: false,
         left: None,
         budget: true,
     }
@@ -60,6 +64,11 @@ impl Given {
     /// A failover below has another region.
     fn elsewhere(self) -> Self {
         Self { elsewhere: true, ..self }
+    }
+
+    /// An earlier attempt was answered.
+    fn answered(self) -> Self {
+        Self { answered: true, ..self }
     }
 
     fn left(self, left: Duration) -> Self {
@@ -98,6 +107,7 @@ impl Given {
             idempotent: self.idempotent,
             kept: self.kept,
             elsewhere: self.elsewhere,
+            answered: self.answered,
             now,
             deadline: self.left.map(|left| now + left),
         };
@@ -186,9 +196,21 @@ fn what_each_class_means() {
         (post(), verdict(Class::Rejected), Decision::Return),
         (safe(), verdict(Class::CircuitOpen), stop(StopReason::CircuitOpen)),
         (safe().left(secs(60)), verdict(Class::CircuitOpen), retry(1)),
+        (
+            safe().left(secs(60)).policy(|policy| policy.fail_fast = true),
+            verdict(Class::CircuitOpen),
+            stop(StopReason::CircuitOpen),
+        ),
+        (
+            safe().elsewhere().policy(|policy| policy.fail_fast = true),
+            verdict(Class::CircuitOpen),
+            retry(0),
+        ),
         (post().left(secs(60)), verdict(Class::CircuitOpen), retry(1)),
         (safe(), verdict(Class::Local), Decision::Return),
         (post(), verdict(Class::Local), Decision::Return),
+        (safe().answered(), verdict(Class::Local), stop(StopReason::TurnedAway)),
+        (safe().answered(), Verdict::new(Class::Local).cause_is(Cause::Deadline), Decision::Return),
         (post().policy(|policy| policy.non_idempotent = true), verdict(Class::Transient), retry(1)),
     ]);
 }
@@ -364,22 +386,24 @@ fn any_given() -> impl Strategy<Value = Given> {
         0..20_000u64,
         prop_oneof![Just(HintUse::Floor), Just(HintUse::Replace), Just(HintUse::Ignore)],
         0..90_000u64,
-        any::<bool>(),
+        any::<[bool; 2]>(),
         proptest::option::of(any::<bool>()),
     );
-    let facts = (1..7u32, any::<[bool; 3]>(), proptest::option::of(0..90_000u64), any::<bool>());
-    (policy, facts).prop_map(|(policy, (attempt, [idempotent, kept, elsewhere], left, budget))| {
-        let (max_attempts, wait, hint_use, cap, non_idempotent, retry_if) = policy;
+    let facts = (1..7u32, any::<[bool; 4]>(), proptest::option::of(0..90_000u64), any::<bool>());
+    (policy, facts).prop_map(|(policy, (attempt, facts, left, budget))| {
+        let (max_attempts, wait, hint_use, cap, [non_idempotent, fail_fast], retry_if) = policy;
+        let [idempotent, kept, elsewhere, answered] = facts;
         let policy = Policy {
             max_attempts,
             backoff: Backoff::constant(Duration::from_millis(wait)),
             hint_use,
             hint_cap: Duration::from_millis(cap),
             non_idempotent,
+            fail_fast,
             retry_if: retry_if.map(|answer| Arc::new(move |_: &Verdict| answer) as RetryIf),
         };
         let left = left.map(Duration::from_millis);
-        Given { policy, attempt, idempotent, kept, elsewhere, left, budget }
+        Given { policy, attempt, idempotent, kept, elsewhere, answered, left, budget }
     })
 }
 
@@ -396,7 +420,7 @@ proptest! {
     #[test]
     fn a_retry_breaks_no_rule(given in any_given(), verdict in any_verdict()) {
         let (decision, asked) = given.decide(verdict);
-        let Given { policy, attempt, idempotent, kept, elsewhere, left, budget } = given;
+        let Given { policy, attempt, idempotent, kept, elsewhere, answered, left, budget } = given;
         let hint = verdict.hint();
         let costs = verdict.class() != Class::CircuitOpen && !elsewhere;
         match decision {
@@ -420,6 +444,8 @@ proptest! {
                     prop_assert!(wait >= asked && asked <= policy.hint_cap);
                 }
                 prop_assert!(left.is_none_or(|left| wait < left));
+                let turned_away = verdict.class() == Class::CircuitOpen;
+                prop_assert!(!turned_away || elsewhere || !policy.fail_fast && left.is_some());
                 prop_assert!(budget || !costs);
                 prop_assert_eq!(asked, u32::from(costs));
             }
@@ -432,8 +458,9 @@ proptest! {
         // No failure is returned without a word, and no success is made a failure.
         let quiet = matches!(verdict.class(), Class::Success | Class::Rejected | Class::Local);
         prop_assert!(quiet || decision != Decision::Return);
-        let fine = matches!(verdict.class(), Class::Success | Class::Local);
-        prop_assert!(!fine || decision == Decision::Return);
+        prop_assert!(!verdict.is_success() || decision == Decision::Return);
+        let turned_away = if answered { stop(StopReason::TurnedAway) } else { Decision::Return };
+        prop_assert!(verdict.class() != Class::Local || decision == turned_away);
     }
 }
 

@@ -1,0 +1,232 @@
+//! What a caller gets whose last attempt never left, after others that were answered.
+
+#![cfg(all(feature = "retry", feature = "circuit-breaker", feature = "rate-limit"))]
+
+use std::future::{Future, Ready, pending, ready};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use http::{Request, Response};
+use tokio::time::Instant;
+use tower::{BoxError, Layer, ServiceExt, service_fn};
+use tower_upstream::circuit_breaker::CircuitOpen;
+use tower_upstream::event::{Event, Observer};
+use tower_upstream::rate_limit::RateLimited;
+use tower_upstream::retry::{Backoff, Decision, StopReason};
+use tower_upstream::{CircuitBreakerLayer, Quota, RateLimitLayer, RetryLayer, cause_ref};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Waits of a second, and nothing that isn't asked for.
+fn retry() -> RetryLayer {
+    RetryLayer::new().max_attempts(5).backoff(Backoff::constant(SECOND)).no_budget()
+}
+
+/// Opens for half a minute when two have failed.
+fn breaker() -> CircuitBreakerLayer {
+    let builder = CircuitBreakerLayer::builder().consecutive_failures(2);
+    builder.open_for(30 * SECOND).build().unwrap()
+}
+
+/// Lets two through, and turns others away at once.
+fn limit() -> RateLimitLayer {
+    RateLimitLayer::builder(Quota::per_minute(2)).max_wait(Duration::ZERO).build()
+}
+
+/// The body of an answer, which can be counted while it lives.
+type Body = Arc<()>;
+type Answer = Ready<Result<Response<Body>, io::Error>>;
+
+fn reset(_: Request<()>) -> Answer {
+    ready(Err(io::ErrorKind::ConnectionReset.into()))
+}
+
+/// Answers 503, each time with the same body.
+fn unavailable(body: &Body) -> impl FnMut(Request<()>) -> Answer + Clone + use<> {
+    let body = Arc::clone(body);
+    move |_| {
+        let response = Response::builder().status(503).body(Arc::clone(&body));
+        ready(Ok(response.expect("a valid response")))
+    }
+}
+
+/// Remembers what was decided.
+#[derive(Clone, Default)]
+struct Ear(Arc<Mutex<Vec<(Decision, String)>>>);
+
+impl Observer for Ear {
+    fn observe(&self, event: &Event<'_>) {
+        if let Event::Retry(told) = event {
+            self.0.lock().unwrap().push((told.decision, told.to_string()));
+        }
+    }
+}
+
+impl Ear {
+    fn last(&self) -> (Decision, String) {
+        self.0.lock().unwrap().last().cloned().expect("it was told of something")
+    }
+}
+
+fn get() -> Request<()> {
+    Request::new(())
+}
+
+fn is_reset(error: &BoxError) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_error_an_open_circuit_is_not_what_the_caller_sees() {
+    let ear = Ear::default();
+    let stack = retry().observer(ear.clone()).layer(breaker().layer(service_fn(reset)));
+    let error = stack.oneshot(get()).await.unwrap_err();
+    assert!(is_reset(&error), "the upstream's own error, unwrapped: {error}");
+    let (decision, text) = ear.last();
+    assert_eq!(decision, Decision::Stop(StopReason::CircuitOpen));
+    let said = "upstream, attempt 3: circuit open for another 29.0s; not retried: the circuit is \
+                open, and the call doesn't wait for it";
+    assert_eq!(text, said);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_error_a_limit_is_not_what_the_caller_sees() {
+    let ear = Ear::default();
+    let stack = retry().observer(ear.clone()).layer(limit().layer(service_fn(reset)));
+    let error = stack.oneshot(get()).await.unwrap_err();
+    assert!(is_reset(&error), "the upstream's own error, unwrapped: {error}");
+    let (decision, text) = ear.last();
+    assert_eq!(decision, Decision::Stop(StopReason::TurnedAway));
+    let said = "upstream, attempt 3: limited on this side; not retried: it was turned away on this \
+                side";
+    assert_eq!(text, said);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_waits_for_a_circuit_the_earlier_error_comes_back() {
+    let ear = Ear::default();
+    let layer = retry().deadline(20 * SECOND).observer(ear.clone());
+    let breaker = CircuitBreakerLayer::builder().consecutive_failures(1);
+    let stack = layer.layer(breaker.open_for(5 * SECOND).build().unwrap().layer(service_fn(reset)));
+    let begun = Instant::now();
+    assert!(is_reset(&stack.oneshot(get()).await.unwrap_err()));
+    assert_eq!(ear.last().0, Decision::Stop(StopReason::Deadline));
+    assert!(begun.elapsed() > 15 * SECOND, "the circuit was waited for, again and again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_turned_away_first_is_what_the_caller_sees() {
+    let breaker = breaker();
+    for _ in 0..2 {
+        _ = breaker.layer(service_fn(reset)).oneshot(get()).await;
+    }
+    let error = retry().layer(breaker.layer(service_fn(reset))).oneshot(get()).await.unwrap_err();
+    assert!(cause_ref::<CircuitOpen>(&*error).is_some(), "nothing else happened: {error}");
+    let limit = limit();
+    for _ in 0..2 {
+        _ = limit.layer(service_fn(reset)).oneshot(get()).await;
+    }
+    let ear = Ear::default();
+    let stack = retry().observer(ear.clone()).layer(limit.layer(service_fn(reset)));
+    let error = stack.oneshot(get()).await.unwrap_err();
+    assert!(cause_ref::<RateLimited>(&*error).is_some(), "nothing else happened: {error}");
+    assert!(ear.0.lock().unwrap().is_empty(), "nothing was given up");
+}
+
+/// Its body may hold a connection, which is free during the wait.
+#[tokio::test(start_paused = true)]
+async fn a_response_is_gone_with_the_wait_unless_answers_are_held() {
+    let body = Body::default();
+    let inner = service_fn(unavailable(&body));
+    let stack = retry().layer(breaker().layer(inner.clone()));
+    let error = stack.oneshot(get()).await.unwrap_err();
+    assert!(cause_ref::<CircuitOpen>(&*error).is_some());
+
+    let stack = retry().hold_answers().layer(breaker().layer(inner.clone()));
+    assert_eq!(stack.oneshot(get()).await.unwrap().status(), 503);
+    let stack = retry().hold_answers().layer(limit().layer(inner));
+    assert_eq!(stack.oneshot(get()).await.unwrap().status(), 503);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_comes_back_where_there_was_no_wait() {
+    let body = Body::default();
+    let at_once = retry().backoff(Backoff::constant(Duration::ZERO));
+    let stack = at_once.layer(breaker().layer(service_fn(unavailable(&body))));
+    assert_eq!(stack.oneshot(get()).await.unwrap().status(), 503);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_answer_goes_when_the_next_attempt_is_under_way() {
+    let body = Body::default();
+    let fail = Arc::new(Mutex::new(Some(unavailable(&body))));
+    let inner = service_fn(move |request| {
+        let failed = fail.lock().unwrap().take().map(|mut fail| fail(request));
+        async move {
+            match failed {
+                Some(failed) => failed.await,
+                None => pending().await,
+            }
+        }
+    });
+    let held = || Arc::strong_count(&body) > 1;
+    let mut call = pin!(retry().hold_answers().layer(inner).oneshot(get()));
+    assert!(poll_once(call.as_mut()).is_pending());
+    assert!(held(), "it waits");
+    tokio::time::sleep(2 * SECOND).await;
+    assert!(poll_once(call.as_mut()).is_pending());
+    assert!(!held(), "the next one is in flight");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_of_the_real_answers_comes_back() {
+    let kinds = [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset].into_iter();
+    let kinds = Arc::new(Mutex::new(kinds));
+    let inner = service_fn(move |_: Request<()>| {
+        let kind = kinds.lock().unwrap().next().expect("two are let through");
+        ready(Err::<Response<()>, _>(io::Error::from(kind)))
+    });
+    let error = retry().layer(breaker().layer(inner)).oneshot(get()).await.unwrap_err();
+    assert!(is_reset(&error), "the second one: {error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_fails_fast_does_not_wait_for_a_circuit() {
+    let ear = Ear::default();
+    let layer = retry().deadline(100 * SECOND).fail_fast().observer(ear.clone());
+    let stack = layer.layer(breaker().layer(service_fn(reset)));
+    let begun = Instant::now();
+    assert!(is_reset(&stack.oneshot(get()).await.unwrap_err()));
+    assert_eq!(begun.elapsed(), 2 * SECOND);
+    assert_eq!(ear.last().0, Decision::Stop(StopReason::CircuitOpen));
+}
+
+fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Both regions fail, then both of their circuits are open.
+#[cfg(feature = "failover")]
+#[tokio::test(start_paused = true)]
+async fn after_errors_no_region_at_all_is_not_what_the_caller_sees() {
+    use tower_upstream::FailoverLayer;
+    use tower_upstream::failover::{Region, Regions};
+
+    let region = |name| Region::new(name, format!("https://{name}.example.com"));
+    let regions = Regions::new([region("us-west-2"), region("eu-west-1")]).unwrap();
+    let breaker = CircuitBreakerLayer::builder().consecutive_failures(1).by_region();
+    let ear = Ear::default();
+    let stack = tower::ServiceBuilder::new()
+        .layer(retry().observer(ear.clone()))
+        .layer(FailoverLayer::new(regions))
+        .layer(breaker.open_for(30 * SECOND).build().unwrap())
+        .service_fn(reset);
+    let error = stack.oneshot(get()).await.unwrap_err();
+    assert!(cause_ref::<io::Error>(&*error).is_some(), "the upstream's error: {error}");
+    assert!(cause_ref::<CircuitOpen>(&*error).is_none());
+    assert_eq!(ear.last().0, Decision::Stop(StopReason::CircuitOpen));
+}
