@@ -19,7 +19,7 @@ use crate::clock::{at_once, in_time, pass};
 use crate::layers::{CircuitBreaker, RateLimit, Rejects, Retry, Subject, call};
 use crate::upstream::{Answer, Failure, Inner, Request, Upstream, request};
 
-contracts! { every_layer: events_give_no_secret_away }
+contracts! { layers_over_anything: events_give_no_secret_away }
 contracts! { layers_that_stay: an_inner_error_passes_three_layers_unchanged }
 contracts! { layers_that_reject:
     a_rejection_is_found_below_three_layers,

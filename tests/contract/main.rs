@@ -11,7 +11,8 @@
     feature = "circuit-breaker",
     feature = "rate-limit",
     feature = "failover",
-    feature = "alert"
+    feature = "alert",
+    feature = "peek"
 ))]
 // A contract is `async` whether or not it waits: they are all run alike.
 #![allow(clippy::unused_async)]
@@ -27,6 +28,16 @@ macro_rules! contracts {
 
 /// Every layer, healthy: a call goes straight to the inner service.
 macro_rules! every_layer {
+    ($contract:ident $($state:tt)*) => {
+        layers_over_anything! { $contract
+            peek => Peek,
+            $($state)*
+        }
+    };
+}
+
+/// Those that go over every service, HTTP or not, and have an observer.
+macro_rules! layers_over_anything {
     ($contract:ident $($state:tt)*) => {
         tests! { $contract:
             retry => Retry,
@@ -54,6 +65,7 @@ macro_rules! layers_that_stay {
             rate_limit_rejecting => RateLimitRejecting,
             rate_limit_by_credential => RateLimitByCredential,
             alert => Alert,
+            peek => Peek,
         }
     };
 }
@@ -77,6 +89,15 @@ macro_rules! layers_that_show_it {
 macro_rules! every_layer_and_state {
     ($contract:ident) => {
         every_layer! { $contract
+            circuit_breaker_half_open => CircuitBreakerHalfOpen,
+        }
+    };
+}
+
+/// The same of those that go over every service.
+macro_rules! layers_and_states_over_anything {
+    ($contract:ident) => {
+        layers_over_anything! { $contract
             circuit_breaker_half_open => CircuitBreakerHalfOpen,
         }
     };

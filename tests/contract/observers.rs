@@ -13,7 +13,7 @@ use crate::clock::{in_time, pass, poll};
 use crate::layers::{Of, Subject, call, try_call};
 use crate::upstream::{Answer, Readiness, Upstream, request};
 
-contracts! { every_layer:
+contracts! { layers_over_anything:
     hears_of_what_the_layer_does,
     hears_nothing_of_calls_that_pass,
     every_observer_of_a_pair_hears,

@@ -14,14 +14,14 @@ use crate::clock::at_once;
 use crate::layers::Subject;
 use crate::upstream::{Failure, Request, Response, Upstream, request};
 
-contracts! { every_layer_and_state:
+contracts! { layers_and_states_over_anything:
     over_http_that_cannot_fail,
     over_http_with_an_error_of_its_own,
     over_http_with_a_boxed_error,
     over_a_service_that_can_be_sent_but_not_shared,
     over_a_service_that_can_not_be_sent,
 }
-contracts! { every_layer:
+contracts! { layers_over_anything:
     over_another_protocol_that_cannot_fail,
     over_another_protocol_with_an_error_of_its_own,
     over_another_protocol_with_a_boxed_error,

@@ -3,6 +3,7 @@
 mod alert;
 mod circuit_breaker;
 mod failover;
+mod peek;
 mod rate_limit;
 mod retry;
 
@@ -20,6 +21,7 @@ pub(crate) use self::circuit_breaker::{
     CircuitBreaker, CircuitBreakerByAuthority, CircuitBreakerHalfOpen,
 };
 pub(crate) use self::failover::Failover;
+pub(crate) use self::peek::Peek;
 pub(crate) use self::rate_limit::{RateLimit, RateLimitByCredential, RateLimitRejecting};
 pub(crate) use self::retry::Retry;
 use crate::upstream::{Answer, Inner, Request, Response, Upstream};
