@@ -7,7 +7,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::{HeaderName, Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::failover::{Region, Regions};
@@ -258,4 +258,19 @@ async fn reqwests_requests_are_written_into_too() {
     let seen = seen.lock().unwrap();
     assert!(seen.iter().all(|(key, _)| *key == seen[0].0));
     assert_eq!(seen.iter().map(|(_, count)| &**count).collect::<Vec<_>>(), ["0", "1", "2"]);
+}
+
+/// `HeaderMap::insert` panics where there is no room for another name.
+#[tokio::test(start_paused = true)]
+async fn a_request_full_of_headers_is_sent_without_ours() {
+    let mut request = post();
+    let headers = request.headers_mut();
+    for number in 0.. {
+        let name = HeaderName::try_from(format!("x-{number}")).unwrap();
+        if headers.try_insert(name, HeaderValue::from_static("")).is_err() {
+            break;
+        }
+    }
+    let layer = plain().idempotency_key().retry_count_header(HeaderName::from_static("x-retry"));
+    assert_eq!(seen(layer, "x-retry", request).await, [None], "it isn't safe to send again");
 }

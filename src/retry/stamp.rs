@@ -17,20 +17,21 @@ impl Stamps {
         self.idempotency_key.is_some() || self.retry_count.is_some()
     }
 
-    /// Gives a request its key, unless its caller did, where keys are given. Whether it has one then.
+    /// Gives a request its key, unless its caller did, where keys are given and there is room for
+    /// it. Whether it has one then.
     pub(super) fn key(&self, headers: &mut HeaderMap, bits: impl FnOnce() -> u128) -> bool {
         let Some(name) = &self.idempotency_key else { return false };
         if !headers.contains_key(name) {
             let Ok(key) = HeaderValue::try_from(uuid(bits())) else { return false };
-            headers.insert(name, key);
+            return headers.try_insert(name, key).is_ok();
         }
         true
     }
 
-    /// Tells which retry this is; 0 is the first attempt.
+    /// Tells which retry this is; 0 is the first attempt. Not where there is no room for it.
     pub(super) fn count(&self, headers: &mut HeaderMap, retry: u32) {
         if let Some(name) = &self.retry_count {
-            headers.insert(name, HeaderValue::from(retry));
+            _ = headers.try_insert(name, HeaderValue::from(retry));
         }
     }
 }
