@@ -8,10 +8,10 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::decision::{Decision, StopReason, is_turned_away};
-use super::progress::{Ended, Progress, poll_timer};
+use super::decision::{Decision, StopReason};
+use super::progress::{Passed, Progress, poll_timer};
 use super::service::Shared;
-use super::{CredentialRejected, DeadlineExceeded};
+use super::{AttemptTimedOut, CredentialRejected, DeadlineExceeded};
 use crate::classify::{Class, Classify, Verdict};
 use crate::error::BoxError;
 use crate::replay::Replay;
@@ -37,16 +37,15 @@ pin_project! {
         #[pin]
         timer: Option<Sleep>,
         kept: Option<R::Kept>,
-        // What the last attempt that wasn't turned away came to, for when none follows.
-        earlier: Option<Box<Result<S::Response, BoxError>>>,
-        progress: Option<Progress>,
+        // `None` if a retry above counts the attempts, and this one only passes on.
+        progress: Option<Progress<S::Response>>,
         shared: Arc<Shared<S, C, R>>,
     }
 }
 
 pin_project! {
     #[project = StateProject]
-    enum State<S, Req>
+    pub(super) enum State<S, Req>
     where
         S: Service<Req>,
     {
@@ -54,7 +53,8 @@ pin_project! {
         // An answer that isn't retried ends the call; else → `Waiting`.
         Attempting { #[pin] call: CallWhenReady<S, Req> },
         // Between two attempts, the next request in hand. The timer ends it → `Attempting`.
-        Waiting { request: Option<Req> },
+        // Boxed: it is rare, and as large as all else.
+        Waiting { request: Option<Box<Req>> },
         // The first attempt failed before it could be made, as the service
         // didn't get ready. As after an answer. Without an error the call is over.
         Unready { error: Option<BoxError> },
@@ -66,18 +66,30 @@ where
     S: Service<Req>,
     R: Replay<Req>,
 {
-    /// `progress`: `None` if a retry above counts the attempts, and this one only passes on.
+    #[inline]
     pub(super) fn new(
-        attempt: Result<CallWhenReady<S, Req>, BoxError>,
+        state: State<S, Req>,
         kept: Option<R::Kept>,
-        progress: Option<Progress>,
+        progress: Option<Progress<S::Response>>,
         shared: Arc<Shared<S, C, R>>,
     ) -> Self {
-        let state = match attempt {
-            Ok(call) => State::Attempting { call },
-            Err(error) => State::Unready { error: Some(error) },
-        };
-        Self { state, timer: None, kept, earlier: None, progress, shared }
+        Self { state, timer: None, kept, progress, shared }
+    }
+}
+
+impl<S: Service<Req>, Req> State<S, Req> {
+    #[inline]
+    pub(super) fn calling(future: S::Future) -> Self {
+        Self::Attempting { call: CallWhenReady::calling(future) }
+    }
+
+    pub(super) fn readying(service: S, request: Req) -> Self {
+        Self::Attempting { call: CallWhenReady::new(service, request) }
+    }
+
+    /// Whether the attempt's service got ready and was called.
+    fn was_called(&self) -> bool {
+        matches!(self, Self::Attempting { call } if call.was_called())
     }
 }
 
@@ -92,8 +104,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
+        let timeout = this.shared.config.attempt_timeout;
         for _ in 0..STEPS_AT_ONCE {
-            let (result, called) = match this.state.as_mut().project() {
+            let result = match this.state.as_mut().project() {
                 StateProject::Attempting { call } => {
                     let Some(progress) = this.progress else {
                         let call_now = |service: &mut S, request| {
@@ -101,30 +114,27 @@ where
                         };
                         return call.poll_with(cx, call_now).map_err(Into::into);
                     };
-                    let timeout = this.shared.config.attempt_timeout;
-                    match progress.poll_attempt(call, this.timer.as_mut(), timeout, cx) {
-                        Poll::Ready(Ended::Answered { result, called }) => (result, called),
-                        Poll::Ready(Ended::PastDeadline) => {
-                            return Poll::Ready(Err(this.past_deadline()));
-                        }
-                        Poll::Pending => {
-                            // It may wait for what an earlier response holds.
-                            this.let_go();
-                            return Poll::Pending;
-                        }
+                    match progress.poll(call, timeout, cx) {
+                        Poll::Ready(result) => result.map_err(Into::into),
+                        Poll::Pending => Err(ready!(this.poll_limits(cx))?),
                     }
                 }
                 StateProject::Waiting { request } => {
                     ready!(poll_timer(this.timer.as_mut(), cx));
                     let request = request.take().expect("polled after it was done");
-                    this.attempt(request);
+                    this.attempt(*request);
                     continue;
                 }
                 StateProject::Unready { error } => {
-                    (Err(error.take().expect("polled after it was done")), false)
+                    Err(error.take().expect("polled after it was done"))
                 }
             };
-            if let Some(output) = this.answered(result, called) {
+            let seen = result.as_ref().map_err(|error| &**error as _);
+            let verdict = this.shared.config.classifier.classify(seen);
+            if verdict.is_success() {
+                return Poll::Ready(result);
+            }
+            if let Some(output) = this.failed(result, verdict) {
                 return Poll::Ready(output);
             }
         }
@@ -144,29 +154,37 @@ where
         if let Some(progress) = self.progress {
             progress.next_attempt();
         }
-        let call = CallWhenReady::new(self.shared.spare.fresh(), request);
-        self.state.set(State::Attempting { call });
+        self.state.set(State::readying(self.shared.spare.fresh(), request));
     }
 
-    /// What goes to the caller after an answer. `None`: nothing yet, but → `Waiting`.
-    fn answered(
+    /// The error of an attempt that took too long; of the whole call, if its deadline has passed.
+    fn poll_limits(&mut self, cx: &mut Context<'_>) -> Poll<Result<BoxError, BoxError>> {
+        let StateProject::Attempting { call } = self.state.as_mut().project() else {
+            return Poll::Pending;
+        };
+        let Some(progress) = self.progress else { return Poll::Pending };
+        let timeout = self.shared.config.attempt_timeout;
+        Poll::Ready(match ready!(progress.poll_limits(call, self.timer.as_mut(), timeout, cx)) {
+            Passed::Timeout(timeout) => Ok(AttemptTimedOut::new(timeout).into()),
+            Passed::Deadline => Err(self.past_deadline()),
+        })
+    }
+
+    /// What goes to the caller after an answer that isn't a success. `None`: nothing yet, but → `Waiting`.
+    #[cold]
+    fn failed(
         &mut self,
         result: Result<S::Response, BoxError>,
-        called: bool,
+        verdict: Verdict,
     ) -> Option<Result<S::Response, BoxError>> {
         let Some(progress) = self.progress else {
             return Some(result);
         };
         let config = &self.shared.config;
-        let seen = result.as_ref().map_err(|error| &**error as _);
-        let verdict = config.classifier.classify(seen);
-        if verdict.is_success() {
-            return Some(result);
-        }
+        let called = self.state.was_called() || progress.is_timed();
         let verdict = if called { verdict } else { unsent(verdict) };
         let now = time::now();
-        let (kept, answered) = (self.kept.is_some(), self.earlier.is_some());
-        let mut decision = progress.decide(config, &verdict, kept, answered, now);
+        let mut decision = progress.decide(config, &verdict, self.kept.is_some(), now);
         if let Decision::Retry { wait } = decision {
             // Made now, while the answer is still here to be returned if the
             // request turns out not to be repeatable.
@@ -176,13 +194,7 @@ where
                 config.count(&mut request, progress.attempt());
                 progress.tell(config, verdict, decision);
                 *self.kept = kept;
-                if !is_turned_away(&verdict) {
-                    *self.earlier = Some(Box::new(result));
-                }
-                // A response goes before the wait: what it holds is free meanwhile.
-                if !wait.is_zero() && !config.hold_answers {
-                    self.let_go();
-                }
+                progress.set_aside(config, (result, &verdict), !wait.is_zero());
                 self.wait(now, wait, request);
                 return None;
             }
@@ -193,22 +205,12 @@ where
         if config.credential_error && verdict.class() == Class::CredentialRejected {
             return Some(Err(CredentialRejected::new(verdict.cause(), result.err()).into()));
         }
-        if is_turned_away(&verdict)
-            && let Some(earlier) = self.earlier.take()
-        {
-            return Some(*earlier);
-        }
-        Some(result)
-    }
-
-    /// Lets go of an earlier response. An error holds nothing.
-    fn let_go(&mut self) {
-        self.earlier.take_if(|earlier| earlier.is_ok());
+        Some(progress.last_answer(result, &verdict))
     }
 
     /// → `Waiting`. What is left of the last attempt goes now, not after the wait.
     fn wait(&mut self, now: Instant, wait: Duration, request: Req) {
-        self.state.set(State::Waiting { request: Some(request) });
+        self.state.set(State::Waiting { request: Some(Box::new(request)) });
         let timer = (!wait.is_zero()).then(|| time::sleep_until(time::after(now, wait)));
         self.timer.set(timer);
     }

@@ -82,6 +82,7 @@ mod event;
 mod future;
 pub mod guide;
 mod layer;
+mod past;
 mod progress;
 mod service;
 mod stamp;

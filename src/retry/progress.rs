@@ -1,83 +1,73 @@
 //! How far a call has come: which attempt, until when, at what cost.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tower_service::Service;
 
-use super::budget::Budget;
 use super::config::Config;
-use super::decision::{Decision, Facts};
-use super::{AttemptTimedOut, Backoff, RetryEvent};
-use crate::classify::{Class, Verdict};
+use super::decision::{Decision, Facts, is_turned_away};
+use super::past::{Past, Withdrawal};
+use super::{Backoff, RetryEvent};
+use crate::classify::Verdict;
 use crate::error::BoxError;
 use crate::event::Event;
+use crate::replay::Replay;
 use crate::scope::{self, CallScope};
 use crate::spare::CallWhenReady;
 use crate::time::{self, Instant, Sleep};
 
 /// How far a call has come.
-pub(super) struct Progress {
+pub(super) struct Progress<Res> {
     scope: CallScope,
-    /// How many attempts an open circuit here turned away.
-    turned_away: u32,
     max_attempts: u32,
     idempotent: bool,
     /// When the attempt in flight has taken too long; `None` also before it is called.
     attempt_ends: Option<Instant>,
-    last_wait: Option<Duration>,
-    /// What the next attempt has cost, until it is made.
-    withdrawal: Option<Withdrawal>,
+    past: Option<Box<Past<Res>>>,
 }
 
-/// How an attempt ended.
-pub(super) enum Ended<T> {
-    /// With an answer from below, or for want of one in time.
-    Answered {
-        result: Result<T, BoxError>,
-        /// Whether the inner service got ready and was called.
-        called: bool,
-    },
-    /// By the deadline of the whole call.
-    PastDeadline,
+/// What has passed while an attempt was in flight.
+pub(super) enum Passed {
+    /// As long as one attempt may take.
+    Timeout(Duration),
+    /// The deadline of the whole call.
+    Deadline,
 }
 
-/// Taken from the budget for an attempt; given back if that is never made.
-struct Withdrawal(Option<(Arc<dyn Budget>, Verdict)>);
-
-impl Withdrawal {
-    /// The attempt is made, and has cost what it costs.
-    fn spend(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Withdrawal {
-    fn drop(&mut self) {
-        if let Some((budget, verdict)) = &self.0 {
-            budget.give_back(verdict);
+impl<Res> Progress<Res> {
+    /// A call begins: what it asks for, and what is written into its request.
+    #[inline]
+    pub(super) fn begin<Req, C, R>(
+        config: &Config<C, R>,
+        outer: Option<CallScope>,
+        request: &mut Req,
+    ) -> Self
+    where
+        R: Replay<Req>,
+    {
+        if let Some(budget) = &config.budget {
+            budget.deposit();
         }
-    }
-}
-
-impl Progress {
-    pub(super) fn new(
-        scope: CallScope,
-        max_attempts: u32,
-        idempotent: bool,
-        attempt_ends: Option<Instant>,
-    ) -> Self {
+        let asked = config.replay.overrides(request);
+        let deadline = asked.deadline.or(config.deadline);
+        let max_attempts = asked.max_attempts.unwrap_or(config.policy.max_attempts);
+        config.count(request, 0);
+        let has_key = max_attempts > 1 && config.key(request);
         Self {
-            scope,
-            turned_away: 0,
+            scope: CallScope::begin(outer, ends(deadline)).with_retry(),
             max_attempts,
-            idempotent,
-            attempt_ends,
-            last_wait: None,
-            withdrawal: None,
+            idempotent: has_key || config.replay.is_idempotent(request),
+            attempt_ends: None,
+            past: None,
         }
+    }
+
+    /// Whether a second attempt can follow the first.
+    #[inline]
+    pub(super) fn may_retry(&self) -> bool {
+        self.max_attempts > 1
     }
 
     /// Which attempt this is, or was; the first is 1.
@@ -88,33 +78,56 @@ impl Progress {
     /// Whether nothing can follow the next attempt. Where calls wait for circuits, it may be
     /// turned away, and then isn't the last.
     pub(super) fn next_is_last(&self) -> bool {
-        let next = self.attempt().saturating_sub(self.turned_away).saturating_add(1);
+        let turned_away = self.past.as_ref().map_or(0, |past| past.turned_away);
+        let next = self.attempt().saturating_sub(turned_away).saturating_add(1);
         self.scope.deadline().is_none() && next >= self.max_attempts
     }
 
-    /// Goes on with the attempt in flight, and ends one that takes too long.
-    pub(super) fn poll_attempt<S, Req>(
+    /// Makes the first attempt, through a service that is ready.
+    #[inline]
+    pub(super) fn call<F>(&mut self, timeout: Option<Duration>, call: impl FnOnce() -> F) -> F {
+        self.attempt_ends = ends(timeout);
+        self.scope.call(call)
+    }
+
+    /// Goes on with the attempt in flight, or with readying the service that it will use.
+    #[inline]
+    pub(super) fn poll<S, Req>(
+        &mut self,
+        call: Pin<&mut CallWhenReady<S, Req>>,
+        timeout: Option<Duration>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Response, S::Error>>
+    where
+        S: Service<Req>,
+    {
+        let Self { scope, attempt_ends, past, .. } = self;
+        // As with tower's own timeout, getting ready isn't counted: a queue for
+        // a place below would otherwise turn into timeouts, and those into retries.
+        let when_ready = |service: &mut S, request| {
+            *attempt_ends = ends(timeout);
+            if let Some(past) = past {
+                past.spend();
+            }
+            scope::call_later(true, || service.call(request))
+        };
+        scope.poll(|| call.poll_with(cx, when_ready))
+    }
+
+    /// Ends an attempt that takes too long.
+    pub(super) fn poll_limits<S, Req>(
         &mut self,
         mut call: Pin<&mut CallWhenReady<S, Req>>,
         mut timer: Pin<&mut Option<Sleep>>,
         timeout: Option<Duration>,
         cx: &mut Context<'_>,
-    ) -> Poll<Ended<S::Response>>
+    ) -> Poll<Passed>
     where
         S: Service<Req>,
-        S::Error: Into<BoxError>,
     {
-        let Self { scope, attempt_ends, withdrawal, .. } = self;
-        // As with tower's own timeout, getting ready isn't counted: a queue for
-        // a place below would otherwise turn into timeouts, and those into retries.
-        let when_ready = |service: &mut S, request| {
-            *attempt_ends = ends(timeout);
-            spend(withdrawal);
-            scope::call_later(true, || service.call(request))
-        };
-        if let Poll::Ready(result) = scope.poll(|| call.as_mut().poll_with(cx, when_ready)) {
-            let result = result.map_err(Into::into);
-            return Poll::Ready(Ended::Answered { result, called: call.was_called() });
+        if let Some(past) = &mut self.past {
+            // The attempt may wait for what an earlier response holds.
+            past.let_go();
         }
         let deadline = self.scope.deadline();
         let Some(limit) = self.attempt_ends.into_iter().chain(deadline).min() else {
@@ -128,12 +141,7 @@ impl Progress {
         // the upstream took too long.
         self.scope.expire(|| call.as_mut().end());
         let timeout = timeout.filter(|_| deadline.is_none_or(|deadline| limit < deadline));
-        Poll::Ready(match timeout {
-            Some(timeout) => {
-                Ended::Answered { result: Err(AttemptTimedOut::new(timeout).into()), called: true }
-            }
-            None => Ended::PastDeadline,
-        })
+        Poll::Ready(timeout.map_or(Passed::Deadline, Passed::Timeout))
     }
 
     /// Whether, and after what wait, another attempt is made. Of what a retry
@@ -143,25 +151,22 @@ impl Progress {
         config: &Config<C, R>,
         verdict: &Verdict,
         kept: bool,
-        answered: bool,
         now: Instant,
     ) -> Decision {
-        if verdict.class() == Class::CircuitOpen {
-            self.turned_away = self.turned_away.saturating_add(1);
-        }
+        let Self { scope, past, .. } = self;
+        let past = past.get_or_insert_default();
+        past.takes_in(verdict);
         let facts = Facts {
-            made: self.scope.attempt().saturating_sub(self.turned_away),
+            made: scope.attempt().saturating_sub(past.turned_away),
             max_attempts: self.max_attempts,
             idempotent: self.idempotent,
             kept,
-            elsewhere: self.scope.goes_elsewhere(),
-            answered,
+            elsewhere: scope.goes_elsewhere(),
+            answered: past.answer.is_some(),
             now,
-            deadline: self.scope.deadline(),
+            deadline: scope.deadline(),
         };
-        let Self { scope, last_wait, withdrawal, .. } = self;
-        // An attempt whose service failed to get ready has cost as much as another.
-        spend(withdrawal);
+        let Past { last_wait, withdrawal, .. } = &mut **past;
         let failed = || {
             if let Some(budget) = &config.budget {
                 budget.failed(verdict);
@@ -175,24 +180,58 @@ impl Progress {
         };
         let withdraw = || match &config.budget {
             None => true,
-            Some(budget) if budget.withdraw(verdict) => {
-                *withdrawal = Some(Withdrawal(Some((Arc::clone(budget), *verdict))));
-                true
+            Some(budget) => {
+                *withdrawal = Withdrawal::from(budget, verdict);
+                withdrawal.is_some()
             }
-            Some(_) => false,
         };
         config.policy.decide(verdict, facts, failed, wait, withdraw)
     }
 
+    /// Another attempt follows this answer, after a wait if `waits`.
+    pub(super) fn set_aside<C, R>(
+        &mut self,
+        config: &Config<C, R>,
+        (result, verdict): (Result<Res, BoxError>, &Verdict),
+        waits: bool,
+    ) {
+        let past = self.past.get_or_insert_default();
+        if !is_turned_away(verdict) {
+            past.answer = Some(result);
+        }
+        // A response goes before the wait: what it holds is free meanwhile.
+        if waits && !config.hold_answers {
+            past.let_go();
+        }
+    }
+
+    /// What goes to the caller when no attempt follows this answer: that of an earlier one if
+    /// this one's was turned away.
+    pub(super) fn last_answer(
+        &mut self,
+        result: Result<Res, BoxError>,
+        verdict: &Verdict,
+    ) -> Result<Res, BoxError> {
+        let past = self.past.as_mut().filter(|_| is_turned_away(verdict));
+        past.and_then(|past| past.answer.take()).unwrap_or(result)
+    }
+
     /// The attempt that was decided on isn't made, if it wasn't already.
     pub(super) fn call_off(&mut self) {
-        self.withdrawal = None;
+        if let Some(past) = &mut self.past {
+            past.withdrawal = None;
+        }
     }
 
     /// The next attempt begins, with the inner service getting ready for it.
     pub(super) fn next_attempt(&mut self) {
         self.scope = self.scope.next_attempt();
         self.attempt_ends = None;
+    }
+
+    /// Whether the attempt in flight was called, and is timed.
+    pub(super) fn is_timed(&self) -> bool {
+        self.attempt_ends.is_some()
     }
 
     /// Tells what was decided about an attempt, if that had failed.
@@ -206,14 +245,9 @@ impl Progress {
     }
 }
 
-fn spend(withdrawal: &mut Option<Withdrawal>) {
-    if let Some(withdrawal) = withdrawal.take() {
-        withdrawal.spend();
-    }
-}
-
 /// When what may take this long, and begins now, must end.
-pub(super) fn ends(after: Option<Duration>) -> Option<Instant> {
+#[inline]
+fn ends(after: Option<Duration>) -> Option<Instant> {
     after.map(|after| time::after(time::now(), after))
 }
 

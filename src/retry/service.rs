@@ -5,13 +5,13 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use super::config::Config;
-use super::future::ResponseFuture;
-use super::progress::{Progress, ends};
+use super::future::{ResponseFuture, State};
+use super::progress::Progress;
 use crate::classify::{Classify, HttpClassifier};
 use crate::error::BoxError;
 use crate::replay::{HttpReplay, Replay};
 use crate::scope::CallScope;
-use crate::spare::{CallWhenReady, Spare};
+use crate::spare::Spare;
 
 /// A service that retries. Made by [`RetryLayer`](super::RetryLayer).
 #[derive(Debug)]
@@ -88,43 +88,54 @@ where
     }
 
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let shared = &self.shared;
-        let config = &shared.config;
-        let readiness = mem::take(&mut self.readiness);
-        if matches!(readiness, Readiness::Failed(_)) {
-            self.inner = shared.spare.fresh();
-        }
-        let inner = &mut self.inner;
-        let ready = matches!(readiness, Readiness::Ready);
-        let attempt = |scope: Option<&mut CallScope>, request| match (readiness, scope) {
-            (Readiness::Ready, Some(scope)) => {
-                Ok(CallWhenReady::calling(scope.call(|| inner.call(request))))
-            }
-            (Readiness::Ready, None) => Ok(CallWhenReady::calling(inner.call(request))),
-            (Readiness::Later, _) => Ok(CallWhenReady::new(shared.spare.fresh(), request)),
-            (Readiness::Failed(error), _) => Err(error),
-        };
         let outer = CallScope::offered();
         if outer.is_some_and(|outer| outer.has_retry()) {
             // One loop a call: a retry above counts the attempts.
-            return ResponseFuture::new(attempt(None, request), None, None, Arc::clone(shared));
+            let state = self.state(request, None);
+            return ResponseFuture::new(state, None, None, Arc::clone(&self.shared));
         }
-        if let Some(budget) = &config.budget {
-            budget.deposit();
-        }
-        let asked = config.replay.overrides(&request);
-        let deadline = asked.deadline.or(config.deadline);
-        let max_attempts = asked.max_attempts.unwrap_or(config.policy.max_attempts);
-        let mut scope = CallScope::begin(outer, ends(deadline)).with_retry();
-        config.count(&mut request, 0);
-        let retries = max_attempts > 1;
-        let idempotent =
-            (retries && config.key(&mut request)) || config.replay.is_idempotent(&request);
+        let config = &self.shared.config;
+        let mut progress = Progress::begin(config, outer, &mut request);
         // No copy where no retry can follow.
-        let (request, kept) = if retries { config.replay.keep(request) } else { (request, None) };
-        let attempt_ends = if ready { ends(config.attempt_timeout) } else { None };
-        let attempt = attempt(Some(&mut scope), request);
-        let progress = Progress::new(scope, max_attempts, idempotent, attempt_ends);
-        ResponseFuture::new(attempt, kept, Some(progress), Arc::clone(shared))
+        let (request, kept) = match progress.may_retry() {
+            true => config.replay.keep(request),
+            false => (request, None),
+        };
+        let state = self.state(request, Some(&mut progress));
+        ResponseFuture::new(state, kept, Some(progress), Arc::clone(&self.shared))
+    }
+}
+
+impl<S: Clone, C, R> Retry<S, C, R> {
+    /// The state in which a call begins.
+    #[inline]
+    fn state<Req>(&mut self, request: Req, progress: Option<&mut Progress<S::Response>>) -> State<S, Req>
+    where
+        S: Service<Req>,
+    {
+        let Readiness::Ready = self.readiness else {
+            return self.unready(request);
+        };
+        let inner = &mut self.inner;
+        State::calling(match progress {
+            Some(progress) => {
+                progress.call(self.shared.config.attempt_timeout, || inner.call(request))
+            }
+            None => inner.call(request),
+        })
+    }
+
+    #[cold]
+    fn unready<Req>(&mut self, request: Req) -> State<S, Req>
+    where
+        S: Service<Req>,
+    {
+        match mem::take(&mut self.readiness) {
+            Readiness::Failed(error) => {
+                self.inner = self.shared.spare.fresh();
+                State::Unready { error: Some(error) }
+            }
+            _ => State::readying(self.shared.spare.fresh(), request),
+        }
     }
 }
