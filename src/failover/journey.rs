@@ -3,7 +3,7 @@
 use super::layer::Rules;
 use super::search::{Moment, Search};
 use super::set::RegionSet;
-use super::state::Begun;
+use super::state::{Begun, State};
 use crate::classify::{Class, Verdict};
 use crate::scope::{self, CallScope, Tried};
 use crate::time::{self, Instant};
@@ -35,7 +35,7 @@ impl Journey {
         Self {
             scope,
             region: 0,
-            begun: Begun { lease: 0, phase: 0, before: 0 },
+            begun: Begun::default(),
             under_way: false,
             retried,
             idempotent,
@@ -58,6 +58,11 @@ impl Journey {
         self.retried
     }
 
+    /// Whether it has been nowhere yet.
+    pub(super) fn is_first(&self) -> bool {
+        self.scope.tried().len() == 0
+    }
+
     /// Whether the attempt, or the one after it, is the last one.
     pub(super) fn is_last(&self) -> bool {
         self.tried().len() >= self.max_attempts
@@ -73,8 +78,8 @@ impl Journey {
 
     /// An attempt begins in this region.
     #[inline]
-    pub(super) fn goes_to(&mut self, region: usize, begun: Begun, set: &RegionSet) {
-        self.scope = self.scope.at_region(set.name(region));
+    pub(super) fn goes_to(&mut self, region: usize, state: &State, begun: Begun) {
+        self.scope = self.scope.at_region(state.place.name);
         (self.region, self.begun, self.under_way, self.called_at) = (region, begun, true, None);
     }
 
@@ -83,15 +88,15 @@ impl Journey {
         if region != self.region {
             self.is_over(set);
             let state = set.state(region);
-            let begun = set.begins(region, &Moment::default()).unwrap_or_else(|| state.begins(0));
-            self.goes_to(region, begun, set);
+            let begun = set.begins(state, &Moment::default()).unwrap_or_else(|| state.begins(0));
+            self.goes_to(region, state, begun);
         }
     }
 
     /// Calls a client that is ready.
     #[inline]
     pub(super) fn call<T>(&mut self, set: &RegionSet, call: impl FnOnce() -> T) -> T {
-        if set.is_measured(self.region, &self.begun) {
+        if set.is_measured(&self.begun) {
             self.called_at = Some(time::now());
         }
         self.scope.call(call)

@@ -131,6 +131,7 @@
 //!
 //! So it is too below another failover, such as one over providers that have regions each: a retry above
 //! moves the call among those of the outer one, and each of its attempts may try several of the inner one.
+//! But one of the [recommended stack](crate::stack) has no copy, and tries one.
 
 mod body_watch;
 mod builder;

@@ -33,21 +33,7 @@ pub(super) struct Search {
 
 impl RegionSet {
     /// The region that is the best now, of those that there `is` a client for.
-    #[inline]
     pub(super) fn find(
-        &self,
-        search: &Search,
-        moment: &Moment,
-        is: impl Fn(usize) -> bool,
-    ) -> Option<usize> {
-        let anywhere = search.tried.len() == 0;
-        if let Some(preferred) = self.preferred().filter(|region| anywhere && is(*region)) {
-            return Some(preferred);
-        }
-        self.find_among_all(search, moment, is)
-    }
-
-    fn find_among_all(
         &self,
         search: &Search,
         moment: &Moment,

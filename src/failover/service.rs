@@ -239,21 +239,30 @@ impl<S, C, R, T> Shared<S, C, R, T> {
             let idempotent = self.replay.is_idempotent(request);
             Journey::new(scope, false, idempotent, most.min(asked), sticky)
         };
-        let scope = journey.scope;
-        let search = journey.search(scope.tried(), scope.attempt() > 1);
-        // Should a retry come by with all of them tried, it begins anew.
-        let anew = Search { tried: Tried::NONE, again: true, ..search };
-        if !self.choose(&mut journey, &search, moment) && search.tried.len() > 0 {
-            self.choose(&mut journey, &anew, moment);
+        let preferred = self.set.preferred().filter(|(region, _)| self.can_call(*region));
+        match preferred.filter(|_| journey.is_first()) {
+            Some((region, state)) => journey.goes_to(region, state, state.begins(0)),
+            None => self.look_around(&mut journey, moment),
         }
         journey
+    }
+
+    #[cold]
+    fn look_around(&self, journey: &mut Journey, moment: &Moment) {
+        let search = journey.search(journey.scope.tried(), journey.scope.attempt() > 1);
+        // Should a retry come by with all of them tried, it begins anew.
+        let anew = Search { tried: Tried::NONE, again: true, ..search };
+        if !self.choose(journey, &search, moment) && search.tried.len() > 0 {
+            self.choose(journey, &anew, moment);
+        }
     }
 
     /// Sends the journey to the region that is the best now. False: there is none.
     pub(super) fn choose(&self, journey: &mut Journey, search: &Search, moment: &Moment) -> bool {
         while let Some(region) = self.set.find(search, moment, |region| self.can_call(region)) {
-            if let Some(begun) = self.set.begins(region, moment) {
-                journey.goes_to(region, begun, &self.set);
+            let state = self.set.state(region);
+            if let Some(begun) = self.set.begins(state, moment) {
+                journey.goes_to(region, state, begun);
                 return true;
             }
         }

@@ -58,9 +58,10 @@ impl RegionSet {
     /// The region that is preferred to all others, as long as it is fit: while it is, nothing need be
     /// known of the others.
     #[inline]
-    pub(super) fn preferred(&self) -> Option<usize> {
+    pub(super) fn preferred(&self) -> Option<(usize, &State)> {
         let preferred = self.preferred.load(Ordering::Relaxed);
-        self.slots.get(preferred).filter(|state| state.is_fit()).map(|_| preferred)
+        let state = self.slots.get(preferred).filter(|state| state.is_fit())?;
+        Some((preferred, state))
     }
 
     /// To be called when a region has been put in or out, or given another priority.
@@ -118,21 +119,14 @@ impl RegionSet {
 
     /// A call is on its way to this region. `None`: the region is on trial, and another call was
     /// faster.
-    #[inline]
-    pub(super) fn begins(&self, region: usize, moment: &Moment) -> Option<Begun> {
-        let state = self.state(region);
-        let lease = if state.is_fit() { 0 } else { self.lease(state, moment)? };
-        Some(state.begins(lease))
-    }
-
-    #[cold]
-    fn lease(&self, state: &State, moment: &Moment) -> Option<u64> {
-        match state.standing() {
+    pub(super) fn begins(&self, state: &State, moment: &Moment) -> Option<Begun> {
+        let lease = match state.standing() {
             Standing::Out { until, .. } if until <= self.nanos(moment.get()) => {
-                state.try_on(self.nanos(moment.get()), time::nanos(self.settings.recovery.first))
+                state.try_on(self.nanos(moment.get()), time::nanos(self.settings.recovery.first))?
             }
-            _ => Some(0),
-        }
+            _ => 0,
+        };
+        Some(state.begins(lease))
     }
 
     /// It is over, however it ended.
@@ -142,12 +136,11 @@ impl RegionSet {
     }
 
     /// Whether the latency of this call counts. Where there are checks theirs does, and no other:
-    /// a region that serves calls would look slower than one that is only asked for its health. While a
-    /// region is preferred, calls don't go by latency, and one of 16 is enough to know it.
+    /// a region that serves calls would look slower than one that is only asked for its health. While
+    /// one is preferred, calls don't go by latency, and a sample of them is enough to know it.
     #[inline]
-    pub(super) fn is_measured(&self, region: usize, begun: &Begun) -> bool {
-        let is_sample = begun.before % 16 == 0;
-        self.watch.is_none() && (is_sample || self.preferred.load(Ordering::Relaxed) != region)
+    pub(super) fn is_measured(&self, begun: &Begun) -> bool {
+        self.watch.is_none() && (begun.is_sample || self.preferred.load(Ordering::Relaxed) == NONE)
     }
 
     #[inline]

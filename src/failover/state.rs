@@ -64,15 +64,15 @@ struct Calls {
 struct Apart<T>(T);
 
 /// What a call has to give back when it is over, and what its result is judged by.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Begun {
     /// What it got when it took the place on trial, or 0.
     pub(super) lease: u64,
     /// Since when the region was in the phase in which the call was sent its way, in nanoseconds from
     /// the start: in another one, its result is late.
     pub(super) phase: u64,
-    /// How many calls this thread had sent there before.
-    pub(super) before: u64,
+    /// Whether it is the first of 16 that this thread sends there.
+    pub(super) is_sample: bool,
 }
 
 impl State {
@@ -138,7 +138,7 @@ impl State {
     #[inline]
     pub(super) fn begins(&self, lease: u64) -> Begun {
         let before = self.calls.mine().begun.fetch_add(1, Ordering::Relaxed);
-        Begun { lease, phase: self.since.load(Ordering::Relaxed), before }
+        Begun { lease, phase: self.since.load(Ordering::Relaxed), is_sample: before % 16 == 0 }
     }
 
     #[inline]

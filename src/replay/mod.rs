@@ -16,6 +16,8 @@
 //! Streamed bodies are recorded, within a bound, while the first attempt sends
 //! them ([`ReplayBody`]).
 
+use std::convert::Infallible;
+
 use ::http::HeaderMap;
 
 mod body;
@@ -66,6 +68,29 @@ pub trait Replay<Req> {
     fn headers_mut<'a>(&self, request: &'a mut Req) -> Option<&'a mut HeaderMap> {
         let _ = request;
         None
+    }
+}
+
+/// Repeats nothing: each request is sent once.
+///
+/// For a [failover](crate::failover) whose calls a retry above repeats, which keeps the copy: its
+/// futures are smaller by a request. Alone, it only sends the next calls elsewhere.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoReplay;
+
+impl<Req> Replay<Req> for NoReplay {
+    type Kept = Infallible;
+
+    fn keep(&self, request: Req) -> (Req, Option<Infallible>) {
+        (request, None)
+    }
+
+    fn again(&self, kept: Infallible, _: bool) -> Option<(Req, Option<Infallible>)> {
+        match kept {}
+    }
+
+    fn is_idempotent(&self, _: &Req) -> bool {
+        false
     }
 }
 

@@ -12,7 +12,7 @@ use crate::event::{Listener, Observer};
 use crate::failover::{FailoverBuilder, FailoverLayer, IfAsked, Regions};
 use crate::key::{ByAuthority, ByCredential, ByRegion};
 use crate::rate_limit::{OneEach, Quota, Quotas, RateLimitBuilder, RateLimitLayer};
-use crate::replay::HttpReplay;
+use crate::replay::{HttpReplay, NoReplay};
 use crate::retry::RetryLayer;
 
 /// Builds an [`UpstreamLayer`].
@@ -231,7 +231,6 @@ impl<C: Clone, R: Clone, K, B: 'static, W: Quotas> UpstreamBuilder<C, R, K, B, W
         let Self { common, retry, rate_limit, circuit_breaker } = self;
         let Common { name, alerts, listener, failover, .. } = common;
         let classifier = retry.config.classifier.clone();
-        let replay = retry.config.replay.clone();
         let alert = alerts.map(|alerts| alerts.layer().classifier(classifier.clone()));
         let listener = match &alert {
             Some(alert) => Listener::new(alert.alerts().observer()).and(&listener),
@@ -258,7 +257,9 @@ impl<C: Clone, R: Clone, K, B: 'static, W: Quotas> UpstreamBuilder<C, R, K, B, W
             .also_tell(&listener)
             .build();
         let failover = failover
-            .map(|failover| failover.name(Arc::clone(&name)).classifier(classifier).replay(replay))
+            .map(|failover| {
+                failover.name(Arc::clone(&name)).classifier(classifier).replay(NoReplay)
+            })
             .map(|failover| failover.telling(IfAsked(common.region_in_response)))
             .map(|failover| failover.also_tell(&listener).build())
             .transpose()?;

@@ -14,7 +14,7 @@ use crate::error::InvalidConfig;
 use crate::failover::{FailoverHandle, FailoverLayer, IfAsked, Target};
 use crate::key::{ByCredential, ByRegion};
 use crate::rate_limit::{OneEach, RateLimitHandle, RateLimitLayer};
-use crate::replay::HttpReplay;
+use crate::replay::{HttpReplay, NoReplay};
 use crate::retry::RetryLayer;
 
 /// The recommended stack: alert, retry, failover, rate limit, circuit breaker and attempt timeout,
@@ -33,7 +33,7 @@ pub struct UpstreamLayer<
 > {
     pub(super) alert: Option<AlertLayer<C>>,
     pub(super) retry: RetryLayer<C, R>,
-    pub(super) failover: Option<FailoverLayer<C, R, IfAsked>>,
+    pub(super) failover: Option<FailoverLayer<C, NoReplay, IfAsked>>,
     pub(super) rate_limit: RateLimitLayer<C, K, W>,
     pub(super) circuit_breaker: CircuitBreakerLayer<C, B>,
     pub(super) attempt_timeout: Duration,

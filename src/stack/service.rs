@@ -14,7 +14,7 @@ use crate::failover::{Failover, FailoverServices, HasExtensions, IfAsked, Region
 use crate::head::HttpRequest;
 use crate::key::{ByCredential, ByRegion, Key};
 use crate::rate_limit::{Cost, OneEach, RateLimit, Settle};
-use crate::replay::{HttpReplay, Replay};
+use crate::replay::{HttpReplay, NoReplay, Replay};
 use crate::retry::Retry;
 
 /// What takes an attempt to the client.
@@ -22,10 +22,13 @@ pub(super) type Attempt<S, C, K, B, W> = RateLimit<Tripping<S, C, B>, C, K, W>;
 pub(super) type Tripping<S, C, B> = CircuitBreaker<Timeout<S>, C, B>;
 
 /// What repeats attempts, in the regions if there are any.
-pub(super) type Retrying<S, C, R, K, B, W> =
-    Retry<Optional<Failover<Attempt<S, C, K, B, W>, C, R, IfAsked>, Attempt<S, C, K, B, W>>, C, R>;
-pub(super) type RetryingServices<S, C, R, K, B, W> = Retry<InRegions<S, C, R, K, B, W>, C, R>;
-type InRegions<S, C, R, K, B, W> = FailoverServices<Attempt<S, C, K, B, W>, C, R, IfAsked>;
+pub(super) type Retrying<S, C, R, K, B, W> = Retry<
+    Optional<Failover<Attempt<S, C, K, B, W>, C, NoReplay, IfAsked>, Attempt<S, C, K, B, W>>,
+    C,
+    R,
+>;
+pub(super) type RetryingServices<S, C, R, K, B, W> = Retry<InRegions<S, C, K, B, W>, C, R>;
+type InRegions<S, C, K, B, W> = FailoverServices<Attempt<S, C, K, B, W>, C, NoReplay, IfAsked>;
 
 /// A layer that may be there, or what it would be over.
 type Optional<Layer, Inner> = Either<Layer, Inner>;
@@ -65,7 +68,7 @@ pub struct UpstreamServices<
 /// What it takes to add a region.
 #[derive(Debug)]
 pub(super) struct Growing<S, C, R, K, B, W> {
-    pub(super) services: InRegions<S, C, R, K, B, W>,
+    pub(super) services: InRegions<S, C, K, B, W>,
     pub(super) layer: UpstreamLayer<C, R, K, B, W>,
 }
 
