@@ -1,7 +1,6 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
@@ -19,6 +18,7 @@ use crate::classify::{Cause, Classify, Verdict};
 use crate::error::BoxError;
 use crate::replay::Replay;
 use crate::scope::CallScope;
+use crate::stripe::Handle;
 use crate::time::{self, Sleep};
 
 pin_project! {
@@ -36,7 +36,7 @@ pin_project! {
         kept: Option<R::Kept>,
         // How a request is rewritten, unless each region has a client.
         route: Option<fn(&mut Req, &Target<'_>)>,
-        shared: Arc<Shared<S, C, R, T>>,
+        shared: Handle<Shared<S, C, R, T>>,
     }
 
     impl<S, Req, C, R, T> PinnedDrop for ResponseFuture<S, Req, C, R, T>
@@ -87,7 +87,7 @@ where
         journey: Journey,
         kept: Option<R::Kept>,
         route: Option<fn(&mut Req, &Target<'_>)>,
-        shared: Arc<Shared<S, C, R, T>>,
+        shared: Handle<Shared<S, C, R, T>>,
     ) -> Self {
         Self { state: State::Calling { future }, journey, kept, route, shared }
     }
@@ -98,7 +98,7 @@ where
         request: Req,
         journey: Journey,
         kept: Option<R::Kept>,
-        shared: Arc<Shared<S, C, R, T>>,
+        shared: Handle<Shared<S, C, R, T>>,
     ) -> Self
     where
         S: Clone,
@@ -114,7 +114,7 @@ where
         journey: Journey,
         kept: Option<R::Kept>,
         route: Option<fn(&mut Req, &Target<'_>)>,
-        shared: Arc<Shared<S, C, R, T>>,
+        shared: Handle<Shared<S, C, R, T>>,
     ) -> Self {
         let state = State::waiting(request, &journey, &shared);
         Self { state, journey, kept, route, shared }

@@ -1,5 +1,3 @@
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Uri};
@@ -78,15 +76,11 @@ impl<'a> Target<'a> {
     #[must_use]
     pub fn rewrite(&self, uri: Uri) -> Uri {
         let Place { scheme, authority, .. } = self.place;
-        let given = uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        let path = match self.path(uri.authority().map(Authority::as_str), given) {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(path) => Some(Bytes::from(path)),
-        };
         let mut parts = uri.into_parts();
-        if let Some(path) = path {
+        let given = parts.path_and_query.as_ref().map_or("/", PathAndQuery::as_str);
+        if let Some(path) = self.path(parts.authority.as_ref().map(Authority::as_str), given) {
             // Both halves were valid, so the whole is.
-            parts.path_and_query = PathAndQuery::from_maybe_shared(path).ok();
+            parts.path_and_query = PathAndQuery::from_maybe_shared(Bytes::from(path)).ok();
         }
         parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
         (parts.scheme, parts.authority) = (Some(scheme.clone()), Some(authority.clone()));
@@ -103,20 +97,24 @@ impl<'a> Target<'a> {
             && uri.path().strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
     }
 
-    /// The path of a request that was given this one. Borrowed: it is the same.
-    fn path<'p>(&self, authority: Option<&str>, given: &'p str) -> Cow<'p, str> {
+    /// The path of a request that was given this one. `None`: it is the same.
+    fn path(&self, authority: Option<&str>, given: &str) -> Option<String> {
         let base = self.place.path;
+        // Relative to a base without a path.
+        if authority.is_none() && base.is_empty() && given.starts_with('/') {
+            return None;
+        }
         let below = self.below(authority, given);
         // Cut off in front, so that what is left is the end of what was given.
         if given.strip_suffix(below) == Some(base) && below.starts_with('/') {
-            return Cow::Borrowed(given);
+            return None;
         }
         // The base itself, with or without a query, stays as it was written.
         let joins = below.starts_with('/') || (!base.is_empty() && !below.starts_with(is_word));
         let slash = if joins { "" } else { "/" };
         let mut path = String::with_capacity(base.len() + slash.len() + below.len());
         path.extend([base, slash, below]);
-        Cow::Owned(path)
+        Some(path)
     }
 
     /// The path below a region's base: a request that names one of the regions
@@ -162,7 +160,7 @@ impl Route for reqwest::Request {
             (Some(host), Some(port)) => Some(format!("{host}:{port}")),
             (host, _) => host.map(str::to_owned),
         };
-        let path = to.path(given.as_deref(), url.path()).into_owned();
+        let path = to.path(given.as_deref(), url.path());
         let url = self.url_mut();
         // None of these can fail on a URL that is sent over HTTP, as this one is.
         _ = url.set_scheme(scheme.as_str());
@@ -170,7 +168,9 @@ impl Route for reqwest::Request {
         _ = url.set_port(authority.port_u16());
         _ = url.set_username("");
         _ = url.set_password(None);
-        url.set_path(&path);
+        if let Some(path) = path {
+            url.set_path(&path);
+        }
         to.rewrite_host(self.headers_mut());
     }
 }

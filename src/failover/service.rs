@@ -17,6 +17,7 @@ use crate::key::{AllCalls, Key};
 use crate::replay::{Override, Replay};
 use crate::scope::{CallScope, Tried};
 use crate::spare::Spare;
+use crate::stripe::Spread;
 use crate::time;
 
 /// A service whose requests are rewritten to the region that takes them. Made by
@@ -25,14 +26,14 @@ use crate::time;
 pub struct Failover<S, C, R, T = Untold, K = AllCalls> {
     inner: S,
     key: K,
-    shared: Arc<Shared<S, C, R, T>>,
+    shared: Arc<Spread<Shared<S, C, R, T>>>,
 }
 
 /// A service that holds one client a region. Made by [`FailoverLayer::services`].
 #[derive(Debug)]
 pub struct FailoverServices<S, C, R, T = Untold, K = AllCalls> {
     key: K,
-    shared: Arc<Shared<S, C, R, T>>,
+    shared: Arc<Spread<Shared<S, C, R, T>>>,
 }
 
 /// What all calls share.
@@ -53,14 +54,14 @@ enum Clients<S> {
 }
 
 impl<S: Clone, C: Clone, R: Clone, T: Clone> Shared<S, C, R, T> {
-    fn new<K>(clients: Clients<S>, layer: &FailoverLayer<C, R, T, K>) -> Arc<Self> {
-        Arc::new(Self {
+    fn new<K>(clients: Clients<S>, layer: &FailoverLayer<C, R, T, K>) -> Arc<Spread<Self>> {
+        Arc::new(Spread::new(Self {
             clients,
             set: Arc::clone(&layer.set),
             classifier: layer.classifier.clone(),
             replay: layer.replay.clone(),
             telling: layer.telling.clone(),
-        })
+        }))
     }
 }
 
@@ -151,7 +152,7 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let moment = Moment::default();
-        let shared = Arc::clone(&self.shared);
+        let shared = self.shared.handle();
         let mut journey = shared.set_out(&self.key, &request, &moment);
         let (mut request, mut kept) = (request, None);
         if shared.may_go_on(&journey) {
@@ -188,7 +189,7 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let shared = Arc::clone(&self.shared);
+        let shared = self.shared.handle();
         let mut journey = shared.set_out(&self.key, &request, &Moment::default());
         let (mut request, mut kept) = (request, None);
         if shared.may_go_on(&journey) {
