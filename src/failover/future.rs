@@ -14,10 +14,9 @@ use super::search::Moment;
 use super::service::Shared;
 use super::serving::{TellRegion, Untold};
 use super::{AllRegionsOut, FailoverEventKind, RegionsExhausted};
-use crate::classify::{Cause, Classify, Verdict};
+use crate::classify::{Classify, Verdict};
 use crate::error::BoxError;
 use crate::replay::Replay;
-use crate::scope::CallScope;
 use crate::stripe::Handle;
 use crate::time::{self, Sleep};
 
@@ -46,14 +45,10 @@ pin_project! {
     {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            let shared = this.shared;
-            let called = matches!(&*this.state, State::Calling { .. });
-            // Not abandoned by its caller, but ended by a retry for taking too long.
-            if called && this.journey.is_under_way() && CallScope::has_expired() {
-                let timeout = Verdict::transient().cause_is(Cause::Timeout);
-                this.journey.failed(&shared.set, &timeout, |region| shared.can_call(region));
+            if this.journey.is_under_way() {
+                let (shared, called) = (this.shared, matches!(&*this.state, State::Calling { .. }));
+                this.journey.breaks_off(&shared.set, called, |region| shared.can_call(region));
             }
-            this.journey.is_over(&shared.set);
         }
     }
 }
@@ -201,8 +196,8 @@ where
                 result = answer;
             }
             if let Ok(response) = &mut result {
-                let region = this.shared.set.name(this.journey.region());
-                this.shared.telling.tell(response, region);
+                let region = this.journey.scope.region();
+                this.shared.telling.tell(response, region.unwrap_or_default());
             }
             return Poll::Ready(result);
         }

@@ -4,7 +4,7 @@ use super::layer::Rules;
 use super::search::{Moment, Search};
 use super::set::RegionSet;
 use super::state::{Begun, State};
-use crate::classify::{Class, Verdict};
+use crate::classify::{Cause, Class, Verdict};
 use crate::scope::{self, CallScope, Tried};
 use crate::time::{self, Instant};
 
@@ -100,6 +100,22 @@ impl Journey {
             self.called_at = Some(time::now());
         }
         self.scope.call(call)
+    }
+
+    /// Its future is dropped before its end.
+    #[cold]
+    pub(super) fn breaks_off(
+        &mut self,
+        set: &RegionSet,
+        was_called: bool,
+        can_call: impl Fn(usize) -> bool,
+    ) {
+        // Not abandoned by its caller, but ended by a retry for taking too long.
+        if was_called && CallScope::has_expired() {
+            let timeout = Verdict::transient().cause_is(Cause::Timeout);
+            self.failed(set, &timeout, can_call);
+        }
+        self.is_over(set);
     }
 
     /// The attempt is over, however it ended.

@@ -88,11 +88,12 @@ impl<'a> Target<'a> {
     }
 
     /// Whether a request for this URI is one to this region as it is.
+    #[inline]
     fn is_there(&self, uri: &Uri) -> bool {
         let Place { scheme, authority, path, .. } = self.place;
-        // Where two regions share a host, the longer base may be another's.
-        !self.set.hosts_are_shared()
-            && uri.authority().is_some_and(|given| given.as_str() == authority.as_str())
+        uri.authority().is_some_and(|given| given.as_str() == authority.as_str())
+            // Where two regions share a host, the longer base may be another's.
+            && !self.set.hosts_are_shared()
             && uri.scheme() == Some(scheme)
             && uri.path().strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
     }
@@ -131,6 +132,9 @@ impl<'a> Target<'a> {
     }
 
     fn rewrite_host(&self, headers: &mut HeaderMap) {
+        if headers.is_empty() {
+            return;
+        }
         if let Some(host) = headers.get_mut(HOST) {
             *host = self.place.host.clone();
         }

@@ -150,11 +150,11 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
-    fn call(&mut self, request: Req) -> Self::Future {
+    fn call(&mut self, mut request: Req) -> Self::Future {
         let moment = Moment::default();
         let shared = self.shared.handle();
         let mut journey = shared.set_out(&self.key, &request, &moment);
-        let (mut request, mut kept) = (request, None);
+        let mut kept = None;
         if shared.may_go_on(&journey) {
             (request, kept) = shared.replay.keep(request);
         }
@@ -188,10 +188,10 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Req) -> Self::Future {
+    fn call(&mut self, mut request: Req) -> Self::Future {
         let shared = self.shared.handle();
         let mut journey = shared.set_out(&self.key, &request, &Moment::default());
-        let (mut request, mut kept) = (request, None);
+        let mut kept = None;
         if shared.may_go_on(&journey) {
             (request, kept) = shared.replay.keep(request);
         }

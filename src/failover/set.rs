@@ -113,6 +113,7 @@ impl RegionSet {
         named.last().map(|(number, _)| number)
     }
 
+    #[inline]
     pub(super) fn target(&self, region: usize) -> Target<'_> {
         Target::new(self, &self.state(region).place)
     }
