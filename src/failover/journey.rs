@@ -25,6 +25,7 @@ pub(super) struct Journey {
 }
 
 impl Journey {
+    #[inline]
     pub(super) fn new(
         scope: CallScope,
         retried: bool,
@@ -59,6 +60,7 @@ impl Journey {
     }
 
     /// Whether it has been nowhere yet.
+    #[inline]
     pub(super) fn is_first(&self) -> bool {
         self.scope.tried().len() == 0
     }
@@ -130,11 +132,16 @@ impl Journey {
     #[inline]
     pub(super) fn succeeded(&self, set: &RegionSet) {
         if let Some(called_at) = self.called_at {
-            // Time in our own queues isn't the region's.
-            let (sent_at, now) = (self.scope.sent_at().unwrap_or(called_at), time::now());
-            set.measured(self.region, now.saturating_duration_since(sent_at), now);
+            self.took_from(called_at, set);
         }
         set.succeeded(self.region, self.begun.phase);
+    }
+
+    #[inline(never)]
+    fn took_from(&self, called_at: Instant, set: &RegionSet) {
+        // Time in our own queues isn't the region's.
+        let (sent_at, now) = (self.scope.sent_at().unwrap_or(called_at), time::now());
+        set.measured(self.region, now.saturating_duration_since(sent_at), now);
     }
 
     /// Takes in that the attempt in this region failed. Whether there is another one that

@@ -153,7 +153,8 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let moment = Moment::default();
         let shared = self.shared.handle();
-        let mut journey = shared.set_out(&self.key, &request, &moment);
+        let mut journey = shared.journey(&self.key, &request, &moment);
+        shared.set_out(&mut journey, &moment);
         let mut kept = None;
         if shared.may_go_on(&journey) {
             (request, kept) = shared.replay.keep(request);
@@ -189,8 +190,10 @@ where
     }
 
     fn call(&mut self, mut request: Req) -> Self::Future {
+        let moment = Moment::default();
         let shared = self.shared.handle();
-        let mut journey = shared.set_out(&self.key, &request, &Moment::default());
+        let mut journey = shared.journey(&self.key, &request, &moment);
+        shared.set_out(&mut journey, &moment);
         let mut kept = None;
         if shared.may_go_on(&journey) {
             (request, kept) = shared.replay.keep(request);
@@ -219,33 +222,37 @@ impl<S, C, R, T> Shared<S, C, R, T> {
         }
     }
 
-    /// Chooses the first region. Under a retry, which keeps the copy and counts
-    /// the attempts, there is one attempt. Under another failover, which has the retry for its own
-    /// regions, there is a loop here, as without one.
-    fn set_out<Req>(&self, key: &impl Key<Req>, request: &Req, moment: &Moment) -> Journey
+    /// A call begins. Under a retry, which keeps the copy and counts the attempts, there is one
+    /// attempt. Under another failover, which has the retry for its own regions, there is a loop
+    /// here, as without one.
+    fn journey<Req>(&self, key: &impl Key<Req>, request: &Req, moment: &Moment) -> Journey
     where
         R: Replay<Req>,
     {
         self.set.called();
-        let outer = CallScope::offered();
         let sticky = key.key(request).hashed();
         let most = self.set.settings.rules.max_attempts;
-        let mut journey = if outer.is_some_and(|outer| outer.retry_moves()) {
-            Journey::new(CallScope::begin(outer, None), true, false, most, sticky)
-        } else {
-            let Override { deadline, max_attempts } = self.replay.overrides(request);
-            let deadline = deadline.map(|deadline| time::after(moment.get(), deadline));
-            let scope = CallScope::begin(outer, deadline).among_new_regions();
-            let asked = max_attempts.map_or(usize::MAX, |most| most as usize);
-            let idempotent = self.replay.is_idempotent(request);
-            Journey::new(scope, false, idempotent, most.min(asked), sticky)
-        };
+        match CallScope::offered() {
+            Some(outer) if outer.retry_moves() => Journey::new(outer, true, false, most, sticky),
+            outer => {
+                let Override { deadline, max_attempts } = self.replay.overrides(request);
+                let deadline = deadline.map(|deadline| time::after(moment.get(), deadline));
+                let scope = CallScope::begin(outer, deadline).among_new_regions();
+                let asked = max_attempts.map_or(usize::MAX, |most| most as usize);
+                let idempotent = self.replay.is_idempotent(request);
+                Journey::new(scope, false, idempotent, most.min(asked), sticky)
+            }
+        }
+    }
+
+    /// Chooses the first region.
+    #[inline]
+    fn set_out(&self, journey: &mut Journey, moment: &Moment) {
         let preferred = self.set.preferred().filter(|(region, _)| self.can_call(*region));
         match preferred.filter(|_| journey.is_first()) {
             Some((region, state)) => journey.goes_to(region, state, state.begins(0)),
-            None => self.look_around(&mut journey, moment),
+            None => self.look_around(journey, moment),
         }
-        journey
     }
 
     #[cold]
