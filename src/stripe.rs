@@ -29,32 +29,35 @@ impl<T> Striped<T> {
     }
 }
 
-/// A value in an `Arc`, and for each thread a count of references of its own.
+/// A value in an `Arc`, and for each thread a count of references of its own, and a part `P`.
 ///
 /// Every call in flight holds a reference to its layer's state. Counted in one place, which
 /// each call writes twice, that costs two threads more than all else that a layer does.
 #[derive(Debug)]
-pub(crate) struct Spread<T> {
+pub(crate) struct Spread<T, P = ()> {
     value: Arc<T>,
-    handles: [OnceLock<Handle<T>>; STRIPES],
+    handles: [OnceLock<Handle<T, P>>; STRIPES],
 }
 
 /// A reference to a [`Spread`] value, counted by the thread that took it.
 #[derive(Debug)]
-pub(crate) struct Handle<T>(Arc<Counted<T>>);
+pub(crate) struct Handle<T, P = ()>(Arc<Counted<T, P>>);
 
 /// Aligned, so that the count before it shares its cache line with nothing.
 #[derive(Debug)]
 #[repr(align(64))]
-struct Counted<T>(Arc<T>);
+struct Counted<T, P> {
+    value: Arc<T>,
+    part: P,
+}
 
-impl<T> Spread<T> {
+impl<T, P: Default> Spread<T, P> {
     pub(crate) fn new(value: T) -> Self {
         Self { value: Arc::new(value), handles: [const { OnceLock::new() }; STRIPES] }
     }
 
     #[inline]
-    pub(crate) fn handle(&self) -> Handle<T> {
+    pub(crate) fn handle(&self) -> Handle<T, P> {
         match self.handles[stripe()].get() {
             Some(mine) => mine.clone(),
             None => self.first_handle(),
@@ -62,19 +65,36 @@ impl<T> Spread<T> {
     }
 
     #[cold]
-    fn first_handle(&self) -> Handle<T> {
-        let first = || Handle(Arc::new(Counted(Arc::clone(&self.value))));
+    fn first_handle(&self) -> Handle<T, P> {
+        let counted = || Counted { value: Arc::clone(&self.value), part: P::default() };
+        let first = || Handle(Arc::new(counted()));
         self.handles[stripe()].get_or_init(first).clone()
     }
 
     /// Whether a handle is held by anybody.
     pub(crate) fn is_held(&self) -> bool {
-        let mut made = self.handles.iter().filter_map(OnceLock::get);
-        made.any(|handle| Arc::strong_count(&handle.0) > 1)
+        self.made().any(|handle| Arc::strong_count(&handle.0) > 1)
+    }
+
+    /// The parts of all threads that have taken a handle.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &P> {
+        self.made().map(Handle::part)
+    }
+
+    fn made(&self) -> impl Iterator<Item = &Handle<T, P>> {
+        self.handles.iter().filter_map(OnceLock::get)
     }
 }
 
-impl<T> Deref for Spread<T> {
+impl<T, P> Handle<T, P> {
+    /// The part of the thread that took it.
+    #[inline]
+    pub(crate) fn part(&self) -> &P {
+        &self.0.part
+    }
+}
+
+impl<T, P> Deref for Spread<T, P> {
     type Target = Arc<T>;
 
     #[inline]
@@ -83,19 +103,19 @@ impl<T> Deref for Spread<T> {
     }
 }
 
-impl<T> Clone for Handle<T> {
+impl<T, P> Clone for Handle<T, P> {
     #[inline]
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<T> Deref for Handle<T> {
+impl<T, P> Deref for Handle<T, P> {
     type Target = Arc<T>;
 
     #[inline]
     fn deref(&self) -> &Arc<T> {
-        &self.0.0
+        &self.0.value
     }
 }
 
@@ -123,7 +143,7 @@ mod tests {
 
     #[test]
     fn handles_of_all_threads_are_counted() {
-        let spread = Spread::new(String::from("value"));
+        let spread = Spread::<_, AtomicUsize>::new(String::from("value"));
         assert!(!spread.is_held());
         let one = spread.handle();
         assert!(spread.is_held());
@@ -134,13 +154,16 @@ mod tests {
         });
         assert!(spread.is_held());
         assert_eq!(other.as_str(), "value");
+        other.part().fetch_add(1, Ordering::Relaxed);
         drop(other);
         assert!(!spread.is_held());
+        let parts: Vec<_> = spread.parts().map(|part| part.load(Ordering::Relaxed)).collect();
+        assert_eq!((parts.len(), parts.iter().sum()), (2, 1));
     }
 
     #[test]
     fn a_handle_outlives_the_rest() {
-        let spread = Spread::new(String::from("value"));
+        let spread = Spread::<_>::new(String::from("value"));
         let weak = Arc::downgrade(&spread);
         let handle = spread.handle();
         drop(spread);

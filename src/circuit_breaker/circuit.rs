@@ -9,7 +9,7 @@ use super::machine::{Admission, Transition};
 use super::permit::Permit;
 use super::reason::{OpenReason, Why};
 use super::shut::{Known, Shut};
-use super::stats::Stats;
+use super::stats::{LastFailure, Tally, Totals};
 use super::status::CircuitStatus;
 use super::{CircuitEvent, CircuitEventKind, CircuitOpen, CircuitState, CircuitTransition, Count};
 use crate::classify::{Cause, Verdict};
@@ -21,11 +21,19 @@ use crate::time::{self, Instant};
 #[derive(Debug)]
 pub(super) struct Circuit {
     gate: Gate,
-    stats: Stats,
+    last_failure: LastFailure,
     shut: Shut,
     name: Arc<str>,
     common: Arc<Common>,
+    /// Whether that it succeeded is all that must be known of a call that did.
+    plain: bool,
 }
+
+/// A circuit whose references and statistics are each thread's own.
+pub(super) type SpreadCircuit = Spread<Circuit, Tally>;
+
+/// A call's reference to its circuit.
+pub(super) type CircuitHandle = Handle<Circuit, Tally>;
 
 const FORCED: Why = Why { reason: OpenReason::Forced, cause: Cause::Unknown };
 
@@ -37,7 +45,8 @@ impl Circuit {
             // Not told: it was never otherwise, and is made under the registry's lock.
             gate.force(open, FORCED, now);
         }
-        Self { gate, stats: Stats::new(now), shut: Shut::default(), name, common }
+        let (last_failure, plain) = (LastFailure::new(now), common.rules.are_plain());
+        Self { gate, last_failure, shut: Shut::default(), name, common, plain }
     }
 
     #[inline]
@@ -47,48 +56,64 @@ impl Circuit {
 
     /// Lets a call through, or says why not.
     #[inline]
-    pub(super) fn admit(circuit: &Spread<Self>) -> Result<Permit, Box<CircuitOpen>> {
-        match circuit.gate.passes_all() {
-            Some(generation) => Ok(Permit::new(circuit.handle(), generation, false)),
-            None => circuit.admit_slowly(|| circuit.handle()),
-        }
+    pub(super) fn admit(circuit: &SpreadCircuit) -> Result<Permit, Box<CircuitOpen>> {
+        let (generation, probe) = match circuit.gate.passes_all() {
+            Some(generation) => (generation, false),
+            None => circuit.admit_slowly()?,
+        };
+        Ok(Permit::new(circuit.handle(), generation, probe))
     }
 
     /// Lets the call of this handle through again.
-    pub(super) fn admit_again(handle: &Handle<Self>) -> Result<Permit, Box<CircuitOpen>> {
-        handle.admit_slowly(|| handle.clone())
+    pub(super) fn admit_again(handle: &CircuitHandle) -> Result<Permit, Box<CircuitOpen>> {
+        let (generation, probe) = handle.admit_slowly()?;
+        Ok(Permit::new(handle.clone(), generation, probe))
     }
 
+    /// The generation that a call is let through in, and whether as a probe.
     #[cold]
-    fn admit_slowly(
-        &self,
-        handle: impl FnOnce() -> Handle<Self>,
-    ) -> Result<Permit, Box<CircuitOpen>> {
-        let (rules, now) = (&self.common.rules, time::now());
-        if let Some((generation, open)) = self.shut.reject(now, |at| self.gate.is_at(at)) {
-            let retry_after = open.retry_after();
-            self.event(generation, open.why(), CircuitEventKind::Rejected { retry_after });
-            return Err(open);
+    fn admit_slowly(&self) -> Result<(u32, bool), Box<CircuitOpen>> {
+        let now = time::now();
+        match self.shut.reject(now, |at| self.gate.is_at(at)) {
+            Some((generation, open)) => Err(self.turned_away(generation, open)),
+            None => self.admit_by_gate(now),
         }
+    }
+
+    #[inline(never)]
+    fn admit_by_gate(&self, now: Instant) -> Result<(u32, bool), Box<CircuitOpen>> {
+        let rules = &self.common.rules;
         let Admitted { admission, generation, state, changed } = self.gate.admit(rules, now);
         self.tell_change(changed);
-        let event = |kind| self.event(generation, changed.why, kind);
         match admission {
-            Admission::Pass { probe } => Ok(Permit::new(handle(), generation, probe)),
+            Admission::Pass { probe } => Ok((generation, probe)),
             Admission::Reject { .. } if rules.dry_run => {
-                event(CircuitEventKind::WouldReject);
-                Ok(Permit::new(handle(), generation, false))
+                self.event(generation, changed.why, || CircuitEventKind::WouldReject);
+                Ok((generation, false))
             }
-            Admission::Reject { retry_after } => {
-                event(CircuitEventKind::Rejected { retry_after });
-                if let Some(wait) = retry_after {
-                    let (until, name) = (time::after(now, wait), Arc::from(&*self.name));
+            Admission::Reject { until } => {
+                if let Some(until) = until {
+                    let name = Arc::from(&*self.name);
                     self.shut.remember(Known { generation, until, why: changed.why, name });
                 }
-                let name = Arc::clone(&self.name);
-                Err(Box::new(CircuitOpen::new(name, state, changed.why, retry_after)))
+                let open = CircuitOpen::new(&self.name, state, changed.why, (now, until));
+                Err(self.turned_away(generation, Box::new(open)))
             }
         }
+    }
+
+    /// Tells that a call was turned away.
+    #[inline]
+    fn turned_away(&self, generation: u32, open: Box<CircuitOpen>) -> Box<CircuitOpen> {
+        let kind = || CircuitEventKind::Rejected { retry_after: open.retry_after() };
+        self.event(generation, open.why(), kind);
+        open
+    }
+
+    /// Whether it must be known how long calls take.
+    #[inline]
+    pub(super) fn times_calls(&self) -> bool {
+        !self.plain && self.common.rules.times_calls()
     }
 
     /// Whether it is still in the state that granted a permit of this generation.
@@ -105,12 +130,7 @@ impl Circuit {
     /// one. [`report`](Self::report) comes to the same, in four times the instructions.
     #[inline]
     pub(super) fn succeeded(&self, generation: u32) -> bool {
-        let counts = self.common.rules.counting.is_default();
-        let quiet = counts && self.gate.succeed(generation, time::now);
-        if quiet {
-            self.stats.success();
-        }
-        quiet
+        self.plain && self.gate.succeed(generation, time::now)
     }
 
     /// Takes in how a call that was let through has ended, and how long it took
@@ -123,7 +143,9 @@ impl Circuit {
         took: Option<Duration>,
     ) {
         let rules = &self.common.rules;
-        self.stats.record(count);
+        if count == Count::Failure {
+            self.last_failure.is_at(time::now());
+        }
         let slow = rules.is_slow(took);
         if probe {
             self.probed(generation, count, slow, verdict);
@@ -136,7 +158,6 @@ impl Circuit {
 
     /// Takes in that a call was dropped before it ended.
     pub(super) fn abandoned(&self, generation: u32, probe: bool) {
-        self.stats.record(Count::Neutral);
         if probe {
             let (rules, ended) = (&self.common.rules, (Count::Neutral, None));
             self.tell_change(self.gate.probed(rules, generation, ended, None, time::now()));
@@ -180,7 +201,7 @@ impl Circuit {
     /// [`poll_ready`](super::CircuitBreaker)) if nobody has called this one for
     /// long. It stays open: its next call is a probe.
     pub(super) fn rest(&self, now: Instant) {
-        self.gate.rest(&self.common.rules, self.stats.last_failure(), now);
+        self.gate.rest(&self.common.rules, self.last_failure.get(), now);
     }
 
     /// Tells a change of state; called without a lock.
@@ -196,7 +217,7 @@ impl Circuit {
             CircuitState::Recovering => CircuitEventKind::Recovering,
             CircuitState::Closed | CircuitState::ForcedClosed => CircuitEventKind::Closed,
         };
-        self.event(generation, why, kind);
+        self.event(generation, why, || kind);
         self.common.audience.publish(|| CircuitTransition {
             circuit: Arc::clone(&self.name),
             from,
@@ -207,19 +228,18 @@ impl Circuit {
         });
     }
 
-    fn event(&self, generation: u32, why: Option<Why>, kind: CircuitEventKind) {
-        let reason = why.map(|why| why.reason);
+    fn event(&self, generation: u32, why: Option<Why>, kind: impl FnOnce() -> CircuitEventKind) {
         self.common.audience.tell(|| CircuitEvent {
             circuit: &self.name,
             generation,
-            reason,
-            kind,
+            reason: why.map(|why| why.reason),
+            kind: kind(),
         });
     }
 
-    /// How the circuit is now.
-    pub(super) fn status(&self) -> CircuitStatus {
-        let (now, totals) = (time::now(), self.stats.totals());
+    /// How the circuit is now, after calls that came to these totals.
+    fn status(&self, totals: Totals) -> CircuitStatus {
+        let now = time::now();
         let glance = self.gate.glance(&self.common.rules);
         CircuitStatus {
             name: Arc::clone(&self.name),
@@ -234,12 +254,19 @@ impl Circuit {
             successes: totals.successes,
             // One of the two is zero unless both policies are on.
             failure_count: glance.counts.consecutive.max(glance.counts.leaky),
-            last_failure: self.stats.last_failure(),
+            last_failure: self.last_failure.get(),
         }
     }
 }
 
-impl Keyed for Spread<Circuit> {
+impl SpreadCircuit {
+    /// How the circuit is now.
+    pub(super) fn status(&self) -> CircuitStatus {
+        Circuit::status(self, Totals::of(self.parts()))
+    }
+}
+
+impl Keyed for SpreadCircuit {
     /// Other references are services that have called it before, and may never again.
     fn is_held(circuit: &Arc<Self>) -> bool {
         Self::is_held(circuit)
@@ -248,6 +275,6 @@ impl Keyed for Spread<Circuit> {
     /// One that has failed lately matters, whatever its state; one that failed
     /// long ago must not take a place for ever.
     fn is_idle(&self, now: Instant) -> bool {
-        self.gate.is_past(&self.common.rules, self.stats.last_failure(), now)
+        self.gate.is_past(&self.common.rules, self.last_failure.get(), now)
     }
 }

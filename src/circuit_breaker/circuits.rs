@@ -1,17 +1,16 @@
 use std::sync::Arc;
 
 use super::CircuitOpen;
-use super::circuit::Circuit;
+use super::circuit::{Circuit, SpreadCircuit};
 use super::common::Common;
 use super::permit::Permit;
 use crate::key::{KeyRef, Last, Registry};
-use crate::stripe::Spread;
 use crate::time;
 
 /// The circuits of all keys, and what they share.
 #[derive(Debug)]
 pub(super) struct Circuits {
-    registry: Registry<Spread<Circuit>>,
+    registry: Registry<SpreadCircuit>,
     /// Whether calls without a key have a circuit, too: as credentials they have none.
     shares: bool,
     pub(super) common: Arc<Common>,
@@ -22,69 +21,70 @@ impl Circuits {
         let common = Arc::new(common);
         let for_circuits = Arc::clone(&common);
         let registry = Registry::new(max_keys, move |key| {
-            Spread::new(Circuit::new(key.name_in(&name), Arc::clone(&for_circuits)))
+            SpreadCircuit::new(Circuit::new(key.name_in(&name), Arc::clone(&for_circuits)))
         });
         Self { registry, shares, common }
     }
 
-    /// Lets a call with this key through its circuit, or says why not.
+    /// Lets a call without a key through, or says why not.
     #[inline]
+    pub(super) fn admit_shared(&self) -> Result<Permit, Box<CircuitOpen>> {
+        Circuit::admit(self.registry.common())
+    }
+
+    /// Lets a call with this key through its circuit, or says why not.
     pub(super) fn admit(
         &self,
-        key: &KeyRef<'_>,
-        last: &mut Last<Spread<Circuit>>,
+        key: KeyRef<'_>,
+        last: &mut Last<SpreadCircuit>,
     ) -> Result<Permit, Box<CircuitOpen>> {
-        if matches!(key, KeyRef::Shared) {
-            return Circuit::admit(self.registry.common());
-        }
-        self.registry.with(key, last, Circuit::admit)
+        self.registry.with(&key, last, Circuit::admit)
     }
 
     /// The circuit that is this key's alone: none without a key, or a place for it.
-    pub(super) fn get_own(&self, key: &KeyRef<'_>) -> Option<Arc<Spread<Circuit>>> {
+    pub(super) fn get_own(&self, key: &KeyRef<'_>) -> Option<Arc<SpreadCircuit>> {
         let circuit = self.registry.get(key);
         (!self.is_shared(&circuit)).then_some(circuit)
     }
 
-    fn is_shared(&self, circuit: &Arc<Spread<Circuit>>) -> bool {
+    fn is_shared(&self, circuit: &Arc<SpreadCircuit>) -> bool {
         Arc::ptr_eq(circuit, self.registry.common())
     }
 
     /// The circuit that is this key's alone, if it has one.
-    pub(super) fn find_own(&self, key: &KeyRef<'_>) -> Option<Arc<Spread<Circuit>>> {
+    pub(super) fn find_own(&self, key: &KeyRef<'_>) -> Option<Arc<SpreadCircuit>> {
         self.find(key).filter(|circuit| !self.is_shared(circuit))
     }
 
-    pub(super) fn find(&self, key: &KeyRef<'_>) -> Option<Arc<Spread<Circuit>>> {
+    pub(super) fn find(&self, key: &KeyRef<'_>) -> Option<Arc<SpreadCircuit>> {
         self.registry.find(key)
     }
 
     /// The circuit of calls without a key.
-    pub(super) fn shared(&self) -> &Circuit {
+    pub(super) fn shared(&self) -> &SpreadCircuit {
         self.registry.common()
     }
 
-    pub(super) fn all(&self) -> Vec<Arc<Spread<Circuit>>> {
+    pub(super) fn all(&self) -> Vec<Arc<SpreadCircuit>> {
         let mut all = self.registry.all();
         // The one of calls without a key is the first.
         all.drain(..usize::from(!self.shares));
         all
     }
 
-    /// Whether a circuit isn't closed that has been called lately: one of a host
-    /// that is gone for good must not end the backpressure for all others.
+    /// Whether a circuit isn't closed that has been called lately.
     #[inline]
     pub(super) fn is_any_tripped(&self) -> bool {
-        self.common.tripped.is_any() && self.is_any_tripped_lately()
+        self.common.tripped.is_any()
     }
 
-    #[cold]
-    fn is_any_tripped_lately(&self) -> bool {
+    /// Looks now and then for circuits that nobody calls: one of a host that is gone
+    /// for good must not end the backpressure for all others.
+    pub(super) fn look_for_rest(&self) {
         let now = time::now();
         if self.common.looks_for_rest(now) {
             self.all().iter().for_each(|circuit| circuit.rest(now));
         }
-        self.common.tripped.is_any()
     }
 
     /// Holds every circuit open or closed, also those of new keys.

@@ -87,7 +87,6 @@ impl Counting {
         }
     }
 
-    #[inline]
     pub(super) fn is_default(&self) -> bool {
         matches!(self, Self::ByDefault)
     }

@@ -8,6 +8,7 @@ use super::{CircuitState, OpenReason};
 use crate::classify::{Cause, Class, Verdict};
 #[cfg(feature = "tonic")]
 use crate::error::LazyStatus;
+use crate::time::Instant;
 
 /// The circuit is open: the call was answered here, and nothing was sent.
 ///
@@ -18,23 +19,27 @@ pub struct CircuitOpen {
     circuit: Arc<str>,
     state: CircuitState,
     why: Option<Why>,
-    retry_after: Option<Duration>,
+    /// When the call was turned away.
+    at: Instant,
+    /// When one may pass again, where that is known.
+    until: Option<Instant>,
     #[cfg(feature = "tonic")]
     status: LazyStatus,
 }
 
 impl CircuitOpen {
     pub(super) fn new(
-        circuit: Arc<str>,
+        circuit: &Arc<str>,
         state: CircuitState,
         why: Option<Why>,
-        retry_after: Option<Duration>,
+        (at, until): (Instant, Option<Instant>),
     ) -> Self {
         Self {
-            circuit,
+            circuit: Arc::clone(circuit),
             state,
             why,
-            retry_after,
+            at,
+            until,
             #[cfg(feature = "tonic")]
             status: LazyStatus::default(),
         }
@@ -74,7 +79,7 @@ impl CircuitOpen {
     /// open is held.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
+        self.until.map(|until| until.saturating_duration_since(self.at))
     }
 
     /// A latched credential is what the server said it is: no layer above should
@@ -86,7 +91,7 @@ impl CircuitOpen {
             _ => Class::CircuitOpen,
         };
         let verdict = Verdict::new(class).cause_is(Cause::CircuitOpen);
-        match self.retry_after {
+        match self.retry_after() {
             Some(wait) => verdict.retry_after(wait),
             None => verdict,
         }
@@ -97,7 +102,7 @@ impl fmt::Display for CircuitOpen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (circuit, state, reason) = (&self.circuit, self.state, self.reason());
         write!(f, "circuit {circuit} is {state} after {reason} ({})", self.cause())?;
-        match self.retry_after {
+        match self.retry_after() {
             Some(wait) => write!(f, "; try again in {wait:.1?}"),
             None => Ok(()),
         }

@@ -150,7 +150,11 @@ impl Latches {
     fn still_watches(&self) -> bool {
         let last = self.last_refusal.load(Ordering::Acquire);
         let quiet = self.nanos().saturating_sub(last) >= time::nanos(Self::WATCH);
-        if !quiet || self.circuits.is_any_tripped() {
+        if !quiet {
+            return true;
+        }
+        self.circuits.look_for_rest();
+        if self.circuits.is_any_tripped() {
             return true;
         }
         // Unless another one was refused just now.

@@ -40,8 +40,8 @@ pub(super) struct Transition {
 pub(super) enum Admission {
     /// It passes.
     Pass { probe: bool },
-    /// It doesn't; when one may, where that is known.
-    Reject { retry_after: Option<Duration> },
+    /// It doesn't; until when none does, where that is known.
+    Reject { until: Option<Instant> },
 }
 
 /// The state of one circuit.
@@ -109,8 +109,7 @@ impl Machine {
     pub(super) fn admit(&mut self, rules: &Rules, now: Instant) -> (Admission, Option<Transition>) {
         let transition = match self.state {
             State::Open { until } if now < until => {
-                let retry_after = Some(until.saturating_duration_since(now));
-                return (Admission::Reject { retry_after }, None);
+                return (Admission::Reject { until: Some(until) }, None);
             }
             State::Open { .. } => Some(match rules.recovery {
                 Recovery::Reset => self.recover(rules, now),
@@ -128,13 +127,13 @@ impl Machine {
         match &mut self.state {
             State::Closed | State::ForcedClosed => Admission::Pass { probe: false },
             // When somebody lets go of it isn't known.
-            State::Open { .. } | State::ForcedOpen => Admission::Reject { retry_after: None },
+            State::Open { .. } | State::ForcedOpen => Admission::Reject { until: None },
             State::Recovering { credit } => {
                 let ramped = now.saturating_duration_since(self.since);
                 *credit = credit.saturating_add(ramped);
                 if *credit < rules.ramp {
                     // Which of the next calls passes depends on how many there are.
-                    return Admission::Reject { retry_after: None };
+                    return Admission::Reject { until: None };
                 }
                 *credit -= rules.ramp;
                 Admission::Pass { probe: false }
@@ -147,7 +146,7 @@ impl Machine {
                 }
                 if now < time::after(*last_admitted, rules.probe_lease) {
                     // When a probe ends isn't known, only when its lease does.
-                    return Admission::Reject { retry_after: None };
+                    return Admission::Reject { until: None };
                 }
                 // The probes hang: another round, in which theirs count no more.
                 self.generation = next(self.generation);

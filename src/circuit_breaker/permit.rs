@@ -1,11 +1,11 @@
 use std::time::Duration;
 
-use super::CircuitOpen;
-use super::circuit::Circuit;
+use super::circuit::{Circuit, CircuitHandle};
 use super::count::refusal;
-use crate::classify::{Cause, Verdict};
+use super::{CircuitOpen, Count};
+use crate::classify::{Cause, Classify, Verdict};
+use crate::error::BoxError;
 use crate::scope::CallScope;
-use crate::stripe::Handle;
 use crate::time::{self, Instant};
 
 /// That a circuit let a call through; small enough to be handed over in registers.
@@ -14,7 +14,7 @@ use crate::time::{self, Instant};
 /// upstream, and a probe gives its slot back.
 #[derive(Debug)]
 pub(super) struct Permit {
-    circuit: Handle<Circuit>,
+    circuit: CircuitHandle,
     generation: u32,
     probe: bool,
     reported: bool,
@@ -22,7 +22,7 @@ pub(super) struct Permit {
 
 impl Permit {
     #[inline]
-    pub(super) fn new(circuit: Handle<Circuit>, generation: u32, probe: bool) -> Self {
+    pub(super) fn new(circuit: CircuitHandle, generation: u32, probe: bool) -> Self {
         Self { circuit, generation, probe, reported: false }
     }
 
@@ -37,21 +37,25 @@ impl Permit {
 
     #[inline]
     fn times_calls(&self) -> bool {
-        self.circuit.common().rules.times_calls()
+        self.circuit.times_calls()
     }
 
     /// Reports a success if it changes nothing, as most don't; whether it did.
     #[inline]
     fn succeeded(&mut self) -> bool {
-        let changes = self.reported || self.probe || !self.circuit.succeeded(self.generation);
-        self.reported |= !changes;
-        !changes
+        let succeeded = self.circuit.succeeded(self.generation);
+        if succeeded {
+            self.reported = true;
+            self.circuit.part().success();
+        }
+        succeeded
     }
 
     fn report(&mut self, verdict: &Verdict, took: Option<Duration>) {
         // The user's closure first: should it panic, the call was abandoned.
         let count = self.circuit.count(verdict);
         self.reported = true;
+        self.circuit.part().record(count);
         self.circuit.report((self.generation, self.probe), count, verdict, took);
     }
 
@@ -60,6 +64,7 @@ impl Permit {
     fn abandon(&mut self) {
         if !self.reported {
             self.reported = true;
+            self.circuit.part().record(Count::Neutral);
             self.circuit.abandoned(self.generation, self.probe);
         }
     }
@@ -91,15 +96,21 @@ pub(super) struct Passage {
     permit: Permit,
     /// Boxed, since it is rarely there, and would be carried by every call.
     credential: Option<Box<Permit>>,
-    sent: bool,
-    /// When it was sent, where it matters how long it takes.
-    sent_at: Option<Instant>,
+    sent: Sent,
+}
+
+/// Whether a call has been sent and, where it matters how long it takes, when.
+#[derive(Clone, Copy, Debug)]
+enum Sent {
+    No,
+    Yes,
+    At(Instant),
 }
 
 impl Passage {
     #[inline]
     pub(super) fn new(permit: Permit, credential: Option<Box<Permit>>) -> Self {
-        Self { permit, credential, sent: false, sent_at: None }
+        Self { permit, credential, sent: Sent::No }
     }
 
     /// Asks again just before a call that had to wait is sent: the same passage if
@@ -117,26 +128,38 @@ impl Passage {
     /// The call is being sent.
     #[inline]
     pub(super) fn sent(&mut self) {
-        self.sent = true;
-        let credential = self.credential.as_ref().is_some_and(|permit| permit.times_calls());
-        if self.permit.times_calls() || credential {
-            self.sent_at = Some(time::now());
-        }
+        let timed = self.permit.times_calls() || self.credential.is_some();
+        self.sent = if timed { Sent::At(time::now()) } else { Sent::Yes };
     }
 
     fn took(&self) -> Option<Duration> {
-        self.sent_at.map(|at| time::now().saturating_duration_since(at))
+        match self.sent {
+            Sent::At(at) => Some(time::now().saturating_duration_since(at)),
+            Sent::No | Sent::Yes => None,
+        }
     }
 
     /// Reports how the call ended, once.
     #[inline]
     pub(super) fn report(&mut self, verdict: &Verdict) {
-        let alone = self.credential.is_none() && self.sent_at.is_none();
+        let alone = self.credential.is_none();
         if !(alone && verdict.is_success() && self.permit.succeeded()) {
             self.report_all(verdict);
         }
     }
 
+    /// Reports an error, and hands it back.
+    #[cold]
+    pub(super) fn failed<Res>(
+        &mut self,
+        error: BoxError,
+        classifier: &impl Classify<Res>,
+    ) -> BoxError {
+        self.report(&classifier.classify(Err(&*error)));
+        error
+    }
+
+    #[inline(never)]
     fn report_all(&mut self, verdict: &Verdict) {
         if self.permit.reported {
             return;
@@ -151,9 +174,12 @@ impl Passage {
         }
     }
 
-    /// It was sent, and its caller has dropped it.
+    /// Its caller has dropped it.
     #[cold]
     fn abandon(&mut self) {
+        if matches!(self.sent, Sent::No) {
+            return;
+        }
         let took = self.took();
         self.permit.time_out(took);
         if let Some(credential) = &mut self.credential {
@@ -165,7 +191,7 @@ impl Passage {
 impl Drop for Passage {
     #[inline]
     fn drop(&mut self) {
-        if self.sent && !self.permit.reported {
+        if !self.permit.reported {
             self.abandon();
         }
     }

@@ -138,9 +138,13 @@ impl Rules {
     }
 
     /// Whether it must be known how long calls take.
-    #[inline]
     pub(super) fn times_calls(&self) -> bool {
         self.slow.is_some() || self.abandoned_after.is_some()
+    }
+
+    /// Whether that it succeeded is all that must be known of a call that did.
+    pub(super) fn are_plain(&self) -> bool {
+        self.counting.is_default() && !self.times_calls()
     }
 
     pub(super) fn is_slow(&self, took: Option<Duration>) -> bool {

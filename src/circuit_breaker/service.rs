@@ -4,18 +4,17 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use super::circuit::Circuit;
+use super::circuit::SpreadCircuit;
 use super::circuits::Circuits;
-use super::future::ResponseFuture;
-use super::permit::Passage;
+use super::future::{ResponseFuture, Uncalled, Waiting};
+use super::permit::{Passage, Permit};
 use super::readiness::{Readiness, Watch};
 use super::{CircuitBreakerLayer, CircuitOpen};
 use crate::classify::{Classify, HttpClassifier};
 use crate::error::BoxError;
-use crate::key::{AllCalls, ByCredential, Key, Last};
+use crate::key::{AllCalls, ByCredential, Key, KeyRef, Last};
 use crate::scope::{self, CallScope};
 use crate::spare::Spare;
-use crate::stripe::Spread;
 
 /// A service behind a circuit breaker. Made by [`CircuitBreakerLayer`].
 #[derive(Debug)]
@@ -26,7 +25,7 @@ pub struct CircuitBreaker<S, C = HttpClassifier, K = AllCalls, L = ByCredential>
     classifier: C,
     key: K,
     credential: L,
-    last: Last<Spread<Circuit>>,
+    last: Last<SpreadCircuit>,
     shared: Arc<Shared<S>>,
 }
 
@@ -65,12 +64,13 @@ impl<S: Clone, C: Clone, K: Clone, L: Clone> CircuitBreaker<S, C, K, L> {
 impl<S: Clone, C, K, L> CircuitBreaker<S, C, K, L> {
     /// Lets go of what the inner service's readiness, or its place in a queue
     /// for that, holds: another handle takes its place. What it was.
+    #[cold]
     fn let_go(&mut self) -> Readiness {
-        let readiness = mem::take(&mut self.readiness);
-        if !matches!(readiness, Readiness::Unready) {
-            self.inner = self.shared.spare.fresh();
+        if matches!(self.readiness, Readiness::Unready) {
+            return Readiness::Unready;
         }
-        readiness
+        self.inner = self.shared.spare.fresh();
+        mem::take(&mut self.readiness)
     }
 }
 
@@ -89,7 +89,20 @@ impl<S, C, K, L> CircuitBreaker<S, C, K, L> {
             }
             _ => None,
         };
-        Ok(Passage::new(circuits.admit(&self.key.key(request), &mut self.last)?, credential))
+        Ok(Passage::new(self.admit_by_key(request)?, credential))
+    }
+
+    #[inline]
+    fn admit_by_key<Req>(&mut self, request: &Req) -> Result<Permit, Box<CircuitOpen>>
+    where
+        K: Key<Req>,
+    {
+        let circuits = &self.shared.circuits;
+        match self.key.key(request) {
+            KeyRef::Shared => {}
+            key => return circuits.admit(key, &mut self.last),
+        }
+        circuits.admit_shared()
     }
 }
 
@@ -124,43 +137,51 @@ where
     /// Ready when the inner service is, or at once while a circuit isn't closed:
     /// what is down may never get ready, and an open circuit must answer all the same.
     /// Which circuit a call goes through is known only with its request.
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        if matches!(self.readiness, Readiness::Ready | Readiness::Failed(_)) {
-            return Poll::Ready(Ok(()));
-        }
         loop {
-            if self.shared.is_tripped() {
-                self.let_go();
-                return Poll::Ready(Ok(()));
+            let tripped = self.shared.is_tripped();
+            if matches!(self.readiness, Readiness::Ready | Readiness::Failed(_)) {
+                break;
             }
-            self.readiness = Readiness::Asked;
-            self.readiness = match self.inner.poll_ready(cx) {
-                Poll::Ready(Ok(())) => Readiness::Ready,
-                Poll::Ready(Err(error)) => Readiness::Failed(error.into()),
+            if tripped {
+                self.let_go();
+                break;
+            }
+            match self.inner.poll_ready(cx) {
+                Poll::Ready(Ok(())) => {
+                    self.readiness = Readiness::Ready;
+                    break;
+                }
+                Poll::Ready(Err(error)) => {
+                    self.readiness = Readiness::Failed(error.into());
+                    break;
+                }
                 Poll::Pending if self.poll_opened(cx).is_pending() => return Poll::Pending,
-                Poll::Pending => continue,
-            };
-            return Poll::Ready(Ok(()));
+                Poll::Pending => {}
+            }
         }
+        Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         // Only now, at the moment of sending, and not in `poll_ready`: a
         // readiness that isn't used must not cost a probe its place.
         let mut passage = match self.admit(&request) {
             Ok(passage) => passage,
-            Err(open) => return self.turn_away(open),
+            Err(open) => return ResponseFuture::uncalled(self.turn_away(open)),
         };
         if !matches!(self.readiness, Readiness::Ready) {
-            return self.call_unready(request, passage);
+            return ResponseFuture::uncalled(self.call_unready(request, passage));
         }
         self.readiness = Readiness::Unready;
         if CallScope::offered().is_some() {
             scope::note_sent(scope::now());
         }
-        let future = self.inner.call(request);
         passage.sent();
-        ResponseFuture::calling(future, passage, self.classifier.clone())
+        let future = self.inner.call(request);
+        ResponseFuture::called(future, passage, self.classifier.clone())
     }
 }
 
@@ -169,31 +190,30 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
     /// that makes the breaker ready.
     #[cold]
     fn poll_opened(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.readiness = Readiness::Asked;
         let opened = self.watch.poll(&self.shared.circuits.common.opened, cx);
         if self.shared.is_tripped() { Poll::Ready(()) } else { opened }
     }
 
     #[cold]
-    fn turn_away<Req>(&mut self, open: Box<CircuitOpen>) -> ResponseFuture<S, Req, C>
-    where
-        S: Service<Req>,
-    {
+    fn turn_away<Req>(&mut self, open: Box<CircuitOpen>) -> Uncalled<S, Req, C> {
         self.let_go();
-        ResponseFuture::failed(open)
+        Uncalled::Failed(open)
     }
 
     /// A call that was let through past a readiness that failed or wasn't waited for.
     #[cold]
-    fn call_unready<Req>(&mut self, request: Req, mut passage: Passage) -> ResponseFuture<S, Req, C>
+    fn call_unready<Req>(&mut self, request: Req, mut passage: Passage) -> Uncalled<S, Req, C>
     where
         S: Service<Req>,
         C: Classify<S::Response>,
     {
         if let Readiness::Failed(error) = self.let_go() {
-            passage.report(&self.classifier.classify(Err(&*error)));
-            return ResponseFuture::failed(error);
+            return Uncalled::Failed(passage.failed(error, &self.classifier));
         }
-        let service = self.shared.spare.fresh();
-        ResponseFuture::readying(service, request, passage, self.classifier.clone())
+        self.shared.circuits.look_for_rest();
+        let (service, classifier) = (self.shared.spare.fresh(), self.classifier.clone());
+        let scoped = CallScope::offered().is_some();
+        Uncalled::Waiting(Box::new(Waiting { service, request, passage, classifier, scoped }))
     }
 }

@@ -26,6 +26,7 @@ pub(super) struct Known {
 
 impl Shut {
     /// The rejection of a call at this time, if the circuit is still as this thread knows it.
+    #[inline]
     pub(super) fn reject(
         &self,
         now: Instant,
@@ -44,8 +45,7 @@ impl Shut {
 
 impl Known {
     fn rejection(&self, now: Instant) -> CircuitOpen {
-        let retry_after = Some(self.until.saturating_duration_since(now));
-        CircuitOpen::new(Arc::clone(&self.name), CircuitState::Open, self.why, retry_after)
+        CircuitOpen::new(&self.name, CircuitState::Open, self.why, (now, Some(self.until)))
     }
 }
 

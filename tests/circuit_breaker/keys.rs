@@ -107,8 +107,10 @@ async fn an_open_circuit_that_nobody_calls_leaves_the_others_their_backpressure(
     }
     let mut client = mock::Spawn::new(layer.layer(inner));
     assert_ready_ok!(client.poll_ready::<Request<Answer>>());
-    // Nobody calls the open circuit any more: it must not count for ever.
+    // Nobody calls the open circuit any more: it must not count for ever. A call finds out.
     advance(3_600 * SECOND).await;
+    assert_ready_ok!(client.poll_ready::<Request<Answer>>());
+    drop(client.call(Request::new(Status(200))));
     assert_pending!(client.poll_ready::<Request<Answer>>());
     // It is open all the same, and its next call a probe.
     let gone = KeyRef::text("gone");

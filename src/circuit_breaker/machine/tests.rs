@@ -204,8 +204,8 @@ proptest! {
                             let generation = machine.generation();
                             calls.push(Call { generation, probe, begun: model.begun, ended: false });
                         }
-                        (Admission::Reject { retry_after }, Err(expected)) => {
-                            prop_assert_eq!(retry_after.map(millis), expected);
+                        (Admission::Reject { until }, Err(expected)) => {
+                            prop_assert_eq!(until.map(|until| millis(until - at)), expected);
                         }
                         (seen, expected) => prop_assert!(false, "{:?}, not {:?}", seen, expected),
                     }
@@ -274,7 +274,7 @@ fn the_most_probes_do_not_overflow() {
     let state = State::HalfOpen { in_flight, succeeded, failed, last_admitted: now };
     let mut machine = Machine { state, ..Machine::new(now, random()) };
     assert_eq!(machine.admit(&rules, now).0, Admission::Pass { probe: true });
-    assert_eq!(machine.admit(&rules, now).0, Admission::Reject { retry_after: None });
+    assert_eq!(machine.admit(&rules, now).0, Admission::Reject { until: None });
     assert!(machine.probed(&rules, now, 0, Count::Success, None).is_none());
     assert!(machine.probed(&rules, now, 0, Count::Success, None).is_some());
 }
