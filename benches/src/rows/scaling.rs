@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Context;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::task::noop_waker_ref;
 use http::Request;
 use tower::{Layer, Service};
@@ -14,7 +15,7 @@ use tower_upstream::{CircuitBreakerLayer, Quota, RateLimitLayer};
 
 use super::{Row, circuit_breaker, failover};
 use crate::bare::Bare;
-use crate::subject::{Outcome, Serves};
+use crate::subject::{Outcome, Serves, call};
 
 /// Calls in a window.
 const WINDOWS: [u32; 4] = [100, 1_000, 10_000, 100_000];
@@ -26,8 +27,9 @@ const WAITERS: [usize; 4] = [1, 100, 10_000, 100_000];
 
 /// Each as it grows.
 pub fn rows() -> Vec<Row> {
-    let windows = WINDOWS
-        .map(|calls| grown("window_calls", calls, move || over(FailureRate::over_calls(calls))));
+    let windows = WINDOWS.map(|calls| {
+        grown("window_calls", calls, move || full(FailureRate::over_calls(calls), calls))
+    });
     let seconds = SECONDS.map(|seconds| {
         let window = Duration::from_secs(seconds);
         grown("window_seconds", seconds, move || over(FailureRate::over_time(window)))
@@ -52,6 +54,16 @@ fn grown<S: Serves<()>>(
 fn over(rate: FailureRate) -> impl Serves<()> {
     let builder = CircuitBreakerLayer::builder().failure_rate(rate);
     circuit_breaker::built(builder, false).layer(Bare)
+}
+
+/// The same after so many calls, which fill its window.
+fn full(rate: FailureRate, calls: u32) -> impl Serves<()> {
+    let mut service = over(rate);
+    for _ in 0..calls {
+        let outcome = call(&mut service).now_or_never();
+        assert_eq!(outcome, Some(Outcome::Answered));
+    }
+    service
 }
 
 /// A circuit for each of so many keys, which calls use in turns.

@@ -23,6 +23,7 @@ impl CallWindow {
     }
 
     /// Takes a result in, and tells the window's failures and calls.
+    #[inline]
     pub(super) fn record(&mut self, failed: bool) -> (u64, u64) {
         let (word, bit) = (self.next / 64, 1 << (self.next % 64));
         let leaves = self.bits[word] & bit != 0;

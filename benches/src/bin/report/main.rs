@@ -4,12 +4,13 @@
 //! |---|---|
 //! | | one table of one run |
 //! | `--json` | the same as one JSON object, and nothing else |
-//! | `--check` | the table, and failure where a ceiling is passed |
+//! | `--check` | the table, and failure where a ceiling is passed, or a cost grows with what is remembered |
 //! | `--ceilings` | sets the ceilings to what is measured now |
 //! | `--real` | the stack beside a bare client over real sockets |
 //! | `calls NAME N` | N calls of a row, for valgrind and other profilers |
 
 mod ceilings;
+mod growth;
 mod json;
 mod run;
 mod table;
@@ -31,7 +32,7 @@ fn main() -> Result<ExitCode, BoxError> {
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         [] => _ = report()?,
-        ["--check"] if report()? > 0 => return Ok(ExitCode::FAILURE),
+        ["--check"] if report()? + growth::check()? > 0 => return Ok(ExitCode::FAILURE),
         ["--check"] => {}
         ["--json"] => println!("{}", json::of(&Run::now()?)),
         ["--ceilings"] => Ceilings::committed()?.set(&Run::now()?)?,
