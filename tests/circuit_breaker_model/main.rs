@@ -2,7 +2,8 @@
 //!
 //! Random configurations, and random interleavings of calls that begin, end in any
 //! order, are dropped, or come back late; of time; and of somebody with a handle. After
-//! each step everything that can be seen must be what the [model](model) says.
+//! each step everything that can be seen must be what the [model](model) says. The latch of
+//! credentials has a [model](latch) of its own.
 //!
 //! ```sh
 //! MODEL_STEPS=1000000 cargo test --release --all-features --test circuit_breaker_model
@@ -13,6 +14,7 @@
 mod chance;
 mod config;
 mod driver;
+mod latch;
 mod model;
 
 use self::chance::Chance;
@@ -38,22 +40,37 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number, not {text}")))
 }
 
-async fn run(seed: u64) {
-    let _seed = Seed(seed);
-    let mut chance = Chance::new(seed);
-    let mut driver = Driver::new(Config::random(&mut chance));
-    for _ in 0..STEPS_EACH {
-        driver.step(&mut chance).await;
+/// Runs a model from each seed, or from the one that is asked for.
+async fn from_each_seed(run: impl AsyncFn(Chance)) {
+    if let Some(seed) = number("MODEL_SEED") {
+        let _seed = Seed(seed);
+        return run(Chance::new(seed)).await;
+    }
+    let steps = number("MODEL_STEPS").unwrap_or(50_000);
+    for seed in 0..steps.div_ceil(STEPS_EACH) {
+        let _seed = Seed(seed);
+        run(Chance::new(seed)).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_breaker_does_what_its_model_does() {
-    if let Some(seed) = number("MODEL_SEED") {
-        return run(seed).await;
-    }
-    let steps = number("MODEL_STEPS").unwrap_or(50_000);
-    for seed in 0..steps.div_ceil(STEPS_EACH) {
-        run(seed).await;
-    }
+    from_each_seed(async |mut chance| {
+        let mut driver = Driver::new(Config::random(&mut chance));
+        for _ in 0..STEPS_EACH {
+            driver.step(&mut chance).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_latch_does_what_its_model_does() {
+    from_each_seed(async |mut chance| {
+        let mut driver = latch::Driver::random(&mut chance);
+        for _ in 0..STEPS_EACH {
+            driver.step(&mut chance).await;
+        }
+    })
+    .await;
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-use super::gate::{Changed, Gate};
+use super::gate::{Changed, Gate, Glance};
 use super::machine::Admission;
 use super::reason::Why;
 use super::rules::{CloseAt, Recovery, Rules};
@@ -67,6 +67,13 @@ impl Circuit {
             return false;
         };
         transition.is_some()
+    }
+
+    /// A call of this generation succeeds: the short way if nothing has failed, as the layer does.
+    fn succeed(&self, generation: u32) {
+        if !self.gate.succeed(generation, || self.now) {
+            assert!(!self.end((generation, false), Count::Success));
+        }
     }
 
     fn state(&self) -> CircuitState {
@@ -237,6 +244,62 @@ fn a_window_holds_only_results_of_its_generation() {
         assert!(!permit.1);
         assert!(!circuit.end(permit, Count::Failure));
         assert!(circuit.end(permit, Count::Failure), "two of two in this generation");
+    });
+}
+
+#[test]
+fn a_success_that_goes_the_short_way_comes_before_failures_or_is_counted_among_them() {
+    loom::model(|| {
+        let circuit = Circuit::new(consecutive(2));
+        on_threads(&circuit, 2, |circuit, thread| {
+            if thread == 0 {
+                circuit.succeed(0);
+            } else {
+                circuit.end((0, false), Count::Failure);
+                circuit.end((0, false), Count::Failure);
+            }
+        });
+        // In a row, unless the success came between the two.
+        let Glance { state, counts, .. } = circuit.gate.glance(&circuit.rules);
+        assert!(state == CircuitState::Open || counts.consecutive == 1);
+        circuit.assert_counted();
+    });
+}
+
+#[test]
+fn a_success_that_goes_the_short_way_is_in_the_window_of_its_generation_or_in_none() {
+    loom::model(|| {
+        let rate = FailureRate::over_calls(3).at(1.0).min_calls(2);
+        let circuit = Circuit::new(Rules { rate: Some(rate), ..Rules::default() });
+        on_threads(&circuit, 2, |circuit, thread| {
+            if thread == 0 {
+                circuit.succeed(0);
+            } else {
+                circuit.gate.reset(circuit.now);
+            }
+        });
+        let permit = circuit.admit().unwrap();
+        assert!(!circuit.end(permit, Count::Failure));
+        assert!(circuit.end(permit, Count::Failure), "two of two in this generation");
+    });
+}
+
+#[test]
+fn a_success_that_goes_the_short_way_is_in_the_window() {
+    loom::model(|| {
+        let rate = FailureRate::over_calls(2).at(1.0);
+        let circuit = Circuit::new(Rules { rate: Some(rate), ..Rules::default() });
+        let opened = on_threads(&circuit, 2, |circuit, thread| {
+            if thread == 0 {
+                circuit.succeed(0);
+                return false;
+            }
+            circuit.end((0, false), Count::Failure)
+        });
+        assert_eq!(opened, [false, false], "one of two");
+        circuit.succeed(0);
+        assert!(!circuit.end((0, false), Count::Failure), "one of two");
+        assert!(circuit.end((0, false), Count::Failure), "two of two");
     });
 }
 
