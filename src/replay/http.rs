@@ -56,6 +56,7 @@ pub(super) fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
 impl<B: RepeatableBody> Replay<http::Request<B>> for HttpReplay {
     type Kept = Kept<B::Kept>;
 
+    #[inline]
     fn keep(&self, request: http::Request<B>) -> (http::Request<B>, Option<Self::Kept>) {
         let (head, body) = request.into_parts();
         let (body, kept) = body.keep(self.limit);

@@ -37,7 +37,8 @@ pin_project! {
         #[pin]
         timer: Option<Sleep>,
         kept: Option<R::Kept>,
-        // `None` if a retry above counts the attempts, and this one only passes on.
+        // `None`: answers are only passed on, as a retry above counts the attempts, or the
+        // call's deadline has passed.
         progress: Option<Progress<S::Response>>,
         shared: Arc<Shared<S, C, R>>,
     }
@@ -104,37 +105,19 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let timeout = this.shared.config.attempt_timeout;
         for _ in 0..STEPS_AT_ONCE {
-            let result = match this.state.as_mut().project() {
-                StateProject::Attempting { call } => {
-                    let Some(progress) = this.progress else {
-                        let call_now = |service: &mut S, request| {
-                            scope::call_later(true, || service.call(request))
-                        };
-                        return call.poll_with(cx, call_now).map_err(Into::into);
-                    };
-                    match progress.poll(call, timeout, cx) {
-                        Poll::Ready(result) => result.map_err(Into::into),
-                        Poll::Pending => Err(ready!(this.poll_limits(cx))?),
-                    }
-                }
-                StateProject::Waiting { request } => {
-                    ready!(poll_timer(this.timer.as_mut(), cx));
-                    let request = request.take().expect("polled after it was done");
-                    this.attempt(*request);
-                    continue;
-                }
-                StateProject::Unready { error } => {
-                    Err(error.take().expect("polled after it was done"))
-                }
+            let answer = this.step(cx);
+            // Judged where it lies: an answer is large, and each move of it a copy.
+            let verdict = match (&answer, &this.progress) {
+                (Poll::Ready(result), Some(_)) => this.verdict(result),
+                // There is none yet, or nothing to be decided about it.
+                _ => return answer,
             };
-            let seen = result.as_ref().map_err(|error| &**error as _);
-            let verdict = this.shared.config.classifier.classify(seen);
             if verdict.is_success() {
-                return Poll::Ready(result);
+                return answer;
             }
-            if let Some(output) = this.failed(result, verdict) {
+            let failed = ready!(answer);
+            if let Some(output) = this.failed(failed, verdict) {
                 return Poll::Ready(output);
             }
         }
@@ -146,32 +129,74 @@ where
 impl<S, Req, C, R> Project<'_, S, Req, C, R>
 where
     S: Service<Req> + Clone,
+    S::Error: Into<BoxError>,
     C: Classify<S::Response>,
     R: Replay<Req>,
 {
-    /// `Waiting` → `Attempting`.
-    fn attempt(&mut self, request: Req) {
-        if let Some(progress) = self.progress {
-            progress.next_attempt();
+    /// Goes on until an attempt has ended.
+    #[inline]
+    fn step(&mut self, cx: &mut Context<'_>) -> Poll<Result<S::Response, BoxError>> {
+        match (self.state.as_mut().project(), &mut self.progress) {
+            (StateProject::Attempting { call }, Some(progress)) => {
+                let timeout = self.shared.config.attempt_timeout;
+                let answer = progress.poll(call, timeout, cx);
+                if answer.is_ready() { answer } else { self.poll_limits(cx) }
+            }
+            _ => self.rare_step(cx),
         }
-        self.state.set(State::readying(self.shared.spare.fresh(), request));
     }
 
-    /// The error of an attempt that took too long; of the whole call, if its deadline has passed.
-    fn poll_limits(&mut self, cx: &mut Context<'_>) -> Poll<Result<BoxError, BoxError>> {
-        let StateProject::Attempting { call } = self.state.as_mut().project() else {
+    /// The steps that most calls don't take.
+    #[inline(never)]
+    fn rare_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<S::Response, BoxError>> {
+        match self.state.as_mut().project() {
+            // Only passed on.
+            StateProject::Attempting { call } => {
+                let call_now =
+                    |service: &mut S, request| scope::call_later(true, || service.call(request));
+                call.poll_with(cx, call_now).map_err(Into::into)
+            }
+            StateProject::Waiting { request } => {
+                ready!(poll_timer(self.timer.as_mut(), cx));
+                let request = request.take().expect("polled after it was done");
+                if let Some(progress) = self.progress {
+                    progress.next_attempt();
+                }
+                self.state.set(State::readying(self.shared.spare.fresh(), *request));
+                self.step(cx)
+            }
+            StateProject::Unready { error } => {
+                Poll::Ready(Err(error.take().expect("polled after it was done")))
+            }
+        }
+    }
+
+    /// Ends an attempt that has taken too long, or the whole call.
+    #[inline(never)]
+    fn poll_limits(&mut self, cx: &mut Context<'_>) -> Poll<Result<S::Response, BoxError>> {
+        let (StateProject::Attempting { call }, Some(progress)) =
+            (self.state.as_mut().project(), &mut self.progress)
+        else {
             return Poll::Pending;
         };
-        let Some(progress) = self.progress else { return Poll::Pending };
         let timeout = self.shared.config.attempt_timeout;
-        Poll::Ready(match ready!(progress.poll_limits(call, self.timer.as_mut(), timeout, cx)) {
-            Passed::Timeout(timeout) => Ok(AttemptTimedOut::new(timeout).into()),
-            Passed::Deadline => Err(self.past_deadline()),
-        })
+        Poll::Ready(Err(
+            match ready!(progress.poll_limits(call, self.timer.as_mut(), timeout, cx)) {
+                Passed::Timeout(timeout) => AttemptTimedOut::new(timeout).into(),
+                Passed::Deadline => self.past_deadline(),
+            },
+        ))
+    }
+
+    #[inline]
+    fn verdict(&self, result: &Result<S::Response, BoxError>) -> Verdict {
+        let seen = result.as_ref().map_err(|error| &**error as _);
+        self.shared.config.classifier.classify(seen)
     }
 
     /// What goes to the caller after an answer that isn't a success. `None`: nothing yet, but → `Waiting`.
     #[cold]
+    #[inline(never)]
     fn failed(
         &mut self,
         result: Result<S::Response, BoxError>,
@@ -218,11 +243,11 @@ where
     /// The deadline has passed during an attempt, which goes now.
     fn past_deadline(&mut self) -> BoxError {
         self.state.set(State::Unready { error: None });
-        let attempt = self.progress.as_ref().map_or(1, Progress::attempt);
-        let error = DeadlineExceeded::new(attempt);
-        if let Some(progress) = self.progress {
-            let stop = Decision::Stop(StopReason::Deadline);
+        let mut progress = self.progress.take();
+        let error = DeadlineExceeded::new(progress.as_ref().map_or(1, Progress::attempt));
+        if let Some(progress) = &mut progress {
             progress.call_off();
+            let stop = Decision::Stop(StopReason::Deadline);
             progress.tell(&self.shared.config, error.verdict(), stop);
         }
         error.into()

@@ -85,9 +85,17 @@ impl<Res> Progress<Res> {
 
     /// Makes the first attempt, through a service that is ready.
     #[inline]
-    pub(super) fn call<F>(&mut self, timeout: Option<Duration>, call: impl FnOnce() -> F) -> F {
+    pub(super) fn call<S, Req>(
+        &mut self,
+        timeout: Option<Duration>,
+        service: &mut S,
+        request: Req,
+    ) -> S::Future
+    where
+        S: Service<Req>,
+    {
         self.attempt_ends = ends(timeout);
-        self.scope.call(call)
+        self.scope.call(|| service.call(request))
     }
 
     /// Goes on with the attempt in flight, or with readying the service that it will use.
@@ -97,9 +105,10 @@ impl<Res> Progress<Res> {
         call: Pin<&mut CallWhenReady<S, Req>>,
         timeout: Option<Duration>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<S::Response, S::Error>>
+    ) -> Poll<Result<S::Response, BoxError>>
     where
         S: Service<Req>,
+        S::Error: Into<BoxError>,
     {
         let Self { scope, attempt_ends, past, .. } = self;
         // As with tower's own timeout, getting ready isn't counted: a queue for
@@ -109,9 +118,9 @@ impl<Res> Progress<Res> {
             if let Some(past) = past {
                 past.spend();
             }
-            scope::call_later(true, || service.call(request))
+            Ok(scope::call_later(true, || service.call(request)))
         };
-        scope.poll(|| call.poll_with(cx, when_ready))
+        scope.poll(|| call.poll_unless(cx, when_ready))
     }
 
     /// Ends an attempt that takes too long.

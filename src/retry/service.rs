@@ -87,44 +87,47 @@ where
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let outer = CallScope::offered();
         if outer.is_some_and(|outer| outer.has_retry()) {
             // One loop a call: a retry above counts the attempts.
-            let state = self.state(request, None);
-            return ResponseFuture::new(state, None, None, Arc::clone(&self.shared));
+            return self.start((request, None), None);
         }
         let config = &self.shared.config;
-        let mut progress = Progress::begin(config, outer, &mut request);
-        // No copy where no retry can follow.
-        let (request, kept) = match progress.may_retry() {
-            true => config.replay.keep(request),
-            false => (request, None),
-        };
-        let state = self.state(request, Some(&mut progress));
-        ResponseFuture::new(state, kept, Some(progress), Arc::clone(&self.shared))
+        let progress = Progress::begin(config, outer, &mut request);
+        if !progress.may_retry() {
+            // No copy where no retry can follow.
+            return self.start((request, None), Some(progress));
+        }
+        self.start(config.replay.keep(request), Some(progress))
     }
 }
 
 impl<S: Clone, C, R> Retry<S, C, R> {
-    /// The state in which a call begins.
-    #[inline]
-    fn state<Req>(&mut self, request: Req, progress: Option<&mut Progress<S::Response>>) -> State<S, Req>
+    /// Makes the first attempt of a request, of which something may be kept.
+    fn start<Req>(
+        &mut self,
+        request: (Req, Option<R::Kept>),
+        mut progress: Option<Progress<S::Response>>,
+    ) -> ResponseFuture<S, Req, C, R>
     where
         S: Service<Req>,
+        R: Replay<Req>,
     {
-        let Readiness::Ready = self.readiness else {
-            return self.unready(request);
-        };
         let inner = &mut self.inner;
-        State::calling(match progress {
-            Some(progress) => {
-                progress.call(self.shared.config.attempt_timeout, || inner.call(request))
+        let timeout = self.shared.config.attempt_timeout;
+        let state = match (&self.readiness, &mut progress) {
+            (Readiness::Ready, Some(progress)) => {
+                State::calling(progress.call(timeout, inner, request.0))
             }
-            None => inner.call(request),
-        })
+            (Readiness::Ready, None) => State::calling(inner.call(request.0)),
+            _ => self.unready(request.0),
+        };
+        ResponseFuture::new(state, request.1, progress, Arc::clone(&self.shared))
     }
 
+    /// The state of a call that begins before its service is ready, or that this failed to get.
     #[cold]
     fn unready<Req>(&mut self, request: Req) -> State<S, Req>
     where
