@@ -5,11 +5,13 @@
 //! | | one table of one run |
 //! | `--json` | the same as one JSON object, and nothing else |
 //! | `--check` | the table, and failure where a ceiling is passed, or a cost grows with what is remembered |
+//! | `--chart` | draws the README's chart, `benches/costs.svg` |
 //! | `--ceilings` | sets the ceilings to what is measured now |
 //! | `--real` | the stack beside a bare client over real sockets |
 //! | `calls NAME N` | N calls of a row, for valgrind and other profilers |
 
 mod ceilings;
+mod chart;
 mod growth;
 mod json;
 mod run;
@@ -34,6 +36,7 @@ fn main() -> Result<ExitCode, BoxError> {
         [] => _ = report()?,
         ["--check"] if report()? + growth::check()? > 0 => return Ok(ExitCode::FAILURE),
         ["--check"] => {}
+        ["--chart"] => chart::save(&Run::now()?)?,
         ["--json"] => println!("{}", json::of(&Run::now()?)),
         ["--ceilings"] => Ceilings::committed()?.set(&Run::now()?)?,
         ["--real"] => table::print_pairs(),

@@ -1,0 +1,110 @@
+//! The README's chart: what a call costs, ours beside the peers', as an SVG.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::PathBuf;
+
+use crate::run::Run;
+
+/// Where the chart is kept.
+fn path() -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "costs.svg"].iter().collect()
+}
+
+/// What is set side by side: ours first in each group.
+const GROUPS: [(&str, &[&str]); 4] = [
+    ("retry", &["retry", "tower_retry", "tower_resilience_retry"]),
+    (
+        "circuit breaker",
+        &[
+            "circuit_breaker_consecutive",
+            "circuit_breaker_rate",
+            "failsafe",
+            "recloser",
+            "tower_resilience_circuit_breaker",
+        ],
+    ),
+    ("rate limit", &["rate_limit", "governor", "tower_resilience_rate_limiter"]),
+    ("the stack", &["stack", "tower_resilience_stack"]),
+];
+
+const WIDTH: f64 = 760.0;
+/// Where bars begin, and how long the longest is.
+const BARS: (f64, f64) = (280.0, 330.0);
+const LINE: f64 = 20.0;
+const HEAD: f64 = 48.0;
+
+/// Draws the run, in place of what was drawn last.
+pub(crate) fn save(run: &Run) -> io::Result<()> {
+    std::fs::write(path(), draw(run))
+}
+
+fn draw(run: &Run) -> String {
+    let costs = |name: &str| cost(run, name).unwrap_or_default();
+    let names = || GROUPS.iter().flat_map(|(_, names)| *names);
+    let longest = names().map(|name| costs(name).ns).fold(1.0, f64::max);
+    let height = HEAD + LINE * (names().count() + GROUPS.len() + 1) as f64;
+    let mut svg = format!(
+        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="12">
+<rect width="100%" height="100%" fill="#ffffff"/>
+<text x="12" y="22" font-size="14" font-weight="bold">What a call that succeeds costs above the inner service alone</text>
+<text x="12" y="40" fill="#555555">nanoseconds and allocations, from one run; an empty request</text>
+"##
+    );
+    let mut y = HEAD;
+    for (title, names) in GROUPS {
+        y += LINE;
+        bold(&mut svg, y, title);
+        for name in names {
+            y += LINE;
+            bar(&mut svg, y, name, costs(name), longest);
+        }
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+#[derive(Clone, Copy, Default)]
+struct Cost {
+    ns: f64,
+    allocations: f64,
+}
+
+/// What a row costs more than the inner service alone.
+fn cost(run: &Run, name: &str) -> Option<Cost> {
+    let at = run.rows.iter().position(|row| row.name == name)?;
+    let bare = run.rows[at].bare();
+    let bare = run.rows.iter().position(|row| row.name == bare)?;
+    let (cost, bare) = (run.overheads[at], run.overheads[bare]);
+    Some(Cost { ns: cost.ns - bare.ns, allocations: cost.allocations - bare.allocations })
+}
+
+fn bold(svg: &mut String, y: f64, title: &str) {
+    _ = writeln!(svg, r#"<text x="12" y="{}" font-weight="bold">{title}</text>"#, y + 14.0);
+}
+
+fn bar(svg: &mut String, y: f64, name: &str, cost: Cost, longest: f64) {
+    let (start, most) = BARS;
+    let ours =
+        !["tower_", "failsafe", "recloser", "governor"].iter().any(|peer| name.starts_with(peer));
+    let fill = if ours { "#2a6fdb" } else { "#b8bcc4" };
+    let length = (cost.ns.max(0.0) / longest * most).max(1.0);
+    let text = y + 14.0;
+    _ = writeln!(
+        svg,
+        r#"<text x="24" y="{text}">{}</text><rect x="{start}" y="{}" width="{length:.1}" height="14" fill="{fill}"/><text x="{:.1}" y="{text}">{:.0} ns{}</text>"#,
+        name.replace('_', " "),
+        y + 3.0,
+        start + length + 6.0,
+        cost.ns,
+        allocations(cost.allocations.round()),
+    );
+}
+
+fn allocations(many: f64) -> String {
+    match many {
+        0.0 => String::new(),
+        1.0 => ", 1 allocation".to_owned(),
+        many => format!(", {many} allocations"),
+    }
+}
