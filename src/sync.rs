@@ -1,14 +1,18 @@
 //! `std`'s synchronisation, or loom's when models are checked.
 
 #[cfg(not(all(test, loom)))]
-pub(crate) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Mutex as Raw;
 #[cfg(not(all(test, loom)))]
-use std::sync::{Mutex as Raw, MutexGuard};
+pub(crate) use std::sync::MutexGuard;
+#[cfg(not(all(test, loom)))]
+pub(crate) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 #[cfg(all(test, loom))]
-pub(crate) use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use loom::sync::Mutex as Raw;
 #[cfg(all(test, loom))]
-use loom::sync::{Mutex as Raw, MutexGuard};
+pub(crate) use loom::sync::MutexGuard;
+#[cfg(all(test, loom))]
+pub(crate) use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use std::fmt;
 use std::sync::PoisonError;

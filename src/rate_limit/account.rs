@@ -1,6 +1,7 @@
+use std::num::NonZeroU64;
 use std::time::Duration;
 
-use super::meter::Meter;
+use super::meter::{Meter, Paced};
 use super::quota::Label;
 use super::server::{Sent, Server};
 use super::{LimitStatus, Quota};
@@ -47,10 +48,11 @@ const TRY: u64 = 1_000_000_000;
 /// What giving back units that were sent takes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Receipt {
-    /// When they were sent.
-    pub(super) at: u64,
-    /// How many units had been sent until then, with these.
-    pub(super) number: u64,
+    /// How many units had been sent until then, with these. `None` where nobody has counted:
+    /// by the lane, or before all others.
+    pub(super) number: Option<NonZeroU64>,
+    /// Where they are in a paced quota: see [`Paced::give_back`].
+    pub(super) mark: u64,
 }
 
 impl Account {
@@ -109,14 +111,14 @@ impl Account {
         }
     }
 
-    /// Takes units that were admitted, and sends them; their number.
+    /// Takes units that were admitted, and sends them.
     #[inline]
-    pub(super) fn pass(&mut self, now: u64, units: u32) -> u64 {
-        if units > 0 {
-            self.note_taken(now, units);
-            self.spend(now, units);
+    pub(super) fn pass(&mut self, now: u64, units: u32) -> Receipt {
+        if units == 0 {
+            return Receipt { number: NonZeroU64::new(self.sent), mark: 0 };
         }
-        self.sent
+        self.note_taken(now, units);
+        self.spend(now, units)
     }
 
     /// Takes units that were admitted.
@@ -137,13 +139,10 @@ impl Account {
         }
     }
 
-    /// Units that were taken are being sent; their number.
-    pub(super) fn send(&mut self, now: u64, units: u32) -> u64 {
+    /// Units that were taken are being sent.
+    pub(super) fn send(&mut self, now: u64, units: u32) -> Receipt {
         self.reserved -= u64::from(units);
-        if units > 0 {
-            self.spend(now, units);
-        }
-        self.sent
+        self.spend(now, units)
     }
 
     /// More was used than had been taken for it.
@@ -155,15 +154,17 @@ impl Account {
     }
 
     #[inline]
-    fn spend(&mut self, now: u64, units: u32) {
+    fn spend(&mut self, now: u64, units: u32) -> Receipt {
         let units = u64::from(units);
         self.sent += units;
-        if let Ceiling::Known(meter) = &mut self.ceiling {
-            meter.send(now, units);
-        }
         if let Some(server) = &mut self.server {
             server.send(now, units);
         }
+        let mark = match &mut self.ceiling {
+            Ceiling::Known(meter) => meter.send(now, units),
+            Ceiling::Unknown { .. } => 0,
+        };
+        Receipt { number: NonZeroU64::new(self.sent), mark }
     }
 
     /// Units that were taken won't be sent.
@@ -175,25 +176,39 @@ impl Account {
     }
 
     /// Units that were sent turn out to have never left.
-    pub(super) fn give_back(&mut self, units: u32, Receipt { at, number }: Receipt) {
+    pub(super) fn give_back(&mut self, now: u64, units: u32, sent: u64, receipt: Receipt) {
         if let Ceiling::Known(meter) = &mut self.ceiling {
-            meter.give_back(units, at, self.sent - number);
+            meter.give_back(now, units, sent, receipt.mark);
         }
         if let Some(server) = &mut self.server {
-            server.give_back(units, at, number);
+            server.give_back(units, sent, receipt.number.map_or(0, NonZeroU64::get));
+        }
+    }
+
+    /// What alone decides about it, if that is so: a paced quota of which the server has told
+    /// nothing, and all that was taken is sent.
+    pub(super) fn loan(&self) -> Option<&Paced> {
+        match &self.ceiling {
+            Ceiling::Known(Meter::Paced(paced)) if self.server.is_none() && self.reserved == 0 => {
+                Some(paced)
+            }
+            _ => None,
+        }
+    }
+
+    /// What had been lent comes back changed.
+    pub(super) fn take_back(&mut self, arrival: u64) {
+        if let Ceiling::Known(Meter::Paced(paced)) = &mut self.ceiling {
+            paced.arrival = arrival;
         }
     }
 
     /// Takes in what the answer to a call tells of this limit.
-    pub(super) fn learn(
-        &mut self,
-        now: u64,
-        limits: &Limits,
-        Receipt { number, .. }: Receipt,
-        longest: Duration,
-    ) {
+    pub(super) fn learn(&mut self, now: u64, limits: &Limits, receipt: Receipt, longest: Duration) {
         let limits = self.label.resource().map(|resource| limits.of(resource));
         if let Some(limits) = limits.filter(|limits| !limits.is_empty()) {
+            // What passed by the lane after it isn't counted: its answers tell the same soon.
+            let number = receipt.number.map_or(self.sent, NonZeroU64::get);
             let sent = Sent { number, after: self.sent - number + self.reserved };
             let server = self.server.get_or_insert_with(|| Box::new(Server::new()));
             server.learn(now, &limits, sent, nanos(longest));

@@ -4,6 +4,7 @@ use super::Quota;
 use super::account::{Account, Receipt};
 use super::cost::Costs;
 use super::gate::Gate;
+use super::meter::Paced;
 use crate::hint::Limits;
 
 /// All that a limiter keeps under its one lock: its limits, the gate that the
@@ -48,13 +49,16 @@ pub(super) struct Above {
 /// What giving back units that were sent takes, of each limit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Receipts {
-    at: u64,
-    numbers: [u64; Costs::MOST],
+    /// When they were sent.
+    pub(super) at: u64,
+    pub(super) limits: [Receipt; Costs::MOST],
 }
 
 impl Receipts {
-    fn of(&self, account: usize) -> Receipt {
-        Receipt { at: self.at, number: self.numbers[account] }
+    /// Of what passed by the lane: when doesn't matter then.
+    pub(super) fn by_lane(mark: u64) -> Self {
+        let [none, ..] = <[Receipt; Costs::MOST]>::default();
+        Self { at: 0, limits: [Receipt { number: None, mark }, none, none, none] }
     }
 }
 
@@ -123,18 +127,18 @@ impl Books {
         self.note(now, costs, |account, units| account.send(now, units))
     }
 
-    /// Sends of all limits, and notes the numbers.
+    /// Sends of all limits, and notes the receipts.
     #[inline]
     fn note(
         &mut self,
         at: u64,
         costs: &Costs,
-        send: impl Fn(&mut Account, u32) -> u64,
+        send: impl Fn(&mut Account, u32) -> Receipt,
     ) -> Receipts {
-        let mut receipts = Receipts { at, numbers: [0; Costs::MOST] };
-        let places = receipts.numbers.iter_mut().zip(costs.units);
-        for (account, (number, units)) in self.accounts.iter_mut().zip(places) {
-            *number = send(account, units);
+        let mut receipts = Receipts { at, limits: Default::default() };
+        let places = receipts.limits.iter_mut().zip(costs.units);
+        for (account, (receipt, units)) in self.accounts.iter_mut().zip(places) {
+            *receipt = send(account, units);
         }
         receipts
     }
@@ -153,9 +157,11 @@ impl Books {
     }
 
     /// What was sent never left.
-    pub(super) fn give_back(&mut self, costs: &Costs, receipts: &Receipts) {
-        for (at, (account, units)) in self.accounts.iter_mut().zip(costs.units).enumerate() {
-            account.give_back(units, receipts.of(at));
+    pub(super) fn give_back(&mut self, now: u64, costs: &Costs, receipts: &Receipts) {
+        let now = self.no_earlier(now);
+        let given = costs.units.into_iter().zip(receipts.limits);
+        for (account, (units, receipt)) in self.accounts.iter_mut().zip(given) {
+            account.give_back(now, units, receipts.at, receipt);
         }
     }
 
@@ -172,7 +178,8 @@ impl Books {
         if used > taken {
             self.accounts[limit].owe(now, used - taken);
         } else if used < taken {
-            self.accounts[limit].give_back(taken - used, receipts.of(limit));
+            let receipt = receipts.limits[limit];
+            self.accounts[limit].give_back(now, taken - used, receipts.at, receipt);
         }
     }
 
@@ -185,8 +192,8 @@ impl Books {
         longest: Duration,
     ) {
         let now = self.no_earlier(now);
-        for (at, account) in self.accounts.iter_mut().enumerate() {
-            account.learn(now, limits, receipts.of(at), longest);
+        for (account, receipt) in self.accounts.iter_mut().zip(receipts.limits) {
+            account.learn(now, limits, receipt, longest);
         }
     }
 
@@ -224,6 +231,20 @@ impl Books {
             }
         }
         refusal
+    }
+
+    /// What alone decides, if there is such a thing: the only limit's, while nobody waits and
+    /// the gate is wide open.
+    pub(super) fn loan(&self) -> Option<&Paced> {
+        match &*self.accounts {
+            [only] if self.line.calls == 0 && self.gate.is_open(self.latest) => only.loan(),
+            _ => None,
+        }
+    }
+
+    /// What had been lent comes back changed.
+    pub(super) fn take_back(&mut self, arrival: u64) {
+        self.accounts[0].take_back(arrival);
     }
 
     /// Joins the line.

@@ -10,6 +10,7 @@ use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn}
 use crate::event::{Listener, Observer};
 use crate::head::RequestHead;
 use crate::key::{AllCalls, ByAuthority, ByCredential, ByRegion, KeyFn, Registry, key_fn};
+use crate::stripe::Spread;
 
 /// Builds a [`RateLimitLayer`].
 #[derive(Clone, Debug)]
@@ -263,7 +264,7 @@ impl<C, K, W: Quotas> RateLimitBuilder<C, K, W> {
         *first = first.or(W::FIRST.map_or(Label::Unsaid, Label::Of));
         let rules = Arc::new(Rules::new(quotas, settings));
         let limiters = Registry::new(max_keys, move |key| {
-            Limiter::new(key.name_in(&name), Arc::clone(&rules))
+            Spread::new(Limiter::new(key.name_in(&name), Arc::clone(&rules)))
         });
         RateLimitLayer { classifier, key, cost, limiters: Arc::new(limiters) }
     }

@@ -7,9 +7,9 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::cost::{OneEach, Settle};
-use super::permit::{Permit, Usage};
+use super::permit::Permit;
 use super::queue::Ticket;
-use crate::classify::Classify;
+use crate::classify::{Classify, Verdict};
 use crate::error::BoxError;
 use crate::scope::{self, CallScope};
 use crate::spare::CallWhenReady;
@@ -20,45 +20,43 @@ pin_project! {
     where
         S: Service<Req>,
     {
+        // With a permit: readying the inner service if it waited, then waiting for the answer.
         #[pin]
-        state: State<S, Req>,
-        permit: Option<Permit>,
+        call: CallWhenReady<S, Req>,
+        entry: Entry,
         // What takes in the answer.
-        judge: Option<(C, W)>,
+        classifier: C,
+        cost: W,
         scoped: bool,
     }
 }
 
-pin_project! {
-    #[project = StateProject]
-    enum State<S, Req>
-    where
-        S: Service<Req>,
-    {
-        // In the line; with a permit it becomes `Called`.
-        Waiting { #[pin] ticket: Ticket, call: Option<(S, Req)> },
-        // Has its permit: readying the inner service if it waited, then waiting for the answer.
-        Called { #[pin] call: CallWhenReady<S, Req> },
-        // Turned away: answers at the first poll.
-        Failed { error: Option<BoxError> },
-    }
+/// How far a call has got past the limiter.
+enum Entry {
+    // In the line; then it has passed, or is refused. Boxed: it is rare, and larger than all
+    // else that every call's future holds.
+    Waits(Pin<Box<Ticket>>),
+    // Has its permit.
+    Passed(Permit),
+    // Turned away: answers at the first poll.
+    Refused(Option<BoxError>),
 }
 
 impl<S: Service<Req>, Req, C, W> ResponseFuture<S, Req, C, W> {
-    pub(super) fn calling(future: S::Future, permit: Permit, judge: (C, W)) -> Self {
-        let state = State::Called { call: CallWhenReady::calling(future) };
-        Self { state, permit: Some(permit), judge: Some(judge), scoped: false }
+    #[inline]
+    pub(super) fn calling(future: S::Future, permit: Permit, classifier: C, cost: W) -> Self {
+        let (call, entry) = (CallWhenReady::calling(future), Entry::Passed(permit));
+        Self { call, entry, classifier, cost, scoped: false }
     }
 
-    pub(super) fn waiting(ticket: Ticket, service: S, request: Req, judge: (C, W)) -> Self {
-        let scoped = CallScope::offered().is_some();
-        let state = State::Waiting { ticket, call: Some((service, request)) };
-        Self { state, permit: None, judge: Some(judge), scoped }
+    pub(super) fn waiting(ticket: Ticket, call: (S, Req), classifier: C, cost: W) -> Self {
+        let (call, entry) = (CallWhenReady::new(call.0, call.1), Entry::Waits(Box::pin(ticket)));
+        Self { call, entry, classifier, cost, scoped: CallScope::offered().is_some() }
     }
 
-    pub(super) fn failed(error: BoxError) -> Self {
-        let state = State::Failed { error: Some(error) };
-        Self { state, permit: None, judge: None, scoped: false }
+    pub(super) fn refused(error: BoxError, classifier: C, cost: W) -> Self {
+        let (call, entry) = (CallWhenReady::Ended, Entry::Refused(Some(error)));
+        Self { call, entry, classifier, cost, scoped: false }
     }
 }
 
@@ -72,60 +70,78 @@ where
     type Output = Result<S::Response, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        loop {
-            match this.state.as_mut().project() {
-                StateProject::Waiting { ticket, call } => match ready!(ticket.poll(cx)) {
-                    Ok(permit) => {
-                        *this.permit = Some(permit);
-                        let (service, request) = call.take().expect("polled after it was done");
-                        let call = CallWhenReady::new(service, request);
-                        this.state.set(State::Called { call });
-                    }
-                    Err(rejection) => return Poll::Ready(Err(rejection)),
-                },
-                StateProject::Called { call } => {
-                    let (scoped, permit) = (*this.scoped, &mut *this.permit);
-                    let result = ready!(call.poll_with(cx, |service, request| {
-                        if let Some(permit) = permit {
-                            permit.sent();
-                        }
-                        scope::call_later(scoped, || service.call(request))
-                    }));
-                    let mut result = result.map_err(Into::into);
-                    if let (Some(permit), Some(judge)) = (this.permit.take(), this.judge.take()) {
-                        take_in(&mut result, permit, &judge);
-                    }
-                    return Poll::Ready(result);
-                }
-                StateProject::Failed { error } => {
-                    let error = error.take().expect("polled after it was done");
-                    return Poll::Ready(Err(error));
-                }
-            }
+        let this = self.project();
+        if !matches!(this.entry, Entry::Passed(_)) {
+            ready!(this.entry.poll(cx))?;
         }
+        let scoped = *this.scoped;
+        let answer = ready!(this.call.poll_with(cx, |service, request| {
+            this.entry.sent();
+            scope::call_later(scoped, || service.call(request))
+        }));
+        // Judged where it lies: an answer is large, and each move of it a copy.
+        Poll::Ready(match answer {
+            Ok(mut response) => {
+                this.entry.take_in(&mut response, this.classifier, this.cost);
+                Ok(response)
+            }
+            Err(error) => {
+                let error = error.into();
+                this.entry.settle(&this.classifier.classify(Err(&*error)));
+                Err(error)
+            }
+        })
     }
 }
 
-/// What the limiter takes in of an answer.
-#[inline]
-fn take_in<Res, C, W>(result: &mut Result<Res, BoxError>, permit: Permit, judge: &(C, W))
-where
-    C: Classify<Res>,
-    W: Settle<Res>,
-{
-    let (classifier, cost) = judge;
-    let seen = result.as_ref().map_err(|error| &**error as _);
-    let verdict = classifier.classify(seen);
-    permit.settle(&verdict);
-    let Ok(response) = result else {
-        return;
-    };
-    if let Some(headers) = classifier.headers(response) {
-        permit.learn(headers);
+impl Entry {
+    /// Waits for the permit.
+    #[cold]
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        match self {
+            Self::Waits(ticket) => *self = Self::Passed(ready!(ticket.as_mut().poll(cx))?),
+            Self::Passed(_) => {}
+            Self::Refused(error) => {
+                let error = error.take().expect("polled after it was done");
+                return Poll::Ready(Err(error));
+            }
+        }
+        Poll::Ready(Ok(()))
     }
-    if !verdict.never_left() {
-        cost.settle(response, || Usage::new(permit));
+
+    /// The call is being sent.
+    fn sent(&mut self) {
+        if let Self::Passed(permit) = self {
+            permit.sent();
+        }
+    }
+
+    /// Takes in what a response tells.
+    #[inline]
+    fn take_in<Res, C, W>(&mut self, response: &mut Res, classifier: &C, cost: &W)
+    where
+        C: Classify<Res>,
+        W: Settle<Res>,
+    {
+        let Self::Passed(permit) = self else {
+            return;
+        };
+        let verdict = classifier.classify(Ok(response));
+        permit.settle(&verdict);
+        if let Some(headers) = classifier.headers(response) {
+            permit.learn(headers);
+        }
+        if !verdict.never_left() {
+            cost.settle(response, || permit.usage());
+        }
+    }
+
+    /// Takes in how the call failed.
+    #[cold]
+    fn settle(&mut self, verdict: &Verdict) {
+        if let Self::Passed(permit) = self {
+            permit.settle(verdict);
+        }
     }
 }
 

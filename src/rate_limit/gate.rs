@@ -33,10 +33,16 @@ impl Gate {
         (now < self.opens).then_some(self.opens)
     }
 
+    /// Whether all may pass.
+    #[inline]
+    pub(super) fn is_open(&self, now: u64) -> bool {
+        now >= self.opens.saturating_add(self.ramp)
+    }
+
     /// Whether one may pass; else when, at the earliest.
     #[inline]
     pub(super) fn admit(&self, now: u64) -> Result<(), u64> {
-        if now >= self.opens.saturating_add(self.ramp) {
+        if self.is_open(now) {
             return Ok(());
         }
         match self.admits_at(0) {

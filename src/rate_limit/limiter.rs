@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::account::Account;
-use super::books::{Above, Books, Refusal};
+use super::books::{Above, Books, Receipts, Refusal};
 use super::cost::Costs;
-use super::permit::Permit;
+use super::desk::Desk;
 use super::queue::{Line, Place};
 use super::rules::Rules;
 use super::{CostAboveQuota, Quota, RateLimitEvent, RateLimitEventKind};
@@ -15,8 +15,7 @@ use crate::classify::{Class, Verdict};
 use crate::error::BoxError;
 use crate::event::Event;
 use crate::key::Keyed;
-use crate::scope;
-use crate::sync::Mutex;
+use crate::stripe::{Handle, Spread};
 use crate::time::{self, Instant};
 
 /// How long nobody passes when a provider says that the quota is exhausted,
@@ -28,18 +27,17 @@ const EXHAUSTED: Duration = Duration::from_secs(60);
 pub(super) struct Limiter {
     name: Arc<str>,
     start: Instant,
-    pub(super) books: Mutex<Books>,
+    pub(super) desk: Desk,
     pub(super) line: Line,
     pub(super) rules: Arc<Rules>,
 }
 
-/// What a call that wants to pass gets.
-pub(super) enum Entry {
-    /// It is being sent.
-    Pass(Permit),
-    /// A place in the line, and until when it is worth keeping.
-    Wait(Place, Patience),
-    Reject(BoxError),
+/// A call that doesn't pass by the lane.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) limiter: Handle<Limiter>,
+    pub(super) costs: Costs,
+    pub(super) at: Instant,
 }
 
 /// How long a waiting call waits at most.
@@ -52,8 +50,8 @@ pub(super) struct Patience {
 
 impl Limiter {
     pub(super) fn new(name: Arc<str>, rules: Arc<Rules>) -> Self {
-        let books = Mutex::new(Books::new(&rules.quotas.lock()));
-        Self { name, start: time::now(), books, line: Line::new(), rules }
+        let desk = Desk::new(&rules.quotas.lock());
+        Self { name, start: time::now(), desk, line: Line::new(), rules }
     }
 
     /// Nanoseconds from the start.
@@ -62,7 +60,8 @@ impl Limiter {
         time::nanos(instant.saturating_duration_since(self.start))
     }
 
-    /// Nanoseconds from the start to now.
+    /// Nanoseconds from the start to now. What gives back asks for it with the books in hand, so
+    /// that it is later than all that was sent.
     pub(super) fn now(&self) -> u64 {
         self.nanos(time::now())
     }
@@ -71,51 +70,10 @@ impl Limiter {
         time::after(self.start, Duration::from_nanos(nanos))
     }
 
-    /// Lets a call pass, wait or go. That it would wait too long is found here,
-    /// on arrival, and not after the wait.
+    /// Lets a call pass by the lane, as it is being sent: the mark of its units.
     #[inline]
-    pub(super) fn enter(
-        self: Arc<Self>,
-        costs: Costs,
-        deadline: impl FnOnce() -> Option<Instant>,
-    ) -> Entry {
-        let now = scope::now();
-        let nanos = self.nanos(now);
-        let passed = self.books.lock().pass(nanos, &costs);
-        match passed {
-            Some(receipts) => Entry::Pass(Permit::sent_at_once(self, costs, receipts)),
-            None => self.line_up(now, costs, deadline()),
-        }
-    }
-
-    #[cold]
-    fn line_up(self: Arc<Self>, now: Instant, costs: Costs, deadline: Option<Instant>) -> Entry {
-        let patience = self.patience(now, deadline);
-        let until = self.nanos(patience.until);
-        let mut books = self.books.lock();
-        if let Some(above) = books.above(&costs) {
-            drop(books);
-            return Entry::Reject(self.reject_above(above).into());
-        }
-        let foreseen = books.foresee(self.nanos(now), &costs);
-        let reason = match foreseen.at > until {
-            true => Some(patience.reason),
-            false if books.line.calls >= self.rules.settings.max_waiting => {
-                Some(RateLimitedReason::QueueFull)
-            }
-            false => None,
-        };
-        if let Some(reason) = reason {
-            drop(books);
-            return Entry::Reject(self.reject(reason, now, foreseen).into());
-        }
-        let ahead = books.line.calls;
-        books.join(&costs);
-        drop(books);
-        let place = Place::joined(Arc::clone(&self), costs);
-        let wait = self.instant(foreseen.at).saturating_duration_since(now);
-        self.tell(|| RateLimitEventKind::Waiting { wait, ahead });
-        Entry::Wait(place, patience)
+    pub(super) fn pass_by_lane(&self, at: Instant, costs: &Costs) -> Option<u64> {
+        self.desk.lane.as_ref()?.pass(self.nanos(at), costs.units[0])
     }
 
     fn patience(&self, now: Instant, deadline: Option<Instant>) -> Patience {
@@ -128,15 +86,15 @@ impl Limiter {
         }
     }
 
-    /// The next try of the call at the head of the line: the permit, when to
-    /// try again, or that it isn't worth waiting for.
+    /// The next try of the call at the head of the line: whether it has taken what it costs,
+    /// when to try again, or that it isn't worth waiting for.
     pub(super) fn retake(
-        self: &Arc<Self>,
+        &self,
         costs: Costs,
         patience: Patience,
-    ) -> Result<Permit, Result<Instant, BoxError>> {
+    ) -> Result<(), Result<Instant, BoxError>> {
         let now = time::now();
-        let mut books = self.books.lock();
+        let mut books = self.desk.books();
         // A quota may have been lowered meanwhile.
         if let Some(above) = books.above(&costs) {
             drop(books);
@@ -145,7 +103,7 @@ impl Limiter {
         let refusal = match books.take(self.nanos(now), &costs) {
             Ok(()) => {
                 books.line.last_wait = Some(now.saturating_duration_since(patience.since));
-                return Ok(Permit::taken(Arc::clone(self), costs));
+                return Ok(());
             }
             Err(refusal) => refusal,
         };
@@ -161,7 +119,7 @@ impl Limiter {
     /// behind a head that has: the server's pause came after both.
     pub(super) fn give_up(&self, costs: Costs, patience: Patience) -> BoxError {
         let now = time::now();
-        let foreseen = self.books.lock().foresee_waiting(self.nanos(now), &costs);
+        let foreseen = self.desk.books().foresee_waiting(self.nanos(now), &costs);
         self.reject(patience.reason, now, foreseen).into()
     }
 
@@ -223,7 +181,7 @@ impl Limiter {
     /// Changes something, and makes the head of the line look again. Who joins later finds the
     /// change at its first look.
     pub(super) fn change<R>(&self, change: impl FnOnce(&mut Books) -> R) -> R {
-        let mut books = self.books.lock();
+        let mut books = self.desk.books();
         let result = change(&mut books);
         let somebody_waits = books.line.calls > 0;
         drop(books);
@@ -240,7 +198,7 @@ impl Limiter {
 
     pub(super) fn status(&self) -> RateLimitStatus {
         let now = self.now();
-        let books = self.books.lock();
+        let books = self.desk.books();
         RateLimitStatus {
             name: Arc::clone(&self.name),
             remaining: books.accounts[0].remaining(now),
@@ -252,8 +210,51 @@ impl Limiter {
     }
 }
 
-impl Keyed for Limiter {
+impl Arrival {
+    /// Lets the call pass at once, as it is being sent.
+    pub(super) fn pass(&self) -> Option<Receipts> {
+        let now = self.limiter.nanos(self.at);
+        self.limiter.desk.books().pass(now, &self.costs)
+    }
+
+    /// Lets the call wait or go. That it would wait too long is found here, and not after the wait.
+    pub(super) fn line_up(self, deadline: Option<Instant>) -> Result<(Place, Patience), BoxError> {
+        let Self { limiter, costs, at } = self;
+        let now = limiter.nanos(at);
+        let patience = limiter.patience(at, deadline);
+        let mut books = limiter.desk.books();
+        if let Some(above) = books.above(&costs) {
+            drop(books);
+            return Err(limiter.reject_above(above).into());
+        }
+        let foreseen = books.foresee(now, &costs);
+        let reason = match foreseen.at > limiter.nanos(patience.until) {
+            true => Some(patience.reason),
+            false if books.line.calls >= limiter.rules.settings.max_waiting => {
+                Some(RateLimitedReason::QueueFull)
+            }
+            false => None,
+        };
+        if let Some(reason) = reason {
+            drop(books);
+            return Err(limiter.reject(reason, at, foreseen).into());
+        }
+        let ahead = books.line.calls;
+        books.join(&costs);
+        drop(books);
+        let wait = limiter.instant(foreseen.at).saturating_duration_since(at);
+        let place = Place::joined(limiter.clone(), costs);
+        limiter.tell(|| RateLimitEventKind::Waiting { wait, ahead });
+        Ok((place, patience))
+    }
+}
+
+impl Keyed for Spread<Limiter> {
+    fn is_held(limiter: &Arc<Self>) -> bool {
+        Arc::strong_count(limiter) > 1 || Spread::is_held(limiter)
+    }
+
     fn is_idle(&self, now: Instant) -> bool {
-        self.books.lock().is_idle(self.nanos(now))
+        self.desk.books().is_idle(self.nanos(now))
     }
 }

@@ -9,90 +9,133 @@ use super::limiter::Limiter;
 use crate::classify::Verdict;
 use crate::error::InvalidConfig;
 use crate::hint::Limits;
+use crate::stripe::Handle;
 use crate::sync::Mutex;
 
 /// What was taken for one call. Dropped before it was sent, it is given back.
 #[derive(Debug)]
 pub(super) struct Permit {
-    limiter: Arc<Limiter>,
-    costs: Costs,
-    /// Once it was sent.
-    receipts: Option<Receipts>,
+    limiter: Handle<Limiter>,
+    taken: Taken,
+}
+
+#[derive(Debug)]
+enum Taken {
+    /// By the lane, and sent.
+    ByLane {
+        units: u32,
+        mark: u64,
+    },
+    Sent {
+        costs: Costs,
+        receipts: Receipts,
+    },
+    /// Not sent yet.
+    Reserved {
+        costs: Costs,
+    },
 }
 
 impl Permit {
+    /// Of a call that passes by the lane.
+    #[inline]
+    pub(super) fn by_lane(limiter: Handle<Limiter>, costs: &Costs, mark: u64) -> Self {
+        Self { limiter, taken: Taken::ByLane { units: costs.units[0], mark } }
+    }
+
     /// Of a call that passes at once.
     #[inline]
-    pub(super) fn sent_at_once(limiter: Arc<Limiter>, costs: Costs, receipts: Receipts) -> Self {
-        Self { limiter, costs, receipts: Some(receipts) }
+    pub(super) fn sent_at_once(limiter: Handle<Limiter>, costs: Costs, receipts: Receipts) -> Self {
+        Self { limiter, taken: Taken::Sent { costs, receipts } }
     }
 
     /// Of a call that waited, and isn't sent yet.
-    pub(super) fn taken(limiter: Arc<Limiter>, costs: Costs) -> Self {
-        Self { limiter, costs, receipts: None }
+    pub(super) fn reserved(limiter: Handle<Limiter>, costs: Costs) -> Self {
+        Self { limiter, taken: Taken::Reserved { costs } }
     }
 
     /// The call is being sent: from here on only its answer can tell that it never left.
     pub(super) fn sent(&mut self) {
-        if self.receipts.is_none() {
-            let now = self.limiter.now();
-            self.receipts = Some(self.limiter.books.lock().send(now, &self.costs));
+        if let Taken::Reserved { costs } = self.taken {
+            let receipts = self.limiter.desk.books().send(self.limiter.now(), &costs);
+            self.taken = Taken::Sent { costs, receipts };
+        }
+    }
+
+    /// What was sent, and what giving it back takes.
+    fn receipts(&self) -> Option<(Costs, Receipts)> {
+        match self.taken {
+            Taken::ByLane { units, mark } => Some((Costs::of(units), Receipts::by_lane(mark))),
+            Taken::Sent { costs, receipts } => Some((costs, receipts)),
+            Taken::Reserved { .. } => None,
         }
     }
 
     /// Takes in how the call ended.
     #[inline]
-    pub(super) fn settle(&self, verdict: &Verdict) {
+    pub(super) fn settle(&mut self, verdict: &Verdict) {
         if !verdict.is_success() {
             self.settle_failure(verdict);
         }
     }
 
     #[cold]
-    fn settle_failure(&self, verdict: &Verdict) {
+    fn settle_failure(&mut self, verdict: &Verdict) {
         self.limiter.obey(verdict);
-        if let Some(receipts) = &self.receipts
-            && verdict.never_left()
-            && !self.costs.are_nothing()
+        match self.receipts() {
+            Some((costs, receipts)) if verdict.never_left() && !costs.are_nothing() => {
+                let limiter = &self.limiter;
+                limiter.change(|books| books.give_back(limiter.now(), &costs, &receipts));
+                limiter.refunded(&costs);
+            }
+            Some(_) => {}
+            None => self.put_back(),
+        }
+    }
+
+    /// Gives back what wasn't sent.
+    #[cold]
+    fn put_back(&mut self) {
+        if let Taken::Reserved { costs } = self.taken
+            && !costs.are_nothing()
         {
-            self.limiter.change(|books| books.give_back(&self.costs, receipts));
-            self.limiter.refunded(&self.costs);
+            self.taken = Taken::Reserved { costs: Costs::default() };
+            self.limiter.change(|books| books.put_back(&costs));
+            self.limiter.refunded(&costs);
         }
     }
 
     /// Takes in the limits that the answer's headers tell.
     #[inline]
     pub(super) fn learn(&self, headers: &HeaderMap) {
-        if self.limiter.rules.settings.taught && Limits::may_be_in(headers) {
-            self.learn_limits(&Limits::from_headers(headers));
+        if self.limiter.rules.settings.taught && !headers.is_empty() {
+            self.learn_limits(headers);
         }
     }
 
-    fn learn_limits(&self, limits: &Limits) {
-        let Some(receipts) = self.receipts.as_ref().filter(|_| !limits.is_empty()) else {
+    fn learn_limits(&self, headers: &HeaderMap) {
+        let limits = Limits::from_headers(headers);
+        let Some((_, receipts)) = self.receipts().filter(|_| !limits.is_empty()) else {
             return;
         };
         let (now, longest) = (self.limiter.now(), self.limiter.rules.settings.max_pause);
         // There may be more to take than was known, or less.
-        self.limiter.change(|books| books.learn(now, limits, receipts, longest));
+        self.limiter.change(|books| books.learn(now, &limits, &receipts, longest));
     }
 
-    /// The call cost this much of that limit; what had been taken for it.
-    fn settle_cost(&mut self, limit: usize, used: u32) -> u32 {
-        let taken = std::mem::replace(&mut self.costs.units[limit], used);
-        if let Some(receipts) = &self.receipts {
-            let now = self.limiter.now();
-            self.limiter.change(|books| books.settle(now, taken, used, receipts, limit));
-        }
-        taken
+    /// What was taken for a call that was answered, to be settled when its true cost is known.
+    pub(super) fn usage(&self) -> Usage {
+        let (costs, receipts) = self.receipts().expect("what is answered was sent");
+        let limiter = self.limiter.clone();
+        Usage(Arc::new(Answered { limiter, costs: Mutex::new(costs), receipts }))
     }
 }
 
 impl Drop for Permit {
+    #[inline]
     fn drop(&mut self) {
-        if self.receipts.is_none() && !self.costs.are_nothing() {
-            self.limiter.change(|books| books.put_back(&self.costs));
-            self.limiter.refunded(&self.costs);
+        if matches!(self.taken, Taken::Reserved { .. }) {
+            self.put_back();
         }
     }
 }
@@ -104,13 +147,16 @@ impl Drop for Permit {
 /// It can go wherever the cost will be known: into the response's extensions, into
 /// the task that reads its body.
 #[derive(Clone, Debug)]
-pub struct Usage(Arc<Mutex<Permit>>);
+pub struct Usage(Arc<Answered>);
+
+#[derive(Debug)]
+struct Answered {
+    limiter: Handle<Limiter>,
+    costs: Mutex<Costs>,
+    receipts: Receipts,
+}
 
 impl Usage {
-    pub(super) fn new(permit: Permit) -> Self {
-        Self(Arc::new(Mutex::new(permit)))
-    }
-
     /// The call cost this much of the quota that has this name, or counts the resource of this
     /// name (`tokens`). Told again, the last number counts.
     ///
@@ -118,10 +164,12 @@ impl Usage {
     ///
     /// If the layer has no quota of that name.
     pub fn settle(&self, quota: &str, used: u32) -> Result<(), InvalidConfig> {
-        let mut permit = self.0.lock();
-        let limiter = Arc::clone(&permit.limiter);
-        let taken = permit.settle_cost(limiter.rules.place_of(quota)?, used);
-        drop(permit);
+        let Answered { limiter, costs, receipts } = &*self.0;
+        let limit = limiter.rules.place_of(quota)?;
+        let mut costs = costs.lock();
+        let taken = std::mem::replace(&mut costs.units[limit], used);
+        limiter.change(|books| books.settle(limiter.now(), taken, used, receipts, limit));
+        drop(costs);
         if used != taken {
             limiter.tell(|| RateLimitEventKind::Settled { taken, used });
         }

@@ -19,6 +19,7 @@ use super::cost::Costs;
 use super::limiter::{Limiter, Patience};
 use super::permit::Permit;
 use crate::error::BoxError;
+use crate::stripe::Handle;
 use crate::time::{self, Sleep};
 
 /// The line of one limiter. Who is in it, its books say.
@@ -46,21 +47,21 @@ impl Line {
 /// A place in the line. Leaving it hands on the turn.
 #[derive(Debug)]
 pub(super) struct Place {
-    limiter: Arc<Limiter>,
+    limiter: Handle<Limiter>,
     costs: Costs,
     has_turn: bool,
 }
 
 impl Place {
     /// That of a call that the books have let join.
-    pub(super) fn joined(limiter: Arc<Limiter>, costs: Costs) -> Self {
+    pub(super) fn joined(limiter: Handle<Limiter>, costs: Costs) -> Self {
         Self { limiter, costs, has_turn: false }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.limiter.books.lock().leave(&self.costs);
+        self.limiter.desk.books().leave(&self.costs);
         if self.has_turn {
             self.limiter.line.turn.notify_one();
         }
@@ -137,7 +138,7 @@ impl Future for Ticket {
                 }
                 StageProject::Head => {
                     let result = match place.limiter.retake(place.costs, *this.patience) {
-                        Ok(permit) => Ok(permit),
+                        Ok(()) => Ok(Permit::reserved(place.limiter.clone(), place.costs)),
                         Err(Err(rejection)) => Err(rejection),
                         Err(Ok(at)) => {
                             let stirred = Arc::clone(&place.limiter.line.stirred).notified_owned();

@@ -6,13 +6,15 @@ use tower_service::Service;
 use super::RateLimitLayer;
 use super::cost::{Cost, OneEach, Settle};
 use super::future::ResponseFuture;
-use super::limiter::{Entry, Limiter};
+use super::limiter::{Arrival, Limiter};
+use super::permit::Permit;
 use super::queue::Ticket;
 use crate::classify::{Classify, HttpClassifier};
 use crate::error::BoxError;
-use crate::key::{AllCalls, Key, Registry};
-use crate::scope::CallScope;
+use crate::key::{AllCalls, Key, KeyRef, Registry};
+use crate::scope::{self, CallScope};
 use crate::spare::Spare;
+use crate::stripe::{Handle, Spread};
 
 /// A service behind a rate limiter. Made by [`RateLimitLayer`].
 #[derive(Debug)]
@@ -28,7 +30,18 @@ pub struct RateLimit<S, C = HttpClassifier, K = AllCalls, W = OneEach> {
 #[derive(Debug)]
 struct Shared<S> {
     spare: Spare<S>,
-    limiters: Arc<Registry<Limiter>>,
+    limiters: Arc<Registry<Spread<Limiter>>>,
+}
+
+impl<S> Shared<S> {
+    /// The limiter of this key.
+    #[inline]
+    fn limiter(&self, key: &KeyRef<'_>) -> Handle<Limiter> {
+        match key {
+            KeyRef::Shared => self.limiters.common().handle(),
+            key => self.limiters.get(key).handle(),
+        }
+    }
 }
 
 impl<S: Clone, C: Clone, K: Clone, W: Clone> RateLimit<S, C, K, W> {
@@ -76,23 +89,54 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let limiter = self.shared.limiters.get(&self.key.key(&request));
-        let deadline = || CallScope::offered().and_then(|scope| scope.deadline());
-        let judge = (self.classifier.clone(), self.cost.clone());
-        match limiter.enter(self.cost.costs(&request), deadline) {
-            Entry::Pass(permit) => ResponseFuture::calling(self.inner.call(request), permit, judge),
-            Entry::Wait(place, patience) => {
-                // Who waits holds no readiness of the inner service: it goes
-                // with the old handle, and another is readied after the wait.
-                self.inner = self.shared.spare.fresh();
+        let limiter = self.shared.limiter(&self.key.key(&request));
+        let (costs, at) = (self.cost.costs(&request), scope::now());
+        match limiter.pass_by_lane(at, &costs) {
+            Some(mark) => {
+                let permit = Permit::by_lane(limiter, &costs, mark);
+                let (classifier, cost) = (self.classifier.clone(), self.cost.clone());
+                ResponseFuture::calling(self.inner.call(request), permit, classifier, cost)
+            }
+            None => self.call_by_books(Arrival { limiter, costs, at }, request),
+        }
+    }
+}
+
+impl<S: Clone, C: Clone, K, W: Clone> RateLimit<S, C, K, W> {
+    /// A call that doesn't pass by the lane. Apart, so that one that does is made where it goes.
+    #[inline(never)]
+    fn call_by_books<Req>(&mut self, arrival: Arrival, request: Req) -> ResponseFuture<S, Req, C, W>
+    where
+        S: Service<Req>,
+    {
+        match arrival.pass() {
+            Some(receipts) => {
+                let permit = Permit::sent_at_once(arrival.limiter, arrival.costs, receipts);
+                let (classifier, cost) = (self.classifier.clone(), self.cost.clone());
+                ResponseFuture::calling(self.inner.call(request), permit, classifier, cost)
+            }
+            None => self.line_up(arrival, request),
+        }
+    }
+
+    /// A call that doesn't pass at once.
+    #[cold]
+    fn line_up<Req>(&mut self, arrival: Arrival, request: Req) -> ResponseFuture<S, Req, C, W>
+    where
+        S: Service<Req>,
+    {
+        // Who waits holds no readiness of the inner service, nor does who is turned away: it
+        // goes with the old handle, and another is readied after the wait.
+        self.inner = self.shared.spare.fresh();
+        let deadline = CallScope::offered().and_then(|scope| scope.deadline());
+        let (classifier, cost) = (self.classifier.clone(), self.cost.clone());
+        match arrival.line_up(deadline) {
+            Ok((place, patience)) => {
                 let ticket = Ticket::new(place, patience);
-                let service = self.shared.spare.fresh();
-                ResponseFuture::waiting(ticket, service, request, judge)
+                let call = (self.shared.spare.fresh(), request);
+                ResponseFuture::waiting(ticket, call, classifier, cost)
             }
-            Entry::Reject(error) => {
-                self.inner = self.shared.spare.fresh();
-                ResponseFuture::failed(error)
-            }
+            Err(error) => ResponseFuture::refused(error, classifier, cost),
         }
     }
 }

@@ -6,6 +6,7 @@ use super::limiter::Limiter;
 use super::rules::Rules;
 use crate::error::InvalidConfig;
 use crate::key::{KeyRef, Registry};
+use crate::stripe::Spread;
 use crate::time::Instant;
 
 /// How a rate limiter is, at one moment.
@@ -42,12 +43,12 @@ pub struct LimitStatus {
 /// Looks at a layer's limiters, and changes their quotas. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct RateLimitHandle {
-    limiters: Arc<Registry<Limiter>>,
+    limiters: Arc<Registry<Spread<Limiter>>>,
     rules: Arc<Rules>,
 }
 
 impl RateLimitHandle {
-    pub(super) fn new(limiters: Arc<Registry<Limiter>>) -> Self {
+    pub(super) fn new(limiters: Arc<Registry<Spread<Limiter>>>) -> Self {
         let rules = Arc::clone(&limiters.common().rules);
         Self { limiters, rules }
     }

@@ -1,82 +1,98 @@
+use std::cell::Cell;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::time::Duration;
 
 use governor::RateLimiter;
 use governor::clock::Clock;
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
-use governor::state::{NotKeyed, StateStore};
-
-use crate::sync::{AtomicU64, Ordering};
+use governor::state::{DirectStateStore, NotKeyed, StateStore};
 
 /// Below this no sum of governor's overflows, in whatever century.
-pub(super) const LONGEST: Duration = Duration::from_nanos(1 << 61);
+pub(in crate::rate_limit) const LONGEST: Duration = Duration::from_nanos(1 << 61);
+
+thread_local! {
+    /// The present that this thread asks governor about, in nanoseconds from the limiter's start.
+    static NOW: Cell<u64> = const { Cell::new(0) };
+    /// The theoretical arrival time that it asks about, and then the one with what was allowed.
+    static ARRIVAL: Cell<u64> = const { Cell::new(0) };
+}
 
 /// governor's GCRA (the generic cell rate algorithm, ITU-T I.371), asked about a
 /// state and a moment that are kept elsewhere: so that what isn't sent can be
 /// taken out again, and a call reads the clock once.
 #[derive(Debug)]
-pub(super) struct Judge {
-    governor: RateLimiter<NotKeyed, Registers, Registers, NoOpMiddleware<Nanos>>,
-    registers: Registers,
+pub(in crate::rate_limit) struct Judge<S: DirectStateStore = Given> {
+    governor: RateLimiter<NotKeyed, S, Moment, NoOpMiddleware<Nanos>>,
 }
 
-/// What governor takes for its state and its clock: the theoretical arrival
-/// time and the present, in nanoseconds from the limiter's start. Both are set
-/// before it is asked, by who holds the lock.
-#[derive(Clone, Debug, Default)]
-struct Registers(Arc<[AtomicU64; 2]>);
+/// What governor takes for its clock. It takes its first reading when a limiter is made and
+/// counts from there; as that reading is zero, its numbers and ours are the same.
+#[derive(Debug)]
+struct Moment;
 
-impl Registers {
-    fn set(&self, arrival: u64, now: u64) {
-        self.0[0].store(arrival, Ordering::Relaxed);
-        self.0[1].store(now, Ordering::Relaxed);
+impl Clock for Moment {
+    type Instant = Nanos;
+
+    #[inline]
+    fn now(&self) -> Nanos {
+        Nanos::new(NOW.get())
     }
 }
 
-impl StateStore for Registers {
+/// What governor takes for its state where who asks has that, and changes it himself.
+#[derive(Debug)]
+pub(in crate::rate_limit) struct Given;
+
+impl StateStore for Given {
     type Key = NotKeyed;
 
+    #[inline]
     fn measure_and_replace<T, F, E>(&self, _: &NotKeyed, decide: F) -> Result<T, E>
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        // What governor would replace it with is the answer's business alone.
-        let arrival = self.0[0].load(Ordering::Relaxed);
-        decide(Some(Nanos::new(arrival))).map(|(answer, _after)| answer)
-    }
-}
-
-/// governor takes its first reading when a limiter is made and counts from there;
-/// as that reading is zero, its numbers and ours are the same.
-impl Clock for Registers {
-    type Instant = Nanos;
-
-    fn now(&self) -> Nanos {
-        Nanos::new(self.0[1].load(Ordering::Relaxed))
+        let (answer, after) = decide(Some(Nanos::new(ARRIVAL.get())))?;
+        allowed(after);
+        Ok(answer)
     }
 }
 
 impl Judge {
-    /// A judge of one unit each `interval`, and up to `burst` at once.
-    pub(super) fn new(interval: Duration, burst: NonZeroU32) -> Self {
-        let quota = governor::Quota::with_period(interval)
-            .unwrap_or(governor::Quota::per_second(NonZeroU32::MIN))
-            .allow_burst(burst);
-        let registers = Registers::default();
-        let governor = RateLimiter::new(quota, registers.clone(), registers.clone());
-        Self { governor, registers }
-    }
-
     /// Whether the units, no more than the burst, may pass now with this
     /// theoretical arrival time; else when they may.
     pub(super) fn allows(&self, now: u64, arrival: u64, units: NonZeroU32) -> Result<(), u64> {
-        self.registers.set(arrival, now);
+        ARRIVAL.set(arrival);
+        self.ask(now, units).map(|_after| ())
+    }
+}
+
+impl<S: DirectStateStore> Judge<S> {
+    /// A judge of one unit each `interval`, and up to `burst` at once.
+    pub(in crate::rate_limit) fn new(interval: Duration, burst: NonZeroU32, state: S) -> Self {
+        let quota = governor::Quota::with_period(interval)
+            .unwrap_or(governor::Quota::per_second(NonZeroU32::MIN))
+            .allow_burst(burst);
+        NOW.set(0);
+        Self { governor: RateLimiter::new(quota, state, Moment) }
+    }
+
+    /// Whether the units, no more than the burst, may pass now: the theoretical arrival time
+    /// with them, or else when they may.
+    #[inline]
+    pub(in crate::rate_limit) fn ask(&self, now: u64, units: NonZeroU32) -> Result<u64, u64> {
+        NOW.set(now);
         match units {
             NonZeroU32::MIN => self.governor.check(),
             units => self.governor.check_n(units).unwrap_or(Ok(())),
         }
+        .map(|()| ARRIVAL.get())
         .map_err(|not| not.earliest_possible().as_u64())
     }
+}
+
+/// Tells who asked the theoretical arrival time with what was allowed.
+#[inline]
+pub(in crate::rate_limit) fn allowed(arrival: Nanos) {
+    ARRIVAL.set(arrival.as_u64());
 }

@@ -11,7 +11,8 @@ mod log;
 mod paced;
 mod strict;
 
-pub(super) use self::paced::Paced;
+pub(super) use self::judge::{Judge, allowed};
+pub(super) use self::paced::{Pace, Paced};
 pub(super) use self::strict::Strict;
 use super::Quota;
 
@@ -40,6 +41,9 @@ impl Meter {
                 strict.change(now, other.limit(), other.window());
             }
             (_, mut other) => {
+                if let (Self::Paced(paced), Self::Paced(other)) = (&*self, &mut other) {
+                    other.succeed(now, paced);
+                }
                 other.send(now, used);
                 *self = other;
             }
@@ -63,18 +67,21 @@ impl Meter {
         }
     }
 
-    /// Notes units that are sent.
-    pub(super) fn send(&mut self, now: u64, units: u64) {
+    /// Notes units that are sent; the mark by which those of a paced quota are given back.
+    pub(super) fn send(&mut self, now: u64, units: u64) -> u64 {
         match self {
             Self::Paced(paced) => paced.send(now, units),
-            Self::Strict(strict) => strict.send(now, units),
+            Self::Strict(strict) => {
+                strict.send(now, units);
+                0
+            }
         }
     }
 
-    /// Units that were sent then turn out to have never left; so many were sent after them.
-    pub(super) fn give_back(&mut self, units: u32, sent: u64, after: u64) {
+    /// Units that were sent then, with this mark, turn out to have never left.
+    pub(super) fn give_back(&mut self, now: u64, units: u32, sent: u64, mark: u64) {
         match self {
-            Self::Paced(paced) => paced.give_back(units, after),
+            Self::Paced(paced) => paced.give_back(now, units, mark),
             Self::Strict(strict) => strict.give_back(units, sent),
         }
     }

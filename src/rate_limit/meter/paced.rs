@@ -1,7 +1,9 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::judge::{Judge, LONGEST};
+use governor::state::DirectStateStore;
+
+use super::judge::{Given, Judge, LONGEST};
 use crate::rate_limit::Quota;
 use crate::time::nanos;
 
@@ -9,16 +11,23 @@ use crate::time::nanos;
 #[derive(Debug)]
 pub(in crate::rate_limit) struct Paced {
     judge: Judge,
-    /// Nanoseconds a unit.
-    interval: u64,
-    burst: u32,
+    pace: Pace,
     /// GCRA's theoretical arrival time.
-    arrival: u64,
-    last_sent: u64,
+    pub(in crate::rate_limit) arrival: u64,
+    /// By how much all refunds together have made it earlier: with it, it never goes back.
+    pub(in crate::rate_limit) refunded: u64,
 }
 
-impl Paced {
-    pub(in crate::rate_limit) fn new(quota: &Quota, burst: u32) -> Self {
+/// What a paced quota comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::rate_limit) struct Pace {
+    /// Nanoseconds a unit.
+    interval: u64,
+    pub(in crate::rate_limit) burst: NonZeroU32,
+}
+
+impl Pace {
+    fn new(quota: &Quota, burst: u32) -> Self {
         let longest = nanos(LONGEST);
         // Rounded up: never faster than the quota says.
         let interval = nanos(quota.window).div_ceil(u64::from(quota.limit).max(1));
@@ -26,12 +35,33 @@ impl Paced {
         // A burst that would overflow is lowered, which only makes it stricter.
         let most = u32::try_from(longest / interval).unwrap_or(u32::MAX);
         let burst = NonZeroU32::new(burst.min(most)).unwrap_or(NonZeroU32::MIN);
-        let judge = Judge::new(Duration::from_nanos(interval), burst);
-        Self { judge, interval, burst: burst.get(), arrival: 0, last_sent: 0 }
+        Self { interval, burst }
+    }
+
+    /// Who decides by it, with its state there.
+    pub(in crate::rate_limit) fn judge<S: DirectStateStore>(&self, state: S) -> Judge<S> {
+        Judge::new(Duration::from_nanos(self.interval), self.burst, state)
+    }
+}
+
+impl Paced {
+    pub(in crate::rate_limit) fn new(quota: &Quota, burst: u32) -> Self {
+        let pace = Pace::new(quota, burst);
+        Self { judge: pace.judge(Given), pace, arrival: 0, refunded: 0 }
+    }
+
+    /// Comes after another, whose units will count as sent now: so they do for those that are
+    /// given back, too.
+    pub(super) fn succeed(&mut self, now: u64, other: &Self) {
+        self.refunded = other.arrival.saturating_add(other.refunded).saturating_sub(now);
+    }
+
+    pub(in crate::rate_limit) fn pace(&self) -> Pace {
+        self.pace
     }
 
     pub(in crate::rate_limit) fn capacity(&self) -> u32 {
-        self.burst
+        self.pace.burst.get()
     }
 
     /// Whether units may be taken, no more than the burst, while so many are taken
@@ -46,46 +76,48 @@ impl Paced {
         let wanted = reserved.saturating_add(units.into());
         match u32::try_from(wanted).map(NonZeroU32::new) {
             Ok(None) => Ok(()),
-            Ok(Some(units)) if units.get() <= self.burst => {
+            Ok(Some(units)) if units <= self.pace.burst => {
                 self.judge.allows(now, self.arrival, units)
             }
             _ => Err(self.available_at(now, reserved, units)),
         }
     }
 
-    /// Notes units that are sent.
-    pub(in crate::rate_limit) fn send(&mut self, now: u64, units: u64) {
-        let weight = self.interval.saturating_mul(units);
+    /// Notes units that are sent; the mark by which they are [given back](Self::give_back).
+    pub(in crate::rate_limit) fn send(&mut self, now: u64, units: u64) -> u64 {
+        let weight = self.pace.interval.saturating_mul(units);
         // More than was admitted may be owed: not for centuries.
         let latest = now.saturating_add(nanos(LONGEST));
         self.arrival = self.arrival.max(now).saturating_add(weight).min(latest);
-        self.last_sent = now;
+        self.arrival.saturating_add(self.refunded)
     }
 
-    /// Units that were sent never left; so many were sent after them.
-    pub(in crate::rate_limit) fn give_back(&mut self, units: u32, after: u64) {
-        let refund = self.interval.saturating_mul(units.into());
+    /// Units that were sent, with this mark, never left.
+    pub(in crate::rate_limit) fn give_back(&mut self, now: u64, units: u32, mark: u64) {
+        let refund = self.pace.interval.saturating_mul(units.into());
         // Without them the arrival time might not be earlier by all of it: those
         // that were sent after them may have found the burst replenished. It is at
-        // most what it would be had they all been sent at the last moment.
-        let floor = match after {
+        // most what it would be had they all been sent now.
+        let floor = match self.arrival.saturating_add(self.refunded).saturating_sub(mark) {
             0 => 0,
-            after => self.last_sent.saturating_add(self.interval.saturating_mul(after)),
+            after => now.saturating_add(after),
         };
-        self.arrival = self.arrival.min(self.arrival.saturating_sub(refund).max(floor));
+        let refund = refund.min(self.arrival.saturating_sub(floor));
+        self.arrival -= refund.min(self.arrival);
+        self.refunded = self.refunded.saturating_add(refund);
     }
 
     /// When units that come after so many others can be taken, none before `from`.
     pub(in crate::rate_limit) fn available_at(&self, from: u64, before: u64, units: u32) -> u64 {
-        let weight = self.interval.saturating_mul(before.saturating_add(units.into()));
-        let tolerance = self.interval.saturating_mul(self.burst.into());
+        let weight = self.pace.interval.saturating_mul(before.saturating_add(units.into()));
+        let tolerance = self.pace.interval.saturating_mul(self.pace.burst.get().into());
         let arrival = self.arrival.max(from).saturating_add(weight);
         arrival.saturating_sub(tolerance).max(from)
     }
 
     /// How many units are sent and not replenished yet.
     pub(in crate::rate_limit) fn used(&self, now: u64) -> u64 {
-        self.arrival.saturating_sub(now).div_ceil(self.interval)
+        self.arrival.saturating_sub(now).div_ceil(self.pace.interval)
     }
 }
 

@@ -1,7 +1,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::judge::{Judge, LONGEST};
+use super::judge::{Given, Judge, LONGEST};
 use super::log::Log;
 use crate::time::nanos;
 
@@ -25,7 +25,7 @@ impl Strict {
 
     pub(in crate::rate_limit) fn new(limit: u32, window: Duration) -> Self {
         let window = window.clamp(Duration::from_nanos(1), LONGEST);
-        let judge = Judge::new(window, NonZeroU32::MIN);
+        let judge = Judge::new(window, NonZeroU32::MIN, Given);
         let window = nanos(window);
         Self { judge, limit, window, log: Log::new(Self::grain(limit, window)) }
     }

@@ -4,14 +4,15 @@ use tokio_test::{assert_pending, assert_ready, task};
 use super::*;
 use crate::classify::Verdict;
 use crate::event::Listener;
-use crate::rate_limit::limiter::Entry;
+use crate::rate_limit::limiter::Arrival;
 use crate::rate_limit::rules::{Rules, Settings};
 use crate::rate_limit::{Quota, RateLimited, RateLimitedReason};
+use crate::stripe::Spread;
 use crate::time::Instant;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn limiter(quota: Quota, max_wait: Duration) -> Arc<Limiter> {
+fn limiter(quota: Quota, max_wait: Duration) -> Handle<Limiter> {
     let settings = Settings {
         max_wait,
         max_waiting: usize::MAX,
@@ -20,11 +21,30 @@ fn limiter(quota: Quota, max_wait: Duration) -> Arc<Limiter> {
         seed: Some(1),
         listener: Listener::default(),
     };
-    Arc::new(Limiter::new("test".into(), Arc::new(Rules::new(vec![quota], settings))))
+    let limiter = Limiter::new("test".into(), Arc::new(Rules::new(vec![quota], settings)));
+    Spread::new(limiter).handle()
 }
 
-fn enter(limiter: &Arc<Limiter>, cost: u32, deadline: Option<Instant>) -> Entry {
-    Arc::clone(limiter).enter(Costs::of(cost), || deadline)
+/// What a call gets.
+enum Entry {
+    Pass(Permit),
+    Wait(Place, Patience),
+    Reject(BoxError),
+}
+
+fn enter(limiter: &Handle<Limiter>, cost: u32, deadline: Option<Instant>) -> Entry {
+    let (costs, at) = (Costs::of(cost), time::now());
+    if let Some(mark) = limiter.pass_by_lane(at, &costs) {
+        return Entry::Pass(Permit::by_lane(limiter.clone(), &costs, mark));
+    }
+    let arrival = Arrival { limiter: limiter.clone(), costs, at };
+    if let Some(receipts) = arrival.pass() {
+        return Entry::Pass(Permit::sent_at_once(limiter.clone(), costs, receipts));
+    }
+    match arrival.line_up(deadline) {
+        Ok((place, patience)) => Entry::Wait(place, patience),
+        Err(error) => Entry::Reject(error),
+    }
 }
 
 /// At most so many in any ten seconds.
@@ -32,12 +52,12 @@ fn ten_seconds(limit: u32) -> Quota {
     Quota::new(limit, 10 * SECOND).margin(Duration::ZERO)
 }
 
-fn passes(limiter: &Arc<Limiter>) {
+fn passes(limiter: &Handle<Limiter>) {
     assert!(matches!(enter(limiter, 1, None), Entry::Pass(_)), "it should pass at once");
 }
 
 /// Waits in the line, polled once.
-fn waits(limiter: &Arc<Limiter>, deadline: Option<Instant>) -> task::Spawn<Ticket> {
+fn waits(limiter: &Handle<Limiter>, deadline: Option<Instant>) -> task::Spawn<Ticket> {
     let Entry::Wait(place, patience) = enter(limiter, 1, deadline) else {
         panic!("it should wait");
     };
@@ -118,7 +138,7 @@ async fn those_whose_patience_ends_when_units_come_free_are_served() {
 #[tokio::test(start_paused = true)]
 async fn a_refund_between_the_look_and_the_sleep_is_not_missed() {
     let limiter = limiter(ten_seconds(1), 60 * SECOND);
-    let Entry::Pass(permit) = enter(&limiter, 1, None) else { panic!("it should pass") };
+    let Entry::Pass(mut permit) = enter(&limiter, 1, None) else { panic!("it should pass") };
     let Entry::Wait(place, patience) = enter(&limiter, 1, None) else { panic!("it should wait") };
     let mut ticket = task::spawn(Ticket::new(place, patience));
     // Before the first look …
@@ -162,10 +182,10 @@ fn many_threads_lose_no_wake_up() {
     runtime.block_on(async {
         let mut tasks = tokio::task::JoinSet::new();
         for task in 0..8 {
-            let limiter = Arc::clone(&limiter);
+            let limiter = limiter.clone();
             tasks.spawn(async move {
                 for call in 0..CALLS / 8 {
-                    let permit = match enter(&limiter, 1 + (call % 2), None) {
+                    let mut permit = match enter(&limiter, 1 + (call % 2), None) {
                         Entry::Pass(permit) => permit,
                         Entry::Wait(place, patience) => {
                             let mut ticket = Box::pin(Ticket::new(place, patience));

@@ -29,7 +29,7 @@ fn steps(refunds: u32) -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..150)
 }
 
-/// When, how many units, and how many until then.
+/// When, how many units, and their mark.
 type Sent = (u64, u32, u64);
 
 /// Never above `burst + rate * time`, from whichever call on one counts.
@@ -52,7 +52,6 @@ fn paced(burst: u32) -> Paced {
 
 fn check(burst: u32, steps: Vec<Step>) {
     let mut paced = paced(burst);
-    let mut count = 0;
     let (mut taken, mut sent, mut now) = (Vec::new(), Vec::<Sent>::new(), 0);
     let mut refunded = false;
     for step in steps {
@@ -84,16 +83,15 @@ fn check(burst: u32, steps: Vec<Step>) {
             }
             Step::Send(index) if !taken.is_empty() => {
                 let units = taken.swap_remove(index.index(taken.len()));
-                paced.send(now, units.into());
-                count += u64::from(units);
-                sent.push((now, units, count));
+                let mark = paced.send(now, units.into());
+                sent.push((now, units, mark));
             }
             Step::PutBack(index) if !taken.is_empty() => {
                 taken.swap_remove(index.index(taken.len()));
             }
             Step::GiveBack(index) if !sent.is_empty() => {
-                let (_, units, number) = sent.remove(index.index(sent.len()));
-                paced.give_back(units, count - number);
+                let (_, units, mark) = sent.remove(index.index(sent.len()));
+                paced.give_back(now, units, mark);
                 refunded = true;
             }
             _ => {}
@@ -132,8 +130,8 @@ proptest! {
         }
         let used = paced.used(now);
         if units <= burst && paced.admit(now, 0, units).is_ok() {
-            paced.send(now, units.into());
-            paced.give_back(units, 0);
+            let mark = paced.send(now, units.into());
+            paced.give_back(now, units, mark);
         }
         assert_eq!(paced.used(now), used);
     }

@@ -1,0 +1,99 @@
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use governor::nanos::Nanos;
+use governor::state::{NotKeyed, StateStore};
+
+use super::meter::{Judge, Pace, Paced, allowed};
+use crate::sync::{AtomicU64, Ordering};
+
+/// Where calls pass without the books' lock, while one number alone decides about them: the
+/// theoretical arrival time of the only quota, a paced one.
+///
+/// The books lend it to an atomic word, on which governor then decides. Who holds the books' lock
+/// takes it back first, in one swap, and leaves a time there that is so late that governor
+/// refuses all who ask; they come to the books. So a call passes by the word or by the books,
+/// never by both.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pace: Pace,
+    judge: Judge<Word>,
+    word: Word,
+}
+
+#[derive(Clone, Debug)]
+struct Word(Arc<Lent>);
+
+/// Apart from what calls only read.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Lent {
+    /// The number, or [`AWAY`].
+    arrival: AtomicU64,
+    /// What the books know of [marks](Receipt::mark); written while the number is with them.
+    refunded: AtomicU64,
+}
+
+/// Later than any time at which something may pass, and far enough from the largest
+/// number that governor can add to it.
+const AWAY: u64 = 1 << 63;
+
+impl Lane {
+    /// One for quotas of this pace. Its number is with the books.
+    pub(super) fn new(pace: Pace) -> Self {
+        let lent = Lent { arrival: AtomicU64::new(AWAY), refunded: AtomicU64::new(0) };
+        let word = Word(Arc::new(lent));
+        Self { pace, judge: pace.judge(word.clone()), word }
+    }
+
+    /// Takes and sends units in one step, if governor allows it on what was lent: their mark.
+    #[inline]
+    pub(super) fn pass(&self, now: u64, units: u32) -> Option<u64> {
+        let units = NonZeroU32::new(units).filter(|units| *units <= self.pace.burst)?;
+        let lent = &*self.word.0;
+        // Before governor decides: more may be refunded right after it has, and a mark that is
+        // too small only makes a refund smaller.
+        let refunded = lent.refunded.load(Ordering::Acquire);
+        let arrival = self.judge.ask(now, units).ok()?;
+        Some(arrival.saturating_add(refunded))
+    }
+
+    /// Lends the number, if it is one of this lane's pace.
+    pub(super) fn lend(&self, paced: &Paced) {
+        if paced.pace() == self.pace {
+            let lent = &*self.word.0;
+            lent.refunded.store(paced.refunded, Ordering::Relaxed);
+            lent.arrival.store(paced.arrival, Ordering::Release);
+        }
+    }
+
+    /// Takes the number back, if it was lent.
+    pub(super) fn take_back(&self) -> Option<u64> {
+        let arrival = self.word.0.arrival.swap(AWAY, Ordering::AcqRel);
+        (arrival != AWAY).then_some(arrival)
+    }
+}
+
+impl StateStore for Word {
+    type Key = NotKeyed;
+
+    #[inline]
+    fn measure_and_replace<T, F, E>(&self, _: &NotKeyed, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let word = &self.0.arrival;
+        let mut arrival = word.load(Ordering::Acquire);
+        loop {
+            let (answer, after) = decide(Some(Nanos::new(arrival)))?;
+            let next = after.as_u64();
+            match word.compare_exchange_weak(arrival, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => {
+                    allowed(after);
+                    return Ok(answer);
+                }
+                Err(changed) => arrival = changed,
+            }
+        }
+    }
+}
