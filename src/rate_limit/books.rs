@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::Quota;
 use super::account::{Account, Receipt};
 use super::cost::Costs;
+use super::desk::Lend;
 use super::gate::Gate;
 use super::meter::Paced;
 use crate::hint::Limits;
@@ -233,20 +234,6 @@ impl Books {
         refusal
     }
 
-    /// What alone decides, if there is such a thing: the only limit's, while nobody waits and
-    /// the gate is wide open.
-    pub(super) fn loan(&self) -> Option<&Paced> {
-        match &*self.accounts {
-            [only] if self.line.calls == 0 && self.gate.is_open(self.latest) => only.loan(),
-            _ => None,
-        }
-    }
-
-    /// What had been lent comes back changed.
-    pub(super) fn take_back(&mut self, arrival: u64) {
-        self.accounts[0].take_back(arrival);
-    }
-
     /// Joins the line.
     pub(super) fn join(&mut self, costs: &Costs) {
         self.line.calls += 1;
@@ -274,5 +261,19 @@ impl Books {
     fn no_earlier(&mut self, now: u64) -> u64 {
         self.latest = self.latest.max(now);
         self.latest
+    }
+}
+
+impl Lend for Books {
+    /// The only limit's, while nobody waits and the gate is wide open.
+    fn loan(&self) -> Option<&Paced> {
+        match &*self.accounts {
+            [only] if self.line.calls == 0 && self.gate.is_open(self.latest) => only.loan(),
+            _ => None,
+        }
+    }
+
+    fn take_back(&mut self, arrival: u64) {
+        self.accounts[0].take_back(arrival);
     }
 }

@@ -1,27 +1,34 @@
 use std::ops::{Deref, DerefMut};
 
-use super::Quota;
-use super::books::Books;
 use super::lane::Lane;
+use super::meter::Paced;
 use crate::sync::{Mutex, MutexGuard};
 
 /// The books under their lock, and the lane beside it.
 #[derive(Debug)]
-pub(super) struct Desk {
-    /// Where the only quota was paced when this was made.
+pub(super) struct Desk<B: Lend> {
+    /// Where there was something to lend when this was made.
     pub(super) lane: Option<Lane>,
-    books: Mutex<Books>,
+    books: Mutex<B>,
+}
+
+/// Books that can lend their number.
+pub(super) trait Lend {
+    /// What alone decides, if there is such a thing.
+    fn loan(&self) -> Option<&Paced>;
+
+    /// What had been lent comes back changed.
+    fn take_back(&mut self, arrival: u64);
 }
 
 /// The books, with nothing lent. What alone decides by the end is lent again.
-pub(super) struct Open<'a> {
+pub(super) struct Open<'a, B: Lend> {
     lane: Option<&'a Lane>,
-    books: MutexGuard<'a, Books>,
+    books: MutexGuard<'a, B>,
 }
 
-impl Desk {
-    pub(super) fn new(quotas: &[Quota]) -> Self {
-        let books = Books::new(quotas);
+impl<B: Lend> Desk<B> {
+    pub(super) fn new(books: B) -> Self {
         let lane = books.loan().map(|loan| Lane::new(loan.pace()));
         let desk = Self { lane, books: Mutex::new(books) };
         drop(desk.books());
@@ -29,7 +36,7 @@ impl Desk {
     }
 
     #[inline]
-    pub(super) fn books(&self) -> Open<'_> {
+    pub(super) fn books(&self) -> Open<'_, B> {
         let mut books = self.books.lock();
         if let Some(lane) = &self.lane
             && let Some(arrival) = lane.take_back()
@@ -40,7 +47,7 @@ impl Desk {
     }
 }
 
-impl Drop for Open<'_> {
+impl<B: Lend> Drop for Open<'_, B> {
     #[inline]
     fn drop(&mut self) {
         if let Some(lane) = self.lane
@@ -51,16 +58,16 @@ impl Drop for Open<'_> {
     }
 }
 
-impl Deref for Open<'_> {
-    type Target = Books;
+impl<B: Lend> Deref for Open<'_, B> {
+    type Target = B;
 
-    fn deref(&self) -> &Books {
+    fn deref(&self) -> &B {
         &self.books
     }
 }
 
-impl DerefMut for Open<'_> {
-    fn deref_mut(&mut self) -> &mut Books {
+impl<B: Lend> DerefMut for Open<'_, B> {
+    fn deref_mut(&mut self) -> &mut B {
         &mut self.books
     }
 }

@@ -27,7 +27,7 @@ const EXHAUSTED: Duration = Duration::from_secs(60);
 pub(super) struct Limiter {
     name: Arc<str>,
     start: Instant,
-    pub(super) desk: Desk,
+    pub(super) desk: Desk<Books>,
     pub(super) line: Line,
     pub(super) rules: Arc<Rules>,
 }
@@ -50,7 +50,7 @@ pub(super) struct Patience {
 
 impl Limiter {
     pub(super) fn new(name: Arc<str>, rules: Arc<Rules>) -> Self {
-        let desk = Desk::new(&rules.quotas.lock());
+        let desk = Desk::new(Books::new(&rules.quotas.lock()));
         Self { name, start: time::now(), desk, line: Line::new(), rules }
     }
 

@@ -1,4 +1,4 @@
-//! Every interleaving of a few threads over one circuit's shipped types.
+//! Every interleaving of a few threads over the shipped types of one circuit, and of one limiter.
 //!
 //! ```sh
 //! RUSTFLAGS="--cfg loom" cargo test --release --all-features --test loom
@@ -6,7 +6,7 @@
 //!
 //! `cfg(loom)` is seen by every dependency, and tokio has no network then, so that no
 //! client builds. So the crate is empty under it, clients are no dependencies, and this
-//! takes in, by path, the files that threads share a circuit through: with `src/sync.rs`
+//! takes in, by path, the files that threads share these through: with `src/sync.rs`
 //! giving them loom's atomics and locks instead of the standard library's.
 #![cfg(loom)]
 // Not everything in those files is used here.
@@ -23,3 +23,4 @@ mod time;
 
 mod circuit_breaker;
 mod classify;
+mod rate_limit;
