@@ -181,7 +181,7 @@ impl Account {
             meter.give_back(now, units, sent, receipt.mark);
         }
         if let Some(server) = &mut self.server {
-            server.give_back(units, sent, receipt.number.map_or(0, NonZeroU64::get));
+            server.give_back(now, units, sent, receipt.number.map_or(0, NonZeroU64::get));
         }
     }
 
@@ -212,6 +212,9 @@ impl Account {
             let sent = Sent { number, after: self.sent - number + self.reserved };
             let server = self.server.get_or_insert_with(|| Box::new(Server::new()));
             server.learn(now, &limits, sent, nanos(longest));
+            if let Ceiling::Known(meter) = &self.ceiling {
+                server.keep_below(meter.rate());
+            }
         }
     }
 

@@ -167,11 +167,12 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
     }
 
     /// Whether the server's answers [teach](super#what-the-server-says) the quotas that count what
-    /// a server knows of. Default: no, but for [`Quota::taught`], which knows nothing else.
+    /// a server knows of. Default: no, but for [`Quota::taught`], which knows nothing else. Say yes
+    /// where all calls of a key are under one limit of the server's.
     ///
     /// It keeps a client under a limit that is lowered without a word: by waits here, where else there
     /// would be a 429 and its pause. It takes reading the headers of answers that have such, and the
-    /// limiter's lock once more for these.
+    /// limiter's lock for these.
     pub fn taught(mut self, taught: bool) -> Self {
         self.settings.taught = taught;
         self

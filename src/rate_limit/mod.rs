@@ -63,15 +63,19 @@
 //!
 //! - How many are allowed in what time is kept beside the quota, which it can only
 //!   make stricter. It is lowered at once, and raised in ten steps within a window. A window that
-//!   isn't told is as long as the longest reset that is.
+//!   isn't told is as long as the longest reset that is. What is lower than the quota is spread
+//!   over the window, a tenth of it at once: calls would else use it up and wait for its end.
 //! - What is left until the reset: where it is less than can be left after what was sent
 //!   from here, others use the same credential, and what they used is kept for them. Answers come out
 //!   of order: of one reset the smallest number counts.
 //! - Of several limits of one resource the one that is reached first says what is left, and
 //!   the one of the shortest window how fast calls may go.
 //!
-//! That takes it that all calls of a key are under the same limit. Where a server has
-//! several (GitHub's search has one of its own), give each a [key](crate::key).
+//! That takes it that all calls of a key are under the same limit, and so it isn't the default.
+//! Where a server has several (GitHub's search has one of its own, and at OpenAI each model has),
+//! no answer says which calls its limit is for, and the lowest would hold for all: with one call in
+//! twenty under a limit of a tenth, 14 % of the larger limit are used instead of 75 %. Give
+//! each a [key](crate::key), and be taught.
 //!
 //! [governor]: https://docs.rs/governor
 

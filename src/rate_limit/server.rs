@@ -1,8 +1,10 @@
 //! What a server's answers tell of its limits, as a limit of its own.
 
+mod spread;
+
 use std::time::Duration;
 
-use super::meter::Strict;
+use super::meter::{Paced, Rate, Strict};
 use crate::hint::{Limit, Limits};
 use crate::time::nanos;
 
@@ -10,12 +12,14 @@ use crate::time::nanos;
 /// here holds beside it, so it can only make that stricter.
 ///
 /// Two things are told. How many are allowed in what time: a strict quota, lowered at
-/// once and raised slowly. And what is left until the reset: where that is less than can be
-/// left after all that was sent from here, others use the limit too, and what they
-/// used is kept for them until then.
+/// once and raised slowly, and [spread] over its window where it is lower than what is configured.
+/// And what is left until the reset: where that is less than can be left after all that was sent
+/// from here, others use the limit too, and what they used is kept for them until then.
 #[derive(Debug)]
 pub(super) struct Server {
     rate: Option<Strict>,
+    /// While the rate is lower than what is configured.
+    pace: Option<Paced>,
     raised: u64,
     /// What others have used.
     elsewhere: Option<Told>,
@@ -76,7 +80,8 @@ fn units(told: Option<Told>, now: u64) -> Option<u64> {
 
 impl Server {
     pub(super) const fn new() -> Self {
-        Self { rate: None, raised: 0, elsewhere: None, left: None, limit: None, longest: 0 }
+        let (rate, pace, elsewhere, left, limit) = (None, None, None, None, None);
+        Self { rate, pace, raised: 0, elsewhere, left, limit, longest: 0 }
     }
 
     /// The most units that can be taken at once, as far as is known.
@@ -157,6 +162,15 @@ impl Server {
         }
     }
 
+    /// Spreads the rate over its window if it is lower than what is configured.
+    pub(super) fn keep_below(&mut self, configured: Rate) {
+        let pace = self.rate.as_ref().and_then(|rate| spread::pace(rate.rate(), configured));
+        match (&mut self.pace, pace) {
+            (Some(paced), Some(pace)) => paced.set_pace(pace),
+            (paced, pace) => *paced = pace.map(Paced::of),
+        }
+    }
+
     /// Whether units may be taken while so many are taken and not sent yet; else when.
     pub(super) fn admit(&self, now: u64, reserved: u64, wanted: u32) -> Result<(), u64> {
         if let Some(left) = self.left.filter(|left| now < left.until)
@@ -167,12 +181,17 @@ impl Server {
         let Some(rate) = &self.rate else {
             return Ok(());
         };
-        match self.elsewhere.filter(|elsewhere| now < elsewhere.until) {
+        let in_time = self.pace.as_ref().map_or(Ok(()), |pace| pace.admit(now, reserved, 1));
+        let in_all = match self.elsewhere.filter(|elsewhere| now < elsewhere.until) {
             None => rate.admit(now, reserved, wanted),
             Some(Told { units, until, .. }) => {
                 let refused = rate.admit(now, reserved.saturating_add(units), wanted);
                 refused.map_err(|at| at.min(until))
             }
+        };
+        match (in_time, in_all) {
+            (Err(in_time), Err(in_all)) => Err(in_time.max(in_all)),
+            (in_time, in_all) => in_time.and(in_all),
         }
     }
 
@@ -188,6 +207,9 @@ impl Server {
         if let Some(rate) = &mut self.rate {
             rate.send(now, units);
         }
+        if let Some(pace) = &mut self.pace {
+            pace.send(now, units);
+        }
     }
 
     /// Units that were taken aren't sent.
@@ -198,13 +220,16 @@ impl Server {
     }
 
     /// Units that were sent then never left; `number` is how many were sent until then.
-    pub(super) fn give_back(&mut self, units: u32, sent: u64, number: u64) {
+    pub(super) fn give_back(&mut self, now: u64, units: u32, sent: u64, number: u64) {
         // An answer to a later call doesn't count them as used.
         if self.left.is_some_and(|left| number > left.number) {
             self.put_back(units);
         }
         if let Some(rate) = &mut self.rate {
             rate.give_back(units, sent);
+        }
+        if let Some(pace) = &mut self.pace {
+            pace.give_back_since(now, units, sent);
         }
     }
 
@@ -216,13 +241,16 @@ impl Server {
         let Some(rate) = &self.rate else {
             return from;
         };
-        match self.elsewhere.filter(|elsewhere| from < elsewhere.until && elsewhere.units > 0) {
+        let in_time = self.pace.as_ref().map_or(from, |pace| pace.available_at(from, before, 1));
+        let elsewhere = self.elsewhere.filter(|told| from < told.until && told.units > 0);
+        let in_all = match elsewhere {
             None => rate.available_at(from, before, wanted),
             Some(Told { units, until, .. }) => {
                 let beside = rate.available_at(from, before.saturating_add(units), wanted);
                 beside.min(rate.available_at(until, before, wanted))
             }
-        }
+        };
+        in_all.max(in_time)
     }
 
     /// How many units are sent and not free yet, as far as is known.

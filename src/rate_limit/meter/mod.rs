@@ -14,7 +14,16 @@ mod strict;
 pub(super) use self::judge::{Judge, allowed};
 pub(super) use self::paced::{Pace, Paced};
 pub(super) use self::strict::Strict;
+use std::time::Duration;
+
 use super::Quota;
+
+/// How many units pass in what time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rate {
+    pub(super) limit: u32,
+    pub(super) window: Duration,
+}
 
 /// What is left of a quota.
 #[derive(Debug)]
@@ -55,6 +64,14 @@ impl Meter {
         match self {
             Self::Paced(paced) => paced.capacity(),
             Self::Strict(strict) => strict.limit(),
+        }
+    }
+
+    /// How many units it passes in what time, in the long run.
+    pub(super) fn rate(&self) -> Rate {
+        match self {
+            Self::Paced(paced) => Rate { limit: 1, window: paced.pace().interval() },
+            Self::Strict(strict) => strict.rate(),
         }
     }
 

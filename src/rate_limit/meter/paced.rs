@@ -27,7 +27,7 @@ pub(in crate::rate_limit) struct Pace {
 }
 
 impl Pace {
-    fn new(quota: &Quota, burst: u32) -> Self {
+    pub(in crate::rate_limit) fn new(quota: &Quota, burst: u32) -> Self {
         let longest = nanos(LONGEST);
         // Rounded up: never faster than the quota says.
         let interval = nanos(quota.window).div_ceil(u64::from(quota.limit).max(1));
@@ -38,16 +38,31 @@ impl Pace {
         Self { interval, burst }
     }
 
+    /// The time of one unit.
+    pub(super) fn interval(&self) -> Duration {
+        Duration::from_nanos(self.interval)
+    }
+
     /// Who decides by it, with its state there.
     pub(in crate::rate_limit) fn judge<S: DirectStateStore>(&self, state: S) -> Judge<S> {
-        Judge::new(Duration::from_nanos(self.interval), self.burst, state)
+        Judge::new(self.interval(), self.burst, state)
     }
 }
 
 impl Paced {
     pub(in crate::rate_limit) fn new(quota: &Quota, burst: u32) -> Self {
-        let pace = Pace::new(quota, burst);
+        Self::of(Pace::new(quota, burst))
+    }
+
+    pub(in crate::rate_limit) fn of(pace: Pace) -> Self {
         Self { judge: pace.judge(Given), pace, arrival: 0, refunded: 0 }
+    }
+
+    /// Another pace from now on. What was sent keeps its place in time.
+    pub(in crate::rate_limit) fn set_pace(&mut self, pace: Pace) {
+        if pace != self.pace {
+            (self.judge, self.pace) = (pace.judge(Given), pace);
+        }
     }
 
     /// Comes after another, whose units will count as sent now: so they do for those that are
@@ -107,6 +122,14 @@ impl Paced {
         self.refunded = self.refunded.saturating_add(refund);
     }
 
+    /// The same where their mark isn't known, but when they were sent: less than it might be, by
+    /// what has been replenished since.
+    pub(in crate::rate_limit) fn give_back_since(&mut self, now: u64, units: u32, sent: u64) {
+        let refund = self.pace.interval.saturating_mul(units.into());
+        let replenished = now.saturating_sub(sent);
+        self.arrival = self.arrival.saturating_sub(refund.saturating_sub(replenished));
+    }
+
     /// When units that come after so many others can be taken, none before `from`.
     pub(in crate::rate_limit) fn available_at(&self, from: u64, before: u64, units: u32) -> u64 {
         let weight = self.pace.interval.saturating_mul(before.saturating_add(units.into()));
@@ -121,5 +144,6 @@ impl Paced {
     }
 }
 
-#[cfg(test)]
+// Not where models are checked.
+#[cfg(all(test, not(loom)))]
 mod tests;

@@ -1,6 +1,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::Rate;
 use super::judge::{Given, Judge, LONGEST};
 use super::log::Log;
 use crate::time::nanos;
@@ -49,6 +50,10 @@ impl Strict {
 
     pub(in crate::rate_limit) fn window(&self) -> Duration {
         Duration::from_nanos(self.window)
+    }
+
+    pub(in crate::rate_limit) fn rate(&self) -> Rate {
+        Rate { limit: self.limit, window: self.window() }
     }
 
     /// Whether units may be taken, no more than the limit, while so many are
@@ -113,5 +118,6 @@ impl Strict {
     }
 }
 
-#[cfg(test)]
+// Not where models are checked.
+#[cfg(all(test, not(loom)))]
 mod tests;

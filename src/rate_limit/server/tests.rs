@@ -132,9 +132,9 @@ fn the_binding_limit_says_what_is_left_and_the_shortest_how_fast() {
 fn what_never_left_is_left_again_unless_a_later_answer_knew() {
     let mut server = after_answers(&[(0, left("5", "10"), sent(3, 0))]);
     server.take(1);
-    server.give_back(1, 0, 4);
+    server.give_back(0, 1, 0, 4);
     assert_eq!(server.remaining(0, 0), 5);
-    server.give_back(1, 0, 2);
+    server.give_back(0, 1, 0, 2);
     assert_eq!(server.remaining(0, 0), 5);
 }
 
@@ -183,4 +183,65 @@ fn a_limit_that_counts_far_fewer_has_a_window_of_its_own() {
     assert_eq!(seen(of_limit("30", "29", "60")), Duration::from_millis(60_600));
     assert_eq!(seen(of_limit("30", "0", "60")), hour);
     assert_eq!(seen(of_limit("2500", "2400", "3000")), hour);
+}
+
+/// What is configured.
+const SIXTY: Rate = Rate { limit: 60, window: Duration::from_secs(60) };
+
+/// When single units pass that are all wanted from the start.
+fn passes(server: &mut Server, count: usize) -> Vec<u64> {
+    let mut now = 0;
+    let pass = |()| {
+        while let Err(at) = server.admit(now, 0, 1) {
+            assert!(at > now);
+            assert_eq!(server.available_at(now, 0, 1), at);
+            now = at;
+        }
+        server.send(now, 1);
+        now / SECOND
+    };
+    std::iter::repeat_n((), count).map(pass).collect()
+}
+
+#[test]
+fn a_rate_below_what_is_configured_is_spread_over_its_window() {
+    let lowered = |limit| {
+        let mut server = after_answers(&[(0, minute(limit), sent(0, 0))]);
+        server.keep_below(SIXTY);
+        server
+    };
+    // A tenth of it at once, and one every two seconds and a bit.
+    let passed = passes(&mut lowered("30"), 31);
+    assert_eq!(passed[..5], [0, 0, 0, 2, 4]);
+    assert_eq!(passed[29..], [54, 60]);
+    // What isn't lower goes at once; raised again, it does so from then on.
+    assert_eq!(passes(&mut lowered("60"), 60), [0; 60]);
+    let mut server = lowered("30");
+    assert!(server.pace.is_some());
+    for seconds in 0..60 {
+        server.learn(seconds * SECOND, &minute("60"), sent(0, 0), HOUR);
+        server.keep_below(SIXTY);
+    }
+    assert!(server.pace.is_none());
+}
+
+#[test]
+fn a_call_that_costs_more_than_passes_at_once_is_spread_too() {
+    let mut server = after_answers(&[(0, minute("30"), sent(0, 0))]);
+    server.keep_below(SIXTY);
+    // Five times what passes at once, and then as long as those take.
+    assert_eq!(server.admit(0, 0, 15), Ok(()));
+    server.send(0, 15);
+    assert_eq!(server.admit(0, 0, 15).map_err(|at| at / SECOND), Err(26));
+}
+
+#[test]
+fn what_never_left_is_no_reason_to_wait() {
+    let mut server = after_answers(&[(0, minute("30"), sent(0, 0))]);
+    server.keep_below(SIXTY);
+    for number in 0..100 {
+        assert_eq!(server.admit(0, 0, 1), Ok(()));
+        server.send(0, 1);
+        server.give_back(0, 1, 0, number);
+    }
 }
