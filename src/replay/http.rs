@@ -1,6 +1,6 @@
 use std::fmt;
 
-use http::{HeaderMap, Method, request::Parts};
+use http::{HeaderMap, HeaderName, Method, request::Parts};
 
 use super::{Override, RepeatableBody, Replay, ReplayBody};
 use crate::error::BoxError;
@@ -49,8 +49,12 @@ impl<B> fmt::Debug for Kept<B> {
 
 /// Idempotent by its method (RFC 9110 §9.2.2), or by a key that lets the server
 /// tell a repetition.
+#[inline]
 pub(super) fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
-    method.is_idempotent() || headers.contains_key("idempotency-key")
+    static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+    // Compared, not looked up: most names are standard ones, told apart at a glance, and to hash
+    // the name takes longer than that.
+    method.is_idempotent() || headers.keys().any(|name| name == IDEMPOTENCY_KEY)
 }
 
 impl<B: RepeatableBody> Replay<http::Request<B>> for HttpReplay {

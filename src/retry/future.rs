@@ -106,7 +106,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         for _ in 0..STEPS_AT_ONCE {
-            let answer = this.step(cx);
+            let mut answer = this.step(cx);
+            if answer.is_pending() {
+                answer = this.poll_limits(cx);
+            }
             // Judged where it lies: an answer is large, and each move of it a copy.
             let verdict = match (&answer, &this.progress) {
                 (Poll::Ready(result), Some(_)) => this.verdict(result),
@@ -138,9 +141,7 @@ where
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<Result<S::Response, BoxError>> {
         match (self.state.as_mut().project(), &mut self.progress) {
             (StateProject::Attempting { call }, Some(progress)) => {
-                let timeout = self.shared.config.attempt_timeout;
-                let answer = progress.poll(call, timeout, cx);
-                if answer.is_ready() { answer } else { self.poll_limits(cx) }
+                progress.poll(&self.shared.config, call, cx)
             }
             _ => self.rare_step(cx),
         }

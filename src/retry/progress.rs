@@ -100,10 +100,10 @@ impl<Res> Progress<Res> {
 
     /// Goes on with the attempt in flight, or with readying the service that it will use.
     #[inline]
-    pub(super) fn poll<S, Req>(
+    pub(super) fn poll<S, Req, C, R>(
         &mut self,
+        config: &Config<C, R>,
         call: Pin<&mut CallWhenReady<S, Req>>,
-        timeout: Option<Duration>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<S::Response, BoxError>>
     where
@@ -114,7 +114,7 @@ impl<Res> Progress<Res> {
         // As with tower's own timeout, getting ready isn't counted: a queue for
         // a place below would otherwise turn into timeouts, and those into retries.
         let when_ready = |service: &mut S, request| {
-            *attempt_ends = ends(timeout);
+            *attempt_ends = ends(config.attempt_timeout);
             if let Some(past) = past {
                 past.spend();
             }
