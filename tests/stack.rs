@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use tokio::time::Instant;
+use tower::timeout::TimeoutLayer;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::alert::{AlertKind, Alerts};
 use tower_upstream::circuit_breaker::{CircuitOpen, CircuitState};
 use tower_upstream::event::{Event, observer_fn};
 use tower_upstream::failover::{Region, Regions, ServingRegion};
+use tower_upstream::key::KeyRef;
 use tower_upstream::{BoxError, Quota, UpstreamLayer, cause_ref, check, presets};
 
 type Answers = Result<Response<()>, BoxError>;
@@ -94,6 +96,48 @@ async fn circuits_bear_the_names_of_the_stack_and_the_region() {
     let mut names: Vec<_> = open.map(|circuit| circuit.name.to_string()).collect();
     names.sort();
     assert_eq!(names, ["provider/east", "provider/south", "provider/west"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_status_of_the_circuits_is_that_of_the_worst_region() {
+    let upstream = UpstreamLayer::builder()
+        .name("provider")
+        .circuit_breaker(|breaker| breaker.consecutive_failures(1))
+        .regions(regions())
+        .build()
+        .unwrap();
+    let client = upstream.over(service_fn(|request: Request<()>| async move {
+        status(if request.uri().host() == Some("west.example.com") { 500 } else { 200 })
+    }));
+    client.oneshot(get()).await.unwrap();
+    let worst = upstream.circuits().status();
+    assert_eq!((&*worst.name, worst.state), ("provider/west", CircuitState::Open));
+    let east = upstream.circuits().status_of(&KeyRef::text("east")).unwrap();
+    assert_eq!(east.state, CircuitState::Closed);
+}
+
+/// How the circuits are after callers that wait for 5 s each have given up on a client that hangs.
+async fn given_up_on(upstream: UpstreamLayer) -> CircuitState {
+    let hangs = service_fn(|_: Request<()>| std::future::pending::<Answers>());
+    let client = ServiceBuilder::new()
+        .layer(TimeoutLayer::new(Duration::from_secs(5)))
+        .service(upstream.over(hangs));
+    for _ in 0..5 {
+        client.clone().oneshot(get()).await.unwrap_err();
+    }
+    upstream.circuits().status().state
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_that_give_up_before_an_attempt_does_open_a_circuit_that_is_told_how_long_is_too_long()
+ {
+    let told_nothing = UpstreamLayer::builder().build().unwrap();
+    assert_eq!(given_up_on(told_nothing).await, CircuitState::Closed);
+    let told = UpstreamLayer::builder()
+        .circuit_breaker(|breaker| breaker.abandoned_after(Duration::from_secs(3)))
+        .build()
+        .unwrap();
+    assert_eq!(given_up_on(told).await, CircuitState::Open);
 }
 
 #[tokio::test(start_paused = true)]

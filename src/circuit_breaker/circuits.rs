@@ -65,11 +65,16 @@ impl Circuits {
         self.registry.common()
     }
 
+    /// The one of calls without a key first, unless they have none.
     pub(super) fn all(&self) -> Vec<Arc<SpreadCircuit>> {
         let mut all = self.registry.all();
-        // The one of calls without a key is the first.
         all.drain(..usize::from(!self.shares));
         all
+    }
+
+    /// Those of keys.
+    pub(super) fn keyed(&self) -> Vec<Arc<SpreadCircuit>> {
+        self.registry.all().split_off(1)
     }
 
     /// Whether a circuit isn't closed that has been called lately.

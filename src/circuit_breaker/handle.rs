@@ -39,14 +39,21 @@ impl CircuitBreakerHandle {
         Self { circuits }
     }
 
-    /// How the circuit of calls without a key is: the only one, unless circuits
-    /// are kept by key.
+    /// How the circuit is.
+    ///
+    /// Where circuits are kept by key it is the one in the worst state: held open, open, half-open,
+    /// recovering, closed, held closed. Of several alike it is the one that failed last, or else
+    /// the one with the most calls. Its name says which it is.
     #[must_use]
     pub fn status(&self) -> CircuitStatus {
-        self.circuits.shared().status()
+        let keyed = self.circuits.keyed();
+        let statuses = keyed.iter().map(|circuit| circuit.status());
+        let worse = |a: CircuitStatus, b: CircuitStatus| if b.rank() > a.rank() { b } else { a };
+        statuses.fold(self.circuits.shared().status(), worse)
     }
 
-    /// How the circuit of this key is, if it has one.
+    /// How the circuit of this key is, if it has one: `KeyRef::text("us-west-2")` of a region,
+    /// [`KeyRef::Authority`] of a host, [`KeyRef::Shared`] of calls without a key.
     #[must_use]
     pub fn status_of(&self, key: &KeyRef<'_>) -> Option<CircuitStatus> {
         self.circuits.find(key).map(|circuit| circuit.status())

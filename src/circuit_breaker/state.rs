@@ -33,6 +33,18 @@ impl CircuitState {
         }
     }
 
+    /// The greater, the worse for its callers.
+    pub(super) const fn severity(self) -> u8 {
+        match self {
+            Self::ForcedClosed => 0,
+            Self::Closed => 1,
+            Self::Recovering => 2,
+            Self::HalfOpen => 3,
+            Self::Open => 4,
+            Self::ForcedOpen => 5,
+        }
+    }
+
     /// Whether every call passes, whatever the time.
     #[inline]
     pub(super) const fn passes_all(self) -> bool {

@@ -47,6 +47,11 @@ impl CircuitStatus {
     pub fn success_rate(&self) -> f64 {
         if self.calls == 0 { 0.0 } else { self.successes as f64 / self.calls as f64 }
     }
+
+    /// The greater, the more it is what somebody who asks wants to know.
+    pub(super) fn rank(&self) -> (u8, Option<Instant>, u64) {
+        (self.state.severity(), self.last_failure, self.calls)
+    }
 }
 
 #[cfg(feature = "serde")]

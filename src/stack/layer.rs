@@ -65,7 +65,8 @@ impl<C, R, K, B, W> UpstreamLayer<C, R, K, B, W> {
         self.rate_limit.handle()
     }
 
-    /// A handle to look at the circuits.
+    /// A handle to look at the circuits. Its [`status`](CircuitBreakerHandle::status) is that of the
+    /// worst region.
     #[must_use]
     pub fn circuits(&self) -> CircuitBreakerHandle {
         self.circuit_breaker.handle()

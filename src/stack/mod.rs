@@ -71,6 +71,24 @@
 //! is tower's `ConcurrencyLimitLayer` there. It is held for the attempt, and not while a call
 //! waits to be repeated or for its turn in the quota.
 //!
+//! # Callers that wait for less
+//!
+//! A call that its caller drops says nothing of the upstream. So where callers stop waiting, by a timeout of
+//! theirs above the stack, before an attempt is timed out, a client that hangs opens no circuit. Tell the
+//! breaker how long is too long for an attempt that is dropped:
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower_upstream::UpstreamLayer;
+//!
+//! // Callers wait for 5 s: what they drop after 3 s and more has failed.
+//! let upstream = UpstreamLayer::builder()
+//!     .circuit_breaker(|breaker| breaker.abandoned_after(Duration::from_secs(3)))
+//!     .build()?;
+//! # let _ = upstream;
+//! # Ok::<_, tower_upstream::InvalidConfig>(())
+//! ```
+//!
 //! # What is checked
 //!
 //! [`build`](UpstreamBuilder::build) refuses what can't work together:

@@ -25,6 +25,33 @@ async fn hosts_have_circuits_of_their_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_status_of_a_keyed_breaker_is_that_of_its_worst_circuit() {
+    let layer = builder().by_authority().build().unwrap();
+    let (client, handle) = (layer.layer(service_fn(answer)), layer.handle());
+    let send = async |uri, status| {
+        client.clone().oneshot(to(uri, None, status)).await.unwrap();
+    };
+    let status = || (handle.status().name.to_string(), handle.status().state);
+    assert_eq!(status(), ("upstream".into(), CircuitState::Closed));
+    send("http://a.test/", 200).await;
+    send("http://a.test/", 200).await;
+    send("http://b.test/", 200).await;
+    // The one with the most calls, where none has failed; the one that failed last.
+    assert_eq!(status(), ("upstream/a.test".into(), CircuitState::Closed));
+    send("http://b.test/", 500).await;
+    assert_eq!(status(), ("upstream/b.test".into(), CircuitState::Closed));
+    for _ in 0..3 {
+        send("http://c.test/", 500).await;
+    }
+    send("http://a.test/", 500).await;
+    assert_eq!(status(), ("upstream/c.test".into(), CircuitState::Open));
+    assert!(handle.force_closed_of(&KeyRef::Authority("a.test")));
+    assert_eq!(status(), ("upstream/c.test".into(), CircuitState::Open));
+    assert!(handle.force_open_of(&KeyRef::Authority("b.test")));
+    assert_eq!(status(), ("upstream/b.test".into(), CircuitState::ForcedOpen));
+}
+
+#[tokio::test(start_paused = true)]
 async fn credentials_have_circuits_of_their_own_and_are_never_shown() {
     const SECRET: &str = "Bearer sk-very-secret";
     let seen = Arc::new(Mutex::new(Vec::new()));
