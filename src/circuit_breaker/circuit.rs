@@ -57,39 +57,50 @@ impl Circuit {
     /// Lets a call through, or says why not.
     #[inline]
     pub(super) fn admit(circuit: &SpreadCircuit) -> Result<Permit, Box<CircuitOpen>> {
-        let (generation, probe) = match circuit.gate.passes_all() {
-            Some(generation) => (generation, false),
-            None => circuit.admit_slowly()?,
-        };
-        Ok(Permit::new(circuit.handle(), generation, probe))
+        match circuit.gate.passes_all() {
+            Some(generation) => Ok(Permit::new(circuit.handle(), generation, false)),
+            None => circuit.admit_slowly(|| circuit.handle()),
+        }
     }
 
     /// Lets the call of this handle through again.
     pub(super) fn admit_again(handle: &CircuitHandle) -> Result<Permit, Box<CircuitOpen>> {
-        let (generation, probe) = handle.admit_slowly()?;
-        Ok(Permit::new(handle.clone(), generation, probe))
+        handle.admit_slowly(|| handle.clone())
     }
 
-    /// The generation that a call is let through in, and whether as a probe.
     #[cold]
-    fn admit_slowly(&self) -> Result<(u32, bool), Box<CircuitOpen>> {
+    fn admit_slowly(
+        &self,
+        handle: impl FnOnce() -> CircuitHandle,
+    ) -> Result<Permit, Box<CircuitOpen>> {
         let now = time::now();
         match self.shut.reject(now, |at| self.gate.is_at(at)) {
             Some((generation, open)) => Err(self.turned_away(generation, open)),
-            None => self.admit_by_gate(now),
+            None => self.admit_by_gate(handle, now),
         }
     }
 
     #[inline(never)]
-    fn admit_by_gate(&self, now: Instant) -> Result<(u32, bool), Box<CircuitOpen>> {
+    fn admit_by_gate(
+        &self,
+        handle: impl FnOnce() -> CircuitHandle,
+        now: Instant,
+    ) -> Result<Permit, Box<CircuitOpen>> {
         let rules = &self.common.rules;
         let Admitted { admission, generation, state, changed } = self.gate.admit(rules, now);
-        self.tell_change(changed);
+        let permit = |probe| Permit::new(handle(), generation, probe);
         match admission {
-            Admission::Pass { probe } => Ok((generation, probe)),
+            Admission::Pass { probe } => {
+                let permit = permit(probe);
+                // With the permit in hand: should an observer panic, a probe gives its place
+                // back. Whatever changes here, the call that changes it passes.
+                self.tell_change(changed);
+                Ok(permit)
+            }
             Admission::Reject { .. } if rules.dry_run => {
+                let permit = permit(false);
                 self.event(generation, changed.why, || CircuitEventKind::WouldReject);
-                Ok((generation, false))
+                Ok(permit)
             }
             Admission::Reject { until } => {
                 if let Some(until) = until {

@@ -1,5 +1,7 @@
 //! How probes decide.
 
+use std::panic::AssertUnwindSafe;
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -108,7 +110,7 @@ async fn a_closure_that_panics_leaks_no_probe() {
     let (client, handle) = build(layer);
     fails(&client, 3).await;
     advance(10 * SECOND).await;
-    let call = std::panic::AssertUnwindSafe(ask(&client, Status(404)));
+    let call = AssertUnwindSafe(ask(&client, Status(404)));
     assert!(call.catch_unwind().await.is_err());
     passes(&client, 200).await;
     assert_eq!(handle.status().state, CircuitState::Closed);
@@ -194,4 +196,34 @@ fn never_more_probes_than_allowed_from_many_threads() {
     upstream.allow(0);
     let mut closed = mock::Spawn::new(layer.layer(inner));
     assert_pending!(closed.poll_ready::<Request<Answer>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_panics_costs_no_probe_its_place() {
+    let (client, handle) = build(builder().observer(observer_fn(|event: &Event<'_>| {
+        let Event::CircuitBreaker(event) = event else { return };
+        assert_ne!(event.kind, CircuitEventKind::HalfOpened, "a bug of the user's");
+    })));
+    fails(&client, 3).await;
+    advance(10 * SECOND).await;
+    let call = AssertUnwindSafe(ask(&client, Status(200)));
+    assert!(call.catch_unwind().await.is_err());
+    assert_eq!(handle.status().state, CircuitState::HalfOpen);
+    passes(&client, 200).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_panics_costs_no_probe_its_place() {
+    let layer = builder().build().unwrap();
+    let client = layer.layer(service_fn(answer));
+    fails(&client, 3).await;
+    advance(10 * SECOND).await;
+    let panics = |_: Request<Answer>| -> std::future::Ready<Result<Response<()>, BoxError>> {
+        panic!("a bug of the user's")
+    };
+    let panicking = layer.layer(service_fn(panics));
+    let call = AssertUnwindSafe(ask(&panicking, Status(200)));
+    assert!(call.catch_unwind().await.is_err());
+    assert_eq!(layer.handle().status().state, CircuitState::HalfOpen);
+    passes(&client, 200).await;
 }
