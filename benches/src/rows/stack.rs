@@ -14,7 +14,7 @@ use tower_upstream::alert::Alerting;
 use tower_upstream::circuit_breaker::CircuitBreaker;
 use tower_upstream::classify::HttpClassifier;
 use tower_upstream::failover::Failover;
-use tower_upstream::key::ByAuthority;
+use tower_upstream::key::ByRegion;
 use tower_upstream::rate_limit::RateLimit;
 use tower_upstream::replay::HttpReplay;
 use tower_upstream::retry::Retry;
@@ -30,7 +30,7 @@ use crate::subject::Serves;
 pub type Stack<S> = Alerting<
     Retry<
         Failover<
-            RateLimit<CircuitBreaker<S, HttpClassifier, ByAuthority>>,
+            RateLimit<CircuitBreaker<S, HttpClassifier, ByRegion>>,
             HttpClassifier,
             HttpReplay,
         >,
@@ -56,7 +56,7 @@ pub fn stack<S: Clone>(inner: S, regions: &[&str], observed: bool) -> Stack<S> {
         .layer(retry::layer(observed))
         .layer(failover::layer(regions, observed))
         .layer(rate_limit::layer(observed))
-        .layer(circuit_breaker::built(circuit_breaker::rate().by_authority(), observed))
+        .layer(circuit_breaker::built(circuit_breaker::rate().by_region(), observed))
         .service(inner)
 }
 
