@@ -43,14 +43,19 @@ async fn it_says_of_each_region_what_happened() {
         world.set("us", Host::Resets);
         let error = get(&mut client).await.unwrap_err();
         assert_eq!(world.take_called(), ["us"]);
+        if retried {
+            // What a region really answered goes before what was decided on this side.
+            assert!(cause_ref::<RegionsExhausted>(&*error).is_none(), "{error}");
+            assert!(cause_ref::<std::io::Error>(&*error).is_some(), "{error}");
+            continue;
+        }
         let exhausted = exhausted(&error);
         assert_eq!(exhausted.tried().collect::<Vec<_>>(), ["us-west-2"]);
         assert_eq!(
             exhausted.to_string(),
             "no region answered: us-west-2 failed (connection broken), \
              eu-west-1 turned away by its circuit, \
-             ap-southeast-1 not tried, out for 60.0s more (status 503)",
-            "retried: {retried}"
+             ap-southeast-1 not tried, out for 60.0s more (status 503)"
         );
     }
 }
