@@ -98,7 +98,7 @@ impl Journey {
     /// Calls a client that is ready.
     #[inline]
     pub(super) fn call<T>(&mut self, set: &RegionSet, call: impl FnOnce() -> T) -> T {
-        if set.is_measured(&self.begun) {
+        if set.is_measured(self.region, &self.begun) {
             self.called_at = Some(time::now());
         }
         self.scope.call(call)

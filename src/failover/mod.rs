@@ -154,6 +154,7 @@ mod search;
 mod service;
 mod serving;
 mod set;
+mod shared;
 mod slots;
 mod standing;
 mod state;

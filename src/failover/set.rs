@@ -138,10 +138,11 @@ impl RegionSet {
 
     /// Whether the latency of this call counts. Where there are checks theirs does, and no other:
     /// a region that serves calls would look slower than one that is only asked for its health. While
-    /// one is preferred, calls don't go by latency, and a sample of them is enough to know it.
+    /// this one is preferred, calls don't go by latency, and a sample of them is enough to know it.
     #[inline]
-    pub(super) fn is_measured(&self, begun: &Begun) -> bool {
-        self.watch.is_none() && (begun.is_sample || self.preferred.load(Ordering::Relaxed) == NONE)
+    pub(super) fn is_measured(&self, region: usize, begun: &Begun) -> bool {
+        self.watch.is_none()
+            && (begun.is_sample || self.preferred.load(Ordering::Relaxed) != region)
     }
 
     #[inline]

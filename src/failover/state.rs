@@ -138,7 +138,11 @@ impl State {
     #[inline]
     pub(super) fn begins(&self, lease: u64) -> Begun {
         let before = self.calls.mine().begun.fetch_add(1, Ordering::Relaxed);
-        Begun { lease, phase: self.since.load(Ordering::Relaxed), is_sample: before % 16 == 0 }
+        Begun {
+            lease,
+            phase: self.since.load(Ordering::Relaxed),
+            is_sample: before.is_multiple_of(16),
+        }
     }
 
     #[inline]

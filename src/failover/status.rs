@@ -22,7 +22,8 @@ pub struct RegionStatus {
     pub since: Instant,
     /// Until when it is out, where that is known.
     pub out_until: Option<Instant>,
-    /// Its smoothed latency on the wire, if a call has succeeded there; with
+    /// Its smoothed latency on the wire, if a call has succeeded there: of one call of 16 while it is
+    /// the only one of the best priority; with
     /// [health checks](super::HealthChecks) the latency of those, and of no calls.
     pub latency: Option<Duration>,
     /// Why a call or a check failed there last, if one has.

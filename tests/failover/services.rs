@@ -1,6 +1,7 @@
 //! One client a region: clients that aren't ready, and clients that come later.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -116,10 +117,37 @@ async fn a_region_that_comes_back_has_the_client_that_it_comes_with() {
     let world = World::default();
     let layer = FailoverLayer::new(regions());
     let mut client = layer.services(|region| at(region.name(), &world));
+    get(&mut client).await.unwrap();
     layer.handle().remove("us-west-2").unwrap();
     client.add(Region::new("us-west-2", "https://us/v1"), &at("new", &world)).unwrap();
     get(&mut client).await.unwrap();
-    assert_eq!(world.take_called(), ["new"]);
+    assert_eq!(world.take_called(), ["us-west-2", "new"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_that_calls_a_region_again_clones_no_client() {
+    /// Counts its clones.
+    struct Cloned(Arc<AtomicUsize>);
+
+    impl Clone for Cloned {
+        fn clone(&self) -> Self {
+            self.0.fetch_add(1, Relaxed);
+            Self(Arc::clone(&self.0))
+        }
+    }
+
+    let clones = Arc::new(AtomicUsize::new(0));
+    let mut client = FailoverLayer::new(regions()).services(|_| {
+        let cloned = Cloned(Arc::clone(&clones));
+        service_fn(move |_: Request<()>| {
+            let _ = &cloned;
+            async { Ok::<_, BoxError>(Response::new(())) }
+        })
+    });
+    get(&mut client).await.unwrap();
+    let before = clones.load(Relaxed);
+    get(&mut client).await.unwrap();
+    assert_eq!(clones.load(Relaxed), before);
 }
 
 #[tokio::test(start_paused = true)]

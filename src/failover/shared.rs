@@ -1,0 +1,171 @@
+//! What all calls of a service share, and how they choose a region.
+
+use std::sync::Arc;
+
+use super::journey::Journey;
+use super::search::{Moment, Search};
+use super::set::RegionSet;
+use super::slots::Slots;
+use super::{FailoverLayer, Region};
+use crate::error::InvalidConfig;
+use crate::key::Key;
+use crate::replay::{Override, Replay};
+use crate::scope::{CallScope, Tried};
+use crate::spare::Spare;
+use crate::stripe::Spread;
+use crate::sync::{AtomicUsize, Ordering};
+use crate::time;
+
+/// What all calls share.
+#[derive(Debug)]
+pub(super) struct Shared<S, C, R, T> {
+    clients: Clients<S>,
+    /// How often a client was added.
+    added: AtomicUsize,
+    pub(super) set: Arc<RegionSet>,
+    pub(super) classifier: C,
+    pub(super) replay: R,
+    pub(super) telling: T,
+}
+
+#[derive(Debug)]
+pub(super) enum Clients<S> {
+    One(Spare<S>),
+    /// By the region's number.
+    Each(Slots<Spare<S>>),
+}
+
+impl<S: Clone, C: Clone, R: Clone, T: Clone> Shared<S, C, R, T> {
+    pub(super) fn new<K>(
+        clients: Clients<S>,
+        layer: &FailoverLayer<C, R, T, K>,
+    ) -> Arc<Spread<Self>> {
+        Arc::new(Spread::new(Self {
+            clients,
+            added: AtomicUsize::new(0),
+            set: Arc::clone(&layer.set),
+            classifier: layer.classifier.clone(),
+            replay: layer.replay.clone(),
+            telling: layer.telling.clone(),
+        }))
+    }
+}
+
+impl<S: Clone, C, R, T> Shared<S, C, R, T> {
+    /// A fresh handle on this region's client.
+    pub(super) fn client(&self, region: usize) -> S {
+        match &self.clients {
+            Clients::One(client) => client.fresh(),
+            Clients::Each(clients) => {
+                clients.get(region).expect("a region without a client isn't chosen").fresh()
+            }
+        }
+    }
+
+    /// See [`FailoverServices::add`](super::FailoverServices::add).
+    pub(super) fn add(&self, region: Region, client: &S) -> Result<(), InvalidConfig> {
+        let Clients::Each(clients) = &self.clients else { return Ok(()) };
+        let number = self.set.add_unless(region, |number| clients.get(number).is_none())?;
+        if !clients.put(number, Spare::new(client))
+            && let Some(spare) = clients.get(number)
+        {
+            spare.replace(client);
+        }
+        self.added.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// Which clients there are: another number, another client may be a region's.
+    pub(super) fn generation(&self) -> usize {
+        self.added.load(Ordering::Acquire)
+    }
+}
+
+impl<S, C, R, T> Shared<S, C, R, T> {
+    /// Whether there is a client for this region.
+    pub(super) fn can_call(&self, region: usize) -> bool {
+        match &self.clients {
+            Clients::One(_) => true,
+            Clients::Each(clients) => clients.get(region).is_some(),
+        }
+    }
+
+    /// A call begins. Under a retry, which keeps the copy and counts the attempts, there is one
+    /// attempt. Under another failover, which has the retry for its own regions, there is a loop
+    /// here, as without one.
+    #[inline]
+    pub(super) fn journey<Req>(
+        &self,
+        key: &impl Key<Req>,
+        request: &Req,
+        moment: &Moment,
+    ) -> Journey
+    where
+        R: Replay<Req>,
+    {
+        self.set.called();
+        let sticky = key.key(request).hashed();
+        let most = self.set.settings.rules.max_attempts;
+        match CallScope::offered() {
+            Some(outer) if outer.retry_moves() => Journey::new(outer, true, false, most, sticky),
+            outer => {
+                let Override { deadline, max_attempts } = self.replay.overrides(request);
+                let deadline = deadline.map(|deadline| time::after(moment.get(), deadline));
+                let scope = CallScope::begin(outer, deadline).among_new_regions();
+                let asked = max_attempts.map_or(usize::MAX, |most| most as usize);
+                let idempotent = self.replay.is_idempotent(request);
+                Journey::new(scope, false, idempotent, most.min(asked), sticky)
+            }
+        }
+    }
+
+    /// Chooses the first region.
+    #[inline]
+    pub(super) fn set_out(&self, journey: &mut Journey, moment: &Moment) {
+        let preferred = self.set.preferred().filter(|(region, _)| self.can_call(*region));
+        match preferred.filter(|_| journey.is_first()) {
+            Some((region, state)) => journey.goes_to(region, state, state.begins(0)),
+            None => self.look_around(journey, moment),
+        }
+    }
+
+    #[inline(never)]
+    fn look_around(&self, journey: &mut Journey, moment: &Moment) {
+        let search = journey.search(journey.scope.tried(), journey.scope.attempt() > 1);
+        // Should a retry come by with all of them tried, it begins anew.
+        let anew = Search { tried: Tried::NONE, again: true, ..search };
+        if !self.choose(journey, &search, moment) && search.tried.len() > 0 {
+            self.choose(journey, &anew, moment);
+        }
+    }
+
+    /// Sends the journey to the region that is the best now. False: there is none.
+    pub(super) fn choose(&self, journey: &mut Journey, search: &Search, moment: &Moment) -> bool {
+        while let Some(region) = self.set.find(search, moment, |region| self.can_call(region)) {
+            let state = self.set.state(region);
+            if let Some(begun) = self.set.begins(state, moment) {
+                journey.goes_to(region, state, begun);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The client of the region that is the next choice, of those that take calls.
+    pub(super) fn next_client(&self, mut search: Search, waited_for: Tried) -> Option<(usize, S)>
+    where
+        S: Clone,
+    {
+        // There are no others where all have one.
+        let Clients::Each(_) = &self.clients else { return None };
+        waited_for.iter().for_each(|region| search.tried.push(region));
+        let moment = Moment::default();
+        let region = self.set.find_well(&search, &moment, |region| self.can_call(region))?;
+        Some((region, self.client(region)))
+    }
+
+    /// Whether another attempt may follow here, so that a copy must be kept.
+    pub(super) fn may_go_on(&self, journey: &Journey) -> bool {
+        !journey.is_retried() && !journey.is_last() && self.set.slots.get(1).is_some()
+    }
+}
