@@ -167,7 +167,8 @@ where
                     journey.moves_to(region, &shared.set);
                     match ready {
                         Ok((client, request)) => {
-                            let future = journey.call(&shared.set, || client.call(request));
+                            let future = journey
+                                .call(&shared.set, &Moment::default(), || client.call(request));
                             this.state.set(State::Calling { future });
                             continue;
                         }

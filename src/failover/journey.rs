@@ -90,16 +90,22 @@ impl Journey {
         if region != self.region {
             self.is_over(set);
             let state = set.state(region);
-            let begun = set.begins(state, &Moment::default()).unwrap_or_else(|| state.begins(0));
+            let begun = set.begins(state, &Moment::default());
+            let begun = begun.unwrap_or_else(|| state.begins_chosen(0));
             self.goes_to(region, state, begun);
         }
     }
 
     /// Calls a client that is ready.
     #[inline]
-    pub(super) fn call<T>(&mut self, set: &RegionSet, call: impl FnOnce() -> T) -> T {
-        if set.is_measured(self.region, &self.begun) {
-            self.called_at = Some(time::now());
+    pub(super) fn call<T>(
+        &mut self,
+        set: &RegionSet,
+        moment: &Moment,
+        call: impl FnOnce() -> T,
+    ) -> T {
+        if set.is_measured(&self.begun) {
+            self.called_at = Some(moment.get());
         }
         self.scope.call(call)
     }
@@ -124,7 +130,7 @@ impl Journey {
     #[inline]
     pub(super) fn is_over(&mut self, set: &RegionSet) {
         if std::mem::take(&mut self.under_way) {
-            set.ends(self.region, self.begun.lease);
+            set.ends(self.region, &self.begun);
         }
     }
 

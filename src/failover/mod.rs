@@ -159,6 +159,7 @@ mod slots;
 mod standing;
 mod state;
 mod status;
+mod traffic;
 mod watch;
 
 pub use self::body_watch::{BodyWatch, BodyWatchFuture, BodyWatchLayer, WatchedBody};

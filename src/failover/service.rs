@@ -124,7 +124,7 @@ where
             return ResponseFuture::waiting(request, journey, kept, Some(Req::route), shared);
         }
         request.route(&shared.set.target(journey.region()));
-        let future = journey.call(&shared.set, || self.inner.call(request));
+        let future = journey.call(&shared.set, &moment, || self.inner.call(request));
         ResponseFuture::calling(future, journey, kept, Some(Req::route), shared)
     }
 }
@@ -169,7 +169,7 @@ where
         let client = &mut self.last.get_or_insert_with(fresh).client;
         // Nobody need be woken: where it isn't ready, the future asks another handle.
         if let Poll::Ready(Ok(())) = client.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            let future = journey.call(&shared.set, || client.call(request));
+            let future = journey.call(&shared.set, &moment, || client.call(request));
             return ResponseFuture::calling(future, journey, kept, None, shared);
         }
         // It may stand in a queue.

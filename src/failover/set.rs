@@ -118,7 +118,7 @@ impl RegionSet {
         Target::new(self, &self.state(region).place)
     }
 
-    /// A call is on its way to this region. `None`: the region is on trial, and another call was
+    /// A call that chose this region is on its way. `None`: the region is on trial, and another call was
     /// faster.
     pub(super) fn begins(&self, state: &State, moment: &Moment) -> Option<Begun> {
         let lease = match state.standing() {
@@ -127,22 +127,20 @@ impl RegionSet {
             }
             _ => 0,
         };
-        Some(state.begins(lease))
+        Some(state.begins_chosen(lease))
     }
 
     /// It is over, however it ended.
     #[inline]
-    pub(super) fn ends(&self, region: usize, lease: u64) {
-        self.state(region).ends(lease);
+    pub(super) fn ends(&self, region: usize, begun: &Begun) {
+        self.state(region).ends(begun);
     }
 
     /// Whether the latency of this call counts. Where there are checks theirs does, and no other:
-    /// a region that serves calls would look slower than one that is only asked for its health. While
-    /// this one is preferred, calls don't go by latency, and a sample of them is enough to know it.
+    /// a region that serves calls would look slower than one that is only asked for its health.
     #[inline]
-    pub(super) fn is_measured(&self, region: usize, begun: &Begun) -> bool {
-        self.watch.is_none()
-            && (begun.is_sample || self.preferred.load(Ordering::Relaxed) != region)
+    pub(super) fn is_measured(&self, begun: &Begun) -> bool {
+        self.watch.is_none() && begun.is_measured()
     }
 
     #[inline]

@@ -124,7 +124,7 @@ impl<S, C, R, T> Shared<S, C, R, T> {
     pub(super) fn set_out(&self, journey: &mut Journey, moment: &Moment) {
         let preferred = self.set.preferred().filter(|(region, _)| self.can_call(*region));
         match preferred.filter(|_| journey.is_first()) {
-            Some((region, state)) => journey.goes_to(region, state, state.begins(0)),
+            Some((region, state)) => journey.goes_to(region, state, state.begins()),
             None => self.look_around(journey, moment),
         }
     }

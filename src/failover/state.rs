@@ -6,9 +6,9 @@ use super::health::{Change, Health};
 use super::latency::Latency;
 use super::region::Place;
 use super::standing::Standing;
+use super::traffic::{Apart, Traffic};
 use super::watch::Task;
 use crate::classify::Cause;
-use crate::stripe::Striped;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::time::{self, Instant};
 
@@ -28,7 +28,7 @@ pub(super) struct State {
     told: Mutex<Told>,
     /// A [`Latency`], as a word, on cache lines of its own: calls write it.
     latency: Apart<AtomicU64>,
-    calls: Box<Striped<Calls>>,
+    traffic: Traffic,
     pub(super) task: Task,
 }
 
@@ -51,28 +51,27 @@ pub(super) enum Duty {
     Removed,
 }
 
-/// The calls of one thread.
-#[derive(Debug, Default)]
-struct Calls {
-    begun: AtomicU64,
-    ended: AtomicU64,
-}
-
-/// 128 bytes, since processors fetch cache lines in pairs.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Apart<T>(T);
-
 /// What a call has to give back when it is over, and what its result is judged by.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Begun {
     /// What it got when it took the place on trial, or 0.
-    pub(super) lease: u64,
+    lease: u64,
     /// Since when the region was in the phase in which the call was sent its way, in nanoseconds from
     /// the start: in another one, its result is late.
     pub(super) phase: u64,
-    /// Whether it is the first of 16 that this thread sends there.
-    pub(super) is_sample: bool,
+    /// Whether the region was chosen from several.
+    chosen: bool,
+    /// Whether it is the first of 16.
+    is_sample: bool,
+}
+
+impl Begun {
+    /// Whether its latency counts. While one region is preferred calls don't go by latency, and a sample
+    /// of them is enough to know it.
+    #[inline]
+    pub(super) const fn is_measured(&self) -> bool {
+        self.chosen || self.is_sample
+    }
 }
 
 impl State {
@@ -89,7 +88,7 @@ impl State {
                 last_failure: None,
             }),
             latency: Apart::default(),
-            calls: Box::default(),
+            traffic: Traffic::default(),
             task: Task::default(),
         }
     }
@@ -135,34 +134,36 @@ impl State {
         taken.is_ok().then_some(until)
     }
 
+    /// A call is sent its way, as to the preferred region.
     #[inline]
-    pub(super) fn begins(&self, lease: u64) -> Begun {
-        let before = self.calls.mine().begun.fetch_add(1, Ordering::Relaxed);
-        Begun {
-            lease,
-            phase: self.since.load(Ordering::Relaxed),
-            is_sample: before.is_multiple_of(16),
-        }
+    pub(super) fn begins(&self) -> Begun {
+        self.begins_with(0, false)
+    }
+
+    /// A call is sent its way that chose it, with this lease.
+    pub(super) fn begins_chosen(&self, lease: u64) -> Begun {
+        self.begins_with(lease, true)
     }
 
     #[inline]
-    pub(super) fn ends(&self, lease: u64) {
-        self.calls.mine().ended.fetch_add(1, Ordering::Relaxed);
-        if lease != 0 {
+    fn begins_with(&self, lease: u64, chosen: bool) -> Begun {
+        let is_sample = self.traffic.begins(chosen).is_multiple_of(16);
+        Begun { lease, phase: self.since.load(Ordering::Relaxed), chosen, is_sample }
+    }
+
+    #[inline]
+    pub(super) fn ends(&self, begun: &Begun) {
+        self.traffic.ends(begun.chosen);
+        if begun.lease != 0 {
             // It may be another's, if the lease has run out.
-            _ = self.trial.compare_exchange(lease, 0, Ordering::AcqRel, Ordering::Relaxed);
+            let lease = &self.trial;
+            _ = lease.compare_exchange(begun.lease, 0, Ordering::AcqRel, Ordering::Relaxed);
         }
     }
 
     /// How many calls it got, and how many of them are under way.
     pub(super) fn calls(&self) -> (u64, u64) {
-        let sum = |count: fn(&Calls) -> &AtomicU64| {
-            self.calls.iter().map(|calls| count(calls).load(Ordering::Relaxed)).sum::<u64>()
-        };
-        // In this order, so that none has ended that hasn't begun.
-        let ended = sum(|calls| &calls.ended);
-        let begun = sum(|calls| &calls.begun);
-        (begun, begun.saturating_sub(ended))
+        self.traffic.total()
     }
 
     pub(super) fn latency(&self) -> Latency {
@@ -179,8 +180,7 @@ impl State {
     /// How long one more call would take here, as far as that can be told: by its latency
     /// and the calls under way.
     pub(super) fn load(&self, second: u64) -> u64 {
-        let (_, under_way) = self.calls();
-        (self.latency().counts(second) + 1).saturating_mul(under_way + 1)
+        (self.latency().counts(second) + 1).saturating_mul(self.traffic.load() + 1)
     }
 
     pub(super) fn health(&self) -> Health {

@@ -1,0 +1,63 @@
+//! How many calls a region has.
+
+use crate::stripe::Striped;
+use crate::sync::{AtomicU64, Ordering};
+
+/// 128 bytes, since processors fetch cache lines in pairs.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(super) struct Apart<T>(pub(super) T);
+
+#[derive(Debug, Default)]
+pub(super) struct Traffic {
+    /// The calls for which the region was chosen from several: by how many of them are under way, so
+    /// that this is counted in one place.
+    chosen: Apart<Calls>,
+    /// The calls that went to it as the preferred one, by thread, since nobody needs to know.
+    preferred: Box<Striped<Calls>>,
+}
+
+#[derive(Debug, Default)]
+struct Calls {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl Traffic {
+    #[inline]
+    fn calls(&self, chosen: bool) -> &Calls {
+        if chosen { &self.chosen.0 } else { self.preferred.mine() }
+    }
+
+    /// Answers with how many had begun before, of those that are counted with this one.
+    #[inline]
+    pub(super) fn begins(&self, chosen: bool) -> u64 {
+        self.calls(chosen).begun.fetch_add(1, Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn ends(&self, chosen: bool) {
+        self.calls(chosen).ended.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many of those that chose it are under way.
+    pub(super) fn load(&self) -> u64 {
+        let (begun, ended) = self.chosen.0.read();
+        begun.saturating_sub(ended)
+    }
+
+    /// How many there were, and how many of them are under way.
+    pub(super) fn total(&self) -> (u64, u64) {
+        let all = self.preferred.iter().chain([&self.chosen.0]).map(Calls::read);
+        let (begun, ended) = all.fold((0, 0), |sum, calls| (sum.0 + calls.0, sum.1 + calls.1));
+        (begun, begun.saturating_sub(ended))
+    }
+}
+
+impl Calls {
+    /// How many began, and ended; those that did meanwhile may be in one number only.
+    fn read(&self) -> (u64, u64) {
+        let ended = self.ended.load(Ordering::Relaxed);
+        (self.begun.load(Ordering::Relaxed), ended)
+    }
+}
