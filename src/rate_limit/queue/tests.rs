@@ -172,11 +172,16 @@ async fn a_permit_that_is_not_sent_keeps_its_units_for_as_long_as_it_takes() {
 
 #[test]
 fn many_threads_lose_no_wake_up() {
-    const CALLS: u32 = 20_000;
-    // Never more than two at once, given back as soon as taken: whoever waits is
-    // woken by another's refund, or sleeps for a year.
     let year = Duration::from_secs(365 * 86_400);
-    let limiter = limiter(Quota::new(2, year), Duration::MAX);
+    lose_no_wake_up(Quota::new(2, year));
+    lose_no_wake_up(Quota::new(1, year).burst(2));
+}
+
+/// Never more than two at once, given back as soon as taken: whoever waits is
+/// woken by another's refund, or sleeps for a year.
+fn lose_no_wake_up(quota: Quota) {
+    const CALLS: u32 = 20_000;
+    let limiter = limiter(quota, Duration::MAX);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(4).enable_time().build().unwrap();
     runtime.block_on(async {
