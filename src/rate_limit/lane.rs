@@ -30,7 +30,7 @@ struct Word(Arc<Lent>);
 struct Lent {
     /// The number, or [`AWAY`].
     arrival: AtomicU64,
-    /// What the books know of [marks](Receipt::mark); written while the number is with them.
+    /// What a [mark](Paced::send) takes beside it; written while the number is with the books.
     refunded: AtomicU64,
 }
 

@@ -33,7 +33,8 @@ pub struct RateLimitStatus {
 pub struct LimitStatus {
     /// The quota's name, or what it counts.
     pub name: &'static str,
-    /// How many units could be taken now, the server's pause apart.
+    /// How many units could be taken now, apart from the server's pause, and from the pace of a
+    /// limit that it has [lowered](super#what-the-server-says).
     pub remaining: u32,
     /// How many can be taken at once at most: as configured or, if that is less, as the
     /// server has told.
