@@ -47,7 +47,8 @@ pub(super) fn theirs() -> TheirLayer {
     TheirLayer::per_second(PLENTY as usize).build().expect("a valid configuration")
 }
 
-/// governor's own check in a service, on its own default clock.
+/// governor's own check in a service, on its own default clock: as it is built here the standard
+/// library's, which ours is, too.
 #[derive(Clone)]
 struct Governed<S> {
     limiter: Arc<DefaultDirectRateLimiter>,
