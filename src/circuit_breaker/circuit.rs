@@ -75,7 +75,7 @@ impl Circuit {
     ) -> Result<Permit, Box<CircuitOpen>> {
         let now = time::now();
         match self.shut.reject(now, |at| self.gate.is_at(at)) {
-            Some((generation, open)) => Err(self.turned_away(generation, open)),
+            Some((generation, open)) => self.turn_away(generation, open),
             None => self.admit_by_gate(handle, now),
         }
     }
@@ -108,17 +108,20 @@ impl Circuit {
                     self.shut.remember(Known { generation, until, why: changed.why, name });
                 }
                 let open = CircuitOpen::new(&self.name, state, changed.why, (now, until));
-                Err(self.turned_away(generation, Box::new(open)))
+                self.turn_away(generation, Box::new(open))
             }
         }
     }
 
-    /// Tells that a call was turned away.
     #[inline]
-    fn turned_away(&self, generation: u32, open: Box<CircuitOpen>) -> Box<CircuitOpen> {
+    fn turn_away(
+        &self,
+        generation: u32,
+        open: Box<CircuitOpen>,
+    ) -> Result<Permit, Box<CircuitOpen>> {
         let kind = || CircuitEventKind::Rejected { retry_after: open.retry_after() };
         self.event(generation, open.why(), kind);
-        open
+        Err(open)
     }
 
     /// Whether it must be known how long calls take.

@@ -35,10 +35,10 @@ impl Circuits {
     /// Lets a call with this key through its circuit, or says why not.
     pub(super) fn admit(
         &self,
-        key: KeyRef<'_>,
+        key: &KeyRef<'_>,
         last: &mut Last<SpreadCircuit>,
     ) -> Result<Permit, Box<CircuitOpen>> {
-        self.registry.with(&key, last, Circuit::admit)
+        self.registry.with(key, last, Circuit::admit)
     }
 
     /// The circuit that is this key's alone: none without a key, or a place for it.
@@ -70,11 +70,6 @@ impl Circuits {
         let mut all = self.registry.all();
         all.drain(..usize::from(!self.shares));
         all
-    }
-
-    /// Those of keys.
-    pub(super) fn keyed(&self) -> Vec<Arc<SpreadCircuit>> {
-        self.registry.all().split_off(1)
     }
 
     /// Whether a circuit isn't closed that has been called lately.

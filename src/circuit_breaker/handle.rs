@@ -46,10 +46,8 @@ impl CircuitBreakerHandle {
     /// the one with the most calls. Its name says which it is.
     #[must_use]
     pub fn status(&self) -> CircuitStatus {
-        let keyed = self.circuits.keyed();
-        let statuses = keyed.iter().map(|circuit| circuit.status());
         let worse = |a: CircuitStatus, b: CircuitStatus| if b.rank() > a.rank() { b } else { a };
-        statuses.fold(self.circuits.shared().status(), worse)
+        self.all().into_iter().fold(self.circuits.shared().status(), worse)
     }
 
     /// How the circuit of this key is, if it has one: `KeyRef::text("us-west-2")` of a region,

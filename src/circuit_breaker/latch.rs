@@ -150,11 +150,10 @@ impl Latches {
     fn still_watches(&self) -> bool {
         let last = self.last_refusal.load(Ordering::Acquire);
         let quiet = self.nanos().saturating_sub(last) >= time::nanos(Self::WATCH);
-        if !quiet {
-            return true;
+        if quiet {
+            self.circuits.look_for_rest();
         }
-        self.circuits.look_for_rest();
-        if self.circuits.is_any_tripped() {
+        if !quiet || self.circuits.is_any_tripped() {
             return true;
         }
         // Unless another one was refused just now.

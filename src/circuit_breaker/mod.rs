@@ -109,6 +109,8 @@
 //!
 //! While no credential is refused nobody looks at any, at the cost of one atomic load a call; for
 //! ten minutes after a refusal, and while one is latched, a call costs a look-up and an allocation.
+//! One that nobody uses any more, as another has taken its place, counts for this until ten minutes
+//! and the time to a first probe after its next probe would have been due.
 //!
 //! A credential that isn't seen here, as a layer below adds it, is never latched: nobody could tell
 //! the new one from the old. Requests that aren't HTTP's need
@@ -134,8 +136,8 @@
 //! at once, and the call itself waits for the inner service where it is let
 //! through; should its circuit open meanwhile, it isn't sent. Those who are waiting when
 //! a circuit opens are woken. (A circuit that
-//! nobody has called for ten minutes no longer counts for this: it may be that
-//! of a host which is gone.) An inner service that fails to get ready counts as a failed call:
+//! nobody has called for ten minutes no longer counts for this, as the next call of another one
+//! finds out: it may be that of a host which is gone.) An inner service that fails to get ready counts as a failed call:
 //! its error comes from `call`.
 
 mod audience;

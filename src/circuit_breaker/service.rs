@@ -100,8 +100,9 @@ impl<S, C, K, L> CircuitBreaker<S, C, K, L> {
         let circuits = &self.shared.circuits;
         match self.key.key(request) {
             KeyRef::Shared => {}
-            key => return circuits.admit(key, &mut self.last),
+            key => return circuits.admit(&key, &mut self.last),
         }
+        // Past the match, which has let go of the key: there's nothing left to clean up.
         circuits.admit_shared()
     }
 }
@@ -211,6 +212,7 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
         if let Readiness::Failed(error) = self.let_go() {
             return Uncalled::Failed(passage.failed(error, &self.classifier));
         }
+        // By a call that passes while a circuit isn't closed: that may be one which nobody calls.
         self.shared.circuits.look_for_rest();
         let (service, classifier) = (self.shared.spare.fresh(), self.classifier.clone());
         let scoped = CallScope::offered().is_some();
