@@ -63,14 +63,18 @@ impl<S: Clone, C: Clone, K: Clone, L: Clone> CircuitBreaker<S, C, K, L> {
 
 impl<S: Clone, C, K, L> CircuitBreaker<S, C, K, L> {
     /// Lets go of what the inner service's readiness, or its place in a queue
-    /// for that, holds: another handle takes its place. What it was.
-    #[cold]
-    fn let_go(&mut self) -> Readiness {
-        if matches!(self.readiness, Readiness::Unready) {
-            return Readiness::Unready;
+    /// for that, holds: another handle takes its place.
+    #[inline]
+    fn let_go(&mut self) {
+        if !matches!(self.readiness, Readiness::Unready) {
+            self.replace_inner();
         }
+    }
+
+    #[cold]
+    fn replace_inner(&mut self) {
+        self.readiness = Readiness::Unready;
         self.inner = self.shared.spare.fresh();
-        mem::take(&mut self.readiness)
     }
 }
 
@@ -171,7 +175,10 @@ where
         // readiness that isn't used must not cost a probe its place.
         let mut passage = match self.admit(&request) {
             Ok(passage) => passage,
-            Err(open) => return ResponseFuture::uncalled(self.turn_away(open)),
+            Err(open) => {
+                self.let_go();
+                return ResponseFuture::uncalled(Uncalled::Failed(open));
+            }
         };
         if !matches!(self.readiness, Readiness::Ready) {
             return ResponseFuture::uncalled(self.call_unready(request, passage));
@@ -196,12 +203,6 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
         if self.shared.is_tripped() { Poll::Ready(()) } else { opened }
     }
 
-    #[cold]
-    fn turn_away<Req>(&mut self, open: Box<CircuitOpen>) -> Uncalled<S, Req, C> {
-        self.let_go();
-        Uncalled::Failed(open)
-    }
-
     /// A call that was let through past a readiness that failed or wasn't waited for.
     #[cold]
     fn call_unready<Req>(&mut self, request: Req, mut passage: Passage) -> Uncalled<S, Req, C>
@@ -209,8 +210,13 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
         S: Service<Req>,
         C: Classify<S::Response>,
     {
-        if let Readiness::Failed(error) = self.let_go() {
-            return Uncalled::Failed(passage.failed(error, &self.classifier));
+        match mem::take(&mut self.readiness) {
+            Readiness::Unready => {}
+            Readiness::Asked | Readiness::Ready => self.replace_inner(),
+            Readiness::Failed(error) => {
+                self.replace_inner();
+                return Uncalled::Failed(passage.failed(error, &self.classifier));
+            }
         }
         // By a call that passes while a circuit isn't closed: that may be one which nobody calls.
         self.shared.circuits.look_for_rest();
