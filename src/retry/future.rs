@@ -1,7 +1,6 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use crate::error::BoxError;
 use crate::replay::Replay;
 use crate::scope;
 use crate::spare::CallWhenReady;
+use crate::stripe::Handle;
 use crate::time::{self, Instant, Sleep};
 
 /// How many steps are taken in one poll. Attempts that fail at once, one after
@@ -40,7 +40,7 @@ pin_project! {
         // `None`: answers are only passed on, as a retry above counts the attempts, or the
         // call's deadline has passed.
         progress: Option<Progress<S::Response>>,
-        shared: Arc<Shared<S, C, R>>,
+        shared: Handle<Shared<S, C, R>>,
     }
 }
 
@@ -72,7 +72,7 @@ where
         state: State<S, Req>,
         kept: Option<R::Kept>,
         progress: Option<Progress<S::Response>>,
-        shared: Arc<Shared<S, C, R>>,
+        shared: Handle<Shared<S, C, R>>,
     ) -> Self {
         Self { state, timer: None, kept, progress, shared }
     }

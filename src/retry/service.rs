@@ -12,13 +12,14 @@ use crate::error::BoxError;
 use crate::replay::{HttpReplay, Replay};
 use crate::scope::CallScope;
 use crate::spare::Spare;
+use crate::stripe::Spread;
 
 /// A service that retries. Made by [`RetryLayer`](super::RetryLayer).
 #[derive(Debug)]
 pub struct Retry<S, C = HttpClassifier, R = HttpReplay> {
     inner: S,
     readiness: Readiness,
-    shared: Arc<Shared<S, C, R>>,
+    shared: Arc<Spread<Shared<S, C, R>>>,
 }
 
 /// How the inner service is, for the call that comes next.
@@ -41,7 +42,7 @@ pub(super) struct Shared<S, C, R> {
 
 impl<S: Clone, C, R> Retry<S, C, R> {
     pub(super) fn new(inner: S, config: Config<C, R>) -> Self {
-        let shared = Arc::new(Shared { spare: Spare::new(&inner), config });
+        let shared = Arc::new(Spread::new(Shared { spare: Spare::new(&inner), config }));
         Self { inner, readiness: Readiness::Ready, shared }
     }
 }
@@ -115,8 +116,9 @@ impl<S: Clone, C, R> Retry<S, C, R> {
         S: Service<Req>,
         R: Replay<Req>,
     {
+        let shared = self.shared.handle();
         let inner = &mut self.inner;
-        let timeout = self.shared.config.attempt_timeout;
+        let timeout = shared.config.attempt_timeout;
         let state = match (&self.readiness, &mut progress) {
             (Readiness::Ready, Some(progress)) => {
                 State::calling(progress.call(timeout, inner, request.0))
@@ -124,7 +126,7 @@ impl<S: Clone, C, R> Retry<S, C, R> {
             (Readiness::Ready, None) => State::calling(inner.call(request.0)),
             _ => self.unready(request.0),
         };
-        ResponseFuture::new(state, request.1, progress, Arc::clone(&self.shared))
+        ResponseFuture::new(state, request.1, progress, shared)
     }
 
     /// The state of a call that begins before its service is ready, or that this failed to get.
