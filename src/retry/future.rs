@@ -220,7 +220,7 @@ where
                 config.count(&mut request, progress.attempt());
                 progress.tell(config, verdict, decision);
                 *self.kept = kept;
-                progress.set_aside(config, (result, &verdict), !wait.is_zero());
+                progress.set_aside(config, result, &verdict, !wait.is_zero());
                 self.wait(now, wait, request);
                 return None;
             }

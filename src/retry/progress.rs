@@ -201,7 +201,8 @@ impl<Res> Progress<Res> {
     pub(super) fn set_aside<C, R>(
         &mut self,
         config: &Config<C, R>,
-        (result, verdict): (Result<Res, BoxError>, &Verdict),
+        result: Result<Res, BoxError>,
+        verdict: &Verdict,
         waits: bool,
     ) {
         let past = self.past.get_or_insert_default();
