@@ -65,11 +65,12 @@ impl Journey {
         self.scope.tried().len() == 0
     }
 
-    /// Whether the attempt, or the one after it, is the last one.
+    /// Whether the attempt is the last one.
     pub(super) fn is_last(&self) -> bool {
         self.tried().len() >= self.max_attempts
     }
 
+    /// Whether the one after it is.
     pub(super) fn next_is_last(&self) -> bool {
         self.tried().len() + 1 >= self.max_attempts
     }

@@ -6,7 +6,8 @@ use http::Request;
 use tokio::time::Instant;
 use tower::{Service, ServiceExt};
 use tower_upstream::failover::{AllRegionsOut, FailoverLayer, WhenAllOut};
-use tower_upstream::{cause_ref, replay::Override};
+use tower_upstream::cause_ref;
+use tower_upstream::replay::{NoReplay, Override};
 
 use super::{Host, World, client, get, regions};
 
@@ -33,6 +34,17 @@ async fn a_request_may_ask_for_fewer_regions() {
         assert_eq!(client.oneshot(asking(asks)).await.unwrap().status(), 500);
         assert_eq!(world.take_called(), called, "{asks:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_nothing_kept_only_the_next_call_goes_elsewhere() {
+    let world = World::default();
+    let layer = FailoverLayer::builder(regions()).replay(NoReplay).build().unwrap();
+    let mut client = client(layer, &world);
+    world.set("us", Host::Refuses);
+    get(&mut client).await.unwrap_err();
+    get(&mut client).await.unwrap();
+    assert_eq!(world.take_called(), ["us", "eu"]);
 }
 
 #[tokio::test(start_paused = true)]
