@@ -47,7 +47,7 @@ pin_project! {
         // Boxed: it is rare, and as large as a request, which every call's future would be.
         Readying { waiting: Box<(S, Option<Req>)> },
         Calling { #[pin] future: S::Future },
-        // It was ended before its answer, or wasn't called after all: what it held is let go of.
+        // It was ended before its answer: what it held is let go of.
         Ended,
     }
 }
@@ -79,55 +79,36 @@ where
     /// Goes on; `call` makes the call when the service is ready.
     #[inline]
     pub(crate) fn poll_with(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         call: impl FnOnce(&mut S, Req) -> S::Future,
     ) -> Poll<Result<S::Response, S::Error>> {
-        self.poll_unless(cx, |service, request| Ok(call(service, request)))
-    }
-
-    /// Goes on; `call` makes the call when the service is ready, or refuses to.
-    #[inline]
-    pub(crate) fn poll_unless<E>(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        call: impl FnOnce(&mut S, Req) -> Result<S::Future, E>,
-    ) -> Poll<Result<S::Response, E>>
-    where
-        S::Error: Into<E>,
-    {
         if !self.was_called() {
             ready!(self.as_mut().poll_ready(cx, call))?;
         }
         match self.project() {
-            Project::Calling { future } => future.poll(cx).map_err(Into::into),
+            Project::Calling { future } => future.poll(cx),
             Project::Readying { .. } | Project::Ended => panic!("polled after it was done"),
         }
     }
 
     /// Goes on until the call is made. Apart, as most calls were made before the first poll.
     #[cold]
-    fn poll_ready<E>(
+    fn poll_ready(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        call: impl FnOnce(&mut S, Req) -> Result<S::Future, E>,
-    ) -> Poll<Result<(), E>>
-    where
-        S::Error: Into<E>,
-    {
+        call: impl FnOnce(&mut S, Req) -> S::Future,
+    ) -> Poll<Result<(), S::Error>> {
         let Project::Readying { waiting } = self.as_mut().project() else {
             return Poll::Ready(Ok(()));
         };
         let (service, request) = &mut **waiting;
-        ready!(service.poll_ready(cx)).map_err(Into::into)?;
+        ready!(service.poll_ready(cx))?;
         // Polled on after its end it stays at "readying" without a request:
         // a misuse by the caller, as with every future.
         let request = request.take().expect("polled after it was done");
-        let called =
-            call(service, request).map(|future| self.as_mut().set(Self::Calling { future }));
-        if called.is_err() {
-            self.set(Self::Ended);
-        }
-        Poll::Ready(called)
+        let future = call(service, request);
+        self.set(Self::Calling { future });
+        Poll::Ready(Ok(()))
     }
 }
