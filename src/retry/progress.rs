@@ -118,9 +118,9 @@ impl<Res> Progress<Res> {
             if let Some(past) = past {
                 past.spend();
             }
-            Ok(scope::call_later(true, || service.call(request)))
+            scope::call_later(true, || service.call(request))
         };
-        scope.poll(|| call.poll_unless(cx, when_ready))
+        scope.poll(|| call.poll_with(cx, when_ready).map_err(Into::into))
     }
 
     /// Ends an attempt that takes too long.

@@ -1,6 +1,6 @@
 use tower::Layer;
 use tower_upstream::FailoverLayer;
-use tower_upstream::failover::{Region, Regions};
+use tower_upstream::failover::{FailoverBuilder, Region, Regions};
 
 use super::{Row, nobody, ours};
 use crate::bare::Bare;
@@ -18,12 +18,15 @@ pub(super) fn rows() -> Vec<Row> {
     })
 }
 
+pub(super) fn layer(bases: &[&str], observed: bool) -> FailoverLayer {
+    builder(bases, observed).build().expect("a valid configuration")
+}
+
 /// Over regions with these bases, the first of them the primary.
-pub(crate) fn layer(bases: &[&str], observed: bool) -> FailoverLayer {
+pub(super) fn builder(bases: &[&str], observed: bool) -> FailoverBuilder {
     let regions = bases.iter().zip(1..).map(|(base, priority)| {
         Region::new(format!("region-{priority}"), *base).priority(priority)
     });
     let builder = FailoverLayer::builder(Regions::new(regions).expect("valid regions"));
-    let builder = if observed { builder.observer(nobody()) } else { builder };
-    builder.build().expect("a valid configuration")
+    if observed { builder.observer(nobody()) } else { builder }
 }

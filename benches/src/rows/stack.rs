@@ -16,7 +16,7 @@ use tower_upstream::classify::HttpClassifier;
 use tower_upstream::failover::Failover;
 use tower_upstream::key::ByRegion;
 use tower_upstream::rate_limit::RateLimit;
-use tower_upstream::replay::HttpReplay;
+use tower_upstream::replay::NoReplay;
 use tower_upstream::retry::Retry;
 
 use super::failover::REGIONS;
@@ -26,13 +26,14 @@ use crate::bare::Bare;
 use crate::content::Content;
 use crate::subject::Serves;
 
-/// Alert, retry with budget, failover, rate limit, and a circuit a region with a failure rate.
+/// Alert, retry with budget, failover, rate limit, and a circuit a region with a failure rate, as
+/// `UpstreamLayer` puts them together.
 pub type Stack<S> = Alerting<
     Retry<
         Failover<
             RateLimit<CircuitBreaker<S, HttpClassifier, ByRegion>>,
             HttpClassifier,
-            HttpReplay,
+            NoReplay,
         >,
     >,
     HttpClassifier,
@@ -51,10 +52,11 @@ pub(super) fn rows() -> Vec<Row> {
 
 /// The whole stack over regions with these bases.
 pub fn stack<S: Clone>(inner: S, regions: &[&str], observed: bool) -> Stack<S> {
+    let failover = failover::builder(regions, observed).replay(NoReplay);
     ServiceBuilder::new()
         .layer(alert::layer(observed))
         .layer(retry::layer(observed))
-        .layer(failover::layer(regions, observed))
+        .layer(failover.build().expect("a valid configuration"))
         .layer(rate_limit::layer(observed))
         .layer(circuit_breaker::built(circuit_breaker::rate().by_region(), observed))
         .service(inner)
