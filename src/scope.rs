@@ -115,9 +115,11 @@ thread_local! {
     };
 }
 
-/// The time that a scope is current; puts the outer one back, also on a panic.
-struct Entered {
-    mode: Mode,
+/// The time that a scope is current. When that is over, also by a panic, the scope takes over
+/// what was noted, and the outer one is put back.
+pub(crate) struct Within<'a> {
+    scope: &'a mut CallScope,
+    outer_mode: Mode,
     outer: Option<CallScope>,
 }
 
@@ -133,23 +135,24 @@ impl Current {
     }
 }
 
-impl Entered {
+impl<'a> Within<'a> {
     #[inline]
-    fn new(scope: CallScope, mode: Mode) -> Self {
+    fn new(scope: &'a mut CallScope, mode: Mode) -> Self {
         CURRENT.with(|current| {
             let outer_mode = current.enter(mode);
             let outer = (outer_mode != Mode::Outside).then(|| current.scope.get());
-            current.scope.set(scope);
-            Self { mode: outer_mode, outer }
+            current.scope.set(*scope);
+            Self { scope, outer_mode, outer }
         })
     }
 }
 
-impl Drop for Entered {
+impl Drop for Within<'_> {
     #[inline]
     fn drop(&mut self) {
         CURRENT.with(|current| {
-            current.mode.set(self.mode);
+            *self.scope = current.scope.get();
+            current.mode.set(self.outer_mode);
             if let Some(outer) = self.outer {
                 current.scope.set(outer);
             }
@@ -219,42 +222,35 @@ impl CallScope {
     /// [`current`](Self::current) in `call`, and wrap the inner `call` in this.
     pub fn enter<R>(self, f: impl FnOnce() -> R) -> R {
         let mut scope = self;
-        scope.within(Mode::Call, f)
+        let _within = scope.calling();
+        f()
     }
 
-    /// Runs an inner `call` in this scope, and takes over what it noted.
+    /// An inner `call` can be made within this scope, as long as this is held: not in a closure,
+    /// which would move the request in and the future out.
     #[inline]
-    pub(crate) fn call<R>(&mut self, f: impl FnOnce() -> R) -> R {
-        self.within(Mode::Call, f)
+    pub(crate) fn calling(&mut self) -> Within<'_> {
+        Within::new(self, Mode::Call)
     }
 
     /// Runs an inner `poll` in this scope, and takes over what it noted.
     #[inline]
     pub(crate) fn poll<R>(&mut self, f: impl FnOnce() -> R) -> R {
-        self.within(Mode::Poll, f)
+        let _within = Within::new(self, Mode::Poll);
+        f()
     }
 
     /// Ends an attempt that has taken too long: what `end` drops isn't abandoned by
     /// its caller, but timed out.
     pub(crate) fn expire(&mut self, end: impl FnOnce()) {
         self.expired = true;
-        self.within(Mode::Poll, end);
+        self.poll(end);
         self.expired = false;
     }
 
     /// Whether what is dropped now is an attempt that has taken too long.
     pub(crate) fn has_expired() -> bool {
         Self::current().is_some_and(|scope| scope.expired)
-    }
-
-    // Inlined, as what `f` makes is a future, and large: it is made where it is wanted.
-    #[inline]
-    fn within<R>(&mut self, mode: Mode, f: impl FnOnce() -> R) -> R {
-        let entered = Entered::new(*self, mode);
-        let result = f();
-        *self = CURRENT.with(|current| current.scope.get());
-        drop(entered);
-        result
     }
 
     /// The same scope at its next attempt. One that doesn't go to another region
@@ -403,6 +399,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    impl CallScope {
+        fn call<R>(&mut self, f: impl FnOnce() -> R) -> R {
+            let _within = self.calling();
+            f()
+        }
+    }
 
     fn attempt() -> Option<u32> {
         CallScope::current().map(|scope| scope.attempt())

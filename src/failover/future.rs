@@ -167,8 +167,9 @@ where
                     journey.moves_to(region, &shared.set);
                     match ready {
                         Ok((client, request)) => {
-                            let future = journey
-                                .call(&shared.set, &Moment::default(), || client.call(request));
+                            let within = journey.calling(&shared.set, &Moment::default());
+                            let future = client.call(request);
+                            drop(within);
                             this.state.set(State::Calling { future });
                             continue;
                         }

@@ -5,7 +5,7 @@ use super::search::{Moment, Search};
 use super::set::RegionSet;
 use super::state::{Begun, State};
 use crate::classify::{Cause, Class, Verdict};
-use crate::scope::{self, CallScope, Tried};
+use crate::scope::{self, CallScope, Tried, Within};
 use crate::time::{self, Instant};
 
 pub(super) struct Journey {
@@ -99,16 +99,11 @@ impl Journey {
 
     /// Calls a client that is ready.
     #[inline]
-    pub(super) fn call<T>(
-        &mut self,
-        set: &RegionSet,
-        moment: &Moment,
-        call: impl FnOnce() -> T,
-    ) -> T {
+    pub(super) fn calling(&mut self, set: &RegionSet, moment: &Moment) -> Within<'_> {
         if set.is_measured(&self.begun) {
             self.called_at = Some(moment.get());
         }
-        self.scope.call(call)
+        self.scope.calling()
     }
 
     /// Its future is dropped before its end.

@@ -124,7 +124,9 @@ where
             return ResponseFuture::waiting(request, journey, kept, Some(Req::route), shared);
         }
         request.route(&shared.set.target(journey.region()));
-        let future = journey.call(&shared.set, &moment, || self.inner.call(request));
+        let within = journey.calling(&shared.set, &moment);
+        let future = self.inner.call(request);
+        drop(within);
         ResponseFuture::calling(future, journey, kept, Some(Req::route), shared)
     }
 }
@@ -169,7 +171,9 @@ where
         let client = &mut self.last.get_or_insert_with(fresh).client;
         // Nobody need be woken: where it isn't ready, the future asks another handle.
         if let Poll::Ready(Ok(())) = client.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            let future = journey.call(&shared.set, &moment, || client.call(request));
+            let within = journey.calling(&shared.set, &moment);
+            let future = client.call(request);
+            drop(within);
             return ResponseFuture::calling(future, journey, kept, None, shared);
         }
         // It may stand in a queue.

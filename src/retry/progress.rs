@@ -95,7 +95,8 @@ impl<Res> Progress<Res> {
         S: Service<Req>,
     {
         self.attempt_ends = ends(timeout);
-        self.scope.call(|| service.call(request))
+        let _within = self.scope.calling();
+        service.call(request)
     }
 
     /// Goes on with the attempt in flight, or with readying the service that it will use.
