@@ -5,8 +5,8 @@ use std::time::Duration;
 use http::Request;
 use tokio::time::Instant;
 use tower::{Service, ServiceExt};
-use tower_upstream::failover::{AllRegionsOut, FailoverLayer, WhenAllOut};
 use tower_upstream::cause_ref;
+use tower_upstream::failover::{AllRegionsOut, FailoverLayer, WhenAllOut};
 use tower_upstream::replay::{NoReplay, Override};
 
 use super::{Host, World, client, get, regions};

@@ -30,11 +30,7 @@ use crate::subject::Serves;
 /// `UpstreamLayer` puts them together.
 pub type Stack<S> = Alerting<
     Retry<
-        Failover<
-            RateLimit<CircuitBreaker<S, HttpClassifier, ByRegion>>,
-            HttpClassifier,
-            NoReplay,
-        >,
+        Failover<RateLimit<CircuitBreaker<S, HttpClassifier, ByRegion>>, HttpClassifier, NoReplay>,
     >,
     HttpClassifier,
 >;
