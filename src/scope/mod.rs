@@ -1,0 +1,216 @@
+//! What the layers of one stack share about one logical call.
+//!
+//! A logical call is what the caller asked for once, however often it is sent.
+//! The layers below a retry need to know which attempt this is and when the
+//! caller stops waiting; the layers above need to know whether anything left.
+//! That can't travel in the request (`reqwest::Request` hides its extensions,
+//! and a first insert into `http::Extensions` allocates three times), so it
+//! travels beside it, as `tokio::task_local!` and tracing's spans do: a small
+//! `Copy` value in a thread-local, set around each inner `call` and `poll`.
+//!
+//! # Where it reaches, and where not
+//!
+//! - A `call` made inside an outer layer's `call` belongs to the same logical
+//!   call: an inner retry layer passes through, an inner limiter knows the deadline.
+//! - A `call` made while a future is *polled* (a token refreshed through another
+//!   stack, an `async` block) starts afresh. A middleware of yours that calls
+//!   its inner service from an `async` block carries the scope over with
+//!   [`CallScope::current`] and [`CallScope::enter`].
+//! - It doesn't cross `tokio::spawn` or tower's `Buffer`. Below those, layers
+//!   see no deadline and no attempt, and a second retry layer there makes
+//!   attempts of its own: keep one retry layer a stack, above the `Buffer`.
+
+mod current;
+mod tried;
+
+use self::current::{Mode, current_if};
+pub(crate) use self::current::{Within, call_later, note_region, note_sent, now};
+pub(crate) use self::tried::Tried;
+use crate::time::Instant;
+
+/// What is known about the logical call that is being made.
+#[derive(Clone, Copy, Debug)]
+pub struct CallScope {
+    attempt: u32,
+    deadline: Option<Instant>,
+    above: Above,
+    sent_at: Option<Instant>,
+    region: Option<&'static str>,
+    tried: Tried,
+    elsewhere: bool,
+    expired: bool,
+}
+
+/// What repeats the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Above {
+    Nothing,
+    /// A retry loop, which also moves the call from region to region.
+    Retry,
+    /// A failover below such a loop, which has that for its own regions.
+    RetryAndFailover,
+}
+
+impl CallScope {
+    /// That of a call's first attempt.
+    const FIRST: Self = Self {
+        attempt: 1,
+        deadline: None,
+        above: Above::Nothing,
+        sent_at: None,
+        region: None,
+        tried: Tried::NONE,
+        elsewhere: false,
+        expired: false,
+    };
+
+    /// The scope of a call that begins here, or goes on from an outer layer's,
+    /// with a deadline that is the earlier of the two.
+    #[inline]
+    pub(crate) fn begin(outer: Option<Self>, deadline: Option<Instant>) -> Self {
+        let mut scope = outer.unwrap_or(Self::FIRST);
+        scope.deadline = match (deadline, scope.deadline) {
+            (Some(own), Some(outer)) => Some(own.min(outer)),
+            (own, outer) => own.or(outer),
+        };
+        scope
+    }
+
+    /// The scope of the call that this code runs within, if a layer of this
+    /// crate that keeps one (a retry) stands above.
+    #[inline]
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        current_if(|mode| mode != Mode::Outside)
+    }
+
+    /// The scope that an outer layer's `call` hands to this layer's `call`.
+    #[inline]
+    pub(crate) fn offered() -> Option<Self> {
+        current_if(|mode| mode == Mode::Call)
+    }
+
+    /// Which attempt of the logical call this is; the first is 1.
+    #[must_use]
+    pub const fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// When the caller stops waiting.
+    #[must_use]
+    pub const fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Runs `f`, in which an inner service may be called as part of this logical call.
+    ///
+    /// For middleware that calls its inner service from an `async` block: take
+    /// [`current`](Self::current) in `call`, and wrap the inner `call` in this.
+    pub fn enter<R>(self, f: impl FnOnce() -> R) -> R {
+        let mut scope = self;
+        let _within = scope.calling();
+        f()
+    }
+
+    /// An inner `call` can be made within this scope, as long as this is held: not in a closure,
+    /// which would move the request in and the future out.
+    #[inline]
+    pub(crate) fn calling(&mut self) -> Within<'_> {
+        Within::new(self, Mode::Call)
+    }
+
+    /// Runs an inner `poll` in this scope, and takes over what it noted.
+    #[inline]
+    pub(crate) fn poll<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        let _within = Within::new(self, Mode::Poll);
+        f()
+    }
+
+    /// Ends an attempt that has taken too long: what `end` drops isn't abandoned by
+    /// its caller, but timed out.
+    pub(crate) fn expire(&mut self, end: impl FnOnce()) {
+        self.expired = true;
+        self.poll(end);
+        self.expired = false;
+    }
+
+    /// Whether what is dropped now is an attempt that has taken too long.
+    pub(crate) fn has_expired() -> bool {
+        Self::current().is_some_and(|scope| scope.expired)
+    }
+
+    /// The same scope at its next attempt. One that doesn't go to another region
+    /// begins with all of them again.
+    pub(crate) fn next_attempt(mut self) -> Self {
+        self.attempt = self.attempt.saturating_add(1);
+        self.sent_at = None;
+        if !std::mem::take(&mut self.elsewhere) {
+            self.tried = Tried::NONE;
+        }
+        self
+    }
+
+    /// The region that this attempt goes to, if a failover stands above.
+    #[must_use]
+    pub const fn region(&self) -> Option<&'static str> {
+        self.region
+    }
+
+    #[inline]
+    pub(crate) fn at_region(mut self, region: &'static str) -> Self {
+        self.region = Some(region);
+        if self.above == Above::Retry {
+            self.above = Above::RetryAndFailover;
+        }
+        self
+    }
+
+    /// The same scope at its next attempt, in another region than this one.
+    pub(crate) fn leave(mut self, region: usize) -> Self {
+        self.tried.push(region);
+        self.elsewhere = true;
+        self.next_attempt()
+    }
+
+    pub(crate) const fn tried(&self) -> Tried {
+        self.tried
+    }
+
+    /// Whether a failover below asks for another attempt, at once, in another region.
+    pub(crate) const fn goes_elsewhere(&self) -> bool {
+        self.elsewhere
+    }
+
+    /// The same scope with a retry loop in it; an inner one passes through.
+    pub(crate) const fn with_retry(mut self) -> Self {
+        self.above = Above::Retry;
+        // Those of a failover above are its own.
+        self.attempt = 1;
+        self.among_new_regions()
+    }
+
+    /// The same scope for another set of regions, none of which was tried.
+    pub(crate) const fn among_new_regions(mut self) -> Self {
+        self.tried = Tried::NONE;
+        self
+    }
+
+    /// Whether a retry loop stands above.
+    pub(crate) fn has_retry(&self) -> bool {
+        self.above != Above::Nothing
+    }
+
+    /// Whether that loop moves the call from region to region: no failover stands between.
+    pub(crate) fn retry_moves(&self) -> bool {
+        self.above == Above::Retry
+    }
+
+    /// When this attempt left this crate for the client, if it has.
+    #[must_use]
+    pub const fn sent_at(&self) -> Option<Instant> {
+        self.sent_at
+    }
+}
+
+#[cfg(all(test, feature = "retry"))]
+mod tests;
