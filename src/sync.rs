@@ -5,14 +5,14 @@ use std::sync::Mutex as Raw;
 #[cfg(not(all(test, loom)))]
 pub(crate) use std::sync::MutexGuard;
 #[cfg(not(all(test, loom)))]
-pub(crate) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 #[cfg(all(test, loom))]
 use loom::sync::Mutex as Raw;
 #[cfg(all(test, loom))]
 pub(crate) use loom::sync::MutexGuard;
 #[cfg(all(test, loom))]
-pub(crate) use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use std::fmt;
 use std::sync::PoisonError;

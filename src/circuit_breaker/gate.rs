@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::machine::{Admission, Machine, Transition};
 use super::reason::{OpenReason, Why};
 use super::rules::Rules;
-use super::trip::Rates;
+use super::trip::Windows;
 use super::tripped::Tripped;
 use super::word::{Counts, Word};
 use super::{CircuitState, Count};
@@ -22,7 +22,7 @@ use crate::time::Instant;
 pub(super) struct Gate {
     word: AtomicU64,
     inner: Mutex<Inner>,
-    rates: Option<Mutex<Rates>>,
+    windows: Option<Windows>,
     tripped: Arc<Tripped>,
 }
 
@@ -73,7 +73,7 @@ impl Gate {
         Self {
             word: AtomicU64::new(word),
             inner: Mutex::new(Inner { machine, why: None, counted: false }),
-            rates: Rates::new(rules, now).map(Mutex::new),
+            windows: Windows::new(rules, now),
             tripped,
         }
     }
@@ -104,17 +104,10 @@ impl Gate {
     pub(super) fn succeed(&self, generation: u32, now: impl FnOnce() -> Instant) -> bool {
         let quiet = Word::new(generation, CircuitState::Closed).pack();
         let is_quiet = self.word.load(Ordering::Acquire) == quiet;
-        if is_quiet && let Some(rates) = &self.rates {
-            Self::take_success(rates, generation, now);
+        if is_quiet && let Some(windows) = &self.windows {
+            windows.success(generation, now);
         }
         is_quiet
-    }
-
-    /// Apart, or what takes in a success without a window isn't compiled into its caller.
-    #[inline(never)]
-    fn take_success(rates: &Mutex<Rates>, generation: u32, now: impl FnOnce() -> Instant) {
-        // A fast success opens no circuit.
-        _ = rates.lock().record(Count::Success, false, generation, now);
     }
 
     /// Counts a result where results count; what must open the circuit, if
@@ -147,7 +140,7 @@ impl Gate {
                 Err(changed) => packed = changed,
             }
         }
-        self.rates.as_ref()?.lock().record(count, slow, generation, now)
+        self.windows.as_ref()?.record(count, slow, generation, now)
     }
 
     /// Opens the circuit, unless the result is late.
@@ -208,8 +201,8 @@ impl Gate {
         }
         // Swapped, not stored: in one order with the compare-and-swaps of the counts.
         self.word.swap(Word::new(generation, state).pack(), Ordering::AcqRel);
-        if let Some(rates) = &self.rates {
-            rates.lock().clear(generation, now);
+        if let Some(windows) = &self.windows {
+            windows.clear(generation, now);
         }
         self.count_tripped(inner, !state.passes_all());
     }

@@ -143,6 +143,14 @@ impl RateTrip {
         bad && calls >= u64::from(self.min_calls) && share(failures, calls) >= self.rate
     }
 
+    /// Whether one more good call changes nothing.
+    pub(super) fn is_settled(&self) -> bool {
+        match &self.window {
+            Window::Calls(window) => window.is_full_of_successes(),
+            Window::Time(_) => false,
+        }
+    }
+
     /// Forgets everything.
     pub(super) fn clear(&mut self, now: Instant) {
         match &mut self.window {

@@ -8,9 +8,11 @@
 mod failure_rate;
 mod rates;
 mod window;
+mod windows;
 
 pub use self::failure_rate::FailureRate;
-pub(super) use self::rates::Rates;
+use self::rates::Rates;
+pub(super) use self::windows::Windows;
 
 use super::Count;
 use super::reason::OpenReason;

@@ -8,7 +8,7 @@ use crate::time::Instant;
 
 /// The windows of one circuit.
 #[derive(Debug)]
-pub(in crate::circuit_breaker) struct Rates {
+pub(super) struct Rates {
     failures: Option<RateTrip>,
     slow: Option<RateTrip>,
     /// What the circuit's generation was when they were last cleared.
@@ -17,7 +17,7 @@ pub(in crate::circuit_breaker) struct Rates {
 
 impl Rates {
     /// None where no policy needs one.
-    pub(in crate::circuit_breaker) fn new(rules: &Rules, now: Instant) -> Option<Self> {
+    pub(super) fn new(rules: &Rules, now: Instant) -> Option<Self> {
         let failures = rules.rate.map(|rate| RateTrip::new(rate, now));
         let slow = rules.slow.map(|slow| RateTrip::new(slow.rate, now));
         (failures.is_some() || slow.is_some()).then_some(Self { failures, slow, generation: 0 })
@@ -26,7 +26,7 @@ impl Rates {
     /// Takes one result in; which rate is reached. `now` is asked for once, if at all. A result of another
     /// generation than the windows' is late and changes nothing.
     #[inline]
-    pub(in crate::circuit_breaker) fn record(
+    pub(super) fn record(
         &mut self,
         count: Count,
         slow: bool,
@@ -47,8 +47,13 @@ impl Rates {
         failing.or(slow.then_some(OpenReason::SlowCallRate))
     }
 
+    /// Whether one more success, a fast one, changes nothing.
+    pub(super) fn are_settled(&self) -> bool {
+        [&self.failures, &self.slow].into_iter().flatten().all(RateTrip::is_settled)
+    }
+
     /// Forgets everything: the circuit has moved on to `generation`.
-    pub(in crate::circuit_breaker) fn clear(&mut self, generation: u32, now: Instant) {
+    pub(super) fn clear(&mut self, generation: u32, now: Instant) {
         self.generation = generation;
         for rate in [&mut self.failures, &mut self.slow].into_iter().flatten() {
             rate.clear(now);

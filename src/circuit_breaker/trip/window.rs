@@ -38,6 +38,10 @@ impl CallWindow {
         (self.failures as u64, self.calls as u64)
     }
 
+    pub(super) fn is_full_of_successes(&self) -> bool {
+        self.calls == self.size && self.failures == 0
+    }
+
     pub(super) fn clear(&mut self) {
         self.bits.fill(0);
         (self.next, self.calls, self.failures) = (0, 0, 0);

@@ -304,6 +304,27 @@ fn a_success_that_goes_the_short_way_is_in_the_window() {
 }
 
 #[test]
+fn a_success_that_a_full_window_passes_over_comes_before_the_failures() {
+    loom::model(|| {
+        let rate = FailureRate::over_calls(2).at(1.0);
+        let circuit = Circuit::new(Rules { rate: Some(rate), ..Rules::default() });
+        circuit.succeed(0);
+        circuit.succeed(0);
+        let opened = on_threads(&circuit, 2, |circuit, thread| {
+            if thread == 0 {
+                circuit.succeed(0);
+                return false;
+            }
+            circuit.end((0, false), Count::Failure);
+            circuit.end((0, false), Count::Failure)
+        });
+        // Two of two, unless the success came between them.
+        let opens = || circuit.end((0, false), Count::Failure);
+        assert!(opened[1] || opens(), "the window still slides");
+    });
+}
+
+#[test]
 fn what_is_counted_as_tripped_is_what_is() {
     loom::model(|| {
         let circuit = Circuit::new(consecutive(1));
