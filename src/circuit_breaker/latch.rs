@@ -105,6 +105,9 @@ pub(super) struct Latches {
 impl Latches {
     /// How long credentials are watched after the last refusal, if none is latched.
     const WATCH: Duration = Duration::from_secs(600);
+    /// How long also for one that is, and that nobody uses: past that, all who come at once
+    /// would be sent until the first is refused. Watching costs each call a hash.
+    const WATCH_LATCHED: Duration = Duration::from_secs(86_400);
 
     pub(super) fn new(
         name: &Arc<str>,
@@ -149,11 +152,11 @@ impl Latches {
 
     fn still_watches(&self) -> bool {
         let last = self.last_refusal.load(Ordering::Acquire);
-        let quiet = self.nanos().saturating_sub(last) >= time::nanos(Self::WATCH);
-        if quiet {
+        let quiet_for = self.nanos().saturating_sub(last);
+        if quiet_for >= time::nanos(Self::WATCH_LATCHED) {
             self.circuits.look_for_rest();
         }
-        if !quiet || self.circuits.is_any_tripped() {
+        if quiet_for < time::nanos(Self::WATCH) || self.circuits.is_any_tripped() {
             return true;
         }
         // Unless another one was refused just now.

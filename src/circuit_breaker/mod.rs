@@ -109,8 +109,8 @@
 //!
 //! While no credential is refused nobody looks at any, at the cost of one atomic load a call; for
 //! ten minutes after a refusal, and while one is latched, a call costs a look-up and an allocation.
-//! One that nobody uses any more, as another has taken its place, counts for this until ten minutes
-//! and the time to a first probe after its next probe would have been due.
+//! One that nobody uses any more, as another has taken its place, counts for this until a day after
+//! the last refusal.
 //!
 //! A credential that isn't seen here, as a layer below adds it, is never latched: nobody could tell
 //! the new one from the old. Requests that aren't HTTP's need

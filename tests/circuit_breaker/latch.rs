@@ -233,6 +233,23 @@ async fn a_probe_that_hangs_is_not_followed_by_others_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_burst_after_an_idle_night_is_one_probe() {
+    let (client, _) = latching(latch());
+    until_latched(&client, "key", 401).await;
+    advance(12 * 60 * MINUTE).await;
+    // All at once, before the first of them is refused again.
+    let sent = (0..10).map(|_| {
+        let mut client = client.clone();
+        assert_ready_ok!(task::spawn(client.ready()).poll());
+        let mut call = task::spawn(client.call(with("key", Hangs)));
+        let is_sent = call.poll().is_pending();
+        (is_sent, call)
+    });
+    let sent: Vec<_> = sent.collect();
+    assert_eq!(sent.iter().filter(|(is_sent, _)| *is_sent).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_probe_only_a_reset_or_another_credential_ends_it() {
     let (client, handle) = latching(latch().no_probe());
     until_latched(&client, "key", 401).await;

@@ -108,7 +108,7 @@ impl Driver {
             75..80 if !self.open.is_empty() => self.abandon(chance),
             98 => self.reset(chance),
             _ => {
-                let most = [2, 20, 200][chance.below(3) as usize];
+                let most = [2, 20, 200, 2_000][chance.below(4) as usize];
                 tokio::time::advance(minutes(chance.below(most))).await;
             }
         }

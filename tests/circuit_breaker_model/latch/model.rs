@@ -94,11 +94,14 @@ impl Model {
 
     /// Unless a credential was refused lately, or is latched.
     fn stop_watching(&mut self, now: u64) {
-        if self.watching_since.is_some_and(|since| now < since + WHILE) {
+        let Some(since) = self.watching_since else { return };
+        if now < since + WHILE {
             return;
         }
-        let config = self.config;
-        self.all().for_each(|credential| credential.rest(config, now));
+        if now >= since + DAY {
+            let config = self.config;
+            self.all().for_each(|credential| credential.rest(config, now));
+        }
         if !self.all().any(|credential| credential.is_latched() && !credential.at_rest) {
             self.watching_since = None;
         }
