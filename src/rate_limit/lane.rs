@@ -55,7 +55,7 @@ impl Lane {
         // too small only makes a refund smaller.
         let refunded = lent.refunded.load(Ordering::Acquire);
         let arrival = self.judge.ask(now, units).ok()?;
-        Some(arrival.saturating_add(refunded))
+        Some(arrival.wrapping_add(refunded))
     }
 
     /// Lends the number, if it is one of this lane's pace.

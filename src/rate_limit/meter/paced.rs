@@ -14,7 +14,8 @@ pub(in crate::rate_limit) struct Paced {
     pace: Pace,
     /// GCRA's theoretical arrival time.
     pub(in crate::rate_limit) arrival: u64,
-    /// By how much all refunds together have made it earlier: with it, it never goes back.
+    /// By how much all refunds together have made it earlier: with it, it never goes back. Only
+    /// differences of such sums matter, so they may wrap: long intervals add up to centuries.
     pub(in crate::rate_limit) refunded: u64,
 }
 
@@ -68,7 +69,7 @@ impl Paced {
     /// Comes after another, whose units will count as sent now: so they do for those that are
     /// given back, too.
     pub(super) fn succeed(&mut self, now: u64, other: &Self) {
-        self.refunded = other.arrival.saturating_add(other.refunded).saturating_sub(now);
+        self.refunded = other.arrival.wrapping_add(other.refunded).wrapping_sub(now);
     }
 
     pub(in crate::rate_limit) fn pace(&self) -> Pace {
@@ -104,7 +105,7 @@ impl Paced {
         // More than was admitted may be owed: not for centuries.
         let latest = now.saturating_add(nanos(LONGEST));
         self.arrival = self.arrival.max(now).saturating_add(weight).min(latest);
-        self.arrival.saturating_add(self.refunded)
+        self.arrival.wrapping_add(self.refunded)
     }
 
     /// Units that were sent, with this mark, never left.
@@ -113,13 +114,13 @@ impl Paced {
         // Without them the arrival time might not be earlier by all of it: those
         // that were sent after them may have found the burst replenished. It is at
         // most what it would be had they all been sent now.
-        let floor = match self.arrival.saturating_add(self.refunded).saturating_sub(mark) {
+        let floor = match self.arrival.wrapping_add(self.refunded).wrapping_sub(mark) {
             0 => 0,
             after => now.saturating_add(after),
         };
         let refund = refund.min(self.arrival.saturating_sub(floor));
         self.arrival -= refund.min(self.arrival);
-        self.refunded = self.refunded.saturating_add(refund);
+        self.refunded = self.refunded.wrapping_add(refund);
     }
 
     /// The same where their mark isn't known, but when they were sent: less than it might be, by

@@ -159,3 +159,16 @@ proptest! {
         assert_eq!(foreseen, now);
     }
 }
+
+#[test]
+fn refunds_of_long_intervals_may_add_up_past_the_largest_number() {
+    let year = Duration::from_secs(365 * 86_400);
+    let mut paced = Paced::new(&Quota::new(1, year), 2);
+    let mut last = paced.send(0, 1);
+    for _ in 0..2_000 {
+        assert_eq!(paced.admit(0, 0, 1), Ok(()));
+        let mark = paced.send(0, 1);
+        paced.give_back(0, 1, std::mem::replace(&mut last, mark));
+    }
+    assert_eq!(paced.used(0), 1);
+}
