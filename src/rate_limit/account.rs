@@ -189,8 +189,8 @@ impl Account {
     /// nothing, and all that was taken is sent.
     pub(super) fn loan(&self) -> Option<&Paced> {
         match &self.ceiling {
-            Ceiling::Known(Meter::Paced(paced)) if self.server.is_none() && self.reserved == 0 => {
-                Some(paced)
+            Ceiling::Known(meter) if self.server.is_none() && self.reserved == 0 => {
+                meter.as_paced()
             }
             _ => None,
         }
@@ -213,7 +213,7 @@ impl Account {
             let server = self.server.get_or_insert_with(|| Box::new(Server::new()));
             server.learn(now, &limits, sent, nanos(longest));
             if let Ceiling::Known(meter) = &self.ceiling {
-                server.keep_below(meter.rate());
+                server.keep_below(now, meter.rate());
             }
         }
     }

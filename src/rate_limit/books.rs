@@ -5,6 +5,7 @@ use super::account::{Account, Receipt};
 use super::cost::Costs;
 use super::desk::Lend;
 use super::gate::Gate;
+use super::lane::Passage;
 use super::meter::Paced;
 use crate::hint::Limits;
 
@@ -55,11 +56,11 @@ pub(super) struct Receipts {
     pub(super) limits: [Receipt; Costs::MOST],
 }
 
-impl Receipts {
-    /// Of what passed by the lane: when doesn't matter then.
-    pub(super) fn by_lane(mark: u64) -> Self {
-        let [none, ..] = <[Receipt; Costs::MOST]>::default();
-        Self { at: 0, limits: [Receipt { number: None, mark }, none, none, none] }
+impl From<Passage> for Receipts {
+    fn from(Passage { at, mark }: Passage) -> Self {
+        let mut limits = <[Receipt; Costs::MOST]>::default();
+        limits[0].mark = mark;
+        Self { at, limits }
     }
 }
 

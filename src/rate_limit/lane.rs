@@ -21,6 +21,14 @@ pub(super) struct Lane {
     word: Word,
 }
 
+/// What giving back units that passed takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Passage {
+    pub(super) at: u64,
+    /// See [`Paced::give_back`].
+    pub(super) mark: u64,
+}
+
 #[derive(Clone, Debug)]
 struct Word(Arc<Lent>);
 
@@ -46,16 +54,16 @@ impl Lane {
         Self { pace, judge: pace.judge(word.clone()), word }
     }
 
-    /// Takes and sends units in one step, if governor allows it on what was lent: their mark.
+    /// Takes and sends units in one step, if governor allows it on what was lent.
     #[inline]
-    pub(super) fn pass(&self, now: u64, units: u32) -> Option<u64> {
+    pub(super) fn pass(&self, now: u64, units: u32) -> Option<Passage> {
         let units = NonZeroU32::new(units).filter(|units| *units <= self.pace.burst)?;
         let lent = &*self.word.0;
-        // Before governor decides: more may be refunded right after it has, and a mark that is
-        // too small only makes a refund smaller.
+        // Before governor decides: more may be refunded until it has, but a mark that is too small
+        // only makes a refund smaller, and by no more than the time until then.
         let refunded = lent.refunded.load(Ordering::Acquire);
         let arrival = self.judge.ask(now, units).ok()?;
-        Some(arrival.wrapping_add(refunded))
+        Some(Passage { at: now, mark: arrival.wrapping_add(refunded) })
     }
 
     /// Lends the number, if it is one of this lane's pace.

@@ -7,6 +7,7 @@ use super::account::Account;
 use super::books::{Above, Books, Receipts, Refusal};
 use super::cost::Costs;
 use super::desk::Desk;
+use super::lane::Passage;
 use super::queue::{Line, Place};
 use super::rules::Rules;
 use super::{CostAboveQuota, Quota, RateLimitEvent, RateLimitEventKind};
@@ -70,9 +71,9 @@ impl Limiter {
         time::after(self.start, Duration::from_nanos(nanos))
     }
 
-    /// Lets a call pass by the lane, as it is being sent: the mark of its units.
+    /// Lets a call pass by the lane, as it is being sent.
     #[inline]
-    pub(super) fn pass_by_lane(&self, at: Instant, costs: &Costs) -> Option<u64> {
+    pub(super) fn pass_by_lane(&self, at: Instant, costs: &Costs) -> Option<Passage> {
         self.desk.lane.as_ref()?.pass(self.nanos(at), costs.units[0])
     }
 

@@ -5,6 +5,7 @@ use http::HeaderMap;
 use super::RateLimitEventKind;
 use super::books::Receipts;
 use super::cost::Costs;
+use super::lane::Passage;
 use super::limiter::Limiter;
 use crate::classify::Verdict;
 use crate::error::InvalidConfig;
@@ -24,7 +25,7 @@ enum Taken {
     /// By the lane, and sent.
     ByLane {
         units: u32,
-        mark: u64,
+        passage: Passage,
     },
     Sent {
         costs: Costs,
@@ -39,8 +40,8 @@ enum Taken {
 impl Permit {
     /// Of a call that passes by the lane.
     #[inline]
-    pub(super) fn by_lane(limiter: Handle<Limiter>, costs: &Costs, mark: u64) -> Self {
-        Self { limiter, taken: Taken::ByLane { units: costs.units[0], mark } }
+    pub(super) fn by_lane(limiter: Handle<Limiter>, costs: &Costs, passage: Passage) -> Self {
+        Self { limiter, taken: Taken::ByLane { units: costs.units[0], passage } }
     }
 
     /// Of a call that passes at once.
@@ -65,7 +66,7 @@ impl Permit {
     /// What was sent, and what giving it back takes.
     fn receipts(&self) -> Option<(Costs, Receipts)> {
         match self.taken {
-            Taken::ByLane { units, mark } => Some((Costs::of(units), Receipts::by_lane(mark))),
+            Taken::ByLane { units, passage } => Some((Costs::of(units), passage.into())),
             Taken::Sent { costs, receipts } => Some((costs, receipts)),
             Taken::Reserved { .. } => None,
         }

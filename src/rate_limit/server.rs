@@ -163,11 +163,11 @@ impl Server {
     }
 
     /// Spreads the rate over its window if it is lower than what is configured.
-    pub(super) fn keep_below(&mut self, configured: Rate) {
+    pub(super) fn keep_below(&mut self, now: u64, configured: Rate) {
         let pace = self.rate.as_ref().and_then(|rate| spread::pace(rate.rate(), configured));
         match (&mut self.pace, pace) {
-            (Some(paced), Some(pace)) => paced.set_pace(pace),
-            (paced, pace) => *paced = pace.map(Paced::of),
+            (Some(paced), Some(pace)) => paced.set_pace(now, pace),
+            (paced, pace) => *paced = pace.map(|pace| Paced::since(now, pace)),
         }
     }
 
@@ -229,7 +229,7 @@ impl Server {
             rate.give_back(units, sent);
         }
         if let Some(pace) = &mut self.pace {
-            pace.give_back_since(now, units, sent);
+            pace.give_back(now, units, sent, None);
         }
     }
 

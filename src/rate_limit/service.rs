@@ -92,8 +92,8 @@ where
         let limiter = self.shared.limiter(&self.key.key(&request));
         let (costs, at) = (self.cost.costs(&request), scope::now());
         match limiter.pass_by_lane(at, &costs) {
-            Some(mark) => {
-                let permit = Permit::by_lane(limiter, &costs, mark);
+            Some(passage) => {
+                let permit = Permit::by_lane(limiter, &costs, passage);
                 let (classifier, cost) = (self.classifier.clone(), self.cost.clone());
                 ResponseFuture::calling(self.inner.call(request), permit, classifier, cost)
             }

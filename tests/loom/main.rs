@@ -10,7 +10,7 @@
 //! giving them loom's atomics and locks instead of the standard library's.
 #![cfg(loom)]
 // Not everything in those files is used here.
-#![allow(dead_code, unused_imports, unreachable_pub)]
+#![allow(dead_code, unused_imports, unreachable_pub, unnameable_types)]
 
 #[path = "../../src/error.rs"]
 mod error;

@@ -50,12 +50,19 @@ impl Meter {
                 strict.change(now, other.limit(), other.window());
             }
             (_, mut other) => {
-                if let (Self::Paced(paced), Self::Paced(other)) = (&*self, &mut other) {
-                    other.succeed(now, paced);
+                if let Self::Paced(paced) = &mut other {
+                    paced.succeed(now, self.as_paced());
                 }
                 other.send(now, used);
                 *self = other;
             }
+        }
+    }
+
+    pub(super) fn as_paced(&self) -> Option<&Paced> {
+        match self {
+            Self::Paced(paced) => Some(paced),
+            Self::Strict(_) => None,
         }
     }
 
@@ -98,7 +105,7 @@ impl Meter {
     /// Units that were sent then, with this mark, turn out to have never left.
     pub(super) fn give_back(&mut self, now: u64, units: u32, sent: u64, mark: u64) {
         match self {
-            Self::Paced(paced) => paced.give_back(now, units, mark),
+            Self::Paced(paced) => paced.give_back(now, units, sent, Some(mark)),
             Self::Strict(strict) => strict.give_back(units, sent),
         }
     }

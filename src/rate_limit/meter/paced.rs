@@ -17,6 +17,8 @@ pub(in crate::rate_limit) struct Paced {
     /// By how much all refunds together have made it earlier: with it, it never goes back. Only
     /// differences of such sums matter, so they may wrap: long intervals add up to centuries.
     pub(in crate::rate_limit) refunded: u64,
+    /// From when on units weigh what they do now. Of what was sent before only its mark is known.
+    since: u64,
 }
 
 /// What a paced quota comes to.
@@ -52,24 +54,28 @@ impl Pace {
 
 impl Paced {
     pub(in crate::rate_limit) fn new(quota: &Quota, burst: u32) -> Self {
-        Self::of(Pace::new(quota, burst))
+        Self::since(0, Pace::new(quota, burst))
     }
 
-    pub(in crate::rate_limit) fn of(pace: Pace) -> Self {
-        Self { judge: pace.judge(Given), pace, arrival: 0, refunded: 0 }
+    /// One that comes into force now.
+    pub(in crate::rate_limit) fn since(now: u64, pace: Pace) -> Self {
+        Self { judge: pace.judge(Given), pace, arrival: 0, refunded: 0, since: now }
     }
 
     /// Another pace from now on. What was sent keeps its place in time.
-    pub(in crate::rate_limit) fn set_pace(&mut self, pace: Pace) {
+    pub(in crate::rate_limit) fn set_pace(&mut self, now: u64, pace: Pace) {
         if pace != self.pace {
-            (self.judge, self.pace) = (pace.judge(Given), pace);
+            (self.judge, self.pace, self.since) = (pace.judge(Given), pace, now);
         }
     }
 
-    /// Comes after another, whose units will count as sent now: so they do for those that are
-    /// given back, too.
-    pub(super) fn succeed(&mut self, now: u64, other: &Self) {
-        self.refunded = other.arrival.wrapping_add(other.refunded).wrapping_sub(now);
+    /// Comes into force now, after another if that is known, whose units will count as sent now:
+    /// so they do for those that are given back, too.
+    pub(super) fn succeed(&mut self, now: u64, other: Option<&Self>) {
+        self.since = now;
+        if let Some(other) = other {
+            self.refunded = other.arrival.wrapping_add(other.refunded).wrapping_sub(now);
+        }
     }
 
     pub(in crate::rate_limit) fn pace(&self) -> Pace {
@@ -108,27 +114,33 @@ impl Paced {
         self.arrival.wrapping_add(self.refunded)
     }
 
-    /// Units that were sent, with this mark, never left.
-    pub(in crate::rate_limit) fn give_back(&mut self, now: u64, units: u32, mark: u64) {
+    /// Units that were sent then, with this mark if it is known, never left.
+    ///
+    /// Without them the arrival time might not be earlier by all of it: those that were sent
+    /// after them may have found the burst replenished. Each of two bounds tells how much of it
+    /// is sure.
+    pub(in crate::rate_limit) fn give_back(
+        &mut self,
+        now: u64,
+        units: u32,
+        sent: u64,
+        mark: Option<u64>,
+    ) {
         let refund = self.pace.interval.saturating_mul(units.into());
-        // Without them the arrival time might not be earlier by all of it: those
-        // that were sent after them may have found the burst replenished. It is at
-        // most what it would be had they all been sent now.
-        let floor = match self.arrival.wrapping_add(self.refunded).wrapping_sub(mark) {
-            0 => 0,
-            after => now.saturating_add(after),
-        };
-        let refund = refund.min(self.arrival.saturating_sub(floor));
-        self.arrival -= refund.min(self.arrival);
+        // No more was replenished than there was time for since then.
+        let replenished = if sent < self.since { u64::MAX } else { now.saturating_sub(sent) };
+        let by_time = refund.saturating_sub(replenished);
+        // It would be at most what it is had all that came after them been sent now.
+        let by_mark = mark.map_or(0, |mark| {
+            let floor = match self.arrival.wrapping_add(self.refunded).wrapping_sub(mark) {
+                0 => 0,
+                after => now.saturating_add(after),
+            };
+            refund.min(self.arrival.saturating_sub(floor))
+        });
+        let refund = by_time.max(by_mark).min(self.arrival);
+        self.arrival -= refund;
         self.refunded = self.refunded.wrapping_add(refund);
-    }
-
-    /// The same where their mark isn't known, but when they were sent: less than it might be, by
-    /// what has been replenished since.
-    pub(in crate::rate_limit) fn give_back_since(&mut self, now: u64, units: u32, sent: u64) {
-        let refund = self.pace.interval.saturating_mul(units.into());
-        let replenished = now.saturating_sub(sent);
-        self.arrival = self.arrival.saturating_sub(refund.saturating_sub(replenished));
     }
 
     /// When units that come after so many others can be taken, none before `from`.

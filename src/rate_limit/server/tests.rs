@@ -207,7 +207,7 @@ fn passes(server: &mut Server, count: usize) -> Vec<u64> {
 fn a_rate_below_what_is_configured_is_spread_over_its_window() {
     let lowered = |limit| {
         let mut server = after_answers(&[(0, minute(limit), sent(0, 0))]);
-        server.keep_below(SIXTY);
+        server.keep_below(0, SIXTY);
         server
     };
     // A tenth of it at once, and one every two seconds and a bit.
@@ -220,7 +220,7 @@ fn a_rate_below_what_is_configured_is_spread_over_its_window() {
     assert!(server.pace.is_some());
     for seconds in 0..60 {
         server.learn(seconds * SECOND, &minute("60"), sent(0, 0), HOUR);
-        server.keep_below(SIXTY);
+        server.keep_below(seconds * SECOND, SIXTY);
     }
     assert!(server.pace.is_none());
 }
@@ -228,7 +228,7 @@ fn a_rate_below_what_is_configured_is_spread_over_its_window() {
 #[test]
 fn a_call_that_costs_more_than_passes_at_once_is_spread_too() {
     let mut server = after_answers(&[(0, minute("30"), sent(0, 0))]);
-    server.keep_below(SIXTY);
+    server.keep_below(0, SIXTY);
     // Five times what passes at once, and then as long as those take.
     assert_eq!(server.admit(0, 0, 15), Ok(()));
     server.send(0, 15);
@@ -238,7 +238,7 @@ fn a_call_that_costs_more_than_passes_at_once_is_spread_too() {
 #[test]
 fn what_never_left_is_no_reason_to_wait() {
     let mut server = after_answers(&[(0, minute("30"), sent(0, 0))]);
-    server.keep_below(SIXTY);
+    server.keep_below(0, SIXTY);
     for number in 0..100 {
         assert_eq!(server.admit(0, 0, 1), Ok(()));
         server.send(0, 1);

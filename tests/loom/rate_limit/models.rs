@@ -34,7 +34,8 @@ fn desk(burst: u32) -> Arc<Desk<Books>> {
 
 /// A call passes by the lane or by the books: its mark.
 fn pass(desk: &Desk<Books>) -> Option<u64> {
-    desk.lane.as_ref().and_then(|lane| lane.pass(NOW, 1)).or_else(|| {
+    let by_lane = desk.lane.as_ref().and_then(|lane| lane.pass(NOW, 1));
+    by_lane.map(|passage| passage.mark).or_else(|| {
         let mut books = desk.books();
         books.paced.admit(NOW, 0, 1).ok()?;
         Some(books.paced.send(NOW, 1))
@@ -77,15 +78,17 @@ fn no_unit_is_lost_or_won_between_the_lane_and_the_books() {
     });
 }
 
+/// A call that never leaves.
+fn refused(desk: &Desk<Books>) {
+    if let Some(mark) = pass(desk) {
+        desk.books().paced.give_back(NOW, 1, NOW, Some(mark));
+    }
+}
+
 #[test]
 fn what_is_given_back_beside_other_calls_is_no_more_than_was_taken() {
     loom::model(|| {
         let desk = desk(2);
-        let refused = |desk: &Desk<Books>| {
-            if let Some(mark) = pass(desk) {
-                desk.books().paced.give_back(NOW, 1, mark);
-            }
-        };
         let calls = |desk: &Desk<Books>| {
             pass(desk).expect("there is one for each");
         };
@@ -93,6 +96,15 @@ fn what_is_given_back_beside_other_calls_is_no_more_than_was_taken() {
         // At one moment nothing is replenished, so all of it came back.
         assert_eq!(desk.books().paced.used(NOW), 1);
         assert!(pass(&desk).is_some() && pass(&desk).is_none());
+    });
+}
+
+#[test]
+fn what_is_given_back_beside_another_that_is_comes_back_whole() {
+    loom::model(|| {
+        let desk = desk(2);
+        on_threads(&desk, [refused, refused]);
+        assert_eq!(desk.books().paced.used(NOW), 0);
     });
 }
 

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
+use crate::rate_limit::meter::Meter;
 
 const INTERVAL: u64 = 1_000;
 
@@ -16,6 +17,8 @@ enum Step {
     PutBack(Index),
     /// One of those that were sent never left.
     GiveBack(Index),
+    /// The same where the mark is too small, or isn't known.
+    GiveBackUnsure(Index, Option<u64>),
 }
 
 fn steps(refunds: u32) -> impl Strategy<Value = Vec<Step>> {
@@ -25,6 +28,8 @@ fn steps(refunds: u32) -> impl Strategy<Value = Vec<Step>> {
         60 => any::<Index>().prop_map(Step::Send),
         10 => any::<Index>().prop_map(Step::PutBack),
         refunds => any::<Index>().prop_map(Step::GiveBack),
+        refunds.div_ceil(4) => (any::<Index>(), prop::option::of(0..5 * INTERVAL))
+            .prop_map(|(index, smaller)| Step::GiveBackUnsure(index, smaller)),
     ];
     prop::collection::vec(step, 0..150)
 }
@@ -90,8 +95,14 @@ fn check(burst: u32, steps: Vec<Step>) {
                 taken.swap_remove(index.index(taken.len()));
             }
             Step::GiveBack(index) if !sent.is_empty() => {
-                let (_, units, mark) = sent.remove(index.index(sent.len()));
-                paced.give_back(now, units, mark);
+                let (at, units, mark) = sent.remove(index.index(sent.len()));
+                paced.give_back(now, units, at, Some(mark));
+                refunded = true;
+            }
+            Step::GiveBackUnsure(index, smaller) if !sent.is_empty() => {
+                let (at, units, mark) = sent.remove(index.index(sent.len()));
+                let mark = smaller.map(|smaller| mark.wrapping_sub(smaller));
+                paced.give_back(now, units, at, mark);
                 refunded = true;
             }
             _ => {}
@@ -123,6 +134,7 @@ proptest! {
         before in 0_u32..12,
         wait in 0..5 * INTERVAL,
         units in 1_u32..12,
+        smaller in prop::option::of(0..5 * INTERVAL),
     ) {
         let (mut paced, now) = (paced(burst), wait);
         if (1..=burst).contains(&before) {
@@ -130,8 +142,9 @@ proptest! {
         }
         let used = paced.used(now);
         if units <= burst && paced.admit(now, 0, units).is_ok() {
+            // However little is known of the mark: nothing was replenished since.
             let mark = paced.send(now, units.into());
-            paced.give_back(now, units, mark);
+            paced.give_back(now, units, now, smaller.map(|smaller| mark.wrapping_sub(smaller)));
         }
         assert_eq!(paced.used(now), used);
     }
@@ -168,7 +181,21 @@ fn refunds_of_long_intervals_may_add_up_past_the_largest_number() {
     for _ in 0..2_000 {
         assert_eq!(paced.admit(0, 0, 1), Ok(()));
         let mark = paced.send(0, 1);
-        paced.give_back(0, 1, std::mem::replace(&mut last, mark));
+        paced.give_back(0, 1, 0, Some(std::mem::replace(&mut last, mark)));
     }
     assert_eq!(paced.used(0), 1);
+}
+
+#[test]
+fn what_was_replenished_before_a_longer_interval_is_not_given_back_in_it() {
+    let quota = |interval| Quota::new(1, Duration::from_nanos(interval)).burst(2);
+    for before in [quota(INTERVAL), Quota::new(2, Duration::from_nanos(2 * INTERVAL))] {
+        let mut meter = Meter::new(&before);
+        let mark = meter.send(0, 1);
+        let now = 5 * INTERVAL;
+        meter.change(now, &quota(100 * INTERVAL));
+        meter.send(now, 2);
+        meter.give_back(now, 1, 0, mark);
+        assert_eq!(meter.used(now), 2);
+    }
 }
