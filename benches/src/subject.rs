@@ -2,11 +2,12 @@
 
 use std::hint::black_box;
 use std::marker::PhantomData;
+use std::future::{Future, poll_fn};
 use std::mem::size_of;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
-use futures_util::future::poll_fn;
 use http::{Request, Response};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -97,7 +98,11 @@ impl<S: Serves<B>, B: Content> Subject for Measured<S, B> {
     fn call(&mut self, calls: u64) {
         for _ in 0..calls {
             // All is ready at once, so a single poll is what `await` would do.
-            let outcome = call(&mut self.service).now_or_never().unwrap_or(Outcome::Waiting);
+            let call = pin!(call(&mut self.service));
+            let outcome = match call.poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(outcome) => outcome,
+                Poll::Pending => Outcome::Waiting,
+            };
             assert_eq!(outcome, self.outcome);
         }
     }
@@ -133,7 +138,9 @@ pub(crate) async fn call<B: Content, S: Serves<B>>(service: &mut S) -> Outcome {
     if poll_fn(|cx| service.poll_ready(cx)).await.is_err() {
         return Outcome::Rejected;
     }
-    match black_box(service.call(B::request()).await) {
+    // Where it is made: a future that is awaited by value may be copied first.
+    let future = pin!(service.call(B::request()));
+    match black_box(future.await) {
         Ok(_) => Outcome::Answered,
         Err(_) => Outcome::Rejected,
     }
