@@ -1,8 +1,8 @@
 //! A service that is measured, without its type.
 
+use std::future::{Future, poll_fn};
 use std::hint::black_box;
 use std::marker::PhantomData;
-use std::future::{Future, poll_fn};
 use std::mem::size_of;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
