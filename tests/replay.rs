@@ -109,8 +109,19 @@ fn data(text: &str) -> Step {
 
 type Copies = (ReplayBody<Source>, ReplayBody<Source>);
 
+/// The copy to send and the one to keep, if the source fits.
+fn try_record(mut source: Source, limit: usize) -> Option<Copies> {
+    let mut first = None;
+    let take = |copy| {
+        first = Some(copy);
+        Source::new([])
+    };
+    let kept = ReplayBody::record(&mut source, limit, take)?;
+    Some((first.unwrap(), kept))
+}
+
 fn record(source: Source, limit: usize) -> Copies {
-    ReplayBody::record(source, limit).unwrap()
+    try_record(source, limit).unwrap()
 }
 
 /// Reads one frame of what never waits.
@@ -284,8 +295,22 @@ fn a_later_copy_may_pass_the_cap_too() {
 
 #[test]
 fn a_body_that_says_it_is_longer_is_left_alone() {
-    let source = ReplayBody::record(Source::new([data("abc"), data("def")]), 5).unwrap_err();
+    let mut source = Source::new([data("abc"), data("def")]);
+    let kept = ReplayBody::record(&mut source, 5, |_| panic!("it is wrapped"));
+    assert!(kept.is_none());
     assert_eq!(source.steps.len(), 2);
+}
+
+#[test]
+fn who_wraps_a_recording_learns_how_long_it_is() {
+    let mut source = Source::new([data("abc"), data("def")]);
+    let kept = ReplayBody::record(&mut source, 6, |copy| {
+        assert_eq!(copy.size_hint().exact(), Some(6));
+        assert!(!copy.is_end_stream());
+        Source::new([])
+    });
+    assert!(kept.is_some());
+    assert!(source.steps.is_empty(), "what was wrapped is in the source's place");
 }
 
 #[test]
@@ -405,9 +430,9 @@ proptest! {
         }).collect();
         let ends = steps.iter().any(|step| matches!(step, Trailers(_)));
 
-        let recorded = ReplayBody::record(source(), limit);
-        prop_assert_eq!(recorded.is_err(), knows && length > limit);
-        let Ok((mut copy, kept)) = recorded else { return Ok(()) };
+        let recorded = try_record(source(), limit);
+        prop_assert_eq!(recorded.is_none(), knows && length > limit);
+        let Some((mut copy, kept)) = recorded else { return Ok(()) };
         for most in reads {
             let (read, _) = read_and_check(&mut copy, most, knows);
             prop_assert!(whole.starts_with(&read));

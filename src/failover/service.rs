@@ -116,7 +116,7 @@ where
         shared.set_out(&mut journey, &moment);
         let mut kept = None;
         if shared.may_go_on(&journey) {
-            (request, kept) = shared.replay.keep(request);
+            kept = shared.replay.keep(&mut request);
         }
         if !journey.is_under_way() {
             // It lets go of the readiness that it won't use.
@@ -157,7 +157,7 @@ where
         shared.set_out(&mut journey, &moment);
         let mut kept = None;
         if shared.may_go_on(&journey) {
-            (request, kept) = shared.replay.keep(request);
+            kept = shared.replay.keep(&mut request);
         }
         if !journey.is_under_way() {
             return ResponseFuture::waiting(request, journey, kept, None, shared);

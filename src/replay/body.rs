@@ -35,8 +35,8 @@ struct Recording<B> {
     chunks: Vec<Bytes>,
     recorded: usize,
     limit: usize,
-    /// Whether the source knew its length when it was whole.
-    exact: bool,
+    /// What the source said of its length when it was whole.
+    whole: SizeHint,
     trailers: Option<HeaderMap>,
     source: Source<B>,
     newest: u64,
@@ -46,6 +46,8 @@ struct Recording<B> {
 }
 
 enum Source<B> {
+    /// It is about to come, once a copy has taken its place in the request.
+    Coming,
     /// There may be more to read, and all that was read is recorded.
     More(B),
     /// There may be more to read, but the bound was passed: no copy follows.
@@ -61,23 +63,21 @@ where
     B: Body + Unpin,
     B::Error: Into<BoxError>,
 {
-    /// A copy to send and one to keep, or the body itself if it says that it is
+    /// Records a body from now on: a copy to send takes its place, as a body that `wrap` makes of
+    /// it, and one to keep is returned. `None`, and the body stays as it is, if it says that it is
     /// longer than `limit` bytes.
-    ///
-    /// # Errors
-    ///
-    /// The body comes back untouched if it can't fit.
-    pub fn record(body: B, limit: usize) -> Result<(Self, Self), B> {
-        if body.size_hint().lower() > limit as u64 {
-            return Err(body);
+    pub fn record(body: &mut B, limit: usize, wrap: impl FnOnce(Self) -> B) -> Option<Self> {
+        let whole = body.size_hint();
+        if whole.lower() > limit as u64 {
+            return None;
         }
         let recording = Recording {
             chunks: Vec::new(),
             recorded: 0,
             limit,
-            exact: body.size_hint().exact().is_some(),
+            whole,
             trailers: None,
-            source: Source::More(body),
+            source: Source::Coming,
             newest: 1,
             reader: None,
         };
@@ -88,7 +88,9 @@ where
             position: 0,
             done: false,
         };
-        Ok((copy(1), copy(0)))
+        let source = std::mem::replace(body, wrap(copy(1)));
+        recording.lock().source = Source::More(source);
+        Some(copy(0))
     }
 
     /// A copy from the beginning, which fences off all earlier ones. `None` if
@@ -221,6 +223,7 @@ where
             return false;
         }
         match &recording.source {
+            Source::Coming => false,
             Source::More(source) | Source::TooLong(source) => source.is_end_stream(),
             Source::Ended => self.done || recording.trailers.is_none(),
             Source::Spent => true,
@@ -231,6 +234,7 @@ where
         let recording = self.recording.lock();
         let replayed: usize = recording.chunks.iter().skip(self.position).map(Bytes::len).sum();
         let rest = match &recording.source {
+            Source::Coming => recording.whole,
             Source::More(source) | Source::TooLong(source) => source.size_hint(),
             Source::Ended | Source::Spent => SizeHint::with_exact(0),
         };
@@ -238,7 +242,7 @@ where
         hint.set_lower(rest.lower().saturating_add(replayed as u64));
         // With a length that wasn't known the first time, HTTP/1 would frame the body in another way,
         // which has no place for trailers.
-        let framed_as_before = recording.exact || recording.trailers.is_none();
+        let framed_as_before = recording.whole.exact().is_some() || recording.trailers.is_none();
         let upper = rest.upper().filter(|_| framed_as_before);
         if let Some(upper) = upper.and_then(|upper| upper.checked_add(replayed as u64)) {
             hint.set_upper(upper);

@@ -1,7 +1,8 @@
 use std::fmt;
 
-use http::{HeaderMap, HeaderName, Method, request::Parts};
+use http::{HeaderMap, HeaderName, Method};
 
+use super::head::Head;
 use super::{Override, RepeatableBody, Replay, ReplayBody};
 use crate::error::BoxError;
 
@@ -37,7 +38,7 @@ impl Default for HttpReplay {
 
 /// What is kept of an HTTP request: its head, and its body in its own way.
 pub struct Kept<B> {
-    head: Parts,
+    head: Head,
     body: B,
 }
 
@@ -61,11 +62,9 @@ impl<B: RepeatableBody> Replay<http::Request<B>> for HttpReplay {
     type Kept = Kept<B::Kept>;
 
     #[inline]
-    fn keep(&self, request: http::Request<B>) -> (http::Request<B>, Option<Self::Kept>) {
-        let (head, body) = request.into_parts();
-        let (body, kept) = body.keep(self.limit);
-        let kept = kept.map(|body| Kept { head: head.clone(), body });
-        (http::Request::from_parts(head, body), kept)
+    fn keep(&self, request: &mut http::Request<B>) -> Option<Self::Kept> {
+        let body = request.body_mut().keep(self.limit)?;
+        Some(Kept { head: Head::of(request), body })
     }
 
     fn again(
@@ -90,9 +89,9 @@ impl<B: RepeatableBody> Replay<http::Request<B>> for HttpReplay {
     }
 }
 
-fn again<B, K>(head: Parts, body: B, rest: Option<K>) -> (http::Request<B>, Option<Kept<K>>) {
+fn again<B, K>(head: Head, body: B, rest: Option<K>) -> (http::Request<B>, Option<Kept<K>>) {
     let kept = rest.map(|body| Kept { head: head.clone(), body });
-    (http::Request::from_parts(head, body), kept)
+    (head.with_body(body), kept)
 }
 
 /// Repeats HTTP requests with any body, which it records while it is sent.
@@ -133,15 +132,9 @@ where
 {
     type Kept = Kept<ReplayBody<B>>;
 
-    fn keep(&self, request: http::Request<B>) -> (http::Request<B>, Option<Self::Kept>) {
-        let (head, body) = request.into_parts();
-        match ReplayBody::record(body, self.limit) {
-            Ok((body, kept)) => {
-                let kept = Kept { head: head.clone(), body: kept };
-                (http::Request::from_parts(head, (self.wrap)(body)), Some(kept))
-            }
-            Err(body) => (http::Request::from_parts(head, body), None),
-        }
+    fn keep(&self, request: &mut http::Request<B>) -> Option<Self::Kept> {
+        let body = ReplayBody::record(request.body_mut(), self.limit, &self.wrap)?;
+        Some(Kept { head: Head::of(request), body })
     }
 
     fn again(

@@ -21,6 +21,7 @@ use std::convert::Infallible;
 use ::http::HeaderMap;
 
 mod body;
+mod head;
 mod http;
 mod overrides;
 mod repeatable;
@@ -45,9 +46,9 @@ pub trait Replay<Req> {
     /// What is kept of a request while it is being sent.
     type Kept;
 
-    /// Keeps what it takes to send the request again, and returns the request
-    /// to send now; `None` if this one can only be sent once.
-    fn keep(&self, request: Req) -> (Req, Option<Self::Kept>);
+    /// Keeps what it takes to send the request again; `None` if it can only be sent once. A body
+    /// that is recorded for this while it is sent takes the place of the request's own.
+    fn keep(&self, request: &mut Req) -> Option<Self::Kept>;
 
     /// The request once more. `last`: it will not be asked for again, so
     /// nothing needs to be kept. `None` if it turns out that it can't be
@@ -81,8 +82,8 @@ pub struct NoReplay;
 impl<Req> Replay<Req> for NoReplay {
     type Kept = Infallible;
 
-    fn keep(&self, request: Req) -> (Req, Option<Infallible>) {
-        (request, None)
+    fn keep(&self, _: &mut Req) -> Option<Infallible> {
+        None
     }
 
     fn again(&self, kept: Infallible, _: bool) -> Option<(Req, Option<Infallible>)> {
@@ -105,9 +106,8 @@ pub struct CloneReplay;
 impl<Req: Clone> Replay<Req> for CloneReplay {
     type Kept = Req;
 
-    fn keep(&self, request: Req) -> (Req, Option<Req>) {
-        let kept = request.clone();
-        (request, Some(kept))
+    fn keep(&self, request: &mut Req) -> Option<Req> {
+        Some(request.clone())
     }
 
     fn again(&self, kept: Req, last: bool) -> Option<(Req, Option<Req>)> {

@@ -78,7 +78,7 @@ where
 {
     type Kept = R::Kept;
 
-    fn keep(&self, request: Req) -> (Req, Option<R::Kept>) {
+    fn keep(&self, request: &mut Req) -> Option<R::Kept> {
         self.replay.keep(request)
     }
 

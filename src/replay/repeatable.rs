@@ -13,8 +13,8 @@ pub trait RepeatableBody: Sized {
     type Kept;
 
     /// Keeps what it takes to send the body again, up to `limit` bytes if it is
-    /// streamed, and returns the body to send now.
-    fn keep(self, limit: usize) -> (Self, Option<Self::Kept>);
+    /// streamed; see [`Replay::keep`](super::Replay::keep).
+    fn keep(&mut self, limit: usize) -> Option<Self::Kept>;
 
     /// The body once more; see [`Replay::again`](super::Replay::again).
     fn again(kept: Self::Kept, last: bool) -> Option<(Self, Option<Self::Kept>)>;
@@ -25,9 +25,8 @@ macro_rules! by_clone {
         impl$(<$param $(: $bound)?>)? RepeatableBody for $body {
             type Kept = Self;
 
-            fn keep(self, _: usize) -> (Self, Option<Self>) {
-                let kept = self.clone();
-                (self, Some(kept))
+            fn keep(&mut self, _: usize) -> Option<Self> {
+                Some(self.clone())
             }
 
             fn again(kept: Self, last: bool) -> Option<(Self, Option<Self>)> {
@@ -59,11 +58,8 @@ macro_rules! by_recording {
         impl RepeatableBody for $body {
             type Kept = super::ReplayBody<Self>;
 
-            fn keep(self, limit: usize) -> (Self, Option<Self::Kept>) {
-                match super::ReplayBody::record(self, limit) {
-                    Ok((body, kept)) => ($wrap(body), Some(kept)),
-                    Err(body) => (body, None),
-                }
+            fn keep(&mut self, limit: usize) -> Option<Self::Kept> {
+                super::ReplayBody::record(self, limit, $wrap)
             }
 
             fn again(kept: Self::Kept, last: bool) -> Option<(Self, Option<Self::Kept>)> {

@@ -21,21 +21,16 @@ impl fmt::Debug for KeptReqwest {
 impl Replay<Request> for HttpReplay {
     type Kept = KeptReqwest;
 
-    fn keep(&self, mut request: Request) -> (Request, Option<KeptReqwest>) {
+    fn keep(&self, request: &mut Request) -> Option<KeptReqwest> {
         if let Some(copy) = request.try_clone() {
-            return (request, Some(KeptReqwest { request: copy, streamed: None }));
+            return Some(KeptReqwest { request: copy, streamed: None });
         }
-        let Some(body) = request.body_mut().take() else { return (request, None) };
         // Without its body it can be cloned.
+        let body = request.body_mut().take()?;
         let head = request.try_clone();
-        let (body, streamed) = match ReplayBody::record(body, self.limit) {
-            Ok((body, kept)) => (Body::wrap(body), Some(kept)),
-            Err(body) => (body, None),
-        };
-        *request.body_mut() = Some(body);
-        let kept = head.zip(streamed);
-        let kept = kept.map(|(request, kept)| KeptReqwest { request, streamed: Some(kept) });
-        (request, kept)
+        let body = request.body_mut().insert(body);
+        let streamed = ReplayBody::record(body, self.limit, Body::wrap)?;
+        Some(KeptReqwest { request: head?, streamed: Some(streamed) })
     }
 
     fn again(&self, kept: KeptReqwest, last: bool) -> Option<(Request, Option<KeptReqwest>)> {

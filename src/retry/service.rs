@@ -101,7 +101,8 @@ where
             // No copy where no retry can follow.
             return self.start((request, None), Some(progress));
         }
-        self.start(config.replay.keep(request), Some(progress))
+        let kept = config.replay.keep(&mut request);
+        self.start((request, kept), Some(progress))
     }
 }
 
