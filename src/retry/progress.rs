@@ -14,7 +14,7 @@ use crate::classify::Verdict;
 use crate::error::BoxError;
 use crate::event::Event;
 use crate::replay::Replay;
-use crate::scope::{self, CallScope};
+use crate::scope::{self, CallScope, Within};
 use crate::spare::CallWhenReady;
 use crate::time::{self, Instant, Sleep};
 
@@ -83,20 +83,11 @@ impl<Res> Progress<Res> {
         self.scope.deadline().is_none() && next >= self.max_attempts
     }
 
-    /// Makes the first attempt, through a service that is ready.
+    /// The first attempt is made, through a service that is ready.
     #[inline]
-    pub(super) fn call<S, Req>(
-        &mut self,
-        timeout: Option<Duration>,
-        service: &mut S,
-        request: Req,
-    ) -> S::Future
-    where
-        S: Service<Req>,
-    {
+    pub(super) fn calling(&mut self, timeout: Option<Duration>) -> Within<'_> {
         self.attempt_ends = ends(timeout);
-        let _within = self.scope.calling();
-        service.call(request)
+        self.scope.calling()
     }
 
     /// Goes on with the attempt in flight, or with readying the service that it will use.

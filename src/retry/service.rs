@@ -93,41 +93,37 @@ where
         let outer = CallScope::offered();
         if outer.is_some_and(|outer| outer.has_retry()) {
             // One loop a call: a retry above counts the attempts.
-            return self.start((request, None), None);
+            return self.pass_on(request);
         }
-        let config = &self.shared.config;
-        let progress = Progress::begin(config, outer, &mut request);
-        if !progress.may_retry() {
-            // No copy where no retry can follow.
-            return self.start((request, None), Some(progress));
+        let shared = self.shared.handle();
+        let config = &shared.config;
+        let mut progress = Progress::begin(config, outer, &mut request);
+        // No copy where no retry can follow.
+        let kept = if progress.may_retry() { config.replay.keep(&mut request) } else { None };
+        if !matches!(self.readiness, Readiness::Ready) {
+            let state = self.unready(request);
+            return ResponseFuture::new(state, kept, Some(progress), shared);
         }
-        let kept = config.replay.keep(&mut request);
-        self.start((request, kept), Some(progress))
+        let within = progress.calling(config.attempt_timeout);
+        let future = self.inner.call(request);
+        drop(within);
+        ResponseFuture::new(State::calling(future), kept, Some(progress), shared)
     }
 }
 
 impl<S: Clone, C, R> Retry<S, C, R> {
-    /// Makes the first attempt of a request, of which something may be kept.
-    fn start<Req>(
-        &mut self,
-        request: (Req, Option<R::Kept>),
-        mut progress: Option<Progress<S::Response>>,
-    ) -> ResponseFuture<S, Req, C, R>
+    /// Makes the one attempt of a request of which nothing is kept.
+    #[cold]
+    fn pass_on<Req>(&mut self, request: Req) -> ResponseFuture<S, Req, C, R>
     where
         S: Service<Req>,
         R: Replay<Req>,
     {
-        let shared = self.shared.handle();
-        let inner = &mut self.inner;
-        let timeout = shared.config.attempt_timeout;
-        let state = match (&self.readiness, &mut progress) {
-            (Readiness::Ready, Some(progress)) => {
-                State::calling(progress.call(timeout, inner, request.0))
-            }
-            (Readiness::Ready, None) => State::calling(inner.call(request.0)),
-            _ => self.unready(request.0),
+        let state = match self.readiness {
+            Readiness::Ready => State::calling(self.inner.call(request)),
+            _ => self.unready(request),
         };
-        ResponseFuture::new(state, request.1, progress, shared)
+        ResponseFuture::new(state, None, None, self.shared.handle())
     }
 
     /// The state of a call that begins before its service is ready, or that this failed to get.
