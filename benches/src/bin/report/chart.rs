@@ -11,22 +11,35 @@ fn path() -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "costs.svg"].iter().collect()
 }
 
-/// What is set side by side: ours first in each group.
-const GROUPS: [(&str, &[&str]); 4] = [
-    ("retry", &["retry", "tower_retry", "tower_resilience_retry"]),
-    (
-        "circuit breaker",
-        &[
-            "circuit_breaker_consecutive",
-            "circuit_breaker_rate",
-            "failsafe",
-            "recloser",
-            "tower_resilience_circuit_breaker",
-        ],
-    ),
-    ("rate limit", &["rate_limit", "governor", "tower_resilience_rate_limiter"]),
-    ("the stack", &["stack", "tower_resilience_stack"]),
+/// What is set side by side.
+struct Group {
+    title: &'static str,
+    ours: &'static [&'static str],
+    peers: &'static [&'static str],
+}
+
+const GROUPS: [Group; 4] = [
+    Group { title: "retry", ours: &["retry"], peers: &["tower_retry", "tower_resilience_retry"] },
+    Group {
+        title: "circuit breaker",
+        ours: &["circuit_breaker_consecutive", "circuit_breaker_rate"],
+        peers: &["failsafe", "recloser", "tower_resilience_circuit_breaker"],
+    },
+    Group {
+        title: "rate limit",
+        ours: &["rate_limit"],
+        peers: &["governor", "tower_resilience_rate_limiter"],
+    },
+    Group { title: "the stack", ours: &["stack"], peers: &["tower_resilience_stack"] },
 ];
+
+impl Group {
+    /// With their colours.
+    fn names(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let ours = self.ours.iter().map(|name| (*name, "#2a6fdb"));
+        ours.chain(self.peers.iter().map(|name| (*name, "#b8bcc4")))
+    }
+}
 
 const WIDTH: f64 = 760.0;
 /// Where bars begin, and how long the longest is.
@@ -41,8 +54,8 @@ pub(crate) fn save(run: &Run) -> io::Result<()> {
 
 fn draw(run: &Run) -> String {
     let costs = |name: &str| cost(run, name).unwrap_or_default();
-    let names = || GROUPS.iter().flat_map(|(_, names)| *names);
-    let longest = names().map(|name| costs(name).ns).fold(1.0, f64::max);
+    let names = || GROUPS.iter().flat_map(Group::names);
+    let longest = names().map(|(name, _)| costs(name).ns).fold(1.0, f64::max);
     let height = HEAD + LINE * (names().count() + GROUPS.len() + 1) as f64;
     let mut svg = format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="12">
@@ -52,12 +65,12 @@ fn draw(run: &Run) -> String {
 "##
     );
     let mut y = HEAD;
-    for (title, names) in GROUPS {
+    for group in &GROUPS {
         y += LINE;
-        bold(&mut svg, y, title);
-        for name in names {
+        bold(&mut svg, y, group.title);
+        for (name, fill) in group.names() {
             y += LINE;
-            bar(&mut svg, y, name, costs(name), longest);
+            bar(&mut svg, y, (name, fill), costs(name), longest);
         }
     }
     svg.push_str("</svg>\n");
@@ -83,11 +96,8 @@ fn bold(svg: &mut String, y: f64, title: &str) {
     _ = writeln!(svg, r#"<text x="12" y="{}" font-weight="bold">{title}</text>"#, y + 14.0);
 }
 
-fn bar(svg: &mut String, y: f64, name: &str, cost: Cost, longest: f64) {
+fn bar(svg: &mut String, y: f64, (name, fill): (&str, &str), cost: Cost, longest: f64) {
     let (start, most) = BARS;
-    let ours =
-        !["tower_", "failsafe", "recloser", "governor"].iter().any(|peer| name.starts_with(peer));
-    let fill = if ours { "#2a6fdb" } else { "#b8bcc4" };
     let length = (cost.ns.max(0.0) / longest * most).max(1.0);
     let text = y + 14.0;
     _ = writeln!(
