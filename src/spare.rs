@@ -86,6 +86,15 @@ where
         if !self.was_called() {
             ready!(self.as_mut().poll_ready(cx, call))?;
         }
+        self.poll_called(cx)
+    }
+
+    /// Goes on with the call that was made.
+    #[inline]
+    pub(crate) fn poll_called(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Response, S::Error>> {
         match self.project() {
             Project::Calling { future } => future.poll(cx),
             Project::Readying { .. } | Project::Ended => panic!("polled after it was done"),
@@ -94,7 +103,7 @@ where
 
     /// Goes on until the call is made. Apart, as most calls were made before the first poll.
     #[cold]
-    fn poll_ready(
+    pub(crate) fn poll_ready(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         call: impl FnOnce(&mut S, Req) -> S::Future,

@@ -52,10 +52,15 @@ impl<B> fmt::Debug for Kept<B> {
 /// tell a repetition.
 #[inline]
 pub(super) fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
+    method.is_idempotent() || has_key(headers)
+}
+
+#[inline(never)]
+fn has_key(headers: &HeaderMap) -> bool {
     static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
     // Compared, not looked up: most names are standard ones, told apart at a glance, and to hash
     // the name takes longer than that.
-    method.is_idempotent() || headers.keys().any(|name| name == IDEMPOTENCY_KEY)
+    headers.keys().any(|name| name == IDEMPOTENCY_KEY)
 }
 
 impl<B: RepeatableBody> Replay<http::Request<B>> for HttpReplay {
@@ -81,7 +86,7 @@ impl<B: RepeatableBody> Replay<http::Request<B>> for HttpReplay {
     }
 
     fn overrides(&self, request: &http::Request<B>) -> Override {
-        request.extensions().get().copied().unwrap_or_default()
+        Override::of(request.extensions())
     }
 
     fn headers_mut<'a>(&self, request: &'a mut http::Request<B>) -> Option<&'a mut HeaderMap> {
@@ -151,7 +156,7 @@ where
     }
 
     fn overrides(&self, request: &http::Request<B>) -> Override {
-        request.extensions().get().copied().unwrap_or_default()
+        Override::of(request.extensions())
     }
 
     fn headers_mut<'a>(&self, request: &'a mut http::Request<B>) -> Option<&'a mut HeaderMap> {

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{Extensions, HeaderMap};
 
 use super::Replay;
 
@@ -47,6 +47,18 @@ impl Override {
     /// It is sent once.
     pub const fn no_retry(self) -> Self {
         self.max_attempts(1)
+    }
+
+    /// What a request with these extensions asks for.
+    #[inline]
+    pub(super) fn of(extensions: &Extensions) -> Self {
+        if extensions.is_empty() { Self::new() } else { Self::among(extensions) }
+    }
+
+    /// Apart, so that the search isn't compiled into every call.
+    #[inline(never)]
+    fn among(extensions: &Extensions) -> Self {
+        extensions.get().copied().unwrap_or_default()
     }
 }
 

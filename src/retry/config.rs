@@ -76,16 +76,20 @@ impl<C, R> Config<C, R> {
         }
     }
 
-    /// Gives the request a key, if it is to have one. Whether it has then.
-    pub(super) fn key<Req>(&self, request: &mut Req) -> bool
+    /// Writes into the first attempt's request what is to be written. Whether it has a key then,
+    /// which it is given if it may be `repeated`.
+    #[cold]
+    pub(super) fn stamp<Req>(&self, request: &mut Req, repeated: bool) -> bool
     where
         R: Replay<Req>,
     {
+        self.count(request, 0);
         let bits = || match &self.random {
             Some(_) => self.random(|random| random.u128(..)),
             None => stamp::unique_bits(),
         };
-        self.headers_mut(request).is_some_and(|headers| self.stamps.key(headers, bits))
+        let headers = self.headers_mut(request).filter(|_| repeated);
+        headers.is_some_and(|headers| self.stamps.key(headers, bits))
     }
 
     /// Tells in the request which retry it is, if that is to be told.

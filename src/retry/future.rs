@@ -106,7 +106,15 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         for _ in 0..STEPS_AT_ONCE {
-            let mut answer = this.step(cx);
+            let mut answer = match (this.state.as_mut().project(), &mut *this.progress) {
+                (StateProject::Attempting { call }, Some(progress)) => {
+                    progress.poll(&this.shared.config, call, cx)
+                }
+                _ => match ready!(this.rare_step(cx)) {
+                    Some(result) => Poll::Ready(result),
+                    None => continue,
+                },
+            };
             if answer.is_pending() {
                 answer = this.poll_limits(cx);
             }
@@ -136,26 +144,15 @@ where
     C: Classify<S::Response>,
     R: Replay<Req>,
 {
-    /// Goes on until an attempt has ended.
-    #[inline]
-    fn step(&mut self, cx: &mut Context<'_>) -> Poll<Result<S::Response, BoxError>> {
-        match (self.state.as_mut().project(), &mut self.progress) {
-            (StateProject::Attempting { call }, Some(progress)) => {
-                progress.poll(&self.shared.config, call, cx)
-            }
-            _ => self.rare_step(cx),
-        }
-    }
-
-    /// The steps that most calls don't take.
+    /// The steps that most calls don't take. `None`: → `Attempting`.
     #[inline(never)]
-    fn rare_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<S::Response, BoxError>> {
+    fn rare_step(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<S::Response, BoxError>>> {
         match self.state.as_mut().project() {
             // Only passed on.
             StateProject::Attempting { call } => {
                 let call_now =
                     |service: &mut S, request| scope::call_later(true, || service.call(request));
-                call.poll_with(cx, call_now).map_err(Into::into)
+                call.poll_with(cx, call_now).map(|result| Some(result.map_err(Into::into)))
             }
             StateProject::Waiting { request } => {
                 ready!(poll_timer(self.timer.as_mut(), cx));
@@ -164,10 +161,10 @@ where
                     progress.next_attempt();
                 }
                 self.state.set(State::readying(self.shared.spare.fresh(), *request));
-                self.step(cx)
+                Poll::Ready(None)
             }
             StateProject::Unready { error } => {
-                Poll::Ready(Err(error.take().expect("polled after it was done")))
+                Poll::Ready(Some(Err(error.take().expect("polled after it was done"))))
             }
         }
     }

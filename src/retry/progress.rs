@@ -53,8 +53,7 @@ impl<Res> Progress<Res> {
         let asked = config.replay.overrides(request);
         let deadline = asked.deadline.or(config.deadline);
         let max_attempts = asked.max_attempts.unwrap_or(config.policy.max_attempts);
-        config.count(request, 0);
-        let has_key = max_attempts > 1 && config.key(request);
+        let has_key = config.stamps.any() && config.stamp(request, max_attempts > 1);
         Self {
             scope: CallScope::begin(outer, ends(deadline)).with_retry(),
             max_attempts,
@@ -95,7 +94,7 @@ impl<Res> Progress<Res> {
     pub(super) fn poll<S, Req, C, R>(
         &mut self,
         config: &Config<C, R>,
-        call: Pin<&mut CallWhenReady<S, Req>>,
+        mut call: Pin<&mut CallWhenReady<S, Req>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<S::Response, BoxError>>
     where
@@ -103,16 +102,21 @@ impl<Res> Progress<Res> {
         S::Error: Into<BoxError>,
     {
         let Self { scope, attempt_ends, past, .. } = self;
-        // As with tower's own timeout, getting ready isn't counted: a queue for
-        // a place below would otherwise turn into timeouts, and those into retries.
-        let when_ready = |service: &mut S, request| {
-            *attempt_ends = ends(config.attempt_timeout);
-            if let Some(past) = past {
-                past.spend();
+        scope.poll(|| {
+            if !call.was_called() {
+                // As with tower's own timeout, getting ready isn't counted: a queue for
+                // a place below would otherwise turn into timeouts, and those into retries.
+                let when_ready = |service: &mut S, request| {
+                    *attempt_ends = ends(config.attempt_timeout);
+                    if let Some(past) = past {
+                        past.spend();
+                    }
+                    scope::call_later(true, || service.call(request))
+                };
+                ready!(call.as_mut().poll_ready(cx, when_ready)).map_err(Into::into)?;
             }
-            scope::call_later(true, || service.call(request))
-        };
-        scope.poll(|| call.poll_with(cx, when_ready).map_err(Into::into))
+            call.poll_called(cx).map_err(Into::into)
+        })
     }
 
     /// Ends an attempt that takes too long.
@@ -250,7 +254,12 @@ impl<Res> Progress<Res> {
 /// When what may take this long, and begins now, must end.
 #[inline]
 fn ends(after: Option<Duration>) -> Option<Instant> {
-    after.map(|after| time::after(time::now(), after))
+    after.map(from_now)
+}
+
+#[inline(never)]
+fn from_now(after: Duration) -> Instant {
+    time::after(time::now(), after)
 }
 
 /// Ready when there is no timer.
