@@ -1,7 +1,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -13,12 +13,13 @@ use super::route::Target;
 use super::search::Moment;
 use super::serving::{TellRegion, Untold};
 use super::shared::Shared;
+use super::waiting::Waiting;
 use super::{AllRegionsOut, FailoverEventKind, RegionsExhausted};
 use crate::classify::{Classify, Verdict};
 use crate::error::BoxError;
 use crate::replay::Replay;
 use crate::stripe::Handle;
-use crate::time::{self, Sleep};
+use crate::time;
 
 pin_project! {
     /// The future of a [`Failover`](super::Failover) and of
@@ -45,7 +46,7 @@ pin_project! {
     {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            if this.journey.is_under_way() {
+            if this.journey.under_way().is_some() {
                 let (shared, called) = (this.shared, matches!(&*this.state, State::Calling { .. }));
                 this.journey.breaks_off(&shared.set, called, |region| shared.can_call(region));
             }
@@ -65,8 +66,8 @@ pin_project! {
         // The region's client isn't ready. → `Calling`, there or in another region. Boxed: it is
         // rare, and as large as a request, which every call's future would be.
         Readying { waiting: Box<Readying<S, Req>> },
-        // No region is fit, and the call waits for one. → `Readying`, or on.
-        Waiting { timer: Pin<Box<Sleep>>, request: Option<Req> },
+        // No region is fit, and the call waits for one. → `Readying`, or on. Boxed as well.
+        Waiting { waiting: Box<Waiting<Req>> },
         // No region is fit, and the call is answered here. The end.
         TurnedAway { error: Option<AllRegionsOut> },
     }
@@ -77,6 +78,7 @@ where
     S: Service<Req>,
     R: Replay<Req>,
 {
+    #[inline]
     pub(super) fn calling(
         future: S::Future,
         journey: Journey,
@@ -134,12 +136,13 @@ impl<S: Service<Req>, Req> State<S, Req> {
         let in_time = journey.scope.deadline().is_none_or(|deadline| until < deadline);
         // Without a wait there is nothing to wait for.
         if set.settings.when_all_out == WhenAllOut::Wait && in_time && !wait.is_zero() {
-            let timer = Box::pin(time::sleep_until(until));
-            return Self::Waiting { timer, request: Some(request) };
+            return Self::Waiting { waiting: Box::new(Waiting::new(until, request)) };
         }
         Self::TurnedAway { error: Some(AllRegionsOut::new(wait)) }
     }
 }
+
+type Answer<Res> = Poll<Result<Res, BoxError>>;
 
 impl<S, Req, C, R, T> Future for ResponseFuture<S, Req, C, R, T>
 where
@@ -151,57 +154,36 @@ where
 {
     type Output = Result<S::Response, BoxError>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // As often as there are regions to try, which is bounded, and waits.
         loop {
-            let result = match this.state.as_mut().project() {
+            let this = self.as_mut().project();
+            let mut answer = match this.state.project() {
                 StateProject::Calling { future } => {
-                    ready!(this.journey.scope.poll(|| future.poll(cx)))
+                    this.journey.scope.poll(|| future.poll(cx).map_err(Into::into))
                 }
-                StateProject::Readying { waiting } => {
-                    let (shared, journey) = (&*this.shared, &mut *this.journey);
-                    let search = journey.search(journey.scope.tried(), false);
-                    let next = |waited_for| shared.next_client(search, waited_for);
-                    let (region, ready) = ready!(journey.scope.poll(|| waiting.poll(cx, next)));
-                    journey.moves_to(region, &shared.set);
-                    match ready {
-                        Ok((client, request)) => {
-                            let within = journey.calling(&shared.set, &Moment::default());
-                            let future = client.call(request);
-                            drop(within);
-                            this.state.set(State::Calling { future });
-                            continue;
-                        }
-                        Err(error) => Err(error),
-                    }
-                }
-                StateProject::Waiting { timer, request } => {
-                    ready!(timer.as_mut().poll(cx));
-                    let request = request.take().expect("polled after it was done");
-                    this.set_out(request);
-                    continue;
-                }
-                StateProject::TurnedAway { error } => {
-                    let error = error.take().expect("polled after it was done");
-                    return Poll::Ready(Err(error.into()));
-                }
+                _ => match self.as_mut().project().poll_ready(cx) {
+                    None => continue,
+                    Some(answer) => answer,
+                },
             };
-            this.journey.is_over(&this.shared.set);
-            let mut result = result.map_err(Into::into);
+            let Poll::Ready(result) = &mut answer else { return answer };
+            let this = self.as_mut().project();
+            let shared = &**this.shared;
+            let Some(state) = this.journey.is_over(&shared.set) else { return answer };
             let seen = result.as_ref().map_err(|error| &**error as _);
-            let verdict = this.shared.classifier.classify(seen);
+            let verdict = shared.classifier.classify(seen);
             if verdict.is_success() {
-                this.journey.succeeded(&this.shared.set);
+                this.journey.succeeded(&shared.set, state);
             } else {
-                let Some(answer) = this.failed(&verdict, result) else { continue };
-                result = answer;
+                let Some(last) = self.as_mut().project().failed(&verdict, answer) else { continue };
+                answer = last;
             }
-            if let Ok(response) = &mut result {
-                let region = this.journey.scope.region();
-                this.shared.telling.tell(response, region.unwrap_or_default());
+            if let Poll::Ready(Ok(response)) = &mut answer {
+                let region = self.journey.scope.region();
+                self.shared.telling.tell(response, region.unwrap_or_default());
             }
-            return Poll::Ready(result);
+            return answer;
         }
     }
 }
@@ -209,16 +191,52 @@ where
 impl<S, Req, C, R, T> Project<'_, S, Req, C, R, T>
 where
     S: Service<Req> + Clone,
-    C: Classify<S::Response>,
+    S::Error: Into<BoxError>,
     R: Replay<Req>,
 {
+    /// Goes on until a client is called, which is to be polled then. `Some`: it isn't, or not yet.
+    #[cold]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Option<Answer<S::Response>> {
+        match self.state.as_mut().project() {
+            StateProject::Calling { .. } => None,
+            StateProject::Readying { waiting } => {
+                let (shared, journey) = (&*self.shared, &mut *self.journey);
+                let search = journey.search(journey.scope.tried(), false);
+                let next = |waited_for| shared.next_client(search, waited_for);
+                let polled = journey.scope.poll(|| waiting.poll(cx, next));
+                let Poll::Ready((region, ready)) = polled else { return Some(Poll::Pending) };
+                journey.moves_to(region, &shared.set);
+                let (client, request) = match ready {
+                    Ok(ready) => ready,
+                    Err(error) => return Some(Poll::Ready(Err(error.into()))),
+                };
+                let within = journey.calling(&shared.set, &Moment::default());
+                let future = client.call(request);
+                drop(within);
+                self.state.set(State::Calling { future });
+                None
+            }
+            StateProject::Waiting { waiting } => {
+                let Poll::Ready(request) = waiting.poll(cx) else { return Some(Poll::Pending) };
+                self.set_out(request);
+                None
+            }
+            StateProject::TurnedAway { error } => {
+                let error = error.take().expect("polled after it was done");
+                Some(Poll::Ready(Err(error.into())))
+            }
+        }
+    }
+
     /// `Waiting` → `Readying`, or on.
     fn set_out(&mut self, request: Req) {
         let search = self.journey.search(self.journey.scope.tried(), false);
-        if self.shared.choose(self.journey, &search, &Moment::default()) {
-            self.call(request);
-        } else {
-            self.state.set(State::waiting(request, self.journey, self.shared));
+        match self.shared.choose(&search, &Moment::default()) {
+            Some((region, state, begun)) => {
+                self.journey.goes_to(region, state, begun);
+                self.call(request);
+            }
+            None => self.state.set(State::waiting(request, self.journey, self.shared)),
         }
     }
 
@@ -237,20 +255,19 @@ where
     fn failed(
         &mut self,
         verdict: &Verdict,
-        result: Result<S::Response, BoxError>,
-    ) -> Option<Result<S::Response, BoxError>> {
+        answer: Answer<S::Response>,
+    ) -> Option<Answer<S::Response>> {
         let (shared, journey) = (&*self.shared, &*self.journey);
         let goes_on = journey.failed(&shared.set, verdict, |region| shared.can_call(region));
         if goes_on && !journey.is_retried() && self.is_safe(verdict) && self.go_on(verdict) {
             return None;
         }
         let (set, tried) = (&self.shared.set, self.journey.tried());
-        match result {
-            Err(last) if !goes_on && tried.len() > 1 => {
-                Some(Err(RegionsExhausted::new(set.outcomes(tried, verdict.cause()), last).into()))
-            }
-            result => Some(result),
+        if goes_on || tried.len() == 1 {
+            return Some(answer);
         }
+        let exhausted = |last| RegionsExhausted::new(set.outcomes(tried, verdict.cause()), last);
+        Some(answer.map_err(|last| exhausted(last).into()))
     }
 
     fn is_safe(&self, verdict: &Verdict) -> bool {
@@ -270,11 +287,11 @@ where
         let again = self.kept.take().and_then(|kept| shared.replay.again(kept, last));
         let Some((request, kept)) = again else { return false };
         let search = journey.search(journey.tried(), true);
-        let scope = journey.scope.leave(left);
-        if !shared.choose(journey, &search, &Moment::default()) {
+        let Some((region, state, begun)) = shared.choose(&search, &Moment::default()) else {
             return false;
-        }
-        journey.scope = scope.at_region(set.name(journey.region()));
+        };
+        journey.scope = journey.scope.leave(left);
+        journey.goes_to(region, state, begun);
         set.tell(left, FailoverEventKind::FailedOver { cause: verdict.cause() });
         *self.kept = kept;
         self.call(request);

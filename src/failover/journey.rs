@@ -3,6 +3,7 @@
 use super::layer::Rules;
 use super::search::{Moment, Search};
 use super::set::RegionSet;
+use super::shared::Choice;
 use super::state::{Begun, State};
 use crate::classify::{Cause, Class, Verdict};
 use crate::scope::{self, CallScope, Tried, Within};
@@ -25,6 +26,7 @@ pub(super) struct Journey {
 }
 
 impl Journey {
+    /// A call that sets out to this region, if there is one for it.
     #[inline]
     pub(super) fn new(
         scope: CallScope,
@@ -32,17 +34,24 @@ impl Journey {
         idempotent: bool,
         max_attempts: usize,
         sticky: Option<u64>,
+        first: Option<Choice<'_>>,
     ) -> Self {
+        let under_way = first.is_some();
+        let (scope, region, begun) = match first {
+            Some((region, state, begun)) => (scope.at_region(state.place.name), region, begun),
+            None => (scope, 0, Begun::default()),
+        };
+        let called_at = None;
         Self {
             scope,
-            region: 0,
-            begun: Begun::default(),
-            under_way: false,
+            region,
+            begun,
+            under_way,
             retried,
             idempotent,
             max_attempts,
             sticky,
-            called_at: None,
+            called_at,
         }
     }
 
@@ -51,28 +60,25 @@ impl Journey {
         self.region
     }
 
-    pub(super) const fn is_under_way(&self) -> bool {
-        self.under_way
+    /// The region of the attempt that is under way.
+    #[inline]
+    pub(super) fn under_way(&self) -> Option<usize> {
+        self.under_way.then_some(self.region)
     }
 
     pub(super) const fn is_retried(&self) -> bool {
         self.retried
     }
 
-    /// Whether it has been nowhere yet.
-    #[inline]
-    pub(super) fn is_first(&self) -> bool {
-        self.scope.tried().len() == 0
-    }
-
     /// Whether the attempt is the last one.
+    #[inline]
     pub(super) fn is_last(&self) -> bool {
-        self.tried().len() >= self.max_attempts
+        self.scope.tried().len() + 1 >= self.max_attempts
     }
 
     /// Whether the one after it is.
     pub(super) fn next_is_last(&self) -> bool {
-        self.tried().len() + 1 >= self.max_attempts
+        self.scope.tried().len() + 2 >= self.max_attempts
     }
 
     pub(super) const fn search(&self, tried: Tried, again: bool) -> Search {
@@ -122,21 +128,23 @@ impl Journey {
         self.is_over(set);
     }
 
-    /// The attempt is over, however it ended.
+    /// The attempt is over, however it ended. `None`: none was under way.
     #[inline]
-    pub(super) fn is_over(&mut self, set: &RegionSet) {
-        if std::mem::take(&mut self.under_way) {
-            set.ends(self.region, &self.begun);
-        }
+    pub(super) fn is_over<'a>(&mut self, set: &'a RegionSet) -> Option<&'a State> {
+        std::mem::take(&mut self.under_way).then(|| {
+            let state = set.state(self.region);
+            state.ends(&self.begun);
+            state
+        })
     }
 
     /// Takes in that the attempt succeeded.
     #[inline]
-    pub(super) fn succeeded(&self, set: &RegionSet) {
+    pub(super) fn succeeded(&self, set: &RegionSet, state: &State) {
         if let Some(called_at) = self.called_at {
             self.took_from(called_at, set);
         }
-        set.succeeded(self.region, self.begun.phase);
+        set.succeeded(self.region, state, self.begun.phase);
     }
 
     #[inline(never)]
@@ -159,7 +167,7 @@ impl Journey {
             set.failed(self.region, verdict, self.begun.phase);
         } else if verdict.class() == Class::Rejected {
             // The request was at fault, and the region is alive.
-            set.succeeded(self.region, self.begun.phase);
+            set.succeeded(self.region, set.state(self.region), self.begun.phase);
         }
         let tried = self.tried();
         let may = rules.may_do_better_elsewhere(verdict) && !self.is_last();

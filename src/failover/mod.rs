@@ -160,6 +160,7 @@ mod standing;
 mod state;
 mod status;
 mod traffic;
+mod waiting;
 mod watch;
 
 pub use self::body_watch::{BodyWatch, BodyWatchFuture, BodyWatchLayer, WatchedBody};

@@ -74,9 +74,15 @@ impl<'a> Target<'a> {
     /// Scheme and host are always those of the region. A path below the base of another
     /// region is the same one below this base; any other is taken as it is.
     #[must_use]
-    pub fn rewrite(&self, uri: Uri) -> Uri {
+    pub fn rewrite(&self, mut uri: Uri) -> Uri {
+        self.take_over(&mut uri);
+        uri
+    }
+
+    /// As [`rewrite`](Self::rewrite), in place.
+    fn take_over(&self, uri: &mut Uri) {
         let Place { scheme, authority, .. } = self.place;
-        let mut parts = uri.into_parts();
+        let mut parts = std::mem::take(uri).into_parts();
         let given = parts.path_and_query.as_ref().map_or("/", PathAndQuery::as_str);
         if let Some(path) = self.path(parts.authority.as_ref().map(Authority::as_str), given) {
             // Both halves were valid, so the whole is.
@@ -84,11 +90,12 @@ impl<'a> Target<'a> {
         }
         parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
         (parts.scheme, parts.authority) = (Some(scheme.clone()), Some(authority.clone()));
-        Uri::from_parts(parts).unwrap_or_default()
+        if let Ok(taken_over) = Uri::from_parts(parts) {
+            *uri = taken_over;
+        }
     }
 
     /// Whether a request for this URI is one to this region as it is.
-    #[inline]
     fn is_there(&self, uri: &Uri) -> bool {
         let Place { scheme, authority, path, .. } = self.place;
         uri.authority().is_some_and(|given| given.as_str() == authority.as_str())
@@ -144,7 +151,7 @@ impl<'a> Target<'a> {
 impl<B> Route for http::Request<B> {
     fn route(&mut self, to: &Target<'_>) {
         if !to.is_there(self.uri()) {
-            *self.uri_mut() = to.rewrite(std::mem::take(self.uri_mut()));
+            to.take_over(self.uri_mut());
         }
         to.rewrite_host(self.headers_mut());
     }

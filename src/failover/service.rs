@@ -76,6 +76,20 @@ impl<S: Clone, C, R, T, K> FailoverServices<S, C, R, T, K> {
     }
 }
 
+impl<S: Clone, C, R, T, K> FailoverServices<S, C, R, T, K> {
+    /// This region's client: the one that was called last, or a fresh handle.
+    #[inline]
+    fn client(&mut self, region: usize) -> &mut S {
+        let generation = self.shared.generation();
+        let same = |last: &Last<S>| (last.region, last.generation) == (region, generation);
+        if !self.last.as_ref().is_some_and(same) {
+            self.last = None;
+        }
+        let fresh = || Last { region, generation, client: self.shared.client(region) };
+        &mut self.last.get_or_insert_with(fresh).client
+    }
+}
+
 /// A clone isn't ready: readiness stays with the handle that was readied.
 impl<S: Clone, C, R, T, K: Clone> Clone for Failover<S, C, R, T, K> {
     fn clone(&self) -> Self {
@@ -110,20 +124,15 @@ where
     }
 
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let moment = Moment::default();
-        let shared = self.shared.handle();
-        let mut journey = shared.journey(&self.key, &request, &moment);
-        shared.set_out(&mut journey, &moment);
-        let mut kept = None;
-        if shared.may_go_on(&journey) {
-            kept = shared.replay.keep(&mut request);
-        }
-        if !journey.is_under_way() {
+        let (shared, moment) = (self.shared.handle(), Moment::default());
+        let mut journey = shared.set_out(&self.key, &request, &moment);
+        let kept = shared.keep(&journey, &mut request);
+        let Some(region) = journey.under_way() else {
             // It lets go of the readiness that it won't use.
             self.inner = shared.client(journey.region());
             return ResponseFuture::waiting(request, journey, kept, Some(Req::route), shared);
-        }
-        request.route(&shared.set.target(journey.region()));
+        };
+        request.route(&shared.set.target(region));
         let within = journey.calling(&shared.set, &moment);
         let future = self.inner.call(request);
         drop(within);
@@ -151,24 +160,13 @@ where
     }
 
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let moment = Moment::default();
-        let shared = self.shared.handle();
-        let mut journey = shared.journey(&self.key, &request, &moment);
-        shared.set_out(&mut journey, &moment);
-        let mut kept = None;
-        if shared.may_go_on(&journey) {
-            kept = shared.replay.keep(&mut request);
-        }
-        if !journey.is_under_way() {
+        let (shared, moment) = (self.shared.handle(), Moment::default());
+        let mut journey = shared.set_out(&self.key, &request, &moment);
+        let kept = shared.keep(&journey, &mut request);
+        let Some(region) = journey.under_way() else {
             return ResponseFuture::waiting(request, journey, kept, None, shared);
-        }
-        let (region, generation) = (journey.region(), shared.generation());
-        let same = |last: &Last<S>| (last.region, last.generation) == (region, generation);
-        if !self.last.as_ref().is_some_and(same) {
-            self.last = None;
-        }
-        let fresh = || Last { region, generation, client: shared.client(region) };
-        let client = &mut self.last.get_or_insert_with(fresh).client;
+        };
+        let client = self.client(region);
         // Nobody need be woken: where it isn't ready, the future asks another handle.
         if let Poll::Ready(Ok(())) = client.poll_ready(&mut Context::from_waker(Waker::noop())) {
             let within = journey.calling(&shared.set, &moment);

@@ -67,6 +67,7 @@ pub trait TellRegion<Res> {
 pub struct Untold;
 
 impl<Res> TellRegion<Res> for Untold {
+    #[inline]
     fn tell(&self, _: &mut Res, _: &'static str) {}
 }
 

@@ -91,6 +91,7 @@ impl RegionSet {
     }
 
     /// A call is made: from the first one on the regions are checked.
+    #[inline]
     pub(super) fn called(self: &Arc<Self>) {
         if let Some(watch) = &self.watch {
             watch.start(self);
@@ -128,12 +129,6 @@ impl RegionSet {
             _ => 0,
         };
         Some(state.begins_chosen(lease))
-    }
-
-    /// It is over, however it ended.
-    #[inline]
-    pub(super) fn ends(&self, region: usize, begun: &Begun) {
-        self.state(region).ends(begun);
     }
 
     /// Whether the latency of this call counts. Where there are checks theirs does, and no other:
@@ -187,8 +182,7 @@ impl RegionSet {
 
     /// A call of this region succeeded that set out in this phase.
     #[inline]
-    pub(super) fn succeeded(&self, region: usize, phase: u64) {
-        let state = self.state(region);
+    pub(super) fn succeeded(&self, region: usize, state: &State, phase: u64) {
         if !state.is_fit() {
             self.proved(region, state, phase);
         }

@@ -6,6 +6,7 @@ use super::journey::Journey;
 use super::search::{Moment, Search};
 use super::set::RegionSet;
 use super::slots::Slots;
+use super::state::{Begun, State};
 use super::{FailoverLayer, Region};
 use crate::error::InvalidConfig;
 use crate::key::Key;
@@ -15,6 +16,9 @@ use crate::spare::Spare;
 use crate::stripe::Spread;
 use crate::sync::{AtomicUsize, Ordering};
 use crate::time;
+
+/// The region that a call goes to, and what that gave it.
+pub(super) type Choice<'a> = (usize, &'a State, Begun);
 
 /// What all calls share.
 #[derive(Debug)]
@@ -90,11 +94,11 @@ impl<S, C, R, T> Shared<S, C, R, T> {
         }
     }
 
-    /// A call begins. Under a retry, which keeps the copy and counts the attempts, there is one
-    /// attempt. Under another failover, which has the retry for its own regions, there is a loop
-    /// here, as without one.
+    /// A call sets out to the first region. Under a retry, which keeps the copy and counts the
+    /// attempts, there is one attempt. Under another failover, which has the retry for its own
+    /// regions, there is a loop here, as without one.
     #[inline]
-    pub(super) fn journey<Req>(
+    pub(super) fn set_out<Req>(
         &self,
         key: &impl Key<Req>,
         request: &Req,
@@ -107,48 +111,51 @@ impl<S, C, R, T> Shared<S, C, R, T> {
         let sticky = key.key(request).hashed();
         let most = self.set.settings.rules.max_attempts;
         match CallScope::offered() {
-            Some(outer) if outer.retry_moves() => Journey::new(outer, true, false, most, sticky),
+            Some(outer) if outer.retry_moves() => {
+                let first = self.first(&outer, sticky, moment);
+                Journey::new(outer, true, false, most, sticky, first)
+            }
             outer => {
                 let Override { deadline, max_attempts } = self.replay.overrides(request);
                 let deadline = deadline.map(|deadline| time::after(moment.get(), deadline));
                 let scope = CallScope::begin(outer, deadline).among_new_regions();
-                let asked = max_attempts.map_or(usize::MAX, |most| most as usize);
+                let most = max_attempts.map_or(most, |asked| most.min(asked as usize));
                 let idempotent = self.replay.is_idempotent(request);
-                Journey::new(scope, false, idempotent, most.min(asked), sticky)
+                let first = self.first(&scope, sticky, moment);
+                Journey::new(scope, false, idempotent, most, sticky, first)
             }
         }
     }
 
     /// Chooses the first region.
     #[inline]
-    pub(super) fn set_out(&self, journey: &mut Journey, moment: &Moment) {
-        let preferred = self.set.preferred().filter(|(region, _)| self.can_call(*region));
-        match preferred.filter(|_| journey.is_first()) {
-            Some((region, state)) => journey.goes_to(region, state, state.begins()),
-            None => self.look_around(journey, moment),
+    fn first(&self, scope: &CallScope, sticky: Option<u64>, moment: &Moment) -> Option<Choice<'_>> {
+        let tried = scope.tried();
+        match self.set.preferred() {
+            Some((region, state)) if tried.len() == 0 && self.can_call(region) => {
+                Some((region, state, state.begins()))
+            }
+            _ => self.look_around(Search { tried, again: scope.attempt() > 1, sticky }, moment),
         }
     }
 
     #[inline(never)]
-    fn look_around(&self, journey: &mut Journey, moment: &Moment) {
-        let search = journey.search(journey.scope.tried(), journey.scope.attempt() > 1);
+    fn look_around(&self, search: Search, moment: &Moment) -> Option<Choice<'_>> {
         // Should a retry come by with all of them tried, it begins anew.
         let anew = Search { tried: Tried::NONE, again: true, ..search };
-        if !self.choose(journey, &search, moment) && search.tried.len() > 0 {
-            self.choose(journey, &anew, moment);
-        }
+        let first = self.choose(&search, moment);
+        first.or_else(|| (search.tried.len() > 0).then(|| self.choose(&anew, moment)).flatten())
     }
 
-    /// Sends the journey to the region that is the best now. False: there is none.
-    pub(super) fn choose(&self, journey: &mut Journey, search: &Search, moment: &Moment) -> bool {
+    /// The region that is the best now, with a call on its way there.
+    pub(super) fn choose(&self, search: &Search, moment: &Moment) -> Option<Choice<'_>> {
         while let Some(region) = self.set.find(search, moment, |region| self.can_call(region)) {
             let state = self.set.state(region);
             if let Some(begun) = self.set.begins(state, moment) {
-                journey.goes_to(region, state, begun);
-                return true;
+                return Some((region, state, begun));
             }
         }
-        false
+        None
     }
 
     /// The client of the region that is the next choice, of those that take calls.
@@ -164,8 +171,15 @@ impl<S, C, R, T> Shared<S, C, R, T> {
         Some((region, self.client(region)))
     }
 
-    /// Whether another attempt may follow here, so that a copy must be kept.
-    pub(super) fn may_go_on(&self, journey: &Journey) -> bool {
-        !journey.is_retried() && !journey.is_last() && self.set.slots.get(1).is_some()
+    /// What it takes to go to another region, if the call may do so here.
+    #[inline]
+    pub(super) fn keep<Req>(&self, journey: &Journey, request: &mut Req) -> Option<R::Kept>
+    where
+        R: Replay<Req>,
+    {
+        if journey.is_retried() || journey.is_last() || self.set.slots.get(1).is_none() {
+            return None;
+        }
+        self.replay.keep(request)
     }
 }

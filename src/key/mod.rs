@@ -74,14 +74,11 @@ fn salted(value: impl Hash) -> u64 {
 impl KeyRef<'_> {
     /// A hash that is the same in every process of one build; `None` for no key.
     #[cfg(feature = "failover")]
+    #[inline]
     pub(crate) fn hashed(&self) -> Option<u64> {
-        use std::hash::{DefaultHasher, Hash, Hasher};
-        if *self == Self::Shared {
-            return None;
-        }
-        let mut hasher = DefaultHasher::new();
-        self.hash(&mut hasher);
-        Some(hasher.finish())
+        use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+        let hash = || BuildHasherDefault::<DefaultHasher>::default().hash_one(self);
+        (!matches!(self, Self::Shared)).then(hash)
     }
 
     /// The name of this key's state in a layer of that name.
