@@ -1,7 +1,7 @@
 use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 
-/// The head of a request. http's own `Parts` can only be copied of a request that is taken apart,
-/// and each time that one is put together again all of it moves.
+/// The head of a request. http's own `Parts` are only had of a request that is taken apart, and
+/// to take one apart and put it together again moves all of it, each time.
 #[derive(Clone)]
 pub(super) struct Head {
     method: Method,
@@ -12,7 +12,8 @@ pub(super) struct Head {
 }
 
 impl Head {
-    #[inline]
+    /// Never inlined: as a function of its own it writes the head where that is kept.
+    #[inline(never)]
     pub(super) fn of<B>(request: &Request<B>) -> Self {
         Self {
             method: request.method().clone(),

@@ -55,6 +55,7 @@ pub(super) fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
     method.is_idempotent() || has_key(headers)
 }
 
+/// Apart, as the method of most requests tells.
 #[inline(never)]
 fn has_key(headers: &HeaderMap) -> bool {
     static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

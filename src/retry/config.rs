@@ -78,7 +78,7 @@ impl<C, R> Config<C, R> {
 
     /// Writes into the first attempt's request what is to be written. Whether it has a key then,
     /// which it is given if it may be `repeated`.
-    #[cold]
+    #[inline(never)]
     pub(super) fn stamp<Req>(&self, request: &mut Req, repeated: bool) -> bool
     where
         R: Replay<Req>,
