@@ -376,6 +376,18 @@ async fn the_schemes_own_port_may_be_written_or_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_several_host_headers_only_the_regions_own_is_left() {
+    let inner = service_fn(|request: Request<()>| async move {
+        let hosts: Vec<_> = request.headers().get_all("host").iter().collect();
+        assert_eq!(hosts, ["us"]);
+        Ok::<_, BoxError>(Response::new(()))
+    });
+    let client = tower::Layer::layer(&FailoverLayer::new(regions()), inner);
+    let request = Request::get("/").header("host", "eu").header("host", "elsewhere").body(());
+    client.oneshot(request.unwrap()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_two_regions_at_one_host_the_longer_base_is_meant() {
     let seen: Arc<Mutex<Vec<String>>> = Arc::default();
     let notes = Arc::clone(&seen);

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use http::header::HOST;
-use http::uri::{Authority, PathAndQuery, Uri};
+use http::uri::{Authority, Parts, PathAndQuery, Uri};
 use http::{HeaderMap, HeaderValue};
 
 use super::region::Place;
@@ -82,14 +82,16 @@ impl<'a> Target<'a> {
     /// As [`rewrite`](Self::rewrite), in place.
     fn take_over(&self, uri: &mut Uri) {
         let Place { scheme, authority, .. } = self.place;
-        let mut parts = std::mem::take(uri).into_parts();
-        let given = parts.path_and_query.as_ref().map_or("/", PathAndQuery::as_str);
-        if let Some(path) = self.path(parts.authority.as_ref().map(Authority::as_str), given) {
+        let given = std::mem::take(uri).into_parts();
+        let path = given.path_and_query.as_ref().map_or("/", PathAndQuery::as_str);
+        let path = match self.path(given.authority.as_ref().map(Authority::as_str), path) {
+            None => given.path_and_query,
             // Both halves were valid, so the whole is.
-            parts.path_and_query = PathAndQuery::from_maybe_shared(Bytes::from(path)).ok();
-        }
-        parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
+            Some(path) => PathAndQuery::from_maybe_shared(Bytes::from(path)).ok(),
+        };
+        let mut parts = Parts::default();
         (parts.scheme, parts.authority) = (Some(scheme.clone()), Some(authority.clone()));
+        parts.path_and_query = path.or_else(|| Some(PathAndQuery::from_static("/")));
         if let Ok(taken_over) = Uri::from_parts(parts) {
             *uri = taken_over;
         }
@@ -138,12 +140,12 @@ impl<'a> Target<'a> {
             .unwrap_or(path)
     }
 
+    #[inline]
     fn rewrite_host(&self, headers: &mut HeaderMap) {
-        if headers.is_empty() {
-            return;
-        }
-        if let Some(host) = headers.get_mut(HOST) {
-            *host = self.place.host.clone();
+        // Compared, not looked up: a client's request seldom names a host of its own, and to hash
+        // the name takes longer than to see that.
+        if headers.keys().any(|name| *name == HOST) {
+            headers.insert(HOST, self.place.host.clone());
         }
     }
 }
