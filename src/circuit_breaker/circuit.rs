@@ -54,6 +54,13 @@ impl Circuit {
         &self.common
     }
 
+    /// The generation, if every call passes, and that it succeeded is all that must be known of
+    /// one that did.
+    #[inline]
+    pub(super) fn passes_plainly(&self) -> Option<u32> {
+        self.gate.passes_all().filter(|_| self.plain)
+    }
+
     /// Lets a call through, or says why not.
     #[inline]
     pub(super) fn admit(circuit: &SpreadCircuit) -> Result<Permit, Box<CircuitOpen>> {
@@ -288,7 +295,7 @@ impl Keyed for SpreadCircuit {
 
     /// One that has failed lately matters, whatever its state; one that failed
     /// long ago must not take a place for ever.
-    fn is_idle(&self, now: Instant) -> bool {
+    fn retires(&self, now: Instant) -> bool {
         self.gate.is_past(&self.common.rules, self.last_failure.get(), now)
     }
 }

@@ -1,9 +1,7 @@
 use std::sync::Arc;
 
-use super::CircuitOpen;
 use super::circuit::{Circuit, SpreadCircuit};
 use super::common::Common;
-use super::permit::Permit;
 use crate::key::{KeyRef, Last, Registry};
 use crate::time;
 
@@ -26,19 +24,14 @@ impl Circuits {
         Self { registry, shares, common }
     }
 
-    /// Lets a call without a key through, or says why not.
+    /// The circuit of a call with this key, by way of the one that was called last.
     #[inline]
-    pub(super) fn admit_shared(&self) -> Result<Permit, Box<CircuitOpen>> {
-        Circuit::admit(self.registry.common())
-    }
-
-    /// Lets a call with this key through its circuit, or says why not.
-    pub(super) fn admit(
-        &self,
-        key: &KeyRef<'_>,
-        last: &mut Last<SpreadCircuit>,
-    ) -> Result<Permit, Box<CircuitOpen>> {
-        self.registry.with(key, last, Circuit::admit)
+    pub(super) fn by_last<'a>(
+        &'a self,
+        key: KeyRef<'_>,
+        last: &'a mut Last<SpreadCircuit>,
+    ) -> &'a SpreadCircuit {
+        self.registry.by_last(key, last)
     }
 
     /// The circuit that is this key's alone: none without a key, or a place for it.

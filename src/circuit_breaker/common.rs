@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::CircuitOpen;
 use super::audience::Audience;
 use super::latch::Latches;
+use super::permit::Permit;
 use super::rules::Rules;
 use super::tripped::Tripped;
+use crate::key::KeyRef;
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::time::{self, Instant};
 
@@ -60,6 +63,20 @@ impl Common {
                 .next_look
                 .compare_exchange(due, next, Ordering::AcqRel, Ordering::Acquire)
                 .is_ok()
+    }
+
+    /// Whether a call's credential matters: one was refused lately.
+    #[inline]
+    pub(super) fn watches_credentials(&self) -> bool {
+        self.latches.as_ref().is_some_and(Latches::is_watching)
+    }
+
+    /// Lets a call with this credential through, or says why not.
+    pub(super) fn admit_credential(
+        &self,
+        credential: &KeyRef<'_>,
+    ) -> Result<Option<Box<Permit>>, Box<CircuitOpen>> {
+        self.latches.as_ref().map_or(Ok(None), |latches| latches.admit(credential))
     }
 
     /// A credential was refused.

@@ -83,12 +83,12 @@ where
         let Project::Called { future, passage, classifier } = self.project().state.project() else {
             unreachable!("it has been called")
         };
-        let answer = ready!(future.poll(cx));
+        let answer = future.poll(cx);
         // Judged where it lies: an answer is large, and each move of it a copy.
-        if let Ok(response) = &answer {
+        if let Poll::Ready(Ok(response)) = &answer {
             passage.report(&classifier.classify(Ok(response)));
         }
-        Poll::Ready(answer.map_err(|error| passage.failed(error.into(), classifier)))
+        answer.map_err(|error| passage.failed(error.into(), classifier))
     }
 }
 

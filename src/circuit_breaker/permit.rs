@@ -113,6 +113,14 @@ impl Passage {
         Self { permit, credential, sent: Sent::No }
     }
 
+    /// Of a call that was sent through a closed circuit, for which it doesn't matter how long it
+    /// takes.
+    #[inline]
+    pub(super) fn sent_plainly(circuit: CircuitHandle, generation: u32) -> Self {
+        let permit = Permit::new(circuit, generation, false);
+        Self { permit, credential: None, sent: Sent::Yes }
+    }
+
     /// Asks again just before a call that had to wait is sent: the same passage if
     /// nothing has changed, else what the circuits say now. A refused one takes no report.
     pub(super) fn renew(&mut self) -> Result<(), Box<CircuitOpen>> {

@@ -4,15 +4,16 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use super::circuit::SpreadCircuit;
+use super::circuit::{Circuit, SpreadCircuit};
 use super::circuits::Circuits;
 use super::future::{ResponseFuture, Uncalled, Waiting};
-use super::permit::{Passage, Permit};
+use super::permit::Passage;
 use super::readiness::{Readiness, Watch};
+use super::tripped::Tripped;
 use super::{CircuitBreakerLayer, CircuitOpen};
 use crate::classify::{Classify, HttpClassifier};
 use crate::error::BoxError;
-use crate::key::{AllCalls, ByCredential, Key, KeyRef, Last};
+use crate::key::{AllCalls, ByCredential, Key, Last};
 use crate::scope::{self, CallScope};
 use crate::spare::Spare;
 
@@ -34,20 +35,24 @@ pub struct CircuitBreaker<S, C = HttpClassifier, K = AllCalls, L = ByCredential>
 struct Shared<S> {
     spare: Spare<S>,
     circuits: Arc<Circuits>,
+    /// The circuits' own: each `poll_ready` asks.
+    tripped: Arc<Tripped>,
 }
 
 impl<S> Shared<S> {
     /// Whether calls pass the inner service's readiness by, as a circuit isn't closed.
     #[inline]
     fn is_tripped(&self) -> bool {
-        self.circuits.is_any_tripped() && !self.circuits.common.rules.dry_run
+        self.tripped.is_any() && !self.circuits.common.rules.dry_run
     }
 }
 
 impl<S: Clone, C: Clone, K: Clone, L: Clone> CircuitBreaker<S, C, K, L> {
     pub(super) fn new(inner: S, layer: &CircuitBreakerLayer<C, K, L>) -> Self {
         let spare = Spare::new(&inner);
-        let shared = Shared { spare, circuits: Arc::clone(&layer.circuits) };
+        let circuits = Arc::clone(&layer.circuits);
+        let tripped = Arc::clone(&circuits.common.tripped);
+        let shared = Shared { spare, circuits, tripped };
         Self {
             inner,
             readiness: Readiness::Unready,
@@ -75,39 +80,6 @@ impl<S: Clone, C, K, L> CircuitBreaker<S, C, K, L> {
     fn replace_inner(&mut self) {
         self.readiness = Readiness::Unready;
         self.inner = self.shared.spare.fresh();
-    }
-}
-
-impl<S, C, K, L> CircuitBreaker<S, C, K, L> {
-    /// Asks the credential's circuit, then the call's.
-    #[inline]
-    fn admit<Req>(&mut self, request: &Req) -> Result<Passage, Box<CircuitOpen>>
-    where
-        K: Key<Req>,
-        L: Key<Req>,
-    {
-        let circuits = &self.shared.circuits;
-        let credential = match &circuits.common.latches {
-            Some(latches) if latches.is_watching() => {
-                latches.admit(&self.credential.key(request))?
-            }
-            _ => None,
-        };
-        Ok(Passage::new(self.admit_by_key(request)?, credential))
-    }
-
-    #[inline]
-    fn admit_by_key<Req>(&mut self, request: &Req) -> Result<Permit, Box<CircuitOpen>>
-    where
-        K: Key<Req>,
-    {
-        let circuits = &self.shared.circuits;
-        match self.key.key(request) {
-            KeyRef::Shared => {}
-            key => return circuits.admit(&key, &mut self.last),
-        }
-        // Past the match, which has let go of the key: there's nothing left to clean up.
-        circuits.admit_shared()
     }
 }
 
@@ -169,27 +141,36 @@ where
         Poll::Ready(Ok(()))
     }
 
-    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         // Only now, at the moment of sending, and not in `poll_ready`: a
         // readiness that isn't used must not cost a probe its place.
-        let mut passage = match self.admit(&request) {
-            Ok(passage) => passage,
-            Err(open) => {
-                self.let_go();
-                return ResponseFuture::uncalled(Uncalled::Failed(open));
+        let circuits = &self.shared.circuits;
+        if circuits.common.watches_credentials() {
+            return self.call_watched(request);
+        }
+        let circuit = circuits.by_last(self.key.key(&request), &mut self.last);
+        match circuit.passes_plainly() {
+            Some(generation) if matches!(self.readiness, Readiness::Ready) => {
+                self.readiness = Readiness::Unready;
+                note_sent();
+                let future = self.inner.call(request);
+                // Only now: what is held during a call must be let go of should that panic.
+                let passage = Passage::sent_plainly(circuit.handle(), generation);
+                ResponseFuture::called(future, passage, self.classifier.clone())
             }
-        };
-        if !matches!(self.readiness, Readiness::Ready) {
-            return ResponseFuture::uncalled(self.call_unready(request, passage));
+            _ => match Circuit::admit(circuit) {
+                Ok(permit) => self.call_admitted(Passage::new(permit, None), request),
+                Err(open) => self.turn_away(open),
+            },
         }
-        self.readiness = Readiness::Unready;
-        if CallScope::offered().is_some() {
-            scope::note_sent(scope::now());
-        }
-        passage.sent();
-        let future = self.inner.call(request);
-        ResponseFuture::called(future, passage, self.classifier.clone())
+    }
+}
+
+/// Tells the layers above that the call is being sent.
+#[inline]
+fn note_sent() {
+    if CallScope::offered().is_some() {
+        scope::note_sent(scope::now());
     }
 }
 
@@ -201,6 +182,58 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
         self.readiness = Readiness::Asked;
         let opened = self.watch.poll(&self.shared.circuits.common.opened, cx);
         if self.shared.is_tripped() { Poll::Ready(()) } else { opened }
+    }
+
+    /// A call that isn't let through.
+    fn turn_away<Req>(&mut self, open: Box<CircuitOpen>) -> ResponseFuture<S, Req, C>
+    where
+        S: Service<Req>,
+    {
+        self.let_go();
+        ResponseFuture::uncalled(Uncalled::Failed(open))
+    }
+
+    /// A call that is let through, of which more has to be known than that. Apart, or a call of
+    /// which no more has to be known would have to clean up after it.
+    #[inline(never)]
+    fn call_admitted<Req>(
+        &mut self,
+        mut passage: Passage,
+        request: Req,
+    ) -> ResponseFuture<S, Req, C>
+    where
+        S: Service<Req>,
+        C: Classify<S::Response>,
+    {
+        if !matches!(self.readiness, Readiness::Ready) {
+            return ResponseFuture::uncalled(self.call_unready(request, passage));
+        }
+        self.readiness = Readiness::Unready;
+        note_sent();
+        passage.sent();
+        let future = self.inner.call(request);
+        ResponseFuture::called(future, passage, self.classifier.clone())
+    }
+
+    /// A call whose credential's circuit is asked, before its own.
+    #[cold]
+    fn call_watched<Req>(&mut self, request: Req) -> ResponseFuture<S, Req, C>
+    where
+        S: Service<Req>,
+        C: Classify<S::Response>,
+        K: Key<Req>,
+        L: Key<Req>,
+    {
+        let circuits = &self.shared.circuits;
+        let credential = circuits.common.admit_credential(&self.credential.key(&request));
+        let admitted = credential.and_then(|credential| {
+            let circuit = circuits.by_last(self.key.key(&request), &mut self.last);
+            Ok(Passage::new(Circuit::admit(circuit)?, credential))
+        });
+        match admitted {
+            Ok(passage) => self.call_admitted(passage, request),
+            Err(open) => self.turn_away(open),
+        }
     }
 
     /// A call that was let through past a readiness that failed or wasn't waited for.

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::KeyRef;
+use super::{Both, KeyRef};
 
 /// The key that one service looked up last, and its state: a client mostly calls one upstream.
 ///
@@ -24,15 +24,21 @@ pub(super) struct Filed<V> {
 }
 
 impl<V> Last<V> {
+    /// Whether it was this key, and its state can't be forgotten.
     #[inline]
-    pub(super) fn get(&self, key: &KeyRef<'_>, forgotten: u64) -> Option<&V> {
-        let found = self.0.as_ref()?;
-        let is_it = found.forgotten == forgotten && found.filed.key.is(key);
-        is_it.then_some(&*found.filed.state)
+    pub(super) fn is(&self, key: &KeyRef<'_>, forgotten: u64) -> bool {
+        let is_it = |found: &Found<V>| found.forgotten == forgotten && found.filed.key.is(key);
+        self.0.as_ref().is_some_and(is_it)
     }
 
-    pub(super) fn set(&mut self, filed: Arc<Filed<V>>, forgotten: u64) {
-        self.0 = Some(Found { filed, forgotten });
+    /// Its state; none of a key that has none of its own.
+    #[inline]
+    pub(super) fn state(&self) -> Option<&V> {
+        self.0.as_ref().map(|found| &*found.filed.state)
+    }
+
+    pub(super) fn set(&mut self, filed: Option<Arc<Filed<V>>>, forgotten: u64) {
+        self.0 = filed.map(|filed| Found { filed, forgotten });
     }
 }
 
@@ -73,12 +79,16 @@ impl KeptKey {
             (Self::Text(kept), KeyRef::Text(text)) => **kept == **text,
             (Self::Authority(kept), KeyRef::Authority(authority)) => **kept == **authority,
             (Self::Number(kept), KeyRef::Number(number)) => kept == number,
-            (Self::Both(kept), KeyRef::Both(both)) => {
-                let (a, b) = both.parts();
-                kept.0.is(&a) && kept.1.is(&b)
-            }
+            (Self::Both(kept), KeyRef::Both(both)) => Self::are(kept, both),
             _ => false,
         }
+    }
+
+    /// Apart, as what is rare and long.
+    #[inline(never)]
+    fn are(kept: &(Self, Self), both: &Both<'_>) -> bool {
+        let (a, b) = both.parts();
+        kept.0.is(&a) && kept.1.is(&b)
     }
 }
 

@@ -19,9 +19,9 @@ pub(crate) trait Keyed: Sized {
         Arc::strong_count(state) > 1
     }
 
-    /// Whether nothing would be lost if this state were forgotten now. One
-    /// that remembers a failing upstream or a spent quota is not idle.
-    fn is_idle(&self, now: Instant) -> bool;
+    /// Whether nothing is lost if this state is forgotten now, which it is then. One
+    /// that remembers a failing upstream or a spent quota doesn't retire.
+    fn retires(&self, now: Instant) -> bool;
 }
 
 /// The states of all keys.
@@ -89,58 +89,60 @@ impl<V: Keyed> Registry<V> {
     }
 
     /// The state of `key`, made if it is new.
-    #[inline]
     pub(crate) fn get(&self, key: &KeyRef<'_>) -> Arc<V> {
-        self.find(key).unwrap_or_else(|| self.insert(key))
+        let filed = if matches!(key, KeyRef::Shared) { None } else { self.filed(key) };
+        Arc::clone(filed.as_ref().map_or(&self.common, |filed| &filed.state))
     }
 
     /// The state of `key`, if there is one.
-    #[inline]
     pub(crate) fn find(&self, key: &KeyRef<'_>) -> Option<Arc<V>> {
         if matches!(key, KeyRef::Shared) {
             return Some(Arc::clone(&self.common));
         }
-        let hash = hash_of(&self.salt, key);
-        let keyed = self.keyed.read().unwrap_or_else(PoisonError::into_inner);
-        keyed.by_hash.get(&hash).map(|filed| Arc::clone(&filed.state))
+        self.find_filed(hash_of(&self.salt, key)).map(|filed| Arc::clone(&filed.state))
     }
 
-    /// Does something with the state of `key`, made if it is new, by way of the key that was
-    /// looked up last. It is no reason to keep a state: what isn't [held](Keyed::is_held)
-    /// may be forgotten before it is used.
+    /// The state of `key`, made if it is new, by way of the key that was looked up last. It is
+    /// no reason to keep a state: what isn't [held](Keyed::is_held) may be forgotten before it
+    /// is used.
     #[inline]
-    pub(crate) fn with<R>(
-        &self,
-        key: &KeyRef<'_>,
-        last: &mut Last<V>,
-        f: impl FnOnce(&V) -> R,
-    ) -> R {
-        match last.get(key, self.forgotten.load(Ordering::Acquire)) {
-            Some(state) => f(state),
-            None => f(&self.look_up(key, last)),
+    pub(crate) fn by_last<'a>(&'a self, key: KeyRef<'_>, last: &'a mut Last<V>) -> &'a V {
+        match key {
+            KeyRef::Shared => &self.common,
+            key => self.own_by_last(&key, last),
         }
     }
 
-    /// The state of `key`, to be the last that was looked up if it is its own: one that is
-    /// shared for lack of room is looked for anew each time.
     #[inline(never)]
-    fn look_up(&self, key: &KeyRef<'_>, last: &mut Last<V>) -> Arc<V> {
-        let state = self.get(key);
-        let hash = hash_of(&self.salt, key);
-        let keyed = self.keyed.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(filed) = keyed.by_hash.get(&hash) {
-            // Under the lock: what is forgotten from now on, is so after this count.
-            let forgotten = self.forgotten.load(Ordering::Acquire);
-            last.set(Arc::clone(filed), forgotten);
+    fn own_by_last<'a>(&'a self, key: &KeyRef<'_>, last: &'a mut Last<V>) -> &'a V {
+        if !last.is(key, self.forgotten.load(Ordering::Acquire)) {
+            self.look_up(key, last);
         }
-        state
+        last.state().unwrap_or(&self.common)
     }
 
-    fn insert(&self, key: &KeyRef<'_>) -> Arc<V> {
+    #[inline(never)]
+    fn look_up(&self, key: &KeyRef<'_>, last: &mut Last<V>) {
+        // Before the look-up: what is forgotten from then on, is so after this count.
+        let forgotten = self.forgotten.load(Ordering::Acquire);
+        last.set(self.filed(key), forgotten);
+    }
+
+    /// The state of `key` alone, made if it is new; none if there is no room for it.
+    fn filed(&self, key: &KeyRef<'_>) -> Option<Arc<Filed<V>>> {
         let hash = hash_of(&self.salt, key);
+        self.find_filed(hash).or_else(|| self.insert(hash, key))
+    }
+
+    fn find_filed(&self, hash: u64) -> Option<Arc<Filed<V>>> {
+        let keyed = self.keyed.read().unwrap_or_else(PoisonError::into_inner);
+        keyed.by_hash.get(&hash).map(Arc::clone)
+    }
+
+    fn insert(&self, hash: u64, key: &KeyRef<'_>) -> Option<Arc<Filed<V>>> {
         let mut keyed = self.keyed.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = keyed.by_hash.get(&hash) {
-            return Arc::clone(&known.state);
+            return Some(Arc::clone(known));
         }
         if keyed.by_hash.len() >= self.capacity {
             let before = keyed.by_hash.len();
@@ -149,13 +151,13 @@ impl<V: Keyed> Registry<V> {
                 self.forgotten.fetch_add(1, Ordering::Release);
             }
             if !made {
-                return Arc::clone(&self.common);
+                return None;
             }
         }
         let state = Arc::new((self.make)(key));
-        let filed = Filed { key: KeptKey::new(key), state: Arc::clone(&state) };
-        keyed.by_hash.insert(hash, Arc::new(filed));
-        state
+        let filed = Arc::new(Filed { key: KeptKey::new(key), state });
+        keyed.by_hash.insert(hash, Arc::clone(&filed));
+        Some(filed)
     }
 
     /// Every state there is, the common one first.
@@ -175,7 +177,7 @@ impl<V: Keyed> States<V> {
         if self.look_from.is_some_and(|from| now < from) {
             return false;
         }
-        self.by_hash.retain(|_, filed| V::is_held(&filed.state) || !filed.state.is_idle(now));
+        self.by_hash.retain(|_, filed| V::is_held(&filed.state) || !filed.state.retires(now));
         let made = self.by_hash.len() < capacity;
         self.look_from = (!made).then(|| time::after(now, PAUSE));
         made
@@ -197,7 +199,7 @@ mod tests {
     struct Busy(bool);
 
     impl Keyed for Busy {
-        fn is_idle(&self, _: Instant) -> bool {
+        fn retires(&self, _: Instant) -> bool {
             !self.0
         }
     }
@@ -227,7 +229,7 @@ mod tests {
         struct Counted(Arc<AtomicUsize>);
 
         impl Keyed for Counted {
-            fn is_idle(&self, _: Instant) -> bool {
+            fn retires(&self, _: Instant) -> bool {
                 self.0.fetch_add(1, Ordering::Relaxed);
                 false
             }
@@ -259,7 +261,7 @@ mod tests {
         let count = Arc::clone(&made);
         let registry = Registry::new(1, move |_| Numbered(count.fetch_add(1, Ordering::Relaxed)));
         let mut last = Last::default();
-        let mut number = |key| registry.with(&KeyRef::text(key), &mut last, |state| state.0);
+        let mut number = |key| registry.by_last(KeyRef::text(key), &mut last).0;
         // The first is the common one.
         assert_eq!((number("a"), number("a")), (1, 1));
         assert_eq!((number("b"), number("b")), (2, 2));
@@ -271,11 +273,10 @@ mod tests {
         let registry = Registry::new(0, |_| Busy(true));
         let mut last = Last::default();
         for key in ["a", "b"] {
-            registry.with(&KeyRef::text(key), &mut last, |state| {
-                assert_eq!(std::ptr::from_ref(state), Arc::as_ptr(registry.common()));
-            });
+            let state = registry.by_last(KeyRef::text(key), &mut last);
+            assert_eq!(std::ptr::from_ref(state), Arc::as_ptr(registry.common()));
         }
-        assert!(last.get(&KeyRef::text("b"), 0).is_none());
+        assert!(last.state().is_none());
     }
 
     /// Held by calls alone, of which there are none here.
@@ -286,7 +287,7 @@ mod tests {
             false
         }
 
-        fn is_idle(&self, _: Instant) -> bool {
+        fn retires(&self, _: Instant) -> bool {
             true
         }
     }

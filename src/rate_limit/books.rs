@@ -19,6 +19,8 @@ pub(super) struct Books {
     pub(super) line: Waiting,
     /// The latest moment that was seen: of two threads one may come later with an earlier one.
     latest: u64,
+    /// Whether its key has another limiter from now on, by which all pass who still come here.
+    retired: bool,
 }
 
 /// Who waits.
@@ -71,6 +73,7 @@ impl Books {
             gate: Gate::default(),
             line: Waiting::default(),
             latest: 0,
+            retired: false,
         }
     }
 
@@ -86,7 +89,7 @@ impl Books {
     #[inline]
     pub(super) fn pass(&mut self, now: u64, costs: &Costs) -> Option<Receipts> {
         // What costs nothing takes nothing from those who wait.
-        if self.line.calls > 0 && !costs.are_nothing() {
+        if self.retired || self.line.calls > 0 && !costs.are_nothing() {
             return None;
         }
         let now = self.no_earlier(now);
@@ -251,11 +254,16 @@ impl Books {
         }
     }
 
-    /// Whether nothing would be lost if all this were forgotten now.
-    pub(super) fn is_idle(&self, now: u64) -> bool {
-        self.line.calls == 0
+    /// Lets nobody pass any more, if nothing is lost when all this is forgotten now.
+    pub(super) fn retire(&mut self, now: u64) -> bool {
+        self.retired = self.line.calls == 0
             && self.gate.closed_until(now).is_none()
-            && self.accounts.iter().all(|account| account.is_idle(now))
+            && self.accounts.iter().all(|account| account.is_idle(now));
+        self.retired
+    }
+
+    fn lends(&self) -> bool {
+        self.line.calls == 0 && self.gate.is_open(self.latest) && !self.retired
     }
 
     #[inline]
@@ -269,7 +277,7 @@ impl Lend for Books {
     /// The only limit's, while nobody waits and the gate is wide open.
     fn loan(&self) -> Option<&Paced> {
         match &*self.accounts {
-            [only] if self.line.calls == 0 && self.gate.is_open(self.latest) => only.loan(),
+            [only] if self.lends() => only.loan(),
             _ => None,
         }
     }

@@ -7,12 +7,11 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::cost::{OneEach, Settle};
-use super::permit::Permit;
+use super::permit::{Permit, Reservation};
 use super::queue::Ticket;
-use crate::classify::{Classify, Verdict};
+use crate::classify::Classify;
 use crate::error::BoxError;
-use crate::scope::{self, CallScope};
-use crate::spare::CallWhenReady;
+use crate::scope;
 
 pin_project! {
     /// The future of a [`RateLimit`](super::RateLimit).
@@ -20,43 +19,57 @@ pin_project! {
     where
         S: Service<Req>,
     {
-        // With a permit: readying the inner service if it waited, then waiting for the answer.
         #[pin]
-        call: CallWhenReady<S, Req>,
-        entry: Entry,
-        // What takes in the answer.
-        classifier: C,
-        cost: W,
-        scoped: bool,
+        state: State<S, Req, C, W>,
     }
 }
 
-/// How far a call has got past the limiter.
-enum Entry {
-    // In the line; then it has passed, or is refused. Boxed: it is rare, and larger than all
-    // else that every call's future holds.
-    Waits(Pin<Box<Ticket>>),
-    // Has its permit.
-    Passed(Permit),
-    // Turned away: answers at the first poll.
-    Refused(Option<BoxError>),
+pin_project! {
+    #[project = Project]
+    enum State<S, Req, C, W>
+    where
+        S: Service<Req>,
+    {
+        // Sent: waiting for the answer.
+        Called { #[pin] future: S::Future, permit: Permit, classifier: C, cost: W },
+        // Not sent, or not yet. None: it has answered.
+        Uncalled { uncalled: Option<Uncalled<S, Req, C, W>> },
+    }
+}
+
+/// A call that isn't sent.
+pub(super) enum Uncalled<S, Req, C, W> {
+    /// Boxed: it is rare, and larger than all else that every call's future holds.
+    Waiting(Box<Waiting<S, Req, C, W>>),
+    /// Turned away: answers at the first poll.
+    Refused(BoxError),
+}
+
+/// A call that is sent when it has passed and its service is ready.
+pub(super) struct Waiting<S, Req, C, W> {
+    pub(super) entry: Entry,
+    pub(super) service: S,
+    pub(super) request: Req,
+    pub(super) classifier: C,
+    pub(super) cost: W,
+    /// Whether it belongs to a call that layers above know of.
+    pub(super) scoped: bool,
+}
+
+/// How far it has got past the limiter.
+pub(super) enum Entry {
+    InLine(Pin<Box<Ticket>>),
+    Passed(Reservation),
 }
 
 impl<S: Service<Req>, Req, C, W> ResponseFuture<S, Req, C, W> {
     #[inline]
-    pub(super) fn calling(future: S::Future, permit: Permit, classifier: C, cost: W) -> Self {
-        let (call, entry) = (CallWhenReady::calling(future), Entry::Passed(permit));
-        Self { call, entry, classifier, cost, scoped: false }
+    pub(super) fn called(future: S::Future, permit: Permit, classifier: C, cost: W) -> Self {
+        Self { state: State::Called { future, permit, classifier, cost } }
     }
 
-    pub(super) fn waiting(ticket: Ticket, call: (S, Req), classifier: C, cost: W) -> Self {
-        let (call, entry) = (CallWhenReady::new(call.0, call.1), Entry::Waits(Box::pin(ticket)));
-        Self { call, entry, classifier, cost, scoped: CallScope::offered().is_some() }
-    }
-
-    pub(super) fn refused(error: BoxError, classifier: C, cost: W) -> Self {
-        let (call, entry) = (CallWhenReady::Ended, Entry::Refused(Some(error)));
-        Self { call, entry, classifier, cost, scoped: false }
+    pub(super) fn uncalled(uncalled: Uncalled<S, Req, C, W>) -> Self {
+        Self { state: State::Uncalled { uncalled: Some(uncalled) } }
     }
 }
 
@@ -69,79 +82,73 @@ where
 {
     type Output = Result<S::Response, BoxError>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        if !matches!(this.entry, Entry::Passed(_)) {
-            ready!(this.entry.poll(cx))?;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if matches!(self.state, State::Uncalled { .. }) {
+            ready!(self.as_mut().project().state.poll_called(cx))?;
         }
-        let scoped = *this.scoped;
-        let answer = ready!(this.call.poll_with(cx, |service, request| {
-            this.entry.sent();
-            scope::call_later(scoped, || service.call(request))
-        }));
+        let Project::Called { future, permit, classifier, cost } = self.project().state.project()
+        else {
+            unreachable!("it has been called")
+        };
+        let mut answer = future.poll(cx);
         // Judged where it lies: an answer is large, and each move of it a copy.
-        Poll::Ready(match answer {
-            Ok(mut response) => {
-                this.entry.take_in(&mut response, this.classifier, this.cost);
-                Ok(response)
-            }
-            Err(error) => {
-                let error = error.into();
-                this.entry.settle(&this.classifier.classify(Err(&*error)));
-                Err(error)
-            }
-        })
+        if let Poll::Ready(Ok(response)) = &mut answer {
+            permit.take_in(response, classifier, cost);
+        }
+        answer.map_err(|error| permit.failed(error.into(), classifier))
     }
 }
 
-impl Entry {
-    /// Waits for the permit.
+impl<S, Req, C, W> State<S, Req, C, W>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError>,
+    C: Classify<S::Response>,
+{
+    /// Goes on until the call is sent. Apart, as most calls were sent before the first poll.
     #[cold]
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        match self {
-            Self::Waits(ticket) => *self = Self::Passed(ready!(ticket.as_mut().poll(cx))?),
-            Self::Passed(_) => {}
-            Self::Refused(error) => {
-                let error = error.take().expect("polled after it was done");
-                return Poll::Ready(Err(error));
-            }
+    fn poll_called(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        let Project::Uncalled { uncalled } = self.as_mut().project() else {
+            return Poll::Ready(Ok(()));
+        };
+        if let Some(Uncalled::Waiting(waiting)) = uncalled
+            && let Err(error) = ready!(waiting.poll_ready(cx))
+        {
+            *uncalled = None;
+            return Poll::Ready(Err(error));
         }
+        // Polled on after its end: a misuse by the caller, as with every future.
+        let waiting = match uncalled.take().expect("polled after it was done") {
+            Uncalled::Waiting(waiting) => *waiting,
+            Uncalled::Refused(error) => return Poll::Ready(Err(error)),
+        };
+        let Waiting { entry, mut service, request, classifier, cost, scoped } = waiting;
+        let Entry::Passed(reservation) = entry else { unreachable!("it has passed") };
+        let permit = reservation.sent();
+        let future = scope::call_later(scoped, || service.call(request));
+        self.set(Self::Called { future, permit, classifier, cost });
         Poll::Ready(Ok(()))
     }
+}
 
-    /// The call is being sent.
-    fn sent(&mut self) {
-        if let Self::Passed(permit) = self {
-            permit.sent();
+impl<S, Req, C, W> Waiting<S, Req, C, W>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError>,
+    C: Classify<S::Response>,
+{
+    /// Waits for its turn, and then for its service to get ready.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        if let Entry::InLine(ticket) = &mut self.entry {
+            self.entry = Entry::Passed(ready!(ticket.as_mut().poll(cx))?);
         }
-    }
-
-    /// Takes in what a response tells.
-    #[inline]
-    fn take_in<Res, C, W>(&mut self, response: &mut Res, classifier: &C, cost: &W)
-    where
-        C: Classify<Res>,
-        W: Settle<Res>,
-    {
-        let Self::Passed(permit) = self else {
-            return;
-        };
-        let verdict = classifier.classify(Ok(response));
-        permit.settle(&verdict);
-        if let Some(headers) = classifier.headers(response) {
-            permit.learn(headers);
-        }
-        if !verdict.never_left() {
-            cost.settle(response, || permit.usage());
-        }
-    }
-
-    /// Takes in how the call failed.
-    #[cold]
-    fn settle(&mut self, verdict: &Verdict) {
-        if let Self::Passed(permit) = self {
-            permit.settle(verdict);
-        }
+        self.service.poll_ready(cx).map_err(|error| {
+            let error = error.into();
+            if let Entry::Passed(reservation) = &self.entry {
+                reservation.settle(&self.classifier.classify(Err(&*error)));
+            }
+            error
+        })
     }
 }
 

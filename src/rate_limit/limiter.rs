@@ -255,7 +255,7 @@ impl Keyed for Spread<Limiter> {
         Arc::strong_count(limiter) > 1 || Spread::is_held(limiter)
     }
 
-    fn is_idle(&self, now: Instant) -> bool {
-        self.desk.books().is_idle(self.nanos(now))
+    fn retires(&self, now: Instant) -> bool {
+        self.desk.books().retire(self.nanos(now))
     }
 }

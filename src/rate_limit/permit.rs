@@ -1,143 +1,148 @@
+use std::mem;
 use std::sync::Arc;
 
 use http::HeaderMap;
 
 use super::RateLimitEventKind;
 use super::books::Receipts;
-use super::cost::Costs;
+use super::cost::{Costs, Settle};
 use super::lane::Passage;
 use super::limiter::Limiter;
-use crate::classify::Verdict;
-use crate::error::InvalidConfig;
+use crate::classify::{Classify, Verdict};
+use crate::error::{BoxError, InvalidConfig};
 use crate::hint::Limits;
 use crate::stripe::Handle;
 use crate::sync::Mutex;
 
-/// What was taken for one call. Dropped before it was sent, it is given back.
+/// What was taken for a call that isn't sent yet. Dropped before it is, it is given back.
+#[derive(Debug)]
+pub(super) struct Reservation {
+    limiter: Handle<Limiter>,
+    costs: Costs,
+}
+
+/// What was taken for a call that was sent.
 #[derive(Debug)]
 pub(super) struct Permit {
     limiter: Handle<Limiter>,
     taken: Taken,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Taken {
-    /// By the lane, and sent.
-    ByLane {
-        units: u32,
-        passage: Passage,
-    },
-    Sent {
-        costs: Costs,
-        receipts: Receipts,
-    },
-    /// Not sent yet.
-    Reserved {
-        costs: Costs,
-    },
+    ByLane { units: u32, passage: Passage },
+    ByBooks { costs: Costs, receipts: Receipts },
+}
+
+impl Reservation {
+    pub(super) fn new(limiter: Handle<Limiter>, costs: Costs) -> Self {
+        Self { limiter, costs }
+    }
+
+    /// The call is being sent: from here on only its answer can tell that it never left.
+    pub(super) fn sent(mut self) -> Permit {
+        let receipts = self.limiter.desk.books().send(self.limiter.now(), &self.costs);
+        let costs = mem::take(&mut self.costs);
+        Permit::by_books(self.limiter.clone(), costs, receipts)
+    }
+
+    /// Takes in why the call isn't sent.
+    pub(super) fn settle(&self, verdict: &Verdict) {
+        self.limiter.obey(verdict);
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if !self.costs.are_nothing() {
+            self.limiter.change(|books| books.put_back(&self.costs));
+            self.limiter.refunded(&self.costs);
+        }
+    }
 }
 
 impl Permit {
-    /// Of a call that passes by the lane.
     #[inline]
     pub(super) fn by_lane(limiter: Handle<Limiter>, costs: &Costs, passage: Passage) -> Self {
         Self { limiter, taken: Taken::ByLane { units: costs.units[0], passage } }
     }
 
-    /// Of a call that passes at once.
     #[inline]
-    pub(super) fn sent_at_once(limiter: Handle<Limiter>, costs: Costs, receipts: Receipts) -> Self {
-        Self { limiter, taken: Taken::Sent { costs, receipts } }
-    }
-
-    /// Of a call that waited, and isn't sent yet.
-    pub(super) fn reserved(limiter: Handle<Limiter>, costs: Costs) -> Self {
-        Self { limiter, taken: Taken::Reserved { costs } }
-    }
-
-    /// The call is being sent: from here on only its answer can tell that it never left.
-    pub(super) fn sent(&mut self) {
-        if let Taken::Reserved { costs } = self.taken {
-            let receipts = self.limiter.desk.books().send(self.limiter.now(), &costs);
-            self.taken = Taken::Sent { costs, receipts };
-        }
+    pub(super) fn by_books(limiter: Handle<Limiter>, costs: Costs, receipts: Receipts) -> Self {
+        Self { limiter, taken: Taken::ByBooks { costs, receipts } }
     }
 
     /// What was sent, and what giving it back takes.
-    fn receipts(&self) -> Option<(Costs, Receipts)> {
+    fn receipts(&self) -> (Costs, Receipts) {
         match self.taken {
-            Taken::ByLane { units, passage } => Some((Costs::of(units), passage.into())),
-            Taken::Sent { costs, receipts } => Some((costs, receipts)),
-            Taken::Reserved { .. } => None,
+            Taken::ByLane { units, passage } => (Costs::of(units), passage.into()),
+            Taken::ByBooks { costs, receipts } => (costs, receipts),
         }
     }
 
-    /// Takes in how the call ended.
+    /// Takes in what a response tells.
     #[inline]
-    pub(super) fn settle(&mut self, verdict: &Verdict) {
+    pub(super) fn take_in<Res, C, W>(&self, response: &mut Res, classifier: &C, cost: &W)
+    where
+        C: Classify<Res>,
+        W: Settle<Res>,
+    {
+        let verdict = classifier.classify(Ok(response));
         if !verdict.is_success() {
-            self.settle_failure(verdict);
+            self.settle(&verdict);
+        }
+        if let Some(headers) = classifier.headers(response) {
+            self.learn(headers);
+        }
+        if !verdict.never_left() {
+            cost.settle(response, || self.usage());
         }
     }
 
+    /// Takes in an error, and hands it back.
     #[cold]
-    fn settle_failure(&mut self, verdict: &Verdict) {
-        self.limiter.obey(verdict);
-        match self.receipts() {
-            Some((costs, receipts)) if verdict.never_left() && !costs.are_nothing() => {
-                let limiter = &self.limiter;
+    pub(super) fn failed<Res>(&self, error: BoxError, classifier: &impl Classify<Res>) -> BoxError {
+        self.settle(&classifier.classify(Err(&*error)));
+        error
+    }
+
+    /// Takes in how the call failed.
+    #[cold]
+    pub(super) fn settle(&self, verdict: &Verdict) {
+        let limiter = &self.limiter;
+        limiter.obey(verdict);
+        if verdict.never_left() {
+            let (costs, receipts) = self.receipts();
+            if !costs.are_nothing() {
                 limiter.change(|books| books.give_back(limiter.now(), &costs, &receipts));
                 limiter.refunded(&costs);
             }
-            Some(_) => {}
-            None => self.put_back(),
-        }
-    }
-
-    /// Gives back what wasn't sent.
-    #[cold]
-    fn put_back(&mut self) {
-        if let Taken::Reserved { costs } = self.taken
-            && !costs.are_nothing()
-        {
-            self.taken = Taken::Reserved { costs: Costs::default() };
-            self.limiter.change(|books| books.put_back(&costs));
-            self.limiter.refunded(&costs);
         }
     }
 
     /// Takes in the limits that the answer's headers tell.
     #[inline]
-    pub(super) fn learn(&self, headers: &HeaderMap) {
-        if self.limiter.rules.settings.taught && !headers.is_empty() {
+    fn learn(&self, headers: &HeaderMap) {
+        if !headers.is_empty() && self.limiter.rules.settings.taught {
             self.learn_limits(headers);
         }
     }
 
     fn learn_limits(&self, headers: &HeaderMap) {
         let limits = Limits::from_headers(headers);
-        let Some((_, receipts)) = self.receipts().filter(|_| !limits.is_empty()) else {
-            return;
-        };
-        let (now, longest) = (self.limiter.now(), self.limiter.rules.settings.max_pause);
-        // There may be more to take than was known, or less.
-        self.limiter.change(|books| books.learn(now, &limits, &receipts, longest));
+        if !limits.is_empty() {
+            let (_, receipts) = self.receipts();
+            let (now, longest) = (self.limiter.now(), self.limiter.rules.settings.max_pause);
+            // There may be more to take than was known, or less.
+            self.limiter.change(|books| books.learn(now, &limits, &receipts, longest));
+        }
     }
 
     /// What was taken for a call that was answered, to be settled when its true cost is known.
-    pub(super) fn usage(&self) -> Usage {
-        let (costs, receipts) = self.receipts().expect("what is answered was sent");
+    fn usage(&self) -> Usage {
+        let (costs, receipts) = self.receipts();
         let limiter = self.limiter.clone();
         Usage(Arc::new(Answered { limiter, costs: Mutex::new(costs), receipts }))
-    }
-}
-
-impl Drop for Permit {
-    #[inline]
-    fn drop(&mut self) {
-        if matches!(self.taken, Taken::Reserved { .. }) {
-            self.put_back();
-        }
     }
 }
 
@@ -168,7 +173,7 @@ impl Usage {
         let Answered { limiter, costs, receipts } = &*self.0;
         let limit = limiter.rules.place_of(quota)?;
         let mut costs = costs.lock();
-        let taken = std::mem::replace(&mut costs.units[limit], used);
+        let taken = mem::replace(&mut costs.units[limit], used);
         limiter.change(|books| books.settle(limiter.now(), taken, used, receipts, limit));
         drop(costs);
         if used != taken {

@@ -17,7 +17,7 @@ use tokio::sync::futures::OwnedNotified;
 
 use super::cost::Costs;
 use super::limiter::{Limiter, Patience};
-use super::permit::Permit;
+use super::permit::Reservation;
 use crate::error::BoxError;
 use crate::stripe::Handle;
 use crate::time::{self, Sleep};
@@ -113,7 +113,7 @@ fn expired(timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> Poll<()> {
 }
 
 impl Future for Ticket {
-    type Output = Result<Permit, BoxError>;
+    type Output = Result<Reservation, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -138,7 +138,7 @@ impl Future for Ticket {
                 }
                 StageProject::Head => {
                     let result = match place.limiter.retake(place.costs, *this.patience) {
-                        Ok(()) => Ok(Permit::reserved(place.limiter.clone(), place.costs)),
+                        Ok(()) => Ok(Reservation::new(place.limiter.clone(), place.costs)),
                         Err(Err(rejection)) => Err(rejection),
                         Err(Ok(at)) => {
                             let stirred = Arc::clone(&place.limiter.line.stirred).notified_owned();

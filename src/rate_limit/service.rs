@@ -5,16 +5,16 @@ use tower_service::Service;
 
 use super::RateLimitLayer;
 use super::cost::{Cost, OneEach, Settle};
-use super::future::ResponseFuture;
+use super::future::{Entry, ResponseFuture, Uncalled, Waiting};
 use super::limiter::{Arrival, Limiter};
 use super::permit::Permit;
 use super::queue::Ticket;
 use crate::classify::{Classify, HttpClassifier};
 use crate::error::BoxError;
-use crate::key::{AllCalls, Key, KeyRef, Registry};
+use crate::key::{AllCalls, Key, Last, Registry};
 use crate::scope::{self, CallScope};
 use crate::spare::Spare;
-use crate::stripe::{Handle, Spread};
+use crate::stripe::Spread;
 
 /// A service behind a rate limiter. Made by [`RateLimitLayer`].
 #[derive(Debug)]
@@ -23,6 +23,7 @@ pub struct RateLimit<S, C = HttpClassifier, K = AllCalls, W = OneEach> {
     classifier: C,
     key: K,
     cost: W,
+    last: Last<Spread<Limiter>>,
     shared: Arc<Shared<S>>,
 }
 
@@ -33,17 +34,6 @@ struct Shared<S> {
     limiters: Arc<Registry<Spread<Limiter>>>,
 }
 
-impl<S> Shared<S> {
-    /// The limiter of this key.
-    #[inline]
-    fn limiter(&self, key: &KeyRef<'_>) -> Handle<Limiter> {
-        match key {
-            KeyRef::Shared => self.limiters.common().handle(),
-            key => self.limiters.get(key).handle(),
-        }
-    }
-}
-
 impl<S: Clone, C: Clone, K: Clone, W: Clone> RateLimit<S, C, K, W> {
     pub(super) fn new(inner: S, layer: &RateLimitLayer<C, K, W>) -> Self {
         let shared = Shared { spare: Spare::new(&inner), limiters: Arc::clone(&layer.limiters) };
@@ -52,6 +42,7 @@ impl<S: Clone, C: Clone, K: Clone, W: Clone> RateLimit<S, C, K, W> {
             classifier: layer.classifier.clone(),
             key: layer.key.clone(),
             cost: layer.cost.clone(),
+            last: Last::default(),
             shared: Arc::new(shared),
         }
     }
@@ -65,6 +56,7 @@ impl<S: Clone, C: Clone, K: Clone, W: Clone> Clone for RateLimit<S, C, K, W> {
             classifier: self.classifier.clone(),
             key: self.key.clone(),
             cost: self.cost.clone(),
+            last: Last::default(),
             shared: Arc::clone(&self.shared),
         }
     }
@@ -89,16 +81,16 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let limiter = self.shared.limiter(&self.key.key(&request));
         let (costs, at) = (self.cost.costs(&request), scope::now());
-        match limiter.pass_by_lane(at, &costs) {
-            Some(passage) => {
-                let permit = Permit::by_lane(limiter, &costs, passage);
-                let (classifier, cost) = (self.classifier.clone(), self.cost.clone());
-                ResponseFuture::calling(self.inner.call(request), permit, classifier, cost)
-            }
-            None => self.call_by_books(Arrival { limiter, costs, at }, request),
-        }
+        let limiter = self.shared.limiters.by_last(self.key.key(&request), &mut self.last);
+        let Some(passage) = limiter.pass_by_lane(at, &costs) else {
+            let arrival = Arrival { limiter: limiter.handle(), costs, at };
+            return self.call_by_books(arrival, request);
+        };
+        let future = self.inner.call(request);
+        // Only now: what is held during a call must be let go of should that panic.
+        let permit = Permit::by_lane(limiter.handle(), &costs, passage);
+        ResponseFuture::called(future, permit, self.classifier.clone(), self.cost.clone())
     }
 }
 
@@ -108,15 +100,16 @@ impl<S: Clone, C: Clone, K, W: Clone> RateLimit<S, C, K, W> {
     fn call_by_books<Req>(&mut self, arrival: Arrival, request: Req) -> ResponseFuture<S, Req, C, W>
     where
         S: Service<Req>,
+        K: Key<Req>,
     {
-        match arrival.pass() {
-            Some(receipts) => {
-                let permit = Permit::sent_at_once(arrival.limiter, arrival.costs, receipts);
-                let (classifier, cost) = (self.classifier.clone(), self.cost.clone());
-                ResponseFuture::calling(self.inner.call(request), permit, classifier, cost)
-            }
-            None => self.line_up(arrival, request),
-        }
+        let Some(receipts) = arrival.pass() else {
+            // The limiter that the service called last may have retired meanwhile.
+            let limiter = self.shared.limiters.get(&self.key.key(&request)).handle();
+            return self.line_up(Arrival { limiter, ..arrival }, request);
+        };
+        let permit = Permit::by_books(arrival.limiter, arrival.costs, receipts);
+        let (classifier, cost) = (self.classifier.clone(), self.cost.clone());
+        ResponseFuture::called(self.inner.call(request), permit, classifier, cost)
     }
 
     /// A call that doesn't pass at once.
@@ -128,15 +121,19 @@ impl<S: Clone, C: Clone, K, W: Clone> RateLimit<S, C, K, W> {
         // Who waits holds no readiness of the inner service, nor does who is turned away: it
         // goes with the old handle, and another is readied after the wait.
         self.inner = self.shared.spare.fresh();
-        let deadline = CallScope::offered().and_then(|scope| scope.deadline());
-        let (classifier, cost) = (self.classifier.clone(), self.cost.clone());
-        match arrival.line_up(deadline) {
-            Ok((place, patience)) => {
-                let ticket = Ticket::new(place, patience);
-                let call = (self.shared.spare.fresh(), request);
-                ResponseFuture::waiting(ticket, call, classifier, cost)
-            }
-            Err(error) => ResponseFuture::refused(error, classifier, cost),
-        }
+        let scope = CallScope::offered();
+        let deadline = scope.and_then(|scope| scope.deadline());
+        let uncalled = match arrival.line_up(deadline) {
+            Ok((place, patience)) => Uncalled::Waiting(Box::new(Waiting {
+                entry: Entry::InLine(Box::pin(Ticket::new(place, patience))),
+                service: self.shared.spare.fresh(),
+                request,
+                classifier: self.classifier.clone(),
+                cost: self.cost.clone(),
+                scoped: scope.is_some(),
+            })),
+            Err(error) => Uncalled::Refused(error),
+        };
+        ResponseFuture::uncalled(uncalled)
     }
 }

@@ -5,6 +5,7 @@ use super::*;
 use crate::classify::Verdict;
 use crate::event::Listener;
 use crate::rate_limit::limiter::Arrival;
+use crate::rate_limit::permit::Permit;
 use crate::rate_limit::rules::{Rules, Settings};
 use crate::rate_limit::{Quota, RateLimited, RateLimitedReason};
 use crate::stripe::Spread;
@@ -39,7 +40,7 @@ fn enter(limiter: &Handle<Limiter>, cost: u32, deadline: Option<Instant>) -> Ent
     }
     let arrival = Arrival { limiter: limiter.clone(), costs, at };
     if let Some(receipts) = arrival.pass() {
-        return Entry::Pass(Permit::sent_at_once(limiter.clone(), costs, receipts));
+        return Entry::Pass(Permit::by_books(limiter.clone(), costs, receipts));
     }
     match arrival.line_up(deadline) {
         Ok((place, patience)) => Entry::Wait(place, patience),
@@ -138,15 +139,15 @@ async fn those_whose_patience_ends_when_units_come_free_are_served() {
 #[tokio::test(start_paused = true)]
 async fn a_refund_between_the_look_and_the_sleep_is_not_missed() {
     let limiter = limiter(ten_seconds(1), 60 * SECOND);
-    let Entry::Pass(mut permit) = enter(&limiter, 1, None) else { panic!("it should pass") };
+    let Entry::Pass(permit) = enter(&limiter, 1, None) else { panic!("it should pass") };
     let Entry::Wait(place, patience) = enter(&limiter, 1, None) else { panic!("it should wait") };
     let mut ticket = task::spawn(Ticket::new(place, patience));
     // Before the first look …
     permit.settle(&Verdict::not_sent());
-    let permit = assert_ready!(ticket.poll()).unwrap();
+    let reservation = assert_ready!(ticket.poll()).unwrap();
     // … and after it: the notification finds nobody asleep and is kept.
     let mut next = waits(&limiter, None);
-    drop(permit);
+    drop(reservation);
     assert!(next.is_woken());
     is_served(&mut next);
 }
@@ -157,17 +158,30 @@ async fn a_permit_that_is_not_sent_keeps_its_units_for_as_long_as_it_takes() {
     passes(&limiter);
     let mut first = waits(&limiter, None);
     advance(10 * SECOND).await;
-    let mut permit = assert_ready!(first.poll()).unwrap();
+    let reservation = assert_ready!(first.poll()).unwrap();
     let mut waiting = waits(&limiter, None);
     for _ in 0..5 {
         advance(10 * SECOND).await;
         assert_pending!(waiting.poll());
     }
-    permit.sent();
+    reservation.sent();
     advance(5 * SECOND).await;
     assert_pending!(waiting.poll());
     advance(5 * SECOND).await;
     is_served(&mut waiting);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_passes_by_a_limiter_that_has_retired() {
+    for quota in [ten_seconds(2), Quota::new(2, 10 * SECOND).burst(2)] {
+        let limiter = limiter(quota, 60 * SECOND);
+        passes(&limiter);
+        assert!(!limiter.desk.books().retire(limiter.now()), "what is spent isn't forgotten");
+        passes(&limiter);
+        advance(20 * SECOND).await;
+        assert!(limiter.desk.books().retire(limiter.now()));
+        assert!(!matches!(enter(&limiter, 1, None), Entry::Pass(_)), "{quota:?}");
+    }
 }
 
 #[test]
@@ -194,8 +208,8 @@ fn lose_no_wake_up(quota: Quota) -> Handle<Limiter> {
             let limiter = limiter.clone();
             tasks.spawn(async move {
                 for call in 0..CALLS / 8 {
-                    let mut permit = match enter(&limiter, 1 + (call % 2), None) {
-                        Entry::Pass(permit) => permit,
+                    let reserved = match enter(&limiter, 1 + (call % 2), None) {
+                        Entry::Pass(permit) => Err(permit),
                         Entry::Wait(place, patience) => {
                             let mut ticket = Box::pin(Ticket::new(place, patience));
                             if (call + task) % 5 == 0 {
@@ -205,9 +219,9 @@ fn lose_no_wake_up(quota: Quota) -> Handle<Limiter> {
                                 let Poll::Ready(result) = once.await else {
                                     continue;
                                 };
-                                result.unwrap()
+                                Ok(result.unwrap())
                             } else {
-                                ticket.await.unwrap()
+                                Ok(ticket.await.unwrap())
                             }
                         }
                         Entry::Reject(error) => panic!("{error}"),
@@ -216,7 +230,10 @@ fn lose_no_wake_up(quota: Quota) -> Handle<Limiter> {
                         tokio::task::yield_now().await;
                     }
                     // Sent or not, it is given back.
-                    permit.settle(&Verdict::not_sent());
+                    match reserved {
+                        Ok(reservation) => drop(reservation),
+                        Err(permit) => permit.settle(&Verdict::not_sent()),
+                    }
                 }
             });
         }
