@@ -161,7 +161,7 @@ impl Shared {
     }
 
     /// A call that began isn't in flight any more.
-    #[inline]
+    #[inline(never)]
     pub(super) fn end(&self, begun: &mut Begun) {
         if let Some(meter) = &self.meter {
             meter.end(begun);
@@ -172,7 +172,7 @@ impl Shared {
     #[inline]
     pub(super) fn outcome(
         self: &Arc<Self>,
-        begun: Begun,
+        begun: &Begun,
         verdict: &Verdict,
         error: Option<&(dyn Error + 'static)>,
     ) {
@@ -188,7 +188,7 @@ impl Shared {
     #[inline(never)]
     fn failure(
         self: &Arc<Self>,
-        begun: Begun,
+        begun: &Begun,
         verdict: &Verdict,
         error: Option<&(dyn Error + 'static)>,
     ) {

@@ -23,14 +23,22 @@ impl Call {
     #[inline]
     pub(super) fn ended(&mut self, verdict: &Verdict, error: Option<&(dyn Error + 'static)>) {
         // The future may be kept for long after.
-        self.alerts.end(&mut self.begun);
-        self.alerts.outcome(self.begun, verdict, error);
+        self.land();
+        self.alerts.outcome(&self.begun, verdict, error);
+    }
+
+    /// It isn't in flight any more.
+    #[inline]
+    fn land(&mut self) {
+        if self.begun.is_in_flight() {
+            self.alerts.end(&mut self.begun);
+        }
     }
 }
 
 impl Drop for Call {
     #[inline]
     fn drop(&mut self) {
-        self.alerts.end(&mut self.begun);
+        self.land();
     }
 }

@@ -39,7 +39,7 @@ where
         let result = ready!(self.inner.poll_ready(cx)).map_err(Into::into);
         if let Err(error) = &result {
             let verdict = self.classifier.classify(Err(&**error));
-            self.alerts.shared.outcome(Begun::default(), &verdict, Some(&**error));
+            self.alerts.shared.outcome(&Begun::default(), &verdict, Some(&**error));
         }
         Poll::Ready(result)
     }

@@ -50,14 +50,19 @@ struct Book {
 }
 
 /// What is kept of a call from its beginning to its end.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Begun {
     at: Option<Instant>,
     slot: Option<usize>,
 }
 
 impl Begun {
-    fn took(self) -> Duration {
+    #[inline]
+    pub(in crate::alert) fn is_in_flight(&self) -> bool {
+        self.slot.is_some()
+    }
+
+    fn took(&self) -> Duration {
         let since = |at| time::now().saturating_duration_since(at);
         self.at.map_or(Duration::ZERO, since)
     }
@@ -117,8 +122,7 @@ impl Meter {
         Begun { at: self.timed.then(time::now), slot }
     }
 
-    /// It isn't in flight any more, answered or dropped. To be called once.
-    #[inline]
+    /// It isn't in flight any more, answered or dropped.
     pub(super) fn end(&self, begun: &mut Begun) {
         if let Some(slot) = begun.slot.take()
             && let Some(flight) = &self.flight
@@ -129,7 +133,7 @@ impl Meter {
 
     /// Its caller got an answer. Whether it is time to see that somebody looks.
     #[inline]
-    pub(super) fn success(&self, begun: Begun) -> bool {
+    pub(super) fn success(&self, begun: &Begun) -> bool {
         if self.timed {
             self.counts.timed_success(&self.measures, begun.took())
         } else {
@@ -138,7 +142,7 @@ impl Meter {
     }
 
     /// Its caller got this, which was no success. Whether somebody is to look.
-    pub(super) fn failure(&self, begun: Begun, verdict: &Verdict) -> bool {
+    pub(super) fn failure(&self, begun: &Begun, verdict: &Verdict) -> bool {
         // The request's own fault isn't counted.
         let counts = verdict.class() != Class::Rejected;
         if counts {
