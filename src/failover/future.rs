@@ -6,7 +6,6 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::choice::WhenAllOut;
 use super::journey::Journey;
 use super::readying::Readying;
 use super::route::Target;
@@ -128,17 +127,12 @@ impl<S: Service<Req>, Req> State<S, Req> {
         Self::Readying { waiting: Box::new(Readying::new(journey.region(), client, request)) }
     }
 
-    /// Waits until the first region is on trial, if that is asked for and the deadline allows.
+    /// The call waits for a region, or is answered here.
     fn waiting<C, R, T>(request: Req, journey: &Journey, shared: &Shared<S, C, R, T>) -> Self {
-        let (set, moment) = (&shared.set, Moment::default());
-        let wait = set.back_in(&moment, |region| shared.can_call(region)).unwrap_or_default();
-        let until = time::after(moment.get(), wait);
-        let in_time = journey.scope.deadline().is_none_or(|deadline| until < deadline);
-        // Without a wait there is nothing to wait for.
-        if set.settings.when_all_out == WhenAllOut::Wait && in_time && !wait.is_zero() {
-            return Self::Waiting { waiting: Box::new(Waiting::new(until, request)) };
+        match shared.wait(journey) {
+            Ok(until) => Self::Waiting { waiting: Box::new(Waiting::new(until, request)) },
+            Err(error) => Self::TurnedAway { error: Some(error) },
         }
-        Self::TurnedAway { error: Some(AllRegionsOut::new(wait)) }
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use super::choice::WhenAllOut;
 use super::journey::Journey;
 use super::search::{Moment, Search};
 use super::set::RegionSet;
 use super::slots::Slots;
 use super::state::{Begun, State};
-use super::{FailoverLayer, Region};
+use super::{AllRegionsOut, FailoverLayer, Region};
 use crate::error::InvalidConfig;
 use crate::key::Key;
 use crate::replay::{Override, Replay};
@@ -15,7 +16,7 @@ use crate::scope::{CallScope, Tried};
 use crate::spare::Spare;
 use crate::stripe::Spread;
 use crate::sync::{AtomicUsize, Ordering};
-use crate::time;
+use crate::time::{self, Instant};
 
 /// The region that a call goes to, and what that gave it.
 pub(super) type Choice<'a> = (usize, &'a State, Begun);
@@ -156,6 +157,18 @@ impl<S, C, R, T> Shared<S, C, R, T> {
             }
         }
         None
+    }
+
+    /// Until when a call waits that finds no region fit: until the first one is on trial, if that is
+    /// asked for and the deadline allows.
+    pub(super) fn wait(&self, journey: &Journey) -> Result<Instant, AllRegionsOut> {
+        let moment = Moment::default();
+        let wait = self.set.back_in(&moment, |region| self.can_call(region)).unwrap_or_default();
+        let until = time::after(moment.get(), wait);
+        let in_time = journey.scope.deadline().is_none_or(|deadline| until < deadline);
+        let waits = self.set.settings.when_all_out == WhenAllOut::Wait;
+        // Without a wait there is nothing to wait for.
+        if waits && in_time && !wait.is_zero() { Ok(until) } else { Err(AllRegionsOut::new(wait)) }
     }
 
     /// The client of the region that is the next choice, of those that take calls.
