@@ -1,4 +1,5 @@
 use std::error::Error;
+use std::fmt;
 
 use super::Alerts;
 use super::alerts::Shared;
@@ -40,5 +41,11 @@ impl Drop for Call {
     #[inline]
     fn drop(&mut self) {
         self.land();
+    }
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Call(..)")
     }
 }

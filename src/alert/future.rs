@@ -16,14 +16,15 @@ pin_project! {
     pub struct ResponseFuture<F, C> {
         #[pin]
         inner: F,
-        call: Call,
+        // As its service had it.
+        call: Option<Call>,
         classifier: C,
     }
 }
 
 impl<F, C> ResponseFuture<F, C> {
     #[inline]
-    pub(super) fn new(inner: F, call: Call, classifier: C) -> Self {
+    pub(super) fn new(inner: F, call: Option<Call>, classifier: C) -> Self {
         Self { inner, call, classifier }
     }
 }
@@ -41,12 +42,14 @@ where
         let Projection { inner, call, classifier } = self.project();
         let answer = inner.poll(cx);
         // Judged where it lies: an answer is large, and each move of it a copy.
-        if let Poll::Ready(Ok(response)) = &answer {
+        if let (Poll::Ready(Ok(response)), Some(call)) = (&answer, &mut *call) {
             call.ended(&classifier.classify(Ok(response)), None);
         }
         answer.map_err(|error| {
             let error = error.into();
-            call.ended(&classifier.classify(Err(&*error)), Some(&*error));
+            if let Some(call) = call {
+                call.ended(&classifier.classify(Err(&*error)), Some(&*error));
+            }
             error
         })
     }

@@ -10,16 +10,27 @@ use crate::classify::Classify;
 use crate::error::BoxError;
 
 /// A service whose answers are judged. Made by [`AlertLayer`](super::AlertLayer).
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Alerting<S, C> {
     inner: S,
     alerts: Alerts,
     classifier: C,
+    /// The call that is being made, until its future has it. Here, and not in the frame that makes
+    /// it, which would have it to clean up should the inner call panic: the inner future, the largest
+    /// of all, can be written where it stays only where there is nothing to clean up.
+    call: Option<Call>,
+}
+
+/// A clone makes no call yet.
+impl<S: Clone, C: Clone> Clone for Alerting<S, C> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), self.alerts.clone(), self.classifier.clone())
+    }
 }
 
 impl<S, C> Alerting<S, C> {
     pub(super) fn new(inner: S, alerts: Alerts, classifier: C) -> Self {
-        Self { inner, alerts, classifier }
+        Self { inner, alerts, classifier, call: None }
     }
 }
 
@@ -46,8 +57,8 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let call = Call::begin(&self.alerts);
+        self.call = Some(Call::begin(&self.alerts));
         let future = self.inner.call(request);
-        ResponseFuture::new(future, call, self.classifier.clone())
+        ResponseFuture::new(future, self.call.take(), self.classifier.clone())
     }
 }

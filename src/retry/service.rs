@@ -88,7 +88,8 @@ where
         Poll::Ready(Ok(()))
     }
 
-    #[inline]
+    /// A function of its own, so that what calls it can have the future written where it stays.
+    #[inline(never)]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let outer = CallScope::offered();
         if outer.is_some_and(|outer| outer.has_retry()) {
