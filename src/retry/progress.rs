@@ -41,7 +41,6 @@ impl<Res> Progress<Res> {
     #[inline]
     pub(super) fn begin<Req, C, R>(
         config: &Config<C, R>,
-        outer: Option<CallScope>,
         request: &mut Req,
     ) -> Self
     where
@@ -55,7 +54,7 @@ impl<Res> Progress<Res> {
         let max_attempts = asked.max_attempts.unwrap_or(config.policy.max_attempts);
         let has_key = config.stamps.any() && config.stamp(request, max_attempts > 1);
         Self {
-            scope: CallScope::begin(outer, ends(deadline)).with_retry(),
+            scope: CallScope::begin(CallScope::offered(), ends(deadline)).with_retry(),
             max_attempts,
             idempotent: has_key || config.replay.is_idempotent(request),
             attempt_ends: None,

@@ -91,14 +91,13 @@ where
     /// A function of its own, so that what calls it can have the future written where it stays.
     #[inline(never)]
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let outer = CallScope::offered();
-        if outer.is_some_and(|outer| outer.has_retry()) {
+        if CallScope::offered().is_some_and(|outer| outer.has_retry()) {
             // One loop a call: a retry above counts the attempts.
             return self.pass_on(request);
         }
         let shared = self.shared.handle();
         let config = &shared.config;
-        let mut progress = Progress::begin(config, outer, &mut request);
+        let mut progress = Progress::begin(config, &mut request);
         // No copy where no retry can follow.
         let kept = if progress.may_retry() { config.replay.keep(&mut request) } else { None };
         if !matches!(self.readiness, Readiness::Ready) {
