@@ -213,6 +213,11 @@ impl Circuit {
         self.tell_change(self.gate.reset(time::now()));
     }
 
+    /// Forgets what it has counted while it was closed.
+    pub(super) fn forget_results(&self, now: Instant) {
+        self.gate.forget_results(now);
+    }
+
     /// Holds it open or closed until it is reset.
     pub(super) fn force(&self, open: bool) {
         self.tell_change(self.gate.force(open, FORCED, time::now()));

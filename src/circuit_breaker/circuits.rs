@@ -80,6 +80,12 @@ impl Circuits {
         }
     }
 
+    /// Forgets what closed circuits have counted.
+    pub(super) fn forget_results(&self) {
+        let now = time::now();
+        self.all().iter().for_each(|circuit| circuit.forget_results(now));
+    }
+
     /// Holds every circuit open or closed, also those of new keys.
     pub(super) fn force(&self, open: bool) {
         // First: a circuit that is made meanwhile sees it, or is among all.

@@ -172,6 +172,13 @@ impl Gate {
         self.change(now, None, |machine| machine.reset(now))
     }
 
+    /// Forgets what it has counted while it was closed.
+    pub(super) fn forget_results(&self, now: Instant) {
+        let mut inner = self.inner.lock();
+        inner.machine.forget_results();
+        self.publish(&mut inner, now);
+    }
+
     /// Holds it open or closed until it is reset.
     pub(super) fn force(&self, open: bool, why: Why, now: Instant) -> Changed {
         self.change(now, Some(why), |machine| machine.force(open, now))

@@ -159,6 +159,9 @@ impl Latches {
         if quiet_for < time::nanos(Self::WATCH) || self.circuits.is_any_tripped() {
             return true;
         }
+        // Nobody sees a success from now on, so refusals of this while are in a row with none of the
+        // next. Before the watch ends: what the next one counts is kept.
+        self.circuits.forget_results();
         // Unless another one was refused just now.
         _ = self.last_refusal.compare_exchange(last, 0, Ordering::AcqRel, Ordering::Acquire);
         false

@@ -207,6 +207,13 @@ impl Machine {
         self.told(State::Closed, now)
     }
 
+    /// Forgets what a closed circuit has counted, also of calls that are still under way.
+    pub(super) fn forget_results(&mut self) {
+        if self.state == State::Closed {
+            self.generation = next(self.generation);
+        }
+    }
+
     /// Holds the circuit open or closed, until it is reset.
     pub(super) fn force(&mut self, open: bool, now: Instant) -> Option<Transition> {
         let transition = self.told(if open { State::ForcedOpen } else { State::ForcedClosed }, now);

@@ -104,7 +104,8 @@
 //! than by a few calls turned away, which say why. But one 401 is not enough: an endpoint that the
 //! key may not use, or a token that has just expired, answers so too. So it takes refusals in a row,
 //! without one success of that credential in between: one that makes the breaker look at
-//! credentials, and two more ([`CredentialLatch::refusals`]). A 403 is the request's own fault until
+//! credentials, and two more ([`CredentialLatch::refusals`]). Once nobody looks any more they are
+//! forgotten, as nobody would see a success. A 403 is the request's own fault until
 //! a classifier says that it means a suspension; it then counts as a 401 does.
 //!
 //! While no credential is refused nobody looks at any, at the cost of one atomic load a call; for

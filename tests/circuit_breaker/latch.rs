@@ -179,6 +179,30 @@ async fn one_endpoint_that_refuses_does_not_stop_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refusal_of_long_ago_counts_towards_a_latch_whatever_succeeded_since() {
+    let (client, handle) = latching(latch());
+    let late = client.clone();
+    for _ in 0..2 {
+        assert!(send(&client, "key", Status(401)).await.is_some());
+    }
+    // One more that is still under way, from when credentials were watched.
+    let (status, later) = oneshot::channel();
+    let mut late = task::spawn(async move { send(&late, "key", Later(later)).await });
+    assert_pending!(late.poll());
+    // A quiet while, and then a day of successes, which nobody watches.
+    advance(60 * MINUTE).await;
+    for _ in 0..100 {
+        assert_eq!(send(&client, "key", Status(200)).await, Some(StatusCode::OK));
+        advance(15 * MINUTE).await;
+    }
+    status.send(401).unwrap();
+    assert_ready!(late.poll());
+    assert!(send(&client, "key", Status(401)).await.is_some());
+    assert!(!is_latched(&client, "key").await, "two refusals in a row aren't three");
+    assert!(handle.latched().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_suspension_told_by_a_403_latches_where_the_classifier_says_so() {
     let layer = builder().latch(latch()).classify_fn(|outcome| match outcome.status() {
         Some(StatusCode::FORBIDDEN) => Verdict::credential_rejected(),

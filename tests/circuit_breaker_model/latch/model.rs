@@ -104,6 +104,7 @@ impl Model {
         }
         if !self.all().any(|credential| credential.is_latched() && !credential.at_rest) {
             self.watching_since = None;
+            self.all().for_each(Credential::forget);
         }
     }
 
@@ -180,6 +181,14 @@ impl Credential {
     fn enter(&mut self, phase: Phase, now: u64) {
         (self.phase, self.since, self.at_rest) = (phase, now, false);
         self.number += 1;
+    }
+
+    /// Nobody watches for a success any more.
+    fn forget(&mut self) {
+        if let Phase::Watched { refused } = &mut self.phase {
+            *refused = 0;
+            self.number += 1;
+        }
     }
 
     fn begin(&mut self, config: Config, now: u64) -> Result<(u64, bool), Option<u64>> {
