@@ -169,10 +169,15 @@ impl Circuit {
         }
         let slow = rules.is_slow(took);
         if probe {
-            self.probed(generation, count, slow, verdict);
-        } else if count != Count::Neutral
-            && let Some(reason) = self.gate.count(rules, generation, (count, slow), time::now)
-        {
+            return self.probed(generation, count, slow, verdict);
+        }
+        if count == Count::Neutral {
+            return;
+        }
+        if slow || count == Count::Failure {
+            self.gate.note(rules, generation, verdict.hint().retry_after, time::now());
+        }
+        if let Some(reason) = self.gate.count(rules, generation, (count, slow), time::now) {
             self.trip(generation, reason, verdict);
         }
     }
@@ -190,8 +195,7 @@ impl Circuit {
         let rules = &self.common.rules;
         let reason = rules.counting.reason(reason, verdict).unwrap_or(reason);
         let why = Why { reason, cause: verdict.cause() };
-        let asked = verdict.hint().retry_after;
-        self.tell_change(self.gate.trip(rules, generation, asked, why, time::now()));
+        self.tell_change(self.gate.trip(rules, generation, why, time::now()));
     }
 
     #[cold]

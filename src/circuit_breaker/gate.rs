@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::inner::Inner;
 use super::machine::{Admission, Machine, Transition};
 use super::reason::{OpenReason, Why};
 use super::rules::Rules;
@@ -24,14 +25,6 @@ pub(super) struct Gate {
     inner: Mutex<Inner>,
     windows: Option<Windows>,
     tripped: Arc<Tripped>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    machine: Machine,
-    why: Option<Why>,
-    /// Whether it is counted in [`Tripped`].
-    counted: bool,
 }
 
 /// What became of a call that wants to pass.
@@ -72,7 +65,7 @@ impl Gate {
         let word = Word::new(machine.generation(), machine.state()).pack();
         Self {
             word: AtomicU64::new(word),
-            inner: Mutex::new(Inner { machine, why: None, counted: false }),
+            inner: Mutex::new(Inner::new(machine)),
             windows: Windows::new(rules, now),
             tripped,
         }
@@ -110,6 +103,27 @@ impl Gate {
         is_quiet
     }
 
+    /// Remembers what a result asked for that speaks for opening. Before it is counted: whoever
+    /// counts the last one opens for as long as any has asked for.
+    pub(super) fn note(
+        &self,
+        rules: &Rules,
+        generation: u32,
+        asked: Option<Duration>,
+        now: Instant,
+    ) {
+        let word = Word::unpack(self.word.load(Ordering::Acquire));
+        if word.generation != generation || !word.state.counts_results() {
+            return;
+        }
+        let settled = self.windows.as_ref().is_none_or(Windows::are_settled);
+        // What was asked before is over, then: successes have shown it.
+        let first = word.counts == Counts::default() && settled;
+        if first || asked.is_some() {
+            self.inner.lock().ask(rules, generation, first, asked, now);
+        }
+    }
+
     /// Counts a result where results count; what must open the circuit, if
     /// something does. `now` is asked for only where windows are kept.
     #[inline]
@@ -144,15 +158,10 @@ impl Gate {
     }
 
     /// Opens the circuit, unless the result is late.
-    pub(super) fn trip(
-        &self,
-        rules: &Rules,
-        generation: u32,
-        asked: Option<Duration>,
-        why: Why,
-        now: Instant,
-    ) -> Changed {
-        self.change(now, Some(why), |machine| machine.trip(rules, now, generation, asked))
+    pub(super) fn trip(&self, rules: &Rules, generation: u32, why: Why, now: Instant) -> Changed {
+        self.change(now, Some(why), |inner| {
+            inner.machine.trip(rules, now, generation, inner.asked_for(now))
+        })
     }
 
     /// Takes in how a probe ended, and what the server asked for; `why` is what to remember if it opens the circuit.
@@ -164,12 +173,17 @@ impl Gate {
         why: Option<Why>,
         now: Instant,
     ) -> Changed {
-        self.change(now, why, |machine| machine.probed(rules, now, generation, count, asked))
+        self.change(now, why, |inner| {
+            if count == Count::Failure {
+                inner.ask(rules, generation, false, asked, now);
+            }
+            inner.machine.probed(rules, now, generation, count, inner.asked_for(now))
+        })
     }
 
     /// Closes it and forgets its failures.
     pub(super) fn reset(&self, now: Instant) -> Changed {
-        self.change(now, None, |machine| machine.reset(now))
+        self.change(now, None, |inner| inner.machine.reset(now))
     }
 
     /// Forgets what it has counted while it was closed.
@@ -181,17 +195,17 @@ impl Gate {
 
     /// Holds it open or closed until it is reset.
     pub(super) fn force(&self, open: bool, why: Why, now: Instant) -> Changed {
-        self.change(now, Some(why), |machine| machine.force(open, now))
+        self.change(now, Some(why), |inner| inner.machine.force(open, now))
     }
 
     fn change(
         &self,
         now: Instant,
         why: Option<Why>,
-        decide: impl FnOnce(&mut Machine) -> Option<Transition>,
+        decide: impl FnOnce(&mut Inner) -> Option<Transition>,
     ) -> Changed {
         let mut inner = self.inner.lock();
-        let transition = decide(&mut inner.machine);
+        let transition = decide(&mut inner);
         let opened = |to| matches!(to, CircuitState::Open | CircuitState::ForcedOpen);
         if transition.is_some_and(|transition| opened(transition.to)) {
             inner.why = why.or(inner.why);
@@ -211,6 +225,7 @@ impl Gate {
         if let Some(windows) = &self.windows {
             windows.clear(generation, now);
         }
+        inner.asked = None;
         self.count_tripped(inner, !state.passes_all());
     }
 
@@ -247,14 +262,6 @@ impl Gate {
             why: inner.why,
             counts: Word::unpack(self.word.load(Ordering::Acquire)).counts,
         }
-    }
-}
-
-impl Inner {
-    fn is_past(&self, rules: &Rules, last_failure: Option<Instant>, now: Instant) -> bool {
-        let last = self.machine.mattered(rules).max(last_failure);
-        let over = |last| crate::time::after(last, rules.memory()) <= now;
-        !self.machine.is_forced() && last.is_none_or(over)
     }
 }
 

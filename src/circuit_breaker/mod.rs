@@ -75,8 +75,9 @@
 //! # For how long
 //!
 //! For 30 s by default, or for a time that [grows](OpenFor::doubling) while probes fail; and
-//! always for as long as the server asked, up to
-//! [a cap](CircuitBreakerBuilder::hint_cap).
+//! always for as long as the server asked in any of the failures that opened it, up to
+//! [a cap](CircuitBreakerBuilder::hint_cap). What it asked for before successes that have outweighed
+//! its failures is over.
 //!
 //! # Latch
 //!
@@ -152,6 +153,7 @@ mod event;
 mod future;
 mod gate;
 mod handle;
+mod inner;
 mod latch;
 mod layer;
 mod machine;

@@ -47,6 +47,52 @@ async fn stays_open_for_at_least_as_long_as_the_server_asked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hint_of_any_failure_but_the_last_is_forgotten() {
+    let (client, _) = build(builder());
+    ask(&client, After(503, 120)).await.unwrap();
+    ask(&client, After(503, 20)).await.unwrap();
+    advance(SECOND).await;
+    fails(&client, 1).await;
+    assert_eq!(rejected(&client).await, Some(119 * SECOND));
+    advance(119 * SECOND).await;
+    passes(&client, 200).await;
+    // What was asked for is over with the failures that it came with.
+    for _ in 0..2 {
+        ask(&client, After(503, 120)).await.unwrap();
+        passes(&client, 200).await;
+    }
+    fails(&client, 3).await;
+    assert_eq!(rejected(&client).await, Some(10 * SECOND));
+    // So it is with probes.
+    let (client, handle) = build(builder().half_open_rate(some(4), 0.7));
+    fails(&client, 3).await;
+    advance(10 * SECOND).await;
+    ask(&client, After(503, 120)).await.unwrap();
+    passes(&client, 200).await;
+    assert_eq!(handle.status().state, CircuitState::HalfOpen);
+    fails(&client, 1).await;
+    assert_eq!(rejected(&client).await, Some(120 * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_failure_in_the_window_asked_for_holds() {
+    let rate = FailureRate::over_calls(4).at(0.5);
+    let (client, _) = build(CircuitBreakerLayer::builder().failure_rate(rate));
+    ask(&client, After(503, 120)).await.unwrap();
+    for status in [200, 200, 200, 500] {
+        passes(&client, status).await;
+    }
+    // It has left the window, and all was well for a while.
+    for _ in 0..4 {
+        passes(&client, 200).await;
+    }
+    ask(&client, After(503, 60)).await.unwrap();
+    passes(&client, 200).await;
+    fails(&client, 1).await;
+    assert_eq!(rejected(&client).await, Some(60 * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cap_of_zero_ignores_hints() {
     let (client, _) = build(builder().hint_cap(Duration::ZERO));
     fails(&client, 2).await;

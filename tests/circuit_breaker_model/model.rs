@@ -36,13 +36,15 @@ struct Taken {
     at: u64,
     failed: bool,
     slow: bool,
+    /// Until when it asked to be left alone.
+    asked: u64,
 }
 
 #[derive(Debug)]
 enum Phase {
     Closed,
     Open { until: u64 },
-    HalfOpen { in_flight: u64, ended: Vec<bool>, last: u64 },
+    HalfOpen { in_flight: u64, ended: Vec<bool>, asked: u64, last: u64 },
     Recovering { asked: Vec<u64>, passed: u64 },
     Forced { open: bool },
 }
@@ -165,7 +167,7 @@ impl Model {
                 *passed += 1;
                 false
             }
-            Phase::HalfOpen { in_flight, ended, last } => {
+            Phase::HalfOpen { in_flight, ended, last, .. } => {
                 if *in_flight + ended.len() as u64 == probes {
                     if now < *last + lease {
                         return Admitted::Rejected(None);
@@ -186,7 +188,7 @@ impl Model {
     }
 
     fn half_open(&mut self, now: u64) {
-        self.enter(Phase::HalfOpen { in_flight: 0, ended: Vec::new(), last: now }, now);
+        self.enter(Phase::HalfOpen { in_flight: 0, ended: Vec::new(), asked: 0, last: now }, now);
     }
 
     fn recover(&mut self, now: u64) {
@@ -230,16 +232,19 @@ impl Model {
     }
 
     fn probed(&mut self, outcome: Outcome, slow: bool, now: u64) {
-        let Phase::HalfOpen { in_flight, ended, .. } = &mut self.phase else {
+        let until = self.until_asked(outcome, now);
+        let Phase::HalfOpen { in_flight, ended, asked, .. } = &mut self.phase else {
             unreachable!("a probe of this phase")
         };
         *in_flight -= 1;
-        let (succeeded, asked) = match outcome {
+        let succeeded = match outcome {
             Outcome::Neutral => return,
-            Outcome::Success | Outcome::Alive => (!slow, 0),
-            Outcome::Failure(asked) => (false, asked),
+            Outcome::Success | Outcome::Alive => !slow,
+            Outcome::Failure(_) => false,
         };
         ended.push(succeeded);
+        *asked = until.max(*asked);
+        let asked = *asked;
         let good = ended.iter().filter(|succeeded| **succeeded).count() as u64;
         let bad = ended.len() as u64 - good;
         let (closes, opens) = match self.config.recovery {
@@ -258,16 +263,17 @@ impl Model {
     }
 
     fn take(&mut self, outcome: Outcome, slow: bool, now: u64) {
-        let (failed, asked) = match outcome {
+        let failed = match outcome {
             Outcome::Neutral | Outcome::Alive => return,
-            Outcome::Success => (false, 0),
-            Outcome::Failure(asked) => (true, asked),
+            Outcome::Success => false,
+            Outcome::Failure(_) => true,
         };
-        self.taken.push(Taken { at: now, failed, slow });
+        let asked = self.until_asked(outcome, now);
+        self.taken.push(Taken { at: now, failed, slow, asked });
         let reached = |count, at: Option<u64>| failed && at.is_some_and(|at| count >= at);
-        let reason = if reached(self.in_a_row(), self.config.consecutive()) {
+        let reason = if reached(Self::in_a_row(&self.taken), self.config.consecutive()) {
             OpenReason::Consecutive
-        } else if reached(self.leaky(), self.config.leaky) {
+        } else if reached(Self::leaky(&self.taken), self.config.leaky) {
             OpenReason::Leaky
         } else if failed && self.is_over(self.config.failures, |taken| taken.failed) {
             OpenReason::FailureRate
@@ -276,18 +282,49 @@ impl Model {
         } else {
             return;
         };
-        self.open(reason, asked, now);
+        self.open(reason, self.asked(), now);
     }
 
-    fn in_a_row(&self) -> u64 {
-        self.taken.iter().rev().take_while(|taken| taken.failed).count() as u64
+    /// Until when a server that answers so is left alone.
+    fn until_asked(&self, outcome: Outcome, now: u64) -> u64 {
+        match outcome {
+            Outcome::Failure(asked) if asked > 0 => now + asked.min(self.config.hint_cap),
+            _ => 0,
+        }
     }
 
-    fn leaky(&self) -> u64 {
+    /// Until when it was asked for since all was well.
+    fn asked(&self) -> u64 {
+        let bad = |taken: &Taken| taken.failed || taken.slow;
+        let after =
+            |number: &usize| bad(&self.taken[*number]) && self.is_well(&self.taken[..*number]);
+        let first = (0..self.taken.len()).rev().find(after).unwrap_or_default();
+        self.taken[first..].iter().map(|taken| taken.asked).max().unwrap_or_default()
+    }
+
+    /// Whether after these nothing speaks for opening.
+    fn is_well(&self, taken: &[Taken]) -> bool {
+        let full_of_good = |rate: Rate, bad: fn(&Taken) -> bool| match rate.over {
+            Over::Calls(calls) => {
+                let good = taken.iter().rev().take_while(|taken| !bad(taken));
+                good.count() >= calls as usize
+            }
+            Over::Time(_) => false,
+        };
+        self.counted(taken) == 0
+            && self.config.failures.is_none_or(|rate| full_of_good(rate, |taken| taken.failed))
+            && self.config.slow.is_none_or(|(_, rate)| full_of_good(rate, |taken| taken.slow))
+    }
+
+    fn in_a_row(taken: &[Taken]) -> u64 {
+        taken.iter().rev().take_while(|taken| taken.failed).count() as u64
+    }
+
+    fn leaky(taken: &[Taken]) -> u64 {
         let step = |count: u64, taken: &Taken| {
             if taken.failed { count + 1 } else { count.saturating_sub(1) }
         };
-        self.taken.iter().fold(0, step)
+        taken.iter().fold(0, step)
     }
 
     fn is_over(&self, rate: Option<Rate>, bad: impl Fn(&Taken) -> bool) -> bool {
@@ -306,6 +343,7 @@ impl Model {
         all >= rate.min_calls && bad * 100 >= rate.at * all
     }
 
+    /// Opens it, at least until it was `asked` for.
     fn open(&mut self, reason: OpenReason, asked: u64, now: u64) {
         let longest = |doublings: u32| {
             (0..doublings)
@@ -322,7 +360,8 @@ impl Model {
                 self.doublings -= 1;
             }
         }
-        self.held = longest(self.doublings).max(asked.min(self.config.hint_cap));
+        self.held =
+            longest(self.doublings).max(asked.saturating_sub(now).min(self.config.hint_cap));
         if longest(self.doublings + 1) > longest(self.doublings) {
             self.doublings += 1;
         }
@@ -332,7 +371,11 @@ impl Model {
 
     /// What counts towards opening, in a row or leaky.
     pub(crate) fn failures(&self) -> u64 {
-        let in_a_row = self.config.consecutive().map_or(0, |_| self.in_a_row());
-        in_a_row.max(self.config.leaky.map_or(0, |_| self.leaky()))
+        self.counted(&self.taken)
+    }
+
+    fn counted(&self, taken: &[Taken]) -> u64 {
+        let in_a_row = self.config.consecutive().map_or(0, |_| Self::in_a_row(taken));
+        in_a_row.max(self.config.leaky.map_or(0, |_| Self::leaky(taken)))
     }
 }

@@ -4,6 +4,8 @@
 mod count;
 #[path = "../../src/circuit_breaker/gate.rs"]
 mod gate;
+#[path = "../../src/circuit_breaker/inner.rs"]
+mod inner;
 #[path = "../../src/circuit_breaker/machine.rs"]
 mod machine;
 mod models;

@@ -32,7 +32,7 @@ impl Windows {
         generation: u32,
         now: impl FnOnce() -> Instant,
     ) {
-        if !self.settled.load(Ordering::Acquire) {
+        if !self.are_settled() {
             self.take_success(generation, now);
         }
     }
@@ -52,13 +52,18 @@ impl Windows {
         now: impl FnOnce() -> Instant,
     ) -> Option<OpenReason> {
         let is_good = count == Count::Success && !slow;
-        if is_good && self.settled.load(Ordering::Acquire) {
+        if is_good && self.are_settled() {
             return None;
         }
         let mut rates = self.rates.lock();
         let reached = rates.record(count, slow, generation, now);
         self.settled.store(rates.are_settled(), Ordering::Release);
         reached
+    }
+
+    /// Whether a success changes nothing.
+    pub(in crate::circuit_breaker) fn are_settled(&self) -> bool {
+        self.settled.load(Ordering::Acquire)
     }
 
     /// Forgets everything: the circuit has moved on to `generation`.

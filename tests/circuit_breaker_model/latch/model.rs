@@ -46,11 +46,21 @@ const WHILE: u64 = 10;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Ticket(Option<(u64, bool)>);
 
+const WATCHED: Phase = Phase::Watched { refused: 0, asked: 0 };
+
 #[derive(Debug)]
 enum Phase {
-    Watched { refused: u32 },
-    Latched { until: u64 },
-    Probing { since: u64 },
+    /// Refused so often in a row, and asked until when to be left alone.
+    Watched {
+        refused: u32,
+        asked: u64,
+    },
+    Latched {
+        until: u64,
+    },
+    Probing {
+        since: u64,
+    },
 }
 
 /// One credential that was looked at.
@@ -140,7 +150,7 @@ impl Model {
         let named = all.filter(|(at, _)| name.is_none_or(|name| name == *at as u64));
         named.filter_map(|(_, credential)| credential.as_mut()).for_each(|credential| {
             (credential.held, credential.doublings) = (0, 0);
-            credential.enter(Phase::Watched { refused: 0 }, now);
+            credential.enter(WATCHED, now);
         });
     }
 }
@@ -148,7 +158,7 @@ impl Model {
 impl Credential {
     fn new(now: u64) -> Self {
         Self {
-            phase: Phase::Watched { refused: 0 },
+            phase: WATCHED,
             number: 0,
             since: now,
             held: 0,
@@ -185,8 +195,8 @@ impl Credential {
 
     /// Nobody watches for a success any more.
     fn forget(&mut self) {
-        if let Phase::Watched { refused } = &mut self.phase {
-            *refused = 0;
+        if let Phase::Watched { .. } = self.phase {
+            self.phase = WATCHED;
             self.number += 1;
         }
     }
@@ -205,11 +215,13 @@ impl Credential {
 
     fn end(&mut self, config: Config, outcome: Outcome, probe: bool, now: u64) {
         match (outcome, &mut self.phase) {
-            (Outcome::Success, Phase::Watched { refused }) => *refused = 0,
-            (Outcome::Success, _) => self.enter(Phase::Watched { refused: 0 }, now),
-            (Outcome::Refused(reason, asked), Phase::Watched { refused }) => {
+            (Outcome::Success, Phase::Watched { .. }) => self.phase = WATCHED,
+            (Outcome::Success, _) => self.enter(WATCHED, now),
+            (Outcome::Refused(reason, minutes), Phase::Watched { refused, asked }) => {
                 *refused += 1;
+                *asked = (*asked).max(now + minutes.min(DAY));
                 if *refused == config.refusals {
+                    let asked = asked.saturating_sub(now);
                     self.reason = Some(reason);
                     self.latch(config, asked, now);
                 }

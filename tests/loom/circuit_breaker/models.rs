@@ -43,7 +43,7 @@ impl Circuit {
 
     /// A policy says that it must open; whether it did.
     fn trip(&self) -> bool {
-        self.gate.trip(&self.rules, 0, None, WHY, self.now).transition.is_some()
+        self.gate.trip(&self.rules, 0, WHY, self.now).transition.is_some()
     }
 
     fn admit(&self) -> Option<(u32, bool)> {
@@ -62,7 +62,7 @@ impl Circuit {
         let Changed { transition, .. } = if probe {
             self.gate.probed(&self.rules, generation, (count, None), Some(WHY), self.now)
         } else if self.gate.count(&self.rules, generation, (count, false), || self.now).is_some() {
-            self.gate.trip(&self.rules, generation, None, WHY, self.now)
+            self.gate.trip(&self.rules, generation, WHY, self.now)
         } else {
             return false;
         };
