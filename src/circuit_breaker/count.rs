@@ -20,9 +20,9 @@ impl Count {
     ///
     /// Failures are [`Overloaded`](Class::Overloaded),
     /// [`NotSent`](Class::NotSent) and [`Transient`](Class::Transient), except
-    /// for the statuses 409 and 425. A throttled call is neutral: a server that
-    /// asks for patience is well. So is a rejected one. Both prove a half-open
-    /// circuit's upstream alive.
+    /// for the statuses 409 and 425. Those are neutral. So is a throttled call, as a
+    /// server that asks for patience is well, and a rejected one. All of them prove a
+    /// half-open circuit's upstream alive.
     #[must_use]
     pub fn by_default(verdict: &Verdict) -> Self {
         if verdict.is_success() {
@@ -35,14 +35,18 @@ impl Count {
     }
 
     /// What it counts as for a probe: an upstream that finds the request or its
-    /// credential at fault, or asks for patience, is alive. Were it not so, a
-    /// suspended key would look like an open circuit for ever. A fault that was
+    /// credential at fault, in conflict or too early, or asks for patience, is alive. Were it
+    /// not so, a suspended key would look like an open circuit for ever. A fault that was
     /// found on this side proves nothing.
     fn of_probe(self, verdict: &Verdict) -> Self {
-        let is_alive = matches!(
-            verdict.class(),
-            Class::Rejected | Class::Throttled | Class::CredentialRejected | Class::QuotaExhausted
-        );
+        let is_alive = match verdict.class() {
+            Class::Rejected
+            | Class::Throttled
+            | Class::CredentialRejected
+            | Class::QuotaExhausted => true,
+            Class::Transient => !verdict.is_upstream_failure(),
+            _ => false,
+        };
         match verdict.cause() {
             Cause::Status(_) | Cause::Grpc(_) if is_alive && self == Self::Neutral => Self::Success,
             _ => self,

@@ -63,12 +63,37 @@ async fn a_probe_that_says_nothing_gives_its_place_back() {
         let probe = send_later(&client);
         assert_eq!(rejected(&client).await, None);
         drop(probe);
-        // Neutral.
-        passes(&client, 409).await;
-        passes(&client, 425).await;
         assert_eq!(handle.status().state, CircuitState::HalfOpen);
     }
     passes(&client, 200).await;
+    assert_eq!(handle.status().state, CircuitState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_circuit_whose_probes_are_answered_409_is_half_open_for_ever() {
+    for status in [409, 425] {
+        let (client, handle) = build(builder().half_open(some(2), some(2)));
+        fails(&client, 3).await;
+        advance(10 * SECOND).await;
+        passes(&client, status).await;
+        assert_eq!(handle.status().state, CircuitState::HalfOpen);
+        passes(&client, status).await;
+        assert_eq!(handle.status().state, CircuitState::Closed);
+    }
+    // A failure proves nothing, also where it isn't counted.
+    let neutral = |verdict: &Verdict| match verdict.cause() {
+        Cause::Status(StatusCode::BAD_GATEWAY) | Cause::Connect => Count::Neutral,
+        _ => Count::by_default(verdict),
+    };
+    let (client, handle) = build(builder().count_fn(neutral));
+    fails(&client, 3).await;
+    advance(10 * SECOND).await;
+    for _ in 0..100 {
+        passes(&client, 502).await;
+        ask(&client, Refused).await.unwrap_err();
+        assert_eq!(handle.status().state, CircuitState::HalfOpen);
+    }
+    passes(&client, 409).await;
     assert_eq!(handle.status().state, CircuitState::Closed);
 }
 

@@ -159,7 +159,7 @@ impl Driver {
             6 => (Answer::Busy { seconds }, Outcome::Failure(seconds * 1_000)),
             7 => (Answer::Refused, Outcome::Failure(0)),
             8 => (Answer::Status(404), Outcome::Alive),
-            _ => (Answer::Status(409), Outcome::Neutral),
+            _ => (Answer::Status(409), Outcome::Alive),
         };
         *open.slot.lock().unwrap() = Some(answer);
         let mut context = Context::from_waker(Waker::noop());
