@@ -3,7 +3,10 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 
-use super::{CircuitEvent, CircuitState, OpenReason};
+use super::gate::Changed;
+use super::machine::Transition;
+use super::{CircuitEvent, CircuitEventKind, CircuitState, OpenReason};
+use crate::classify::Cause;
 use crate::event::{Event, Listener};
 
 /// A change of a circuit's state, as [subscribers](super::CircuitBreakerHandle::subscribe)
@@ -49,11 +52,27 @@ impl Audience {
         self.listener.tell(|| Event::CircuitBreaker(event()));
     }
 
-    /// Tells the subscribers; called without a lock.
-    pub(super) fn publish(&self, transition: impl FnOnce() -> CircuitTransition) {
+    /// Tells everybody of a circuit's change of state; called without a lock.
+    pub(super) fn tell_change(&self, circuit: &Arc<str>, Changed { transition, why }: Changed) {
+        let Some(transition) = transition else { return };
+        let Transition { from, to, generation, open_for } = transition;
+        let reason = why.map(|why| why.reason);
+        // Subscribers first: an observer may change the state itself, and that is told after this.
         if self.subscribers.receiver_count() > 0 {
+            let circuit = Arc::clone(circuit);
+            let told = CircuitTransition { circuit, from, to, generation, reason, open_for };
             // The last one may just have gone.
-            _ = self.subscribers.send(transition());
+            _ = self.subscribers.send(told);
         }
+        let cause = why.map_or(Cause::Unknown, |why| why.cause);
+        let kind = match to {
+            CircuitState::Open | CircuitState::ForcedOpen => {
+                CircuitEventKind::Opened { cause, open_for }
+            }
+            CircuitState::HalfOpen => CircuitEventKind::HalfOpened,
+            CircuitState::Recovering => CircuitEventKind::Recovering,
+            CircuitState::Closed | CircuitState::ForcedClosed => CircuitEventKind::Closed,
+        };
+        self.tell(|| CircuitEvent { circuit, generation, reason, kind });
     }
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use super::common::Common;
 use super::gate::{Admitted, Changed, Gate};
-use super::machine::{Admission, Transition};
+use super::machine::Admission;
 use super::permit::Permit;
 use super::reason::{OpenReason, Why};
 use super::shut::{Known, Shut};
 use super::stats::{LastFailure, Tally, Totals};
 use super::status::CircuitStatus;
-use super::{CircuitEvent, CircuitEventKind, CircuitOpen, CircuitState, CircuitTransition, Count};
+use super::{CircuitEvent, CircuitEventKind, CircuitOpen, Count};
 use crate::classify::{Cause, Verdict};
 use crate::key::Keyed;
 use crate::stripe::{Handle, Spread};
@@ -212,9 +212,9 @@ impl Circuit {
         self.tell_change(self.gate.probed(rules, generation, ended, why, time::now()));
     }
 
-    /// Closes the circuit and forgets its failures.
-    pub(super) fn reset(&self) {
-        self.tell_change(self.gate.reset(time::now()));
+    /// Closes the circuit and forgets its failures; what is to be told of it.
+    pub(super) fn reset(&self) -> Changed {
+        self.gate.reset(time::now())
     }
 
     /// Forgets what it has counted while it was closed.
@@ -222,9 +222,9 @@ impl Circuit {
         self.gate.forget_results(now);
     }
 
-    /// Holds it open or closed until it is reset.
-    pub(super) fn force(&self, open: bool) {
-        self.tell_change(self.gate.force(open, FORCED, time::now()));
+    /// Holds it open or closed until it is reset; what is to be told of it.
+    pub(super) fn force(&self, open: bool) -> Changed {
+        self.gate.force(open, FORCED, time::now())
     }
 
     /// Stops holding up the calls of other circuits (see
@@ -235,27 +235,11 @@ impl Circuit {
     }
 
     /// Tells a change of state; called without a lock.
-    fn tell_change(&self, Changed { transition, why }: Changed) {
-        let Some(Transition { from, to, generation, open_for }) = transition else { return };
-        let cause = why.map_or(Cause::Unknown, |why| why.cause);
-        let kind = match to {
-            CircuitState::Open | CircuitState::ForcedOpen => {
-                self.common.opened.notify_waiters();
-                CircuitEventKind::Opened { cause, open_for }
-            }
-            CircuitState::HalfOpen => CircuitEventKind::HalfOpened,
-            CircuitState::Recovering => CircuitEventKind::Recovering,
-            CircuitState::Closed | CircuitState::ForcedClosed => CircuitEventKind::Closed,
-        };
-        self.event(generation, why, || kind);
-        self.common.audience.publish(|| CircuitTransition {
-            circuit: Arc::clone(&self.name),
-            from,
-            to,
-            generation,
-            reason: why.map(|why| why.reason),
-            open_for,
-        });
+    pub(super) fn tell_change(&self, changed: Changed) {
+        if changed.transition.is_some_and(|transition| transition.to.is_open()) {
+            self.common.opened.notify_waiters();
+        }
+        self.common.audience.tell_change(&self.name, changed);
     }
 
     fn event(&self, generation: u32, why: Option<Why>, kind: impl FnOnce() -> CircuitEventKind) {

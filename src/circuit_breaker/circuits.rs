@@ -2,7 +2,9 @@ use std::sync::Arc;
 
 use super::circuit::{Circuit, SpreadCircuit};
 use super::common::Common;
+use super::gate::Changed;
 use crate::key::{KeyRef, Last, Registry};
+use crate::sync::Mutex;
 use crate::time;
 
 /// The circuits of all keys, and what they share.
@@ -11,6 +13,8 @@ pub(super) struct Circuits {
     registry: Registry<SpreadCircuit>,
     /// Whether calls without a key have a circuit, too: as credentials they have none.
     shares: bool,
+    /// One after the other changes all circuits: none is left as only one of two wanted it.
+    pub(super) turn: Mutex<()>,
     pub(super) common: Arc<Common>,
 }
 
@@ -21,7 +25,7 @@ impl Circuits {
         let registry = Registry::new(max_keys, move |key| {
             SpreadCircuit::new(Circuit::new(key.name_in(&name), Arc::clone(&for_circuits)))
         });
-        Self { registry, shares, common }
+        Self { registry, shares, turn: Mutex::default(), common }
     }
 
     /// The circuit of a call with this key, by way of the one that was called last.
@@ -86,16 +90,37 @@ impl Circuits {
         self.all().iter().for_each(|circuit| circuit.forget_results(now));
     }
 
-    /// Holds every circuit open or closed, also those of new keys.
-    pub(super) fn force(&self, open: bool) {
+    /// Holds every circuit open or closed, also those of new keys; what is to be told of it.
+    pub(super) fn force(&self, open: bool) -> Vec<Change> {
         // First: a circuit that is made meanwhile sees it, or is among all.
         self.common.force(Some(open));
-        self.all().iter().for_each(|circuit| circuit.force(open));
+        self.change_all(|circuit| circuit.force(open))
     }
 
-    /// Closes every circuit and forgets its failures.
-    pub(super) fn reset(&self) {
+    /// Closes every circuit and forgets its failures; what is to be told of it.
+    pub(super) fn reset(&self) -> Vec<Change> {
         self.common.force(None);
-        self.all().iter().for_each(|circuit| circuit.reset());
+        self.change_all(|circuit| circuit.reset())
+    }
+
+    fn change_all(&self, change: impl Fn(&Circuit) -> Changed) -> Vec<Change> {
+        let changed = |circuit: Arc<SpreadCircuit>| {
+            let changed = change(&circuit);
+            Change { circuit, changed }
+        };
+        self.all().into_iter().map(changed).collect()
+    }
+}
+
+/// What was done to a circuit, and isn't told yet.
+pub(super) struct Change {
+    circuit: Arc<SpreadCircuit>,
+    changed: Changed,
+}
+
+impl Change {
+    /// Tells it; called without a lock.
+    pub(super) fn tell(self) {
+        self.circuit.tell_change(self.changed);
     }
 }

@@ -206,8 +206,7 @@ impl Gate {
     ) -> Changed {
         let mut inner = self.inner.lock();
         let transition = decide(&mut inner);
-        let opened = |to| matches!(to, CircuitState::Open | CircuitState::ForcedOpen);
-        if transition.is_some_and(|transition| opened(transition.to)) {
+        if transition.is_some_and(|transition| transition.to.is_open()) {
             inner.why = why.or(inner.why);
         }
         self.publish(&mut inner, now);

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
-use super::circuits::Circuits;
+use super::circuits::{Change, Circuits};
 use super::latch::Latches;
 use super::{CircuitStatus, CircuitTransition};
 use crate::key::KeyRef;
@@ -83,8 +83,7 @@ impl CircuitBreakerHandle {
 
     /// Closes every circuit, lifts every latch, ends what is forced, and forgets failures.
     pub fn reset(&self) {
-        self.circuits.reset();
-        self.latches().into_iter().for_each(Circuits::reset);
+        self.change_all(self.latches(), Circuits::reset);
     }
 
     /// The same for one key, and for the latch of a credential (`KeyRef::secret` of its
@@ -93,12 +92,13 @@ impl CircuitBreakerHandle {
     pub fn reset_of(&self, key: &KeyRef<'_>) -> bool {
         let latch = self.latches().and_then(|latches| latches.find_own(key));
         let both = [self.circuits.find(key), latch];
-        both.into_iter().flatten().map(|circuit| circuit.reset()).count() > 0
+        let known = both.into_iter().flatten();
+        known.map(|circuit| circuit.tell_change(circuit.reset())).count() > 0
     }
 
     /// Holds every circuit open, also those of new keys: nothing is sent until a reset.
     pub fn force_open(&self) {
-        self.circuits.force(true);
+        self.change_all(None, |circuits| circuits.force(true));
     }
 
     /// Holds one key's circuit open until a reset. False if [the bound on
@@ -111,8 +111,7 @@ impl CircuitBreakerHandle {
     /// Holds every circuit and latch closed, also those of new keys: every call passes and
     /// none counts until a reset. The breaker is disabled.
     pub fn force_closed(&self) {
-        self.circuits.force(false);
-        self.latches().into_iter().for_each(|latches| latches.force(false));
+        self.change_all(self.latches(), |circuits| circuits.force(false));
     }
 
     /// Holds one key's circuit closed until a reset. False as for
@@ -122,12 +121,21 @@ impl CircuitBreakerHandle {
         self.force_one(key, false)
     }
 
+    /// Changes all circuits, then tells it: an observer may change them again.
+    fn change_all(&self, latches: Option<&Circuits>, change: impl Fn(&Circuits) -> Vec<Change>) {
+        let turn = self.circuits.turn.lock();
+        let all = std::iter::once(&*self.circuits).chain(latches);
+        let changes: Vec<_> = all.flat_map(change).collect();
+        drop(turn);
+        changes.into_iter().for_each(Change::tell);
+    }
+
     fn force_one(&self, key: &KeyRef<'_>, open: bool) -> bool {
         let circuit = match key {
             KeyRef::Shared => self.circuits.find(key),
             key => self.circuits.get_own(key),
         };
-        circuit.map(|circuit| circuit.force(open)).is_some()
+        circuit.map(|circuit| circuit.tell_change(circuit.force(open))).is_some()
     }
 
     fn latches(&self) -> Option<&Circuits> {

@@ -51,6 +51,11 @@ impl CircuitState {
         matches!(self, Self::Closed | Self::ForcedClosed)
     }
 
+    /// Whether no call passes until it changes.
+    pub(super) const fn is_open(self) -> bool {
+        matches!(self, Self::Open | Self::ForcedOpen)
+    }
+
     /// Whether results count towards opening.
     #[inline]
     pub(super) const fn counts_results(self) -> bool {

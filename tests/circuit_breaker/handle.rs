@@ -114,6 +114,57 @@ async fn new_keys_are_held_as_all_others_are() {
     assert!(!call("newest").await);
 }
 
+#[test]
+fn two_threads_that_hold_all_circuits_leave_them_held_differently() {
+    let handle = builder().by_authority().build().unwrap().handle();
+    for number in 0..50 {
+        assert!(handle.force_closed_of(&KeyRef::Number(number)));
+    }
+    for _ in 0..2_000 {
+        std::thread::scope(|scope| {
+            scope.spawn(|| handle.force_open());
+            scope.spawn(|| handle.force_closed());
+        });
+        let mut states = handle.all().into_iter().map(|status| status.state);
+        let first = states.next().unwrap();
+        assert!(states.all(|state| state == first));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_may_hold_all_circuits_when_one_is_held() {
+    let own = Arc::new(OnceLock::<CircuitBreakerHandle>::new());
+    let handle = Arc::clone(&own);
+    let layer = builder().observer(observer_fn(move |event: &Event<'_>| {
+        let Event::CircuitBreaker(event) = event else { return };
+        if matches!(event.kind, CircuitEventKind::Opened { .. }) {
+            handle.get().unwrap().force_closed();
+        }
+    }));
+    let (_client, handle) = build(layer);
+    assert!(own.set(handle.clone()).is_ok());
+    handle.force_open();
+    assert_eq!(handle.status().state, CircuitState::ForcedClosed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_hears_of_a_reset_by_an_observer_before_it_hears_what_was_reset() {
+    let own = Arc::new(OnceLock::<CircuitBreakerHandle>::new());
+    let handle = Arc::clone(&own);
+    let (client, handle) = build(builder().observer(observer_fn(move |event: &Event<'_>| {
+        let Event::CircuitBreaker(event) = event else { return };
+        if matches!(event.kind, CircuitEventKind::Opened { .. }) {
+            handle.get().unwrap().reset();
+        }
+    })));
+    assert!(own.set(handle.clone()).is_ok());
+    let mut changes = handle.subscribe();
+    fails(&client, 3).await;
+    assert_eq!(handle.status().state, CircuitState::Closed);
+    let told = [changes.try_recv().unwrap().to, changes.try_recv().unwrap().to];
+    assert_eq!(told, [CircuitState::Open, CircuitState::Closed]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_dry_run_reports_and_never_rejects() {
     let log = events::Log::default();
