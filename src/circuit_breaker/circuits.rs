@@ -100,7 +100,7 @@ impl Circuits {
     /// Closes every circuit and forgets its failures; what is to be told of it.
     pub(super) fn reset(&self) -> Vec<Change> {
         self.common.force(None);
-        self.change_all(|circuit| circuit.reset())
+        self.change_all(Circuit::reset)
     }
 
     fn change_all(&self, change: impl Fn(&Circuit) -> Changed) -> Vec<Change> {

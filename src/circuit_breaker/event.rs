@@ -26,7 +26,7 @@ pub struct CircuitEvent<'a> {
 pub enum CircuitEventKind {
     /// It opened: calls are turned away.
     Opened {
-        /// What the last failure was.
+        /// What was seen then: the last failure, or the success that filled a window.
         cause: Cause,
         /// For how long at least; [`Duration::MAX`] if it is held open.
         open_for: Duration,

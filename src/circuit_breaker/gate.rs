@@ -92,15 +92,13 @@ impl Gate {
         Admitted { admission, generation, state, changed }
     }
 
-    /// Counts a success, if nothing has failed that it would be counted against. Whether it did.
+    /// Counts a success, if nothing has failed that it would be counted against and it fills no
+    /// window. Whether it did.
     #[inline]
     pub(super) fn succeed(&self, generation: u32, now: impl FnOnce() -> Instant) -> bool {
         let quiet = Word::new(generation, CircuitState::Closed).pack();
-        let is_quiet = self.word.load(Ordering::Acquire) == quiet;
-        if is_quiet && let Some(windows) = &self.windows {
-            windows.success(generation, now);
-        }
-        is_quiet
+        self.word.load(Ordering::Acquire) == quiet
+            && self.windows.as_ref().is_none_or(|windows| windows.success(generation, now))
     }
 
     /// Remembers what a result asked for that speaks for opening. Before it is counted: whoever

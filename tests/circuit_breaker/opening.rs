@@ -95,6 +95,26 @@ async fn a_rate_is_reached_exactly_where_it_was_said() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_window_that_a_success_fills_opens_nothing_whatever_failed() {
+    let over_time = FailureRate::over_time(60 * SECOND);
+    for rate in [FailureRate::over_calls(10), FailureRate::over_calls(20).min_calls(10), over_time]
+    {
+        let (client, handle) = build(CircuitBreakerLayer::builder().failure_rate(rate.at(0.9)));
+        // With one failure too few it stays closed, also by successes that come after.
+        fails(&client, 8).await;
+        for _ in 0..3 {
+            passes(&client, 200).await;
+        }
+        assert_eq!(handle.status().state, CircuitState::Closed);
+        handle.reset();
+        fails(&client, 9).await;
+        passes(&client, 200).await;
+        assert_eq!(handle.status().state, CircuitState::Open);
+        assert_eq!(handle.status().reason, Some(OpenReason::FailureRate));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rate_over_time_forgets_what_is_past() {
     let rate = FailureRate::over_time(60 * SECOND).at(0.5).min_calls(4);
     let (client, handle) = build(CircuitBreakerLayer::builder().failure_rate(rate));
@@ -102,6 +122,7 @@ async fn a_rate_over_time_forgets_what_is_past() {
     advance(61 * SECOND).await;
     fails(&client, 3).await;
     assert_eq!(handle.status().state, CircuitState::Closed);
+    advance(61 * SECOND).await;
     for _ in 0..1_000 {
         passes(&client, 200).await;
     }

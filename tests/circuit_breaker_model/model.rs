@@ -275,9 +275,9 @@ impl Model {
             OpenReason::Consecutive
         } else if reached(Self::leaky(&self.taken), self.config.leaky) {
             OpenReason::Leaky
-        } else if failed && self.is_over(self.config.failures, |taken| taken.failed) {
+        } else if self.is_over(self.config.failures, |taken| taken.failed) {
             OpenReason::FailureRate
-        } else if slow && self.is_over(self.config.slow.map(|(_, rate)| rate), |taken| taken.slow) {
+        } else if self.is_over(self.config.slow.map(|(_, rate)| rate), |taken| taken.slow) {
             OpenReason::SlowCallRate
         } else {
             return;
@@ -327,20 +327,27 @@ impl Model {
         taken.iter().fold(0, step)
     }
 
+    /// Whether the rate is reached by the last result: a bad one, or the one from which on there
+    /// are enough.
     fn is_over(&self, rate: Option<Rate>, bad: impl Fn(&Taken) -> bool) -> bool {
         let Some(rate) = rate else { return false };
-        let last = self.taken.last().expect("one was taken in").at;
-        let window: Vec<_> = match rate.over {
-            Over::Calls(calls) => self.taken.iter().rev().take(calls as usize).collect(),
+        let (last, before) = self.taken.split_last().expect("one was taken in");
+        let fills = (self.window(rate, before).len() as u64) < rate.min_calls;
+        let window = self.window(rate, &self.taken);
+        let (failed, all) =
+            (window.iter().filter(|taken| bad(taken)).count() as u64, window.len() as u64);
+        (bad(last) || fills) && all >= rate.min_calls && failed * 100 >= rate.at * all
+    }
+
+    fn window<'a>(&self, rate: Rate, taken: &'a [Taken]) -> Vec<&'a Taken> {
+        match rate.over {
+            Over::Calls(calls) => taken.iter().rev().take(calls as usize).collect(),
             Over::Time(bucket) => {
                 let number = |at| (at - self.since) / bucket;
-                let inside = |taken: &&Taken| number(taken.at) + 64 > number(last);
-                self.taken.iter().filter(inside).collect()
+                let last = taken.last().map_or(0, |last| number(last.at));
+                taken.iter().filter(|taken| number(taken.at) + 64 > last).collect()
             }
-        };
-        let bad = window.iter().filter(|taken| bad(taken)).count() as u64;
-        let all = window.len() as u64;
-        all >= rate.min_calls && bad * 100 >= rate.at * all
+        }
     }
 
     /// Opens it, at least until it was `asked` for.

@@ -38,7 +38,7 @@ const MAX_CALLS: u32 = 1 << 20;
 
 impl FailureRate {
     /// Over the last `calls` calls, from 1 to 1,048,576. Opens at half, once
-    /// the window is full, unless told otherwise.
+    /// the window is full, unless told otherwise; also where a success fills it.
     pub const fn over_calls(calls: u32) -> Self {
         Self { over: Over::Calls(calls), rate: 0.5, min_calls: None }
     }
@@ -115,7 +115,9 @@ fn share(failures: u64, calls: u64) -> f64 {
 pub(super) struct RateTrip {
     window: Window,
     rate: f64,
-    min_calls: u32,
+    min_calls: u64,
+    /// How many calls the window held after the last one.
+    held: u64,
 }
 
 #[derive(Debug)]
@@ -130,7 +132,7 @@ impl RateTrip {
             Over::Calls(calls) => Window::Calls(CallWindow::new(calls)),
             Over::Time(time) => Window::Time(TimeWindow::new(time, now)),
         };
-        Self { window, rate: config.rate, min_calls: config.least_calls() }
+        Self { window, rate: config.rate, min_calls: config.least_calls().into(), held: 0 }
     }
 
     /// Takes one call in; whether the rate is reached. Only a window of time asks for `now`.
@@ -140,7 +142,14 @@ impl RateTrip {
             Window::Calls(window) => window.record(bad),
             Window::Time(window) => window.record(bad, now()),
         };
-        bad && calls >= u64::from(self.min_calls) && share(failures, calls) >= self.rate
+        let fills = std::mem::replace(&mut self.held, calls) < self.min_calls;
+        (bad || fills) && calls >= self.min_calls && share(failures, calls) >= self.rate
+    }
+
+    /// Whether the next call may be the one from which on there are enough: it can open the
+    /// circuit even if it is good.
+    pub(super) fn may_fill(&self) -> bool {
+        self.held + 1 == self.min_calls
     }
 
     /// Whether one more good call changes nothing.
@@ -153,6 +162,7 @@ impl RateTrip {
 
     /// Forgets everything.
     pub(super) fn clear(&mut self, now: Instant) {
+        self.held = 0;
         match &mut self.window {
             Window::Calls(window) => window.clear(),
             Window::Time(window) => window.clear(now),

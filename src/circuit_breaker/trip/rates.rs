@@ -49,7 +49,16 @@ impl Rates {
 
     /// Whether one more success, a fast one, changes nothing.
     pub(super) fn are_settled(&self) -> bool {
-        [&self.failures, &self.slow].into_iter().flatten().all(RateTrip::is_settled)
+        self.all().all(RateTrip::is_settled)
+    }
+
+    /// Whether the next result can reach a rate even if it is a fast success.
+    pub(super) fn may_fill(&self) -> bool {
+        self.all().any(RateTrip::may_fill)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &RateTrip> {
+        [&self.failures, &self.slow].into_iter().flatten()
     }
 
     /// Forgets everything: the circuit has moved on to `generation`.

@@ -25,22 +25,26 @@ impl Windows {
         Some(Self { rates, settled: AtomicBool::new(false) })
     }
 
-    /// Takes a fast success in, which reaches no rate.
+    /// Takes a fast success in, unless it may reach a rate, as the one that fills a window;
+    /// whether it did.
     #[inline]
     pub(in crate::circuit_breaker) fn success(
         &self,
         generation: u32,
         now: impl FnOnce() -> Instant,
-    ) {
-        if !self.are_settled() {
-            self.take_success(generation, now);
-        }
+    ) -> bool {
+        self.are_settled() || self.take_success(generation, now)
     }
 
     /// Apart, or what takes in a success that changes nothing isn't compiled into its caller.
     #[inline(never)]
-    fn take_success(&self, generation: u32, now: impl FnOnce() -> Instant) {
-        self.record(Count::Success, false, generation, now);
+    fn take_success(&self, generation: u32, now: impl FnOnce() -> Instant) -> bool {
+        let mut rates = self.rates.lock();
+        let takes = !rates.may_fill();
+        if takes {
+            self.take(&mut rates, Count::Success, false, generation, now);
+        }
+        takes
     }
 
     /// Takes one result in; which rate is reached. `now` is asked for once, if at all.
@@ -55,7 +59,17 @@ impl Windows {
         if is_good && self.are_settled() {
             return None;
         }
-        let mut rates = self.rates.lock();
+        self.take(&mut self.rates.lock(), count, slow, generation, now)
+    }
+
+    fn take(
+        &self,
+        rates: &mut Rates,
+        count: Count,
+        slow: bool,
+        generation: u32,
+        now: impl FnOnce() -> Instant,
+    ) -> Option<OpenReason> {
         let reached = rates.record(count, slow, generation, now);
         self.settled.store(rates.are_settled(), Ordering::Release);
         reached
@@ -98,8 +112,9 @@ mod tests {
                 let reached = all.record(count, false, 0, || now);
                 prop_assert_eq!(some.record(count, false, 0, || now), reached);
                 if !failed {
-                    some.success(0, || now);
-                    all.record(count, false, 0, || now);
+                    let taken = some.success(0, || now);
+                    let rest = if taken { None } else { some.record(count, false, 0, || now) };
+                    prop_assert_eq!(rest, all.record(count, false, 0, || now));
                 }
             }
         }

@@ -70,10 +70,9 @@ impl Circuit {
     }
 
     /// A call of this generation succeeds: the short way if nothing has failed, as the layer does.
-    fn succeed(&self, generation: u32) {
-        if !self.gate.succeed(generation, || self.now) {
-            assert!(!self.end((generation, false), Count::Success));
-        }
+    /// Whether that changed the state.
+    fn succeed(&self, generation: u32) -> bool {
+        !self.gate.succeed(generation, || self.now) && self.end((generation, false), Count::Success)
     }
 
     fn state(&self) -> CircuitState {
@@ -253,7 +252,7 @@ fn a_success_that_goes_the_short_way_comes_before_failures_or_is_counted_among_t
         let circuit = Circuit::new(consecutive(2));
         on_threads(&circuit, 2, |circuit, thread| {
             if thread == 0 {
-                circuit.succeed(0);
+                assert!(!circuit.succeed(0));
             } else {
                 circuit.end((0, false), Count::Failure);
                 circuit.end((0, false), Count::Failure);
@@ -273,7 +272,7 @@ fn a_success_that_goes_the_short_way_is_in_the_window_of_its_generation_or_in_no
         let circuit = Circuit::new(Rules { rate: Some(rate), ..Rules::default() });
         on_threads(&circuit, 2, |circuit, thread| {
             if thread == 0 {
-                circuit.succeed(0);
+                assert!(!circuit.succeed(0));
             } else {
                 circuit.gate.reset(circuit.now);
             }
@@ -291,15 +290,28 @@ fn a_success_that_goes_the_short_way_is_in_the_window() {
         let circuit = Circuit::new(Rules { rate: Some(rate), ..Rules::default() });
         let opened = on_threads(&circuit, 2, |circuit, thread| {
             if thread == 0 {
-                circuit.succeed(0);
-                return false;
+                return circuit.succeed(0);
             }
             circuit.end((0, false), Count::Failure)
         });
         assert_eq!(opened, [false, false], "one of two");
-        circuit.succeed(0);
+        assert!(!circuit.succeed(0));
         assert!(!circuit.end((0, false), Count::Failure), "one of two");
         assert!(circuit.end((0, false), Count::Failure), "two of two");
+    });
+}
+
+#[test]
+fn a_window_opens_whoever_fills_it() {
+    loom::model(|| {
+        let rate = FailureRate::over_calls(2).at(0.5);
+        let circuit = Circuit::new(Rules { rate: Some(rate), ..Rules::default() });
+        let opened = on_threads(&circuit, 2, |circuit, thread| match thread {
+            0 => circuit.succeed(0),
+            _ => circuit.end((0, false), Count::Failure),
+        });
+        assert_eq!(opened.into_iter().filter(|opened| *opened).count(), 1);
+        assert_eq!(circuit.state(), CircuitState::Open);
     });
 }
 
@@ -308,12 +320,10 @@ fn a_success_that_a_full_window_passes_over_comes_before_the_failures() {
     loom::model(|| {
         let rate = FailureRate::over_calls(2).at(1.0);
         let circuit = Circuit::new(Rules { rate: Some(rate), ..Rules::default() });
-        circuit.succeed(0);
-        circuit.succeed(0);
+        assert!(!circuit.succeed(0) && !circuit.succeed(0));
         let opened = on_threads(&circuit, 2, |circuit, thread| {
             if thread == 0 {
-                circuit.succeed(0);
-                return false;
+                return circuit.succeed(0);
             }
             circuit.end((0, false), Count::Failure);
             circuit.end((0, false), Count::Failure)
