@@ -183,7 +183,8 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
 
     /// Once recovered, lets a share of the calls through that grows from none to all in
     /// this time, so that an upstream which is just back isn't hit by everybody at once.
-    /// Results count as while it is closed. Default: zero, all calls at once.
+    /// Results count as while it is closed, and go on counting when it is. Default: zero, all
+    /// calls at once.
     pub fn recover_over(mut self, duration: Duration) -> Self {
         self.settings.rules.ramp = duration;
         self

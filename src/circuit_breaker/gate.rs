@@ -86,7 +86,11 @@ impl Gate {
     pub(super) fn admit(&self, rules: &Rules, now: Instant) -> Admitted {
         let mut inner = self.inner.lock();
         let (admission, transition) = inner.machine.admit(rules, now);
-        self.publish(&mut inner, now);
+        if transition.is_some_and(|transition| transition.from == CircuitState::Recovering) {
+            self.publish_ramped(&mut inner);
+        } else {
+            self.publish(&mut inner, now);
+        }
         let (generation, state) = (inner.machine.generation(), inner.machine.state());
         let changed = Changed { transition, why: inner.why };
         Admitted { admission, generation, state, changed }
@@ -223,6 +227,18 @@ impl Gate {
             windows.clear(generation, now);
         }
         inner.asked = None;
+        self.count_tripped(inner, !state.passes_all());
+    }
+
+    /// The same at the end of a ramp: what was counted while it lasted counts on.
+    fn publish_ramped(&self, inner: &mut Inner) {
+        let (generation, state) = (inner.machine.generation(), inner.machine.state());
+        let counts_on = |packed| Some(Word { generation, state, ..Word::unpack(packed) }.pack());
+        // Always done: it is never refused.
+        _ = self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, counts_on);
+        if let Some(windows) = &self.windows {
+            windows.go_on(generation);
+        }
         self.count_tripped(inner, !state.passes_all());
     }
 

@@ -154,3 +154,42 @@ async fn failures_of_a_recovering_circuit_open_it_again() {
     }
     assert_eq!((failed, handle.status().state), (3, CircuitState::Open));
 }
+
+#[tokio::test(start_paused = true)]
+async fn failures_of_a_ramp_are_forgotten_at_its_end() {
+    let rate = FailureRate::over_calls(3).at(1.0);
+    let policies = [
+        builder(),
+        CircuitBreakerLayer::builder().leaky_failures(3).open_for(10 * SECOND),
+        CircuitBreakerLayer::builder().failure_rate(rate).open_for(10 * SECOND),
+    ];
+    for policy in policies {
+        let (client, handle) = build(policy.recover_over(20 * SECOND));
+        fails(&client, 3).await;
+        advance(10 * SECOND).await;
+        passes(&client, 200).await;
+        advance(19 * SECOND).await;
+        ask(&client, After(503, 60)).await.unwrap();
+        while ask(&client, Status(500)).await.is_err() {}
+        let before = handle.status();
+        assert_eq!(before.state, CircuitState::Recovering);
+        advance(SECOND).await;
+        passes(&client, 404).await;
+        assert_eq!(handle.status().state, CircuitState::Closed);
+        assert_eq!(handle.status().failure_count, before.failure_count);
+        fails(&client, 1).await;
+        assert_eq!(rejected(&client).await, Some(59 * SECOND));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_forgets_failures_of_a_ramp() {
+    let (client, handle) = build(builder().recover_over(20 * SECOND).no_half_open());
+    fails(&client, 3).await;
+    advance(10 * SECOND).await;
+    fails(&client, 1).await;
+    assert_eq!(handle.status().failure_count, 1);
+    handle.reset();
+    fails(&client, 2).await;
+    assert_eq!(handle.status().failure_count, 2);
+}

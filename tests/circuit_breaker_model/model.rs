@@ -56,8 +56,10 @@ pub(crate) struct Model {
     /// The how many-eth phase this is, and since when.
     pub(crate) number: u64,
     pub(crate) since: u64,
-    /// What this phase took in.
+    /// What this phase took in, and a ramp before it.
     taken: Vec<Taken>,
+    /// When that began.
+    taken_since: u64,
     /// How long it was open at each opening of this streak.
     doublings: u32,
     held: u64,
@@ -77,6 +79,7 @@ impl Model {
             number: 0,
             since: now,
             taken: Vec::new(),
+            taken_since: now,
             doublings: 0,
             held: 0,
             reason: None,
@@ -121,6 +124,7 @@ impl Model {
         (self.phase, self.since) = (phase, now);
         self.number += 1;
         self.taken.clear();
+        self.taken_since = now;
         let to = self.state();
         if from != to {
             self.told.push((from, to));
@@ -151,7 +155,9 @@ impl Model {
             }
         }
         if matches!(self.phase, Phase::Recovering { .. }) && now >= self.since + self.config.ramp {
+            let (taken, since) = (std::mem::take(&mut self.taken), self.taken_since);
             self.enter(Phase::Closed, now);
+            (self.taken, self.taken_since) = (taken, since);
         }
         let (probes, lease) = (self.probes(), self.config.lease);
         let (since, ramp) = (self.since, self.config.ramp);
@@ -343,7 +349,7 @@ impl Model {
         match rate.over {
             Over::Calls(calls) => taken.iter().rev().take(calls as usize).collect(),
             Over::Time(bucket) => {
-                let number = |at| (at - self.since) / bucket;
+                let number = |at| (at - self.taken_since) / bucket;
                 let last = taken.last().map_or(0, |last| number(last.at));
                 taken.iter().filter(|taken| number(taken.at) + 64 > last).collect()
             }

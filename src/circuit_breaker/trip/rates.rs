@@ -11,7 +11,7 @@ use crate::time::Instant;
 pub(super) struct Rates {
     failures: Option<RateTrip>,
     slow: Option<RateTrip>,
-    /// What the circuit's generation was when they were last cleared.
+    /// The circuit's generation whose results they take in.
     generation: u32,
 }
 
@@ -59,6 +59,11 @@ impl Rates {
 
     fn all(&self) -> impl Iterator<Item = &RateTrip> {
         [&self.failures, &self.slow].into_iter().flatten()
+    }
+
+    /// Keeps everything: the circuit goes on as `generation`.
+    pub(super) fn go_on(&mut self, generation: u32) {
+        self.generation = generation;
     }
 
     /// Forgets everything: the circuit has moved on to `generation`.

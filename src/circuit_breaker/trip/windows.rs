@@ -80,6 +80,11 @@ impl Windows {
         self.settled.load(Ordering::Acquire)
     }
 
+    /// Keeps everything: the circuit goes on as `generation`.
+    pub(in crate::circuit_breaker) fn go_on(&self, generation: u32) {
+        self.rates.lock().go_on(generation);
+    }
+
     /// Forgets everything: the circuit has moved on to `generation`.
     pub(in crate::circuit_breaker) fn clear(&self, generation: u32, now: Instant) {
         let mut rates = self.rates.lock();

@@ -335,6 +335,32 @@ fn a_success_that_a_full_window_passes_over_comes_before_the_failures() {
 }
 
 #[test]
+fn no_failure_is_lost_at_the_end_of_a_ramp() {
+    loom::model(|| {
+        let ramp = Duration::from_secs(1);
+        let rules = Rules { ramp, recovery: Recovery::Reset, ..consecutive(2) };
+        let circuit = Circuit::open(rules);
+        let ramping = circuit.admit().unwrap();
+        let closed = on_threads(&circuit, 2, move |circuit, thread| {
+            if thread == 0 {
+                // In the ramp and counted, or late.
+                assert!(!circuit.end(ramping, Count::Failure));
+                return None;
+            }
+            let later = circuit.now + Duration::from_secs(1);
+            Some(circuit.gate.admit(&circuit.rules, later).generation)
+        });
+        let Glance { state, counts, .. } = circuit.gate.glance(&circuit.rules);
+        assert_eq!(state, CircuitState::Closed);
+        let closed = (closed[1].unwrap(), false);
+        assert_eq!(circuit.end(closed, Count::Failure), counts.consecutive == 1);
+        assert!(counts.consecutive == 1 || circuit.end(closed, Count::Failure));
+        assert_eq!(circuit.state(), CircuitState::Open);
+        circuit.assert_counted();
+    });
+}
+
+#[test]
 fn what_is_counted_as_tripped_is_what_is() {
     loom::model(|| {
         let circuit = Circuit::new(consecutive(1));
