@@ -217,11 +217,12 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
         self
     }
 
-    /// Only reports what it would do: every call passes, and events, status and
-    /// subscribers tell how it would have been. To try a policy before it is in force.
+    /// Only reports what it would do: every call passes, also one whose circuit is held
+    /// open, and events, status and subscribers tell how it would have been. To try a
+    /// policy before it is in force.
     ///
-    /// A call that would have been turned away doesn't count, as it would never have
-    /// been made.
+    /// A call that would have been turned away doesn't count anywhere, as it would never
+    /// have been made.
     pub fn dry_run(mut self) -> Self {
         self.settings.rules.dry_run = true;
         self

@@ -95,19 +95,17 @@ impl Circuit {
     ) -> Result<Permit, Box<CircuitOpen>> {
         let rules = &self.common.rules;
         let Admitted { admission, generation, state, changed } = self.gate.admit(rules, now);
-        let permit = |probe| Permit::new(handle(), generation, probe);
         match admission {
             Admission::Pass { probe } => {
-                let permit = permit(probe);
+                let permit = Permit::new(handle(), generation, probe);
                 // With the permit in hand: should an observer panic, a probe gives its place
                 // back. Whatever changes here, the call that changes it passes.
                 self.tell_change(changed);
                 Ok(permit)
             }
             Admission::Reject { .. } if rules.dry_run => {
-                let permit = permit(false);
                 self.event(generation, changed.why, || CircuitEventKind::WouldReject);
-                Ok(permit)
+                Ok(Permit::uncounted(handle(), generation))
             }
             Admission::Reject { until } => {
                 if let Some(until) = until {

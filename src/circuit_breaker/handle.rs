@@ -96,12 +96,14 @@ impl CircuitBreakerHandle {
         known.map(|circuit| circuit.tell_change(circuit.reset())).count() > 0
     }
 
-    /// Holds every circuit open, also those of new keys: nothing is sent until a reset.
+    /// Holds every circuit open, also those of new keys: nothing is sent until a reset,
+    /// but in a [dry run](super::CircuitBreakerBuilder::dry_run), which only reports.
     pub fn force_open(&self) {
         self.change_all(None, |circuits| circuits.force(true));
     }
 
-    /// Holds one key's circuit open until a reset. False if [the bound on
+    /// Holds one key's circuit open until a reset, as [`force_open`](Self::force_open) does all.
+    /// False if [the bound on
     /// keys](super::CircuitBreakerBuilder::max_keys) leaves it no circuit of its own.
     #[must_use]
     pub fn force_open_of(&self, key: &KeyRef<'_>) -> bool {

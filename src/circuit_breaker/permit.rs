@@ -10,13 +10,13 @@ use crate::time::{self, Instant};
 
 /// That a circuit let a call through; small enough to be handed over in registers.
 ///
-/// Dropped without a report, the call was abandoned: it says nothing about the
-/// upstream, and a probe gives its slot back.
+/// Dropped without a report, the call wasn't made, and a probe gives its slot back.
 #[derive(Debug)]
 pub(super) struct Permit {
     circuit: CircuitHandle,
     generation: u32,
     probe: bool,
+    /// Whether it has taken its report, or takes none.
     reported: bool,
 }
 
@@ -24,6 +24,11 @@ impl Permit {
     #[inline]
     pub(super) fn new(circuit: CircuitHandle, generation: u32, probe: bool) -> Self {
         Self { circuit, generation, probe, reported: false }
+    }
+
+    /// Of a call that would have been turned away, but for a dry run: it takes no report.
+    pub(super) fn uncounted(circuit: CircuitHandle, generation: u32) -> Self {
+        Self { circuit, generation, probe: false, reported: true }
     }
 
     fn renew(&mut self) -> Result<(), Box<CircuitOpen>> {
@@ -61,11 +66,18 @@ impl Permit {
 
     /// Gives back what it holds, and takes no report any more.
     #[cold]
-    fn abandon(&mut self) {
+    fn withdraw(&mut self) {
         if !self.reported {
             self.reported = true;
-            self.circuit.part().record(Count::Neutral);
             self.circuit.abandoned(self.generation, self.probe);
+        }
+    }
+
+    /// Reports a call that its caller has dropped: it says nothing about the upstream.
+    fn abandon(&mut self) {
+        if !self.reported {
+            self.circuit.part().record(Count::Neutral);
+            self.withdraw();
         }
     }
 
@@ -84,7 +96,7 @@ impl Drop for Permit {
     #[inline]
     fn drop(&mut self) {
         if !self.reported {
-            self.abandon();
+            self.withdraw();
         }
     }
 }
@@ -128,7 +140,7 @@ impl Passage {
         let renewed = credential.and_then(|()| self.permit.renew());
         if renewed.is_err() {
             self.credential = None;
-            self.permit.abandon();
+            self.permit.withdraw();
         }
         renewed
     }
@@ -169,7 +181,7 @@ impl Passage {
 
     #[inline(never)]
     fn report_all(&mut self, verdict: &Verdict) {
-        if self.permit.reported {
+        if !self.counts() {
             return;
         }
         let took = self.took();
@@ -182,16 +194,26 @@ impl Passage {
         }
     }
 
+    /// Whether a report is still to come. What either circuit would have turned away counts in
+    /// neither: it would never have been made.
+    fn counts(&self) -> bool {
+        let credential = self.credential.as_ref();
+        !self.permit.reported && credential.is_none_or(|credential| !credential.reported)
+    }
+
     /// Its caller has dropped it.
     #[cold]
     fn abandon(&mut self) {
-        if matches!(self.sent, Sent::No) {
+        if !self.counts() {
             return;
         }
-        let took = self.took();
-        self.permit.time_out(took);
-        if let Some(credential) = &mut self.credential {
-            credential.time_out(took);
+        let (sent, took) = (!matches!(self.sent, Sent::No), self.took());
+        let credential = self.credential.as_deref_mut();
+        for permit in [Some(&mut self.permit), credential].into_iter().flatten() {
+            if sent {
+                permit.time_out(took);
+            }
+            permit.abandon();
         }
     }
 }

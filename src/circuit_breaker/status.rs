@@ -29,7 +29,8 @@ pub struct CircuitStatus {
     /// What was seen then; [`Cause::Unknown`] if nothing was.
     pub cause: Cause,
     /// Calls let through that have ended, over the circuit's lifetime.
-    /// Those turned away aren't counted.
+    /// Those turned away aren't counted, nor those that a
+    /// [dry run](super::CircuitBreakerBuilder::dry_run) would turn away.
     pub calls: u64,
     /// Those of [`calls`](Self::calls) that counted as successes.
     pub successes: u64,

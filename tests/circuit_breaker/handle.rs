@@ -202,6 +202,39 @@ async fn a_dry_run_reports_and_never_rejects() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dry_run_counts_calls_that_it_would_have_turned_away() {
+    let (client, handle) = build(builder().dry_run());
+    fails(&client, 3).await;
+    let before = handle.status();
+    advance(SECOND).await;
+    fails(&client, 5).await;
+    passes(&client, 200).await;
+    drop(send_later(&client));
+    let status = handle.status();
+    assert_eq!((status.calls, status.last_failure), (3, before.last_failure));
+    // Nor does the other circuit count what one would have turned away.
+    let (client, handle) = build(builder().dry_run());
+    let send = |status| client.clone().oneshot(to("/", Some(("authorization", "key")), status));
+    for _ in 0..3 {
+        send(401).await.unwrap();
+    }
+    let latched = || handle.latched().remove(0);
+    let before = (handle.status().calls, latched().calls);
+    for status in [401, 500, 500, 500] {
+        send(status).await.unwrap();
+    }
+    assert_eq!((handle.status().calls, latched().calls), before);
+    assert_eq!(handle.status().state, CircuitState::Closed);
+    handle.reset();
+    handle.force_open();
+    for _ in 0..5 {
+        send(401).await.unwrap();
+    }
+    assert!(handle.latched().is_empty());
+    assert_eq!(handle.status().calls, before.0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dry_run_latches_nothing() {
     let (client, handle) = build(builder().dry_run());
     for _ in 0..10 {

@@ -410,6 +410,35 @@ async fn a_latched_call_that_waited_for_readiness_is_not_sent() {
     assert_eq!(reason, OpenReason::CredentialRejected);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_turned_away_for_its_credential_after_a_wait_is_counted() {
+    let (inner, mut upstream) = mock::pair::<Request<Answer>, Response<()>>();
+    upstream.allow(0);
+    let layer = builder().latch(latch()).build().unwrap();
+    let (client, handle) = (layer.layer(service_fn(answer)), layer.handle());
+    // Credentials are watched, and a probe waits in its future.
+    send(&client, "key", Status(401)).await;
+    fails(&client, 3).await;
+    advance(10 * SECOND).await;
+    let mut waiting = layer.layer(inner);
+    let mut call = task::spawn(waiting.ready().await.unwrap().call(with("key", Status(200))));
+    assert_pending!(call.poll());
+    handle.reset();
+    until_latched(&client, "key", 401).await;
+    let calls = (handle.status().calls, handle.latched()[0].calls);
+    upstream.allow(1);
+    assert_ready!(call.poll()).unwrap_err();
+    assert_eq!((handle.status().calls, handle.latched()[0].calls), calls);
+    // Nor is one in its credential's circuit that the upstream's own turns away.
+    handle.reset();
+    send(&client, "key", Status(401)).await;
+    fails(&client, 3).await;
+    assert!(send(&client, "key", Status(200)).await.is_none());
+    handle.reset();
+    until_latched(&client, "key", 401).await;
+    assert_eq!(handle.latched()[0].calls, calls.1 + 1 + 2);
+}
+
 #[cfg(feature = "retry")]
 #[tokio::test(start_paused = true)]
 async fn a_retry_above_does_not_wait_for_a_latched_credential() {

@@ -40,7 +40,8 @@ type Call = Pin<Box<dyn Future<Output = Result<Response<()>, BoxError>> + Send>>
 /// A call that was let through and hasn't ended.
 struct Open {
     key: u64,
-    ticket: Ticket,
+    /// None: it would have been turned away, but for a dry run.
+    ticket: Option<Ticket>,
     slot: Slot,
     call: Call,
     sent: u64,
@@ -128,12 +129,9 @@ impl Driver {
         assert!(client.poll_ready(&mut context).is_ready());
         let mut call = client.call(Request { key, slot: Arc::clone(&slot) });
         let answer = call.as_mut().poll(&mut context);
-        let (ticket, sent) = match (expected, answer) {
-            (Admitted::Passes(ticket), Poll::Pending) => (ticket, now),
-            // It passes, and counts for nothing.
-            (Admitted::Rejected(_), Poll::Pending) if self.config.dry_run => {
-                (Ticket { phase: self.model(key).number, probe: false }, now)
-            }
+        let ticket = match (expected, answer) {
+            (Admitted::Passes(ticket), Poll::Pending) => Some(ticket),
+            (Admitted::Rejected(_), Poll::Pending) if self.config.dry_run => None,
             (Admitted::Rejected(wait), Poll::Ready(Err(error))) => {
                 let open = cause_ref::<CircuitOpen>(&*error).expect("a rejection");
                 if let (Some(seen), Some(wait)) = (open.retry_after(), wait) {
@@ -147,7 +145,7 @@ impl Driver {
             }
             (expected, answer) => panic!("{answer:?}, not {expected:?}"),
         };
-        self.open.push(Open { key, ticket, slot, call, sent });
+        self.open.push(Open { key, ticket, slot, call, sent: now });
     }
 
     fn end(&mut self, chance: &mut Chance) {
@@ -165,7 +163,9 @@ impl Driver {
         let mut context = Context::from_waker(Waker::noop());
         assert!(open.call.as_mut().poll(&mut context).is_ready());
         let now = self.now();
-        self.model(open.key).end(open.ticket, outcome, now - open.sent, now);
+        if let Some(ticket) = open.ticket {
+            self.model(open.key).end(ticket, outcome, now - open.sent, now);
+        }
     }
 
     fn abandon(&mut self, chance: &mut Chance) {
@@ -173,7 +173,9 @@ impl Driver {
             self.open.swap_remove(chance.below(self.open.len() as u64) as usize);
         drop(call);
         let now = self.now();
-        self.model(key).abandon(ticket, now - sent, now);
+        if let Some(ticket) = ticket {
+            self.model(key).abandon(ticket, now - sent, now);
+        }
     }
 
     fn take_hold(&mut self, key: u64, chance: &mut Chance) {
