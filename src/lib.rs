@@ -106,7 +106,7 @@
 //! | `upstream` | all layers, and [`UpstreamLayer`] | yes |
 //! | `alert`, `retry`, `failover`, `rate-limit`, `circuit-breaker`, `peek` | one layer each | by `upstream` |
 //! | `tracing` | `event::TracingObserver` | |
-//! | `serde` | `CircuitStatus` as data | |
+//! | `serde` | `CircuitStatus` and `CircuitTransition` as data | |
 //! | `hyper-util` | hyper's, hyper-util's and h2's errors; `http-body-util`'s bodies | |
 //! | `reqwest` | `reqwest::Request`, `Response` and `Error` | |
 //! | `tonic` | tonic's body and errors; rejections as `tonic::Status` | |

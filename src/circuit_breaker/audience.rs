@@ -11,6 +11,9 @@ use crate::event::{Event, Listener};
 
 /// A change of a circuit's state, as [subscribers](super::CircuitBreakerHandle::subscribe)
 /// get it.
+///
+/// With the feature `serde` it can be serialised: names in kebab-case, and the time as whole
+/// milliseconds, null if it is held open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CircuitTransition {
@@ -24,7 +27,7 @@ pub struct CircuitTransition {
     pub generation: u32,
     /// What opened it last; none if nothing has.
     pub reason: Option<OpenReason>,
-    /// For how long at least, if it opened; zero otherwise.
+    /// For how long at least, if it opened: [`Duration::MAX`] if it is held open. Zero otherwise.
     pub open_for: Duration,
 }
 

@@ -148,6 +148,8 @@ mod circuit;
 mod circuits;
 mod common;
 mod count;
+#[cfg(feature = "serde")]
+mod data;
 mod error;
 mod event;
 mod future;

@@ -353,6 +353,7 @@ async fn snapshots_are_data_without_a_credential() {
             "reason": "consecutive",
             "cause": "status 500",
             "calls": 4,
+            "successes": 1,
             "success-rate": 0.25,
             "failure-count": 0,
             "last-failure-ms": 1_000,
@@ -370,4 +371,38 @@ async fn snapshots_are_data_without_a_credential() {
     assert_eq!(latched[0]["reason"], "credential-rejected");
     let shown = format!("{all} {latched} {:?}", layer.handle());
     assert!(!shown.contains("secret") && !shown.contains("sk-"));
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn a_cause_that_is_unknown_is_no_null() {
+    let (_client, handle) = build(builder());
+    let data = serde_json::to_value(handle.status()).unwrap();
+    assert_eq!(data["cause"], serde_json::Value::Null);
+    // What is held open was seen to do nothing either.
+    handle.force_open();
+    let data = serde_json::to_value(handle.status()).unwrap();
+    assert_eq!((&data["reason"], &data["cause"]), (&"forced".into(), &serde_json::Value::Null));
+}
+
+#[cfg(feature = "serde")]
+#[tokio::test(start_paused = true)]
+async fn transitions_are_data() {
+    let (client, handle) = build(builder());
+    let mut transitions = handle.subscribe();
+    fails(&client, 3).await;
+    handle.force_open();
+    let mut next = || serde_json::to_value(transitions.try_recv().unwrap()).unwrap();
+    assert_eq!(
+        next(),
+        serde_json::json!({
+            "circuit": "upstream",
+            "from": "closed",
+            "to": "open",
+            "generation": 1,
+            "reason": "consecutive",
+            "open-for-ms": 10_000,
+        })
+    );
+    assert_eq!(next()["open-for-ms"], serde_json::Value::Null);
 }
