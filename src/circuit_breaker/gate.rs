@@ -119,7 +119,8 @@ impl Gate {
             return;
         }
         let settled = self.windows.as_ref().is_none_or(Windows::are_settled);
-        // What was asked before is over, then: successes have shown it.
+        // What was asked before is over, then: successes have shown it. Of two that are first at the
+        // same moment one may forget what the other has just asked.
         let first = word.counts == Counts::default() && settled;
         if first || asked.is_some() {
             self.inner.lock().ask(rules, generation, first, asked, now);

@@ -134,6 +134,22 @@ fn no_failure_is_lost_and_it_opens_once() {
 }
 
 #[test]
+fn whoever_counts_the_last_failure_opens_for_as_long_as_any_asked() {
+    loom::model(|| {
+        let circuit = Circuit::new(consecutive(3));
+        assert!(!circuit.end((0, false), Count::Failure));
+        let asked = Duration::from_secs(60);
+        on_threads(&circuit, 2, move |circuit, thread| {
+            let asked = (thread == 0).then_some(asked);
+            circuit.gate.note(&circuit.rules, 0, asked, circuit.now);
+            circuit.end((0, false), Count::Failure);
+        });
+        let Glance { state, until, .. } = circuit.gate.glance(&circuit.rules);
+        assert_eq!((state, until), (CircuitState::Open, Some(circuit.now + asked)));
+    });
+}
+
+#[test]
 fn a_success_among_failures_is_neither_lost_nor_counted_twice() {
     loom::model(|| {
         let circuit = Circuit::new(consecutive(3));
