@@ -16,6 +16,7 @@ mod config;
 mod driver;
 mod latch;
 mod model;
+mod taken;
 
 use self::chance::Chance;
 use self::config::Config;

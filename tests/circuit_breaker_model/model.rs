@@ -3,7 +3,8 @@
 
 use tower_upstream::circuit_breaker::{CircuitState, OpenReason};
 
-use crate::config::{Config, Over, Rate, Recovery};
+use crate::config::{Config, Recovery};
+use crate::taken::{AllTaken, Taken};
 
 /// How a call ended, as the table of verdicts has it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,16 +31,6 @@ pub(crate) enum Admitted {
     Rejected(Option<u64>),
 }
 
-/// A result that a closed circuit took in.
-#[derive(Clone, Copy, Debug)]
-struct Taken {
-    at: u64,
-    failed: bool,
-    slow: bool,
-    /// Until when it asked to be left alone.
-    asked: u64,
-}
-
 #[derive(Debug)]
 enum Phase {
     Closed,
@@ -57,9 +48,7 @@ pub(crate) struct Model {
     pub(crate) number: u64,
     pub(crate) since: u64,
     /// What this phase took in, and a ramp before it.
-    taken: Vec<Taken>,
-    /// When that began.
-    taken_since: u64,
+    taken: AllTaken,
     /// How long it was open at each opening of this streak.
     doublings: u32,
     held: u64,
@@ -78,8 +67,7 @@ impl Model {
             phase: Phase::Closed,
             number: 0,
             since: now,
-            taken: Vec::new(),
-            taken_since: now,
+            taken: AllTaken::new(config, now),
             doublings: 0,
             held: 0,
             reason: None,
@@ -123,8 +111,7 @@ impl Model {
         let from = self.state();
         (self.phase, self.since) = (phase, now);
         self.number += 1;
-        self.taken.clear();
-        self.taken_since = now;
+        self.taken = AllTaken::new(self.config, now);
         let to = self.state();
         if from != to {
             self.told.push((from, to));
@@ -155,9 +142,9 @@ impl Model {
             }
         }
         if matches!(self.phase, Phase::Recovering { .. }) && now >= self.since + self.config.ramp {
-            let (taken, since) = (std::mem::take(&mut self.taken), self.taken_since);
+            let ramp = std::mem::replace(&mut self.taken, AllTaken::new(self.config, now));
             self.enter(Phase::Closed, now);
-            (self.taken, self.taken_since) = (taken, since);
+            self.taken = ramp;
         }
         let (probes, lease) = (self.probes(), self.config.lease);
         let (since, ramp) = (self.since, self.config.ramp);
@@ -275,20 +262,9 @@ impl Model {
             Outcome::Failure(_) => true,
         };
         let asked = self.until_asked(outcome, now);
-        self.taken.push(Taken { at: now, failed, slow, asked });
-        let reached = |count, at: Option<u64>| failed && at.is_some_and(|at| count >= at);
-        let reason = if reached(Self::in_a_row(&self.taken), self.config.consecutive()) {
-            OpenReason::Consecutive
-        } else if reached(Self::leaky(&self.taken), self.config.leaky) {
-            OpenReason::Leaky
-        } else if self.is_over(self.config.failures, |taken| taken.failed) {
-            OpenReason::FailureRate
-        } else if self.is_over(self.config.slow.map(|(_, rate)| rate), |taken| taken.slow) {
-            OpenReason::SlowCallRate
-        } else {
-            return;
-        };
-        self.open(reason, self.asked(), now);
+        if let Some(reason) = self.taken.take(Taken { at: now, failed, slow, asked }) {
+            self.open(reason, self.taken.asked(), now);
+        }
     }
 
     /// Until when a server that answers so is left alone.
@@ -296,63 +272,6 @@ impl Model {
         match outcome {
             Outcome::Failure(asked) if asked > 0 => now + asked.min(self.config.hint_cap),
             _ => 0,
-        }
-    }
-
-    /// Until when it was asked for since all was well.
-    fn asked(&self) -> u64 {
-        let bad = |taken: &Taken| taken.failed || taken.slow;
-        let after =
-            |number: &usize| bad(&self.taken[*number]) && self.is_well(&self.taken[..*number]);
-        let first = (0..self.taken.len()).rev().find(after).unwrap_or_default();
-        self.taken[first..].iter().map(|taken| taken.asked).max().unwrap_or_default()
-    }
-
-    /// Whether after these nothing speaks for opening.
-    fn is_well(&self, taken: &[Taken]) -> bool {
-        let full_of_good = |rate: Rate, bad: fn(&Taken) -> bool| match rate.over {
-            Over::Calls(calls) => {
-                let good = taken.iter().rev().take_while(|taken| !bad(taken));
-                good.count() >= calls as usize
-            }
-            Over::Time(_) => false,
-        };
-        self.counted(taken) == 0
-            && self.config.failures.is_none_or(|rate| full_of_good(rate, |taken| taken.failed))
-            && self.config.slow.is_none_or(|(_, rate)| full_of_good(rate, |taken| taken.slow))
-    }
-
-    fn in_a_row(taken: &[Taken]) -> u64 {
-        taken.iter().rev().take_while(|taken| taken.failed).count() as u64
-    }
-
-    fn leaky(taken: &[Taken]) -> u64 {
-        let step = |count: u64, taken: &Taken| {
-            if taken.failed { count + 1 } else { count.saturating_sub(1) }
-        };
-        taken.iter().fold(0, step)
-    }
-
-    /// Whether the rate is reached by the last result: a bad one, or the one from which on there
-    /// are enough.
-    fn is_over(&self, rate: Option<Rate>, bad: impl Fn(&Taken) -> bool) -> bool {
-        let Some(rate) = rate else { return false };
-        let (last, before) = self.taken.split_last().expect("one was taken in");
-        let fills = (self.window(rate, before).len() as u64) < rate.min_calls;
-        let window = self.window(rate, &self.taken);
-        let (failed, all) =
-            (window.iter().filter(|taken| bad(taken)).count() as u64, window.len() as u64);
-        (bad(last) || fills) && all >= rate.min_calls && failed * 100 >= rate.at * all
-    }
-
-    fn window<'a>(&self, rate: Rate, taken: &'a [Taken]) -> Vec<&'a Taken> {
-        match rate.over {
-            Over::Calls(calls) => taken.iter().rev().take(calls as usize).collect(),
-            Over::Time(bucket) => {
-                let number = |at| (at - self.taken_since) / bucket;
-                let last = taken.last().map_or(0, |last| number(last.at));
-                taken.iter().filter(|taken| number(taken.at) + 64 > last).collect()
-            }
         }
     }
 
@@ -384,11 +303,6 @@ impl Model {
 
     /// What counts towards opening, in a row or leaky.
     pub(crate) fn failures(&self) -> u64 {
-        self.counted(&self.taken)
-    }
-
-    fn counted(&self, taken: &[Taken]) -> u64 {
-        let in_a_row = self.config.consecutive().map_or(0, |_| Self::in_a_row(taken));
-        in_a_row.max(self.config.leaky.map_or(0, |_| Self::leaky(taken)))
+        self.taken.failures()
     }
 }
