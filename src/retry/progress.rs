@@ -39,10 +39,7 @@ pub(super) enum Passed {
 impl<Res> Progress<Res> {
     /// A call begins: what it asks for, and what is written into its request.
     #[inline]
-    pub(super) fn begin<Req, C, R>(
-        config: &Config<C, R>,
-        request: &mut Req,
-    ) -> Self
+    pub(super) fn begin<Req, C, R>(config: &Config<C, R>, request: &mut Req) -> Self
     where
         R: Replay<Req>,
     {
