@@ -202,6 +202,17 @@ async fn a_settlement_after_its_window_gives_nothing_back_twice() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_settle_fn_that_is_given_before_another_quota_is_called() {
+    let layer = RateLimitLayer::builder(ten_seconds(100).of(Resource::Tokens))
+        .cost_fn(tokens)
+        .settle_fn(settling)
+        .and(ten_seconds(100).named("cents"), |_: &Request<_>| 1)
+        .build();
+    assert_ready_ok!(call!(layer, Request::new((10, Some(3)))).poll());
+    assert_eq!(layer.handle().status().remaining, 97);
+}
+
 // Quotas that change.
 
 #[tokio::test(start_paused = true)]

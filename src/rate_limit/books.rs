@@ -257,7 +257,7 @@ impl Books {
     /// Lets nobody pass any more, if nothing is lost when all this is forgotten now.
     pub(super) fn retire(&mut self, now: u64) -> bool {
         self.retired = self.line.calls == 0
-            && self.gate.closed_until(now).is_none()
+            && self.gate.is_open(now)
             && self.accounts.iter().all(|account| account.is_idle(now));
         self.retired
     }

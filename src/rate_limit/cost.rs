@@ -125,7 +125,12 @@ impl<W: Quotas, F> Quotas for And<W, F> {
     const FIRST: Option<Resource> = W::FIRST;
 }
 
-impl<W, F, Res> Settle<Res> for And<W, F> {}
+/// Settled as the others are, whichever was given first.
+impl<W: Settle<Res>, F, Res> Settle<Res> for And<W, F> {
+    fn settle(&self, response: &mut Res, usage: impl FnOnce() -> Usage) {
+        self.0.settle(response, usage);
+    }
+}
 
 impl<W: fmt::Debug, F> fmt::Debug for And<W, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

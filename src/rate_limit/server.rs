@@ -91,7 +91,8 @@ impl Server {
 
     /// Whether nothing is known that matters any more.
     pub(super) fn is_idle(&self, now: u64) -> bool {
-        units(self.left.or(self.elsewhere), now).is_none() && self.used(now) == 0
+        [self.left, self.elsewhere].iter().all(|told| units(*told, now).is_none())
+            && self.used(now) == 0
     }
 
     /// Takes in what an answer tells of limits that count the same; `longest` is the longest that

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 #[derive(Debug)]
 pub(super) struct Log {
     entries: VecDeque<Entry>,
-    /// Of all units ever sent, the number of the first in `entries`.
+    /// Of all units ever sent, the number of the first in `entries`: so many are forgotten.
     start: u64,
     grain: u64,
     /// When the youngest that is forgotten was sent.
@@ -104,16 +104,16 @@ impl Log {
     }
 
     /// Remembers what was forgotten, if it was sent later than this (`None`: at any time),
-    /// as if it had been so many units, all sent when the last of them was.
-    pub(super) fn recall(&mut self, moment: Option<u64>, units: u64) {
-        let Some(sent) = self.forgotten.take_if(|sent| Some(*sent) > moment) else {
-            return;
-        };
-        // Numbers only grow; those of the units that are there are moved up.
-        for entry in &mut self.entries {
-            entry.end += units;
+    /// as if it had been all, up to so many units, that were ever forgotten, and all sent when the
+    /// last of them was.
+    pub(super) fn recall(&mut self, moment: Option<u64>, most: u64) {
+        let units = most.min(self.start);
+        if let Some(sent) = self.forgotten.take_if(|sent| Some(*sent) > moment)
+            && units > 0
+        {
+            self.entries.push_front(Entry { oldest: sent, sent, end: self.start });
+            self.start -= units;
         }
-        self.entries.push_front(Entry { oldest: sent, sent, end: self.start + units });
     }
 
     /// The number of an entry's first unit.

@@ -36,7 +36,8 @@ impl Strict {
     }
 
     /// Another limit and window from now on. What was sent counts as if they had always
-    /// been in force; what a shorter window has forgotten, as the whole limit.
+    /// been in force; what a shorter window has forgotten, as if it had all been sent at once, up
+    /// to the limit.
     pub(in crate::rate_limit) fn change(&mut self, now: u64, limit: u32, window: Duration) {
         let log = std::mem::replace(&mut self.log, Log::new(0));
         *self = Self { log, ..Self::new(limit, window) };
