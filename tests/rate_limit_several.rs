@@ -270,6 +270,23 @@ async fn a_quota_that_becomes_paced_or_strict_gives_no_burst() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_longer_window_counts_no_more_than_was_sent() {
+    let layer = RateLimitLayer::new(Quota::per_second(10));
+    for _ in 0..2 {
+        assert_ready_ok!(call!(layer, costing(1)).poll());
+        advance(2 * SECOND).await;
+    }
+    layer.handle().set_quota(Quota::per_hour(1_000)).unwrap();
+    assert_eq!(layer.handle().status().remaining, 998);
+    // And no less, from window to window.
+    for quota in [Quota::per_second(10), Quota::per_hour(1_000)] {
+        layer.handle().set_quota(quota).unwrap();
+        assert_ready_ok!(call!(layer, costing(1)).poll());
+    }
+    assert_eq!(layer.handle().status().remaining, 996);
+}
+
 // Time.
 
 #[tokio::test(start_paused = true)]

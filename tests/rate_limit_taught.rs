@@ -7,6 +7,7 @@
 mod upstream;
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -325,5 +326,37 @@ async fn the_headers_of_servers_that_are_out_there() {
             assert_eq!((status.remaining, status.limit), (remaining, limit), "{head}");
         }
         assert_eq!(status.paused_until, None);
+    }
+}
+
+/// A client that starts at the end of a fixed window of the server's.
+#[tokio::test(start_paused = true)]
+async fn a_window_that_turns_out_longer_does_not_stop_a_taught_client_for_all_of_it() {
+    let start = Instant::now();
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&sent);
+    // 60 in each window of 60 s; the first one ends a second after the start.
+    let upstream = service_fn(move |_: Request<()>| {
+        let reset = match start.elapsed().as_secs() {
+            0 => 1,
+            passed => 60 - (passed - 1) % 60,
+        };
+        let before = counted.fetch_add(1, Ordering::SeqCst);
+        let remaining = if reset == 1 { 59 } else { 60 - before.min(60) };
+        let response = Response::builder()
+            .header("x-ratelimit-limit", 60)
+            .header("x-ratelimit-remaining", remaining)
+            .header("x-ratelimit-reset", reset);
+        std::future::ready(response.body(()))
+    });
+    let layer = RateLimitLayer::builder(Quota::per_minute(60)).taught(true).no_wait().build();
+    let mut client = layer.layer(upstream);
+    for _ in 0..2 {
+        client.call(Request::new(())).await.unwrap();
+    }
+    advance(Duration::from_millis(1_200)).await;
+    for _ in 0..40 {
+        client.call(Request::new(())).await.unwrap();
+        advance(SECOND).await;
     }
 }

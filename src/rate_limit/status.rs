@@ -80,7 +80,7 @@ impl RateLimitHandle {
     /// [name](Quota::named), or [resource](Quota::of). Calls that wait see it at once.
     ///
     /// Nothing is forgotten. What a strict quota has passed counts as if the new one had always
-    /// been in force; where it isn't known when it was sent (the quota is or was paced, or
+    /// been in force; where it isn't known when it was sent (the quota is or was paced or taught, or
     /// the window is longer now), it counts as sent at the latest moment that it can have been.
     ///
     /// ```
