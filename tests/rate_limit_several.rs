@@ -2,6 +2,7 @@
 
 #![cfg(feature = "rate-limit")]
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -285,6 +286,100 @@ async fn a_longer_window_counts_no_more_than_was_sent() {
         assert_ready_ok!(call!(layer, costing(1)).poll());
     }
     assert_eq!(layer.handle().status().remaining, 996);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quota_that_is_taught_for_a_moment_forgets_nothing_that_was_sent() {
+    for quota in [ten_seconds(60), Quota::new(60, 10 * SECOND).burst(60)] {
+        let layer = RateLimitLayer::builder(quota).taught(true).no_wait().build();
+        for _ in 0..58 {
+            assert_ready_ok!(call!(layer, costing(1)).poll());
+        }
+        layer.handle().set_quota(Quota::taught()).unwrap();
+        layer.handle().set_quota(quota).unwrap();
+        assert_eq!(layer.handle().status().remaining, 2);
+        // What was sent meanwhile counts, too.
+        layer.handle().set_quota(Quota::taught()).unwrap();
+        assert_ready_ok!(call!(layer, costing(1)).poll());
+        layer.handle().set_quota(quota).unwrap();
+        assert_eq!(layer.handle().status().remaining, 1);
+        advance(10 * SECOND).await;
+        assert_eq!(layer.handle().status().remaining, 60);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paced_quota_that_is_set_again_and_again_comes_back() {
+    let quota = |window| Quota::new(2, window * SECOND).burst(2);
+    for quotas in [[quota(2), quota(2)], [quota(2), quota(6)]] {
+        let layer = RateLimitLayer::new(quotas[0]);
+        assert_ready_ok!(call!(layer, costing(2)).poll());
+        // At one a second half of the time, and then at a third of that.
+        for quota in quotas.iter().cycle().take(30) {
+            layer.handle().set_quota(*quota).unwrap();
+            advance(SECOND / 10).await;
+        }
+        assert_eq!(layer.handle().status().remaining, 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_pace_keeps_what_is_used_and_what_is_replenished_of_it() {
+    let layer = RateLimitLayer::new(Quota::per_second(1).burst(4));
+    assert_ready_ok!(call!(layer, costing(1)).poll());
+    assert_ready_ok!(call!(layer, costing(1)).poll());
+    advance(SECOND / 2).await;
+    // One and a half are used, of two seconds each.
+    layer.handle().set_quota(Quota::per_minute(30).burst(4)).unwrap();
+    for (wait, remaining) in [(0, 2), (999, 2), (1, 3), (1_999, 3), (1, 4)] {
+        advance(Duration::from_millis(wait)).await;
+        assert_eq!(layer.handle().status().remaining, remaining);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_quotas_the_one_of_requests_is_changed_by_a_plain_one() {
+    let layer = RateLimitLayer::builder(Quota::per_minute(60))
+        .and(Quota::per_minute(1_000).of(Resource::Tokens), tokens)
+        .build();
+    layer.handle().set_quota(Quota::per_minute(30)).unwrap();
+    let limits: Vec<_> = layer.handle().status().limits.iter().map(|one| one.limit).collect();
+    assert_eq!(limits, [30, 1_000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quota_that_shares_its_name_is_not_changed() {
+    let layer = RateLimitLayer::builder(Quota::per_minute(60))
+        .and(Quota::per_minute(1_000).of(Resource::Tokens), tokens)
+        .and(Quota::per_hour(9_000).of(Resource::Tokens), tokens)
+        .build();
+    let tokens = Quota::per_minute(500).of(Resource::Tokens);
+    let shared = layer.handle().set_quota(tokens).unwrap_err();
+    assert!(shared.to_string().contains("several quotas of tokens"), "{shared}");
+    assert_eq!(layer.handle().status().limits[1].limit, 1_000);
+}
+
+#[test]
+fn two_changes_at_once_leave_all_keys_with_one_quota() {
+    for _ in 0..500 {
+        let layer = RateLimitLayer::builder(Quota::per_minute(1)).by_credential().build();
+        let of_key = |key: u32| {
+            let mut request = costing(1);
+            request.headers_mut().insert("x-api-key", key.into());
+            drop(call!(layer, request));
+        };
+        (0..50).for_each(of_key);
+        let handle = layer.handle();
+        std::thread::scope(|scope| {
+            for limit in [2, 3] {
+                let handle = handle.clone();
+                scope.spawn(move || handle.set_quota(Quota::per_minute(limit)).unwrap());
+            }
+        });
+        of_key(50);
+        let limits: HashSet<_> = handle.all().iter().map(|one| one.limits[0].limit).collect();
+        assert_eq!(limits.len(), 1, "{limits:?}");
+    }
 }
 
 // Time.

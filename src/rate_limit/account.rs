@@ -1,6 +1,7 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+use super::ceiling::Ceiling;
 use super::meter::{Meter, Paced};
 use super::quota::Label;
 use super::server::{Sent, Server};
@@ -24,22 +25,6 @@ pub(super) struct Account {
     reserved: u64,
     /// How many units were ever sent.
     sent: u64,
-}
-
-/// What is configured.
-#[derive(Debug)]
-enum Ceiling {
-    Known(Meter),
-    /// Nothing, and until the server tells something, one call passes in a while.
-    Unknown {
-        next: u64,
-    },
-}
-
-impl Ceiling {
-    fn new(quota: &Quota) -> Self {
-        if quota.taught { Self::Unknown { next: 0 } } else { Self::Known(Meter::new(quota)) }
-    }
 }
 
 /// How long an unknown limit is tried with one call.
@@ -72,15 +57,8 @@ impl Account {
 
     /// Another quota from now on, with nothing forgotten of what was spent.
     pub(super) fn set_quota(&mut self, now: u64, quota: &Quota) {
-        match (&mut self.ceiling, Ceiling::new(quota)) {
-            (Ceiling::Known(meter), Ceiling::Known(_)) => meter.change(now, quota),
-            (ceiling, mut other) => {
-                if let Ceiling::Known(meter) = &mut other {
-                    meter.send(now, self.server.as_ref().map_or(0, |server| server.used(now)));
-                }
-                *ceiling = other;
-            }
-        }
+        let told = self.server.as_ref().and_then(|server| server.used(now));
+        self.ceiling.change(now, quota, self.sent, told);
     }
 
     /// The most units that can ever be taken at once.
@@ -99,7 +77,7 @@ impl Account {
         let here = match &self.ceiling {
             _ if units == 0 => return Ok(()),
             Ceiling::Known(meter) => meter.admit(now, self.reserved, units),
-            Ceiling::Unknown { next } if self.server.is_none() && *next > now => Err(*next),
+            Ceiling::Unknown { next, .. } if self.server.is_none() && *next > now => Err(*next),
             Ceiling::Unknown { .. } => Ok(()),
         };
         match &self.server {
@@ -131,7 +109,7 @@ impl Account {
 
     #[inline]
     fn note_taken(&mut self, now: u64, units: u32) {
-        if let Ceiling::Unknown { next } = &mut self.ceiling {
+        if let Ceiling::Unknown { next, .. } = &mut self.ceiling {
             *next = now.saturating_add(TRY);
         }
         if let Some(server) = &mut self.server {
@@ -230,7 +208,7 @@ impl Account {
         let here = match &self.ceiling {
             _ if units == 0 => return from,
             Ceiling::Known(meter) => meter.available_at(from, before, units),
-            Ceiling::Unknown { next } if self.server.is_none() => from.max(*next),
+            Ceiling::Unknown { next, .. } if self.server.is_none() => from.max(*next),
             Ceiling::Unknown { .. } => from,
         };
         let there = self.server.as_ref();
@@ -241,7 +219,7 @@ impl Account {
     pub(super) fn remaining(&self, now: u64) -> u32 {
         let here = match &self.ceiling {
             Ceiling::Known(meter) => u64::from(meter.capacity()).saturating_sub(meter.used(now)),
-            Ceiling::Unknown { next } if self.server.is_none() => u64::from(*next <= now),
+            Ceiling::Unknown { next, .. } if self.server.is_none() => u64::from(*next <= now),
             Ceiling::Unknown { .. } => u64::MAX,
         };
         let here = here.saturating_sub(self.reserved);
@@ -258,7 +236,7 @@ impl Account {
     pub(super) fn is_idle(&self, now: u64) -> bool {
         let here = match &self.ceiling {
             Ceiling::Known(meter) => meter.used(now) == 0,
-            Ceiling::Unknown { next } => *next <= now,
+            Ceiling::Unknown { next, .. } => *next <= now,
         };
         here && self.reserved == 0 && self.server.as_ref().is_none_or(|server| server.is_idle(now))
     }

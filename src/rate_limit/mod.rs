@@ -82,6 +82,7 @@
 mod account;
 mod books;
 mod builder;
+mod ceiling;
 mod cost;
 mod desk;
 mod error;

@@ -171,7 +171,8 @@ impl Usage {
     /// If the layer has no quota of that name.
     pub fn settle(&self, quota: &str, used: u32) -> Result<(), InvalidConfig> {
         let Answered { limiter, costs, receipts } = &*self.0;
-        let limit = limiter.rules.place_of(quota)?;
+        let limit =
+            limiter.rules.places_of(quota).next().ok_or_else(|| limiter.rules.none_of(quota))?;
         let mut costs = costs.lock();
         let taken = mem::replace(&mut costs.units[limit], used);
         limiter.change(|books| books.settle(limiter.now(), taken, used, receipts, limit));

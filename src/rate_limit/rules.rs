@@ -4,6 +4,7 @@ use super::Quota;
 use super::quota::Label;
 use crate::error::InvalidConfig;
 use crate::event::Listener;
+use crate::hint::Resource;
 use crate::sync::Mutex;
 
 /// What a layer is set to.
@@ -23,6 +24,8 @@ pub(super) struct Rules {
     pub(super) settings: Settings,
     /// As they are now, for the limiters of new keys.
     pub(super) quotas: Mutex<Vec<Quota>>,
+    /// Held by who changes a quota until all limiters have it.
+    pub(super) changing: Mutex<()>,
     names: Box<[&'static str]>,
     random: Mutex<fastrand::Rng>,
 }
@@ -36,6 +39,7 @@ impl Rules {
         Self {
             names: quotas.iter().map(|quota| quota.label.name()).collect(),
             quotas: Mutex::new(quotas),
+            changing: Mutex::new(()),
             random: Mutex::new(
                 settings.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
             ),
@@ -51,19 +55,41 @@ impl Rules {
             ));
         }
         let mut quotas = self.quotas.lock();
-        // One that doesn't say what it counts replaces the only one.
-        let unsaid = quota.label == Label::Unsaid && quotas.len() == 1;
-        let at = if unsaid { 0 } else { self.place_of(quota.label.name())? };
+        let at = self.place_of(quota.label)?;
         quotas[at] = Quota { label: quotas[at].label, ..quota };
         Ok((at, quotas[at]))
     }
 
-    /// The place of the quota of this name.
-    pub(super) fn place_of(&self, name: &str) -> Result<usize, InvalidConfig> {
-        self.names.iter().position(|known| *known == name).ok_or_else(|| {
-            let names = self.names.join(", ");
-            InvalidConfig::new(format!("the layer has no quota of {name}; name one of: {names}"))
-        })
+    /// The place of the quota that is meant.
+    fn place_of(&self, label: Label) -> Result<usize, InvalidConfig> {
+        let requests = Label::Of(Resource::Requests);
+        // One that doesn't say what it counts is the only one, or else that of requests.
+        let label = match label {
+            Label::Unsaid if self.names.len() == 1 => return Ok(0),
+            Label::Unsaid if self.places_of(label.name()).next().is_none() => requests,
+            label => label,
+        };
+        let mut places = self.places_of(label.name());
+        match (places.next(), places.next()) {
+            (Some(only), None) => Ok(only),
+            (Some(_), Some(_)) => Err(InvalidConfig::new(format!(
+                "the layer has several quotas of {}; give each a name of its own with `.named()`",
+                label.name()
+            ))),
+            (None, _) => Err(self.none_of(label.name())),
+        }
+    }
+
+    /// The places of the quotas of this name.
+    pub(super) fn places_of(&self, name: &str) -> impl Iterator<Item = usize> {
+        let places = self.names.iter().enumerate();
+        places.filter_map(move |(at, known)| (*known == name).then_some(at))
+    }
+
+    /// That no quota is called so.
+    pub(super) fn none_of(&self, name: &str) -> InvalidConfig {
+        let names = self.names.join(", ");
+        InvalidConfig::new(format!("the layer has no quota of {name}; name one of: {names}"))
     }
 
     /// How long after a pause calls pass by degrees: as long as the pause or five seconds, less

@@ -92,7 +92,7 @@ impl Server {
     /// Whether nothing is known that matters any more.
     pub(super) fn is_idle(&self, now: u64) -> bool {
         [self.left, self.elsewhere].iter().all(|told| units(*told, now).is_none())
-            && self.used(now) == 0
+            && self.used(now).unwrap_or(0) == 0
     }
 
     /// Takes in what an answer tells of limits that count the same; `longest` is the longest that
@@ -111,8 +111,7 @@ impl Server {
             let until = now.saturating_add(reset);
             let told = |units| Told { units, until, number: sent.number };
             // What was sent from here the server may have counted, and more it can't have.
-            let used = self.rate.as_ref().map(|rate| rate.used(now));
-            if let Some((limit, used)) = binding.limit.zip(used)
+            if let Some((limit, used)) = binding.limit.zip(self.used(now))
                 && shortest == Some(binding)
             {
                 let elsewhere = limit.saturating_sub(remaining).saturating_sub(used);
@@ -128,7 +127,7 @@ impl Server {
         if told.limit != self.limit {
             self.limit = told.limit;
             // Another limit may have another window: it has, if the server counts far fewer.
-            let used = self.used(now);
+            let used = self.used(now).unwrap_or(0);
             let counted = told.limit.zip(told.remaining.filter(|remaining| *remaining > 0));
             if counted.is_some_and(|(limit, left)| limit.saturating_sub(left) < used / 2) {
                 self.longest = 0;
@@ -255,8 +254,8 @@ impl Server {
     }
 
     /// How many units are sent and not free yet, as far as is known.
-    pub(super) fn used(&self, now: u64) -> u64 {
-        self.rate.as_ref().map_or(0, |rate| rate.used(now))
+    pub(super) fn used(&self, now: u64) -> Option<u64> {
+        self.rate.as_ref().map(|rate| rate.used(now))
     }
 
     /// How many units could be taken now, while so many are taken and not sent yet.

@@ -77,11 +77,13 @@ impl RateLimitHandle {
     }
 
     /// Another quota from now on, for every key, in the place of that of the same
-    /// [name](Quota::named), or [resource](Quota::of). Calls that wait see it at once.
+    /// [name](Quota::named), or [resource](Quota::of); one that says neither, in the place of the
+    /// only one, or that of requests. Calls that wait see it at once.
     ///
     /// Nothing is forgotten. What a strict quota has passed counts as if the new one had always
-    /// been in force; where it isn't known when it was sent (the quota is or was paced or taught, or
-    /// the window is longer now), it counts as sent at the latest moment that it can have been.
+    /// been in force; what was used of a paced one, and isn't replenished, is used of another pace,
+    /// too. Where it isn't known when units were sent (the quota becomes paced or was, it was taught, or
+    /// the window is longer now), they count as sent at the latest moment that they can have been.
     ///
     /// ```
     /// use tower_upstream::{Quota, RateLimitLayer};
@@ -94,8 +96,11 @@ impl RateLimitHandle {
     ///
     /// # Errors
     ///
-    /// If the layer has no quota of that name, or is to be taught and doesn't read what answers tell.
+    /// If the layer has no quota of that name, or several, or is to be taught and doesn't read what
+    /// answers tell.
     pub fn set_quota(&self, quota: Quota) -> Result<(), InvalidConfig> {
+        // One change after the other, so that all keys end with the same one.
+        let _changing = self.rules.changing.lock();
         let (at, quota) = self.rules.set_quota(quota)?;
         for limiter in self.limiters.all() {
             limiter.set_quota(at, &quota);

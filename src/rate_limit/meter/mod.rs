@@ -33,26 +33,27 @@ pub(super) enum Meter {
 }
 
 impl Meter {
-    pub(super) fn new(quota: &Quota) -> Self {
+    /// One that comes into force now.
+    pub(super) fn since(now: u64, quota: &Quota) -> Self {
         match quota.burst {
-            Some(burst) if burst > 0 && quota.limit > 0 => Self::Paced(Paced::new(quota, burst)),
+            Some(burst) if burst > 0 && quota.limit > 0 => {
+                Self::Paced(Paced::since(now, Pace::new(quota, burst)))
+            }
             Some(_) => Self::Strict(Strict::new(0, quota.kept_window())),
             None => Self::Strict(Strict::new(quota.limit, quota.kept_window())),
         }
     }
 
     /// Another quota from now on. What was sent stays sent: a strict quota knows when; where
-    /// that isn't known, it counts as sent now.
+    /// one becomes paced or the other way round, it counts as sent now.
     pub(super) fn change(&mut self, now: u64, quota: &Quota) {
         let used = self.used(now);
-        match (&mut *self, Self::new(quota)) {
+        match (&mut *self, Self::since(now, quota)) {
             (Self::Strict(strict), Self::Strict(other)) => {
                 strict.change(now, other.limit(), other.window());
             }
+            (Self::Paced(paced), Self::Paced(other)) => paced.set_pace(now, other.pace()),
             (_, mut other) => {
-                if let Self::Paced(paced) = &mut other {
-                    paced.succeed(now, self.as_paced());
-                }
                 other.send(now, used);
                 *self = other;
             }

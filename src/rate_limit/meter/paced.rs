@@ -53,29 +53,24 @@ impl Pace {
 }
 
 impl Paced {
-    pub(in crate::rate_limit) fn new(quota: &Quota, burst: u32) -> Self {
-        Self::since(0, Pace::new(quota, burst))
-    }
-
     /// One that comes into force now.
     pub(in crate::rate_limit) fn since(now: u64, pace: Pace) -> Self {
         Self { judge: pace.judge(Given), pace, arrival: 0, refunded: 0, since: now }
     }
 
-    /// Another pace from now on. What was sent keeps its place in time.
+    /// Another pace from now on. So many units, and parts of one, as are used are used still. For
+    /// those that are given back later, they count as sent now.
     pub(in crate::rate_limit) fn set_pace(&mut self, now: u64, pace: Pace) {
-        if pace != self.pace {
-            (self.judge, self.pace, self.since) = (pace.judge(Given), pace, now);
+        if pace == self.pace {
+            return;
         }
-    }
-
-    /// Comes into force now, after another if that is known, whose units will count as sent now:
-    /// so they do for those that are given back, too.
-    pub(super) fn succeed(&mut self, now: u64, other: Option<&Self>) {
-        self.since = now;
-        if let Some(other) = other {
-            self.refunded = other.arrival.wrapping_add(other.refunded).wrapping_sub(now);
-        }
+        let used = self.arrival.saturating_sub(now);
+        let weight = u128::from(used) * u128::from(pace.interval);
+        let weight = weight.div_ceil(self.pace.interval.into());
+        let weight = u64::try_from(weight).unwrap_or(u64::MAX).min(nanos(LONGEST));
+        self.arrival = now.saturating_add(weight);
+        self.refunded = self.refunded.wrapping_add(used);
+        (self.judge, self.pace, self.since) = (pace.judge(Given), pace, now);
     }
 
     pub(in crate::rate_limit) fn pace(&self) -> Pace {

@@ -5,7 +5,7 @@ use loom::thread;
 
 use super::Quota;
 use super::desk::{Desk, Lend};
-use super::meter::Paced;
+use super::meter::{Pace, Paced};
 
 /// Books that are a paced quota alone, and lend it unless somebody waits.
 struct Books {
@@ -28,7 +28,7 @@ const NOW: u64 = 1_000_000_000;
 
 /// One unit a second, and so many at once.
 fn desk(burst: u32) -> Arc<Desk<Books>> {
-    let paced = Paced::new(&Quota::per_second(1), burst);
+    let paced = Paced::since(0, Pace::new(&Quota::per_second(1), burst));
     Arc::new(Desk::new(Books { paced, waiting: false }))
 }
 

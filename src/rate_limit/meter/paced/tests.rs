@@ -52,7 +52,7 @@ fn conforms(sent: &[Sent], burst: u32) {
 }
 
 fn paced(burst: u32) -> Paced {
-    Paced::new(&Quota::new(1, Duration::from_nanos(INTERVAL)), burst)
+    Paced::since(0, Pace::new(&Quota::new(1, Duration::from_nanos(INTERVAL)), burst))
 }
 
 fn check(burst: u32, steps: Vec<Step>) {
@@ -176,7 +176,7 @@ proptest! {
 #[test]
 fn refunds_of_long_intervals_may_add_up_past_the_largest_number() {
     let year = Duration::from_secs(365 * 86_400);
-    let mut paced = Paced::new(&Quota::new(1, year), 2);
+    let mut paced = Paced::since(0, Pace::new(&Quota::new(1, year), 2));
     let mut last = paced.send(0, 1);
     for _ in 0..2_000 {
         assert_eq!(paced.admit(0, 0, 1), Ok(()));
@@ -190,7 +190,7 @@ fn refunds_of_long_intervals_may_add_up_past_the_largest_number() {
 fn what_was_replenished_before_a_longer_interval_is_not_given_back_in_it() {
     let quota = |interval| Quota::new(1, Duration::from_nanos(interval)).burst(2);
     for before in [quota(INTERVAL), Quota::new(2, Duration::from_nanos(2 * INTERVAL))] {
-        let mut meter = Meter::new(&before);
+        let mut meter = Meter::since(0, &before);
         let mark = meter.send(0, 1);
         let now = 5 * INTERVAL;
         meter.change(now, &quota(100 * INTERVAL));
