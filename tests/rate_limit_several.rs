@@ -150,7 +150,7 @@ async fn usage_that_the_answer_tells_settles_the_cost() {
         assert_eq!(limit, Some("tokens"));
         advance(after).await;
         assert_ready_ok!(call!(layer, Request::new((1, Some(1)))).poll());
-        let settled = |taken, used| RateLimitEventKind::Settled { taken, used };
+        let settled = |taken, used| RateLimitEventKind::Settled { limit: "tokens", taken, used };
         let told = told.lock().unwrap();
         assert_eq!(told[..3], [settled(50, 20), settled(10, 30), settled(50, 100)]);
     }
@@ -212,6 +212,55 @@ async fn a_settle_fn_that_is_given_before_another_quota_is_called() {
         .build();
     assert_ready_ok!(call!(layer, Request::new((10, Some(3)))).poll());
     assert_eq!(layer.handle().status().remaining, 97);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_quotas_of_one_resource_both_are_settled() {
+    let layer = RateLimitLayer::builder(Quota::per_minute(100))
+        .and(Quota::per_minute(1_000).of(Resource::Tokens), tokens)
+        .and(Quota::per_hour(10_000).of(Resource::Tokens), tokens)
+        .settle_fn(settling)
+        .build();
+    assert_ready_ok!(call!(layer, Request::new((10, Some(3)))).poll());
+    let left: Vec<_> = layer.handle().status().limits.iter().map(|limit| limit.remaining).collect();
+    assert_eq!(left, [99, 997, 9_997]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_settlement_that_is_taken_back_is_not_owed() {
+    for quota in [ten_seconds(100), Quota::new(100, 10_000 * SECOND).burst(100)] {
+        let layer = RateLimitLayer::builder(quota.of(Resource::Tokens))
+            .cost_fn(tokens)
+            .settle_fn(settling)
+            .build();
+        let mut response = assert_ready_ok!(call!(layer, costing(10)).poll());
+        let usage = response.extensions_mut().remove::<Usage>().unwrap();
+        for used in [50, 10, 30, 20, 10] {
+            advance(SECOND).await;
+            usage.settle("tokens", used).unwrap();
+            assert_eq!(layer.handle().status().remaining, 100 - used);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn settled_as_often_as_it_is_told_each_part_is_spent_when_it_was() {
+    let layer = RateLimitLayer::builder(ten_seconds(100).of(Resource::Tokens))
+        .cost_fn(tokens)
+        .settle_fn(settling)
+        .build();
+    let mut response = assert_ready_ok!(call!(layer, costing(10)).poll());
+    let usage = response.extensions_mut().remove::<Usage>().unwrap();
+    for used in [20, 40, 35, 5, 60] {
+        advance(SECOND).await;
+        usage.settle("tokens", used).unwrap();
+        assert_eq!(layer.handle().status().remaining, 100 - used);
+    }
+    // The first five are free, the others were told five seconds later.
+    for (wait, remaining) in [(4, 40), (1, 45), (4, 45), (1, 100)] {
+        advance(wait * SECOND).await;
+        assert_eq!(layer.handle().status().remaining, remaining);
+    }
 }
 
 // Quotas that change.

@@ -1,6 +1,7 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+use super::bill::{Bill, Spent};
 use super::ceiling::Ceiling;
 use super::meter::{Meter, Paced};
 use super::quota::Label;
@@ -123,11 +124,17 @@ impl Account {
         self.spend(now, units)
     }
 
-    /// More was used than had been taken for it.
-    pub(super) fn owe(&mut self, now: u64, units: u32) {
-        self.spend(now, units);
-        if let Some(server) = &mut self.server {
-            server.take(units);
+    /// A call turned out to cost so much.
+    pub(super) fn settle(&mut self, now: u64, bill: &mut Bill, used: u32) {
+        while let Some(spent) = bill.take_off(used) {
+            self.give_back(now, spent);
+        }
+        let units = used - bill.units();
+        if units > 0 {
+            bill.owe(Spent { units, at: now, receipt: self.spend(now, units) });
+            if let Some(server) = &mut self.server {
+                server.take(units);
+            }
         }
     }
 
@@ -154,12 +161,12 @@ impl Account {
     }
 
     /// Units that were sent turn out to have never left.
-    pub(super) fn give_back(&mut self, now: u64, units: u32, sent: u64, receipt: Receipt) {
+    pub(super) fn give_back(&mut self, now: u64, Spent { units, at, receipt }: Spent) {
         if let Ceiling::Known(meter) = &mut self.ceiling {
-            meter.give_back(now, units, sent, receipt.mark);
+            meter.give_back(now, units, at, receipt.mark);
         }
         if let Some(server) = &mut self.server {
-            server.give_back(now, units, sent, receipt.number.map_or(0, NonZeroU64::get));
+            server.give_back(now, units, at, receipt.number.map_or(0, NonZeroU64::get));
         }
     }
 

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::Quota;
 use super::account::{Account, Receipt};
+use super::bill::{Bill, Spent};
 use super::cost::Costs;
 use super::desk::Lend;
 use super::gate::Gate;
@@ -166,26 +167,14 @@ impl Books {
         let now = self.no_earlier(now);
         let given = costs.units.into_iter().zip(receipts.limits);
         for (account, (units, receipt)) in self.accounts.iter_mut().zip(given) {
-            account.give_back(now, units, receipts.at, receipt);
+            account.give_back(now, Spent { units, at: receipts.at, receipt });
         }
     }
 
-    /// A call turned out to cost otherwise than what was taken for it.
-    pub(super) fn settle(
-        &mut self,
-        now: u64,
-        taken: u32,
-        used: u32,
-        receipts: &Receipts,
-        limit: usize,
-    ) {
+    /// A call turned out to cost so much of this limit.
+    pub(super) fn settle(&mut self, now: u64, limit: usize, bill: &mut Bill, used: u32) {
         let now = self.no_earlier(now);
-        if used > taken {
-            self.accounts[limit].owe(now, used - taken);
-        } else if used < taken {
-            let receipt = receipts.limits[limit];
-            self.accounts[limit].give_back(now, taken - used, receipts.at, receipt);
-        }
+        self.accounts[limit].settle(now, bill, used);
     }
 
     /// Takes in the limits that an answer tells.

@@ -46,6 +46,8 @@ pub enum RateLimitEventKind {
     },
     /// A call cost otherwise than what was taken for it.
     Settled {
+        /// The quota's name, or what it counts.
+        limit: &'static str,
         /// What was taken.
         taken: u32,
         /// What it cost.
@@ -77,8 +79,8 @@ impl fmt::Display for RateLimitEvent<'_> {
                 write!(f, "closed for {pause:.1?} at the server's word")
             }
             RateLimitEventKind::Refunded { cost } => write!(f, "{cost} given back"),
-            RateLimitEventKind::Settled { taken, used } => {
-                write!(f, "a call cost {used}, not {taken}")
+            RateLimitEventKind::Settled { limit, taken, used } => {
+                write!(f, "a call cost {used} {limit}, not {taken}")
             }
         }
     }

@@ -80,6 +80,7 @@
 //! [governor]: https://docs.rs/governor
 
 mod account;
+mod bill;
 mod books;
 mod builder;
 mod ceiling;
@@ -100,6 +101,7 @@ mod rules;
 mod server;
 mod service;
 mod status;
+mod usage;
 
 pub use self::builder::RateLimitBuilder;
 pub use self::cost::{And, Cost, CostFn, Costs, OneEach, Quotas, Settle, Settled};
@@ -107,7 +109,7 @@ pub use self::error::{CostAboveQuota, RateLimited, RateLimitedReason};
 pub use self::event::{RateLimitEvent, RateLimitEventKind};
 pub use self::future::ResponseFuture;
 pub use self::layer::RateLimitLayer;
-pub use self::permit::Usage;
 pub use self::quota::Quota;
 pub use self::service::RateLimit;
 pub use self::status::{LimitStatus, RateLimitHandle, RateLimitStatus};
+pub use self::usage::Usage;

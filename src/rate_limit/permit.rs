@@ -1,18 +1,16 @@
 use std::mem;
-use std::sync::Arc;
 
 use http::HeaderMap;
 
-use super::RateLimitEventKind;
+use super::Usage;
 use super::books::Receipts;
 use super::cost::{Costs, Settle};
 use super::lane::Passage;
 use super::limiter::Limiter;
 use crate::classify::{Classify, Verdict};
-use crate::error::{BoxError, InvalidConfig};
+use crate::error::BoxError;
 use crate::hint::Limits;
 use crate::stripe::Handle;
-use crate::sync::Mutex;
 
 /// What was taken for a call that isn't sent yet. Dropped before it is, it is given back.
 #[derive(Debug)]
@@ -141,45 +139,6 @@ impl Permit {
     /// What was taken for a call that was answered, to be settled when its true cost is known.
     fn usage(&self) -> Usage {
         let (costs, receipts) = self.receipts();
-        let limiter = self.limiter.clone();
-        Usage(Arc::new(Answered { limiter, costs: Mutex::new(costs), receipts }))
-    }
-}
-
-/// What was taken for a call that has been answered, to be settled when its true cost is known:
-/// what was too much is given back, what was too little is owed. Until then, and
-/// where it is never known, what was taken stays spent.
-///
-/// It can go wherever the cost will be known: into the response's extensions, into
-/// the task that reads its body.
-#[derive(Clone, Debug)]
-pub struct Usage(Arc<Answered>);
-
-#[derive(Debug)]
-struct Answered {
-    limiter: Handle<Limiter>,
-    costs: Mutex<Costs>,
-    receipts: Receipts,
-}
-
-impl Usage {
-    /// The call cost this much of the quota that has this name, or counts the resource of this
-    /// name (`tokens`). Told again, the last number counts.
-    ///
-    /// # Errors
-    ///
-    /// If the layer has no quota of that name.
-    pub fn settle(&self, quota: &str, used: u32) -> Result<(), InvalidConfig> {
-        let Answered { limiter, costs, receipts } = &*self.0;
-        let limit =
-            limiter.rules.places_of(quota).next().ok_or_else(|| limiter.rules.none_of(quota))?;
-        let mut costs = costs.lock();
-        let taken = mem::replace(&mut costs.units[limit], used);
-        limiter.change(|books| books.settle(limiter.now(), taken, used, receipts, limit));
-        drop(costs);
-        if used != taken {
-            limiter.tell(|| RateLimitEventKind::Settled { taken, used });
-        }
-        Ok(())
+        Usage::new(self.limiter.clone(), &costs, &receipts)
     }
 }

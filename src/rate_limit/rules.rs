@@ -80,6 +80,10 @@ impl Rules {
         }
     }
 
+    pub(super) fn name_of(&self, place: usize) -> &'static str {
+        self.names[place]
+    }
+
     /// The places of the quotas of this name.
     pub(super) fn places_of(&self, name: &str) -> impl Iterator<Item = usize> {
         let places = self.names.iter().enumerate();
