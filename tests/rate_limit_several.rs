@@ -112,6 +112,23 @@ async fn who_waits_for_one_limit_keeps_its_place_in_all() {
     assert_ready_ok!(call!(layer, costing(4)).poll());
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_costs_nothing_of_what_binds_passes_after_those_before_it() {
+    let layer = RateLimitLayer::builder(Quota::per_minute(100))
+        .and(ten_seconds(10).named("cents"), tokens)
+        .max_wait(15 * SECOND)
+        .build();
+    assert_ready_ok!(call!(layer, costing(10)).poll());
+    let mut dear = call!(layer, costing(10));
+    assert_pending!(dear.poll());
+    // It costs no cents.
+    let mut free = call!(layer, costing(0));
+    assert_pending!(free.poll());
+    advance(10 * SECOND).await;
+    assert_ready_ok!(dear.poll());
+    assert_ready_ok!(free.poll());
+}
+
 // Settling.
 
 fn settling(response: &mut Response<Option<u32>>, usage: Usage) {
@@ -488,6 +505,27 @@ async fn a_gate_opens_by_degrees_and_another_time_in_each_process() {
     all.sort();
     all.dedup();
     assert!(all.len() > 15, "{all:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_in_its_ramp_makes_no_room() {
+    let layer =
+        RateLimitLayer::builder(Quota::per_second(10)).by_credential().max_keys(1).no_wait();
+    let layer = layer.build();
+    let of_key = |key: &'static str| {
+        let mut request = costing(1);
+        request.headers_mut().insert("x-api-key", key.parse().unwrap());
+        request
+    };
+    let refuse = service_fn(|_: Request<(u32, Option<u32>)>| async {
+        Response::builder().status(429).header("retry-after", 60).body(None::<u32>)
+    });
+    layer.layer(refuse).call(of_key("a")).await.unwrap();
+    advance(60 * SECOND).await;
+    assert_ready_ok!(call!(layer, of_key("b")).poll());
+    // One passes as the gate opens, and no more whoever else called.
+    assert_ready_ok!(call!(layer, of_key("a")).poll());
+    assert_eq!(limited(&mut call!(layer, of_key("a"))).0, None);
 }
 
 // Keys.

@@ -7,14 +7,16 @@
 mod upstream;
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Request, Response};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, advance, sleep, timeout_at};
-use tokio_test::{assert_pending, assert_ready_ok, task};
+use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
 use tower::{Layer, Service, service_fn};
 use tower_upstream::hint::Resource;
 use tower_upstream::{BoxError, Quota, RateLimitLayer};
@@ -359,4 +361,81 @@ async fn a_window_that_turns_out_longer_does_not_stop_a_taught_client_for_all_of
         client.call(Request::new(())).await.unwrap();
         advance(SECOND).await;
     }
+}
+
+/// Where what was told is below a call's cost nothing would be sent any more, and so nothing told.
+#[tokio::test(start_paused = true)]
+async fn one_answer_that_tells_a_small_limit_does_not_turn_dear_calls_away_for_ever() {
+    let told = answers(
+        "x-ratelimit-limit-tokens: 10\nx-ratelimit-remaining-tokens: 10\n\
+         x-ratelimit-reset-tokens: 60s",
+    );
+    let layer = RateLimitLayer::builder(Quota::per_minute(100).of(Resource::Tokens))
+        .cost_fn(|_: &Request<()>| 50)
+        .taught(true)
+        .build();
+    let mut client = layer.layer(service_fn(told));
+    let start = Instant::now();
+    for _ in 0..3 {
+        client.call(Request::new(())).await.unwrap();
+    }
+    // After the first, one in each of the server's windows, here a hundredth longer.
+    assert_eq!(start.elapsed().as_secs(), 60);
+    assert_eq!(layer.handle().status().limits[0].limit, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_never_left_are_not_taken_off_what_a_later_answer_leaves() {
+    let (answer, later) = oneshot::channel();
+    let later = Arc::new(Mutex::new(Some(later)));
+    let told = answers("x-ratelimit-remaining-requests: 50\nx-ratelimit-reset-requests: 60s");
+    let upstream = service_fn(move |request: Request<()>| {
+        let (later, told) = (later.lock().unwrap().take(), told.clone());
+        async move {
+            let Some(later) = later else {
+                return Err::<_, BoxError>(
+                    io::Error::from(io::ErrorKind::ConnectionRefused).into(),
+                );
+            };
+            let () = later.await?;
+            Ok(told(request).await?)
+        }
+    });
+    let layer = RateLimitLayer::builder(Quota::per_minute(1_000)).taught(true).build();
+    let mut client = layer.layer(upstream);
+    let mut first = task::spawn(Box::pin(client.call(Request::new(()))));
+    assert_pending!(first.poll());
+    let mut refused: Vec<_> =
+        (0..50).map(|_| task::spawn(Box::pin(client.call(Request::new(()))))).collect();
+    for call in &mut refused {
+        assert_ready_err!(call.poll());
+    }
+    assert_eq!(layer.handle().status().remaining, 999);
+    answer.send(()).unwrap();
+    assert_ready_ok!(first.poll());
+    assert_eq!(layer.handle().status().remaining, 50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_have_used_is_kept_after_an_answer_without_a_limit() {
+    let no_limit = answers("x-ratelimit-remaining-requests: 5\nx-ratelimit-reset-requests: 1s");
+    let of_others = answers(
+        "x-ratelimit-limit-requests: 10\nx-ratelimit-remaining-requests: 1\n\
+         x-ratelimit-reset-requests: 60s",
+    );
+    let layer = RateLimitLayer::builder(Quota::per_second(100))
+        .key_fn(|head| head.header("key"))
+        .max_keys(1)
+        .taught(true)
+        .no_wait()
+        .build();
+    let with_key = |key| Request::builder().header("key", key).body(()).unwrap();
+    layer.layer(service_fn(no_limit)).call(with_key("a")).await.unwrap();
+    let mut client = layer.layer(service_fn(of_others));
+    client.call(with_key("a")).await.unwrap();
+    advance(SECOND * 30).await;
+    // Another key finds no room.
+    client.call(with_key("b")).await.unwrap();
+    assert!(client.call(with_key("a")).await.is_ok());
+    assert!(client.call(with_key("a")).await.is_err());
 }

@@ -26,6 +26,16 @@ pub(super) struct Account {
     reserved: u64,
     /// How many units were ever sent.
     sent: u64,
+    /// Those of them that never left, after the last call whose answer told something.
+    unsent: Option<Unsent>,
+}
+
+/// Units that were sent and have never left.
+#[derive(Debug)]
+struct Unsent {
+    units: u64,
+    /// The smallest of their numbers.
+    first: NonZeroU64,
 }
 
 /// How long an unknown limit is tried with one call.
@@ -49,6 +59,7 @@ impl Account {
             server: None,
             reserved: 0,
             sent: 0,
+            unsent: None,
         }
     }
 
@@ -62,13 +73,9 @@ impl Account {
         self.ceiling.change(now, quota, self.sent, told);
     }
 
-    /// The most units that can ever be taken at once.
+    /// The most units that can ever be taken at once: what is configured. What is told may change.
     pub(super) fn capacity(&self) -> u32 {
-        let told = self.server.as_ref().map_or(u32::MAX, |server| server.capacity());
-        match &self.ceiling {
-            Ceiling::Known(meter) => meter.capacity().min(told),
-            Ceiling::Unknown { .. } => told,
-        }
+        self.ceiling.capacity()
     }
 
     /// Whether units may be taken now, no more than the capacity, or before when that
@@ -162,11 +169,19 @@ impl Account {
 
     /// Units that were sent turn out to have never left.
     pub(super) fn give_back(&mut self, now: u64, Spent { units, at, receipt }: Spent) {
+        if units == 0 {
+            return;
+        }
         if let Ceiling::Known(meter) = &mut self.ceiling {
             meter.give_back(now, units, at, receipt.mark);
         }
         if let Some(server) = &mut self.server {
             server.give_back(now, units, at, receipt.number.map_or(0, NonZeroU64::get));
+        }
+        if let Some(number) = receipt.number {
+            let unsent = self.unsent.get_or_insert(Unsent { units: 0, first: number });
+            unsent.units += u64::from(units);
+            unsent.first = unsent.first.min(number);
         }
     }
 
@@ -194,12 +209,14 @@ impl Account {
         if let Some(limits) = limits.filter(|limits| !limits.is_empty()) {
             // What passed by the lane after it isn't counted: its answers tell the same soon.
             let number = receipt.number.map_or(self.sent, NonZeroU64::get);
-            let sent = Sent { number, after: self.sent - number + self.reserved };
+            // Known to have never left: only what came after this call all together.
+            self.unsent.take_if(|unsent| unsent.first.get() <= number);
+            let unsent = self.unsent.as_ref().map_or(0, |unsent| unsent.units);
+            let after = (self.sent - number).saturating_sub(unsent) + self.reserved;
+            let sent = Sent { number, after };
             let server = self.server.get_or_insert_with(|| Box::new(Server::new()));
             server.learn(now, &limits, sent, nanos(longest));
-            if let Ceiling::Known(meter) = &self.ceiling {
-                server.keep_below(now, meter.rate());
-            }
+            server.keep_below(now, self.ceiling.rate());
         }
     }
 
@@ -209,11 +226,11 @@ impl Account {
     }
 
     /// When units that come after so many others can be taken, as far as is
-    /// known, none before `from`.
+    /// known, none before `from`. Of no units: when those others can.
     pub(super) fn available_at(&self, from: u64, ahead: u64, units: u32) -> u64 {
         let before = self.reserved.saturating_add(ahead);
         let here = match &self.ceiling {
-            _ if units == 0 => return from,
+            _ if ahead == 0 && units == 0 => return from,
             Ceiling::Known(meter) => meter.available_at(from, before, units),
             Ceiling::Unknown { next, .. } if self.server.is_none() => from.max(*next),
             Ceiling::Unknown { .. } => from,
@@ -236,7 +253,9 @@ impl Account {
     }
 
     pub(super) fn status(&self, now: u64) -> LimitStatus {
-        LimitStatus { name: self.name(), remaining: self.remaining(now), limit: self.capacity() }
+        let told = self.server.as_ref().map_or(u32::MAX, |server| server.capacity());
+        let limit = self.capacity().min(told);
+        LimitStatus { name: self.name(), remaining: self.remaining(now), limit }
     }
 
     /// Whether nothing would be lost if it were forgotten now.

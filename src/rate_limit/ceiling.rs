@@ -1,5 +1,5 @@
 use super::Quota;
-use super::meter::Meter;
+use super::meter::{Meter, Rate};
 
 /// What is configured.
 #[derive(Debug)]
@@ -20,6 +20,22 @@ impl Ceiling {
         match quota.taught {
             true => Self::Unknown { next: 0, before: None, sent: 0 },
             false => Self::Known(Meter::since(0, quota)),
+        }
+    }
+
+    /// How many units may be taken at once.
+    pub(super) fn capacity(&self) -> u32 {
+        match self {
+            Self::Known(meter) => meter.capacity(),
+            Self::Unknown { .. } => u32::MAX,
+        }
+    }
+
+    /// How many units pass in what time, in the long run, if that is known.
+    pub(super) fn rate(&self) -> Option<Rate> {
+        match self {
+            Self::Known(meter) => Some(meter.rate()),
+            Self::Unknown { .. } => None,
         }
     }
 

@@ -37,7 +37,7 @@ impl Costs {
     }
 
     /// So many of the next quota.
-    fn and(mut self, units: u32) -> Self {
+    pub(super) fn and(mut self, units: u32) -> Self {
         self.units[self.quotas] = units;
         self.quotas += 1;
         self

@@ -84,7 +84,8 @@ impl Server {
         Self { rate, pace, raised: 0, elsewhere, left, limit, longest: 0 }
     }
 
-    /// The most units that can be taken at once, as far as is known.
+    /// The most units that are allowed at once, as far as is known. A call that costs more passes
+    /// when none of them is in use: so that the next answer can tell better.
     pub(super) fn capacity(&self) -> u32 {
         self.rate.as_ref().map_or(u32::MAX, Strict::limit)
     }
@@ -163,8 +164,9 @@ impl Server {
     }
 
     /// Spreads the rate over its window if it is lower than what is configured.
-    pub(super) fn keep_below(&mut self, now: u64, configured: Rate) {
-        let pace = self.rate.as_ref().and_then(|rate| spread::pace(rate.rate(), configured));
+    pub(super) fn keep_below(&mut self, now: u64, configured: Option<Rate>) {
+        let rates = self.rate.as_ref().map(Strict::rate).zip(configured);
+        let pace = rates.and_then(|(told, configured)| spread::pace(told, configured));
         match (&mut self.pace, pace) {
             (Some(paced), Some(pace)) => paced.set_pace(now, pace),
             (paced, pace) => *paced = pace.map(|pace| Paced::since(now, pace)),
@@ -181,6 +183,7 @@ impl Server {
         let Some(rate) = &self.rate else {
             return Ok(());
         };
+        let wanted = wanted.min(rate.limit());
         let in_time = self.pace.as_ref().map_or(Ok(()), |pace| pace.admit(now, reserved, 1));
         let in_all = match self.elsewhere.filter(|elsewhere| now < elsewhere.until) {
             None => rate.admit(now, reserved, wanted),
@@ -204,11 +207,13 @@ impl Server {
 
     /// Units are sent that were taken.
     pub(super) fn send(&mut self, now: u64, units: u64) {
-        if let Some(rate) = &mut self.rate {
-            rate.send(now, units);
-        }
+        let Some(rate) = &mut self.rate else {
+            return;
+        };
+        rate.send(now, units);
         if let Some(pace) = &mut self.pace {
-            pace.send(now, units);
+            // What costs more than the limit uses up all of it.
+            pace.send(now, units.min(rate.limit().into()));
         }
     }
 
@@ -241,7 +246,9 @@ impl Server {
         let Some(rate) = &self.rate else {
             return from;
         };
-        let in_time = self.pace.as_ref().map_or(from, |pace| pace.available_at(from, before, 1));
+        let wanted = wanted.min(rate.limit());
+        let in_time =
+            self.pace.as_ref().map_or(from, |pace| pace.available_at(from, before, wanted.min(1)));
         let elsewhere = self.elsewhere.filter(|told| from < told.until && told.units > 0);
         let in_all = match elsewhere {
             None => rate.available_at(from, before, wanted),

@@ -14,6 +14,10 @@ use crate::time::Instant;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn limiter(quota: Quota, max_wait: Duration) -> Handle<Limiter> {
+    limiter_of(vec![quota], max_wait)
+}
+
+fn limiter_of(quotas: Vec<Quota>, max_wait: Duration) -> Handle<Limiter> {
     let settings = Settings {
         max_wait,
         max_waiting: usize::MAX,
@@ -22,7 +26,7 @@ fn limiter(quota: Quota, max_wait: Duration) -> Handle<Limiter> {
         seed: Some(1),
         listener: Listener::default(),
     };
-    let limiter = Limiter::new("test".into(), Arc::new(Rules::new(vec![quota], settings)));
+    let limiter = Limiter::new("test".into(), Arc::new(Rules::new(quotas, settings)));
     Spread::new(limiter).handle()
 }
 
@@ -34,7 +38,11 @@ enum Entry {
 }
 
 fn enter(limiter: &Handle<Limiter>, cost: u32, deadline: Option<Instant>) -> Entry {
-    let (costs, at) = (Costs::of(cost), time::now());
+    enter_with(limiter, Costs::of(cost), deadline)
+}
+
+fn enter_with(limiter: &Handle<Limiter>, costs: Costs, deadline: Option<Instant>) -> Entry {
+    let at = time::now();
     if let Some(passage) = limiter.pass_by_lane(at, &costs) {
         return Entry::Pass(Permit::by_lane(limiter.clone(), &costs, passage));
     }
@@ -95,6 +103,22 @@ async fn a_wait_past_the_deadline_is_turned_away_on_arrival() {
     // A deadline that has passed is no reason to turn away what passes at once.
     advance(10 * SECOND).await;
     assert!(matches!(enter(&limiter, 1, Some(now)), Entry::Pass(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_waits_for_another_quota_is_foreseen() {
+    let cents = Quota::per_minute(10).margin(Duration::ZERO).named("cents");
+    let limiter = limiter_of(vec![ten_seconds(9), cents], 120 * SECOND);
+    let enter = |cents, deadline| enter_with(&limiter, Costs::of(1).and(cents), deadline);
+    assert!(matches!(enter(10, None), Entry::Pass(_)));
+    let Entry::Wait(_head, _) = enter(10, None) else { panic!("it should wait") };
+    // It costs no cents, and passes after the one before it.
+    let Entry::Reject(error) = enter(0, Some(time::now() + 59 * SECOND)) else {
+        panic!("it should be turned away");
+    };
+    let rejection = error.downcast::<RateLimited>().unwrap();
+    assert_eq!((rejection.limit(), rejection.retry_after()), (Some("cents"), 60 * SECOND));
+    assert!(matches!(enter(0, Some(time::now() + 60 * SECOND)), Entry::Wait(..)));
 }
 
 #[tokio::test(start_paused = true)]

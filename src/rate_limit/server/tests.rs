@@ -207,7 +207,7 @@ fn passes(server: &mut Server, count: usize) -> Vec<u64> {
 fn a_rate_below_what_is_configured_is_spread_over_its_window() {
     let lowered = |limit| {
         let mut server = after_answers(&[(0, minute(limit), sent(0, 0))]);
-        server.keep_below(0, SIXTY);
+        server.keep_below(0, Some(SIXTY));
         server
     };
     // A tenth of it at once, and one every two seconds and a bit.
@@ -220,7 +220,7 @@ fn a_rate_below_what_is_configured_is_spread_over_its_window() {
     assert!(server.pace.is_some());
     for seconds in 0..60 {
         server.learn(seconds * SECOND, &minute("60"), sent(0, 0), HOUR);
-        server.keep_below(seconds * SECOND, SIXTY);
+        server.keep_below(seconds * SECOND, Some(SIXTY));
     }
     assert!(server.pace.is_none());
 }
@@ -228,7 +228,7 @@ fn a_rate_below_what_is_configured_is_spread_over_its_window() {
 #[test]
 fn a_call_that_costs_more_than_passes_at_once_is_spread_too() {
     let mut server = after_answers(&[(0, minute("30"), sent(0, 0))]);
-    server.keep_below(0, SIXTY);
+    server.keep_below(0, Some(SIXTY));
     // Five times what passes at once, and then as long as those take.
     assert_eq!(server.admit(0, 0, 15), Ok(()));
     server.send(0, 15);
@@ -236,9 +236,25 @@ fn a_call_that_costs_more_than_passes_at_once_is_spread_too() {
 }
 
 #[test]
+fn a_call_that_costs_more_than_is_told_passes_alone_and_uses_up_all_of_it() {
+    let mut server = after_answers(&[(0, minute("30"), sent(0, 0))]);
+    server.keep_below(0, Some(SIXTY));
+    assert_eq!(server.admit(0, 0, 500), Ok(()));
+    server.send(0, 500);
+    let free = 60 * SECOND + 6 * SECOND / 10;
+    for cost in [1, 30, 500] {
+        assert_eq!(server.admit(SECOND, 0, cost), Err(free));
+        assert_eq!(server.available_at(SECOND, 0, cost), free);
+        assert_eq!(server.admit(free, 0, cost), Ok(()));
+    }
+    server.send(free, 1);
+    assert!(server.admit(free, 0, 500).is_err());
+}
+
+#[test]
 fn what_never_left_is_no_reason_to_wait() {
     let mut server = after_answers(&[(0, minute("30"), sent(0, 0))]);
-    server.keep_below(0, SIXTY);
+    server.keep_below(0, Some(SIXTY));
     for number in 0..100 {
         assert_eq!(server.admit(0, 0, 1), Ok(()));
         server.send(0, 1);
