@@ -860,6 +860,48 @@ async fn the_quota_holds_at_the_moment_of_sending() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_has_its_permit_is_not_sent_through_a_closed_gate() {
+    for patience in [30, 100] {
+        let gated = Gated { gate: Arc::default(), upstream: Upstream::default() };
+        let (gate, upstream) = (Arc::clone(&gated.gate), gated.upstream.clone());
+        let inner = ConcurrencyLimit::new(gated, 2);
+        let layer = builder(ten_seconds(1)).max_wait(patience * SECOND).build();
+        let client = layer.layer(inner.clone());
+        let (throttle, later) = oneshot::channel();
+        let mut first = send(&client, numbered(0, ThrottledLater(later)));
+        let mut second = send(&client, numbered(1, Status(200)));
+        gate.shut(true);
+        advance(10 * SECOND).await;
+        // It has its permit, and waits for the inner service.
+        assert_pending!(second.poll());
+        assert_eq!(layer.handle().status().waiting, 0);
+        throttle.send(60).unwrap();
+        assert_eq!(assert_ready_ok!(first.poll()).status(), 429);
+        drop(first);
+        gate.shut(false);
+        let answer = second.poll();
+        assert_eq!(upstream.numbers(), [0]);
+        assert_eq!(layer.handle().status().remaining, 1);
+        // It holds no readiness any more.
+        let mut others = [mock::Spawn::new(inner.clone()), mock::Spawn::new(inner)];
+        for other in &mut others {
+            assert_ready_ok!(other.poll_ready::<Request<Answer>>());
+        }
+        drop(others);
+        if patience < 60 {
+            let error = assert_ready_err!(answer);
+            assert_eq!(cause_ref::<RateLimited>(&*error).unwrap().retry_after(), 60 * SECOND);
+        } else {
+            assert_pending!(answer);
+            assert_eq!(layer.handle().status().waiting, 1);
+            advance(60 * SECOND).await;
+            assert_ready_ok!(second.poll());
+            assert_eq!(upstream.numbers(), [0, 1]);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_readied_service_is_called_in_place() {
     let clones = Arc::new(AtomicUsize::new(0));
     let inner = CountsClones { ready: false, clones: Arc::clone(&clones) };

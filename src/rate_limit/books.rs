@@ -127,10 +127,11 @@ impl Books {
         Ok(())
     }
 
-    /// What was taken is being sent.
-    pub(super) fn send(&mut self, now: u64, costs: &Costs) -> Receipts {
+    /// What was taken is being sent, unless the gate has closed since.
+    pub(super) fn send(&mut self, now: u64, costs: &Costs) -> Option<Receipts> {
         let now = self.no_earlier(now);
-        self.note(now, costs, |account, units| account.send(now, units))
+        let open = self.gate.closed_until(now).is_none();
+        open.then(|| self.note(now, costs, |account, units| account.send(now, units)))
     }
 
     /// Sends of all limits, and notes the receipts.

@@ -75,7 +75,7 @@ impl<S: Service<Req>, Req, C, W> ResponseFuture<S, Req, C, W> {
 
 impl<S, Req, C, W> Future for ResponseFuture<S, Req, C, W>
 where
-    S: Service<Req>,
+    S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
     C: Classify<S::Response>,
     W: Settle<S::Response>,
@@ -101,7 +101,7 @@ where
 
 impl<S, Req, C, W> State<S, Req, C, W>
 where
-    S: Service<Req>,
+    S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
     C: Classify<S::Response>,
 {
@@ -111,20 +111,17 @@ where
         let Project::Uncalled { uncalled } = self.as_mut().project() else {
             return Poll::Ready(Ok(()));
         };
-        if let Some(Uncalled::Waiting(waiting)) = uncalled
-            && let Err(error) = ready!(waiting.poll_ready(cx))
-        {
-            *uncalled = None;
-            return Poll::Ready(Err(error));
-        }
         // Polled on after its end: a misuse by the caller, as with every future.
-        let waiting = match uncalled.take().expect("polled after it was done") {
-            Uncalled::Waiting(waiting) => *waiting,
+        let mut waiting = match uncalled.take().expect("polled after it was done") {
+            Uncalled::Waiting(waiting) => waiting,
             Uncalled::Refused(error) => return Poll::Ready(Err(error)),
         };
-        let Waiting { entry, mut service, request, classifier, cost, scoped } = waiting;
-        let Entry::Passed(reservation) = entry else { unreachable!("it has passed") };
-        let permit = reservation.sent();
+        let Poll::Ready(permit) = waiting.poll_permit(cx) else {
+            *uncalled = Some(Uncalled::Waiting(waiting));
+            return Poll::Pending;
+        };
+        let permit = permit?;
+        let Waiting { entry: _, mut service, request, classifier, cost, scoped } = *waiting;
         let future = scope::call_later(scoped, || service.call(request));
         self.set(Self::Called { future, permit, classifier, cost });
         Poll::Ready(Ok(()))
@@ -133,22 +130,32 @@ where
 
 impl<S, Req, C, W> Waiting<S, Req, C, W>
 where
-    S: Service<Req>,
+    S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
     C: Classify<S::Response>,
 {
-    /// Waits for its turn, and then for its service to get ready.
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        if let Entry::InLine(ticket) = &mut self.entry {
-            self.entry = Entry::Passed(ready!(ticket.as_mut().poll(cx))?);
-        }
-        self.service.poll_ready(cx).map_err(|error| {
-            let error = error.into();
-            if let Entry::Passed(reservation) = &self.entry {
-                reservation.settle(&self.classifier.classify(Err(&*error)));
+    /// Waits for its turn, and then for its service to get ready; sent, if the gate is open still.
+    fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, BoxError>> {
+        loop {
+            match &mut self.entry {
+                Entry::InLine(ticket) => {
+                    self.entry = Entry::Passed(ready!(ticket.as_mut().poll(cx))?);
+                }
+                Entry::Passed(reservation) => {
+                    if let Err(error) = ready!(self.service.poll_ready(cx)) {
+                        let error = error.into();
+                        reservation.settle(&self.classifier.classify(Err(&*error)));
+                        return Poll::Ready(Err(error));
+                    }
+                    if let Some(permit) = reservation.send() {
+                        return Poll::Ready(Ok(permit));
+                    }
+                    // The gate has closed meanwhile. The readiness goes with the old handle.
+                    self.service = self.service.clone();
+                    self.entry = Entry::InLine(Box::pin(reservation.line_up_anew()?));
+                }
             }
-            error
-        })
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::books::{Above, Books, Receipts, Refusal};
 use super::cost::Costs;
 use super::desk::Desk;
 use super::lane::Passage;
-use super::queue::{Line, Place};
+use super::queue::{Line, Place, Ticket};
 use super::rules::Rules;
 use super::{CostAboveQuota, Quota, RateLimitEvent, RateLimitEventKind};
 use super::{RateLimitStatus, RateLimited, RateLimitedReason};
@@ -218,11 +218,17 @@ impl Arrival {
         self.limiter.desk.books().pass(now, &self.costs)
     }
 
-    /// Lets the call wait or go. That it would wait too long is found here, and not after the wait.
-    pub(super) fn line_up(self, deadline: Option<Instant>) -> Result<(Place, Patience), BoxError> {
+    /// Lets the call wait or go.
+    pub(super) fn line_up(self, deadline: Option<Instant>) -> Result<Ticket, BoxError> {
+        let patience = self.limiter.patience(self.at, deadline);
+        self.wait(patience)
+    }
+
+    /// The same for a call of this patience. That it would wait too long is found here, and not
+    /// after the wait.
+    pub(super) fn wait(self, patience: Patience) -> Result<Ticket, BoxError> {
         let Self { limiter, costs, at } = self;
         let now = limiter.nanos(at);
-        let patience = limiter.patience(at, deadline);
         let mut books = limiter.desk.books();
         if let Some(above) = books.above(&costs) {
             drop(books);
@@ -246,7 +252,7 @@ impl Arrival {
         let wait = limiter.instant(foreseen.at).saturating_duration_since(at);
         let place = Place::joined(limiter.clone(), costs);
         limiter.tell(|| RateLimitEventKind::Waiting { wait, ahead });
-        Ok((place, patience))
+        Ok(Ticket::new(place, patience))
     }
 }
 

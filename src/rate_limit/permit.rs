@@ -6,17 +6,20 @@ use super::Usage;
 use super::books::Receipts;
 use super::cost::{Costs, Settle};
 use super::lane::Passage;
-use super::limiter::Limiter;
+use super::limiter::{Arrival, Limiter, Patience};
+use super::queue::Ticket;
 use crate::classify::{Classify, Verdict};
 use crate::error::BoxError;
 use crate::hint::Limits;
 use crate::stripe::Handle;
+use crate::time;
 
 /// What was taken for a call that isn't sent yet. Dropped before it is, it is given back.
 #[derive(Debug)]
 pub(super) struct Reservation {
     limiter: Handle<Limiter>,
     costs: Costs,
+    patience: Patience,
 }
 
 /// What was taken for a call that was sent.
@@ -33,15 +36,31 @@ enum Taken {
 }
 
 impl Reservation {
-    pub(super) fn new(limiter: Handle<Limiter>, costs: Costs) -> Self {
-        Self { limiter, costs }
+    pub(super) fn new(limiter: Handle<Limiter>, costs: Costs, patience: Patience) -> Self {
+        Self { limiter, costs, patience }
     }
 
     /// The call is being sent: from here on only its answer can tell that it never left.
-    pub(super) fn sent(mut self) -> Permit {
-        let receipts = self.limiter.desk.books().send(self.limiter.now(), &self.costs);
+    /// `None`: the gate has closed since it was let through.
+    pub(super) fn send(&mut self) -> Option<Permit> {
+        let receipts = self.limiter.desk.books().send(self.limiter.now(), &self.costs)?;
         let costs = mem::take(&mut self.costs);
-        Permit::by_books(self.limiter.clone(), costs, receipts)
+        Some(Permit::by_books(self.limiter.clone(), costs, receipts))
+    }
+
+    /// Gives back what it took, and waits again, with the patience that is left.
+    pub(super) fn line_up_anew(&mut self) -> Result<Ticket, BoxError> {
+        let (limiter, costs) = (self.limiter.clone(), self.costs);
+        self.put_back();
+        Arrival { limiter, costs, at: time::now() }.wait(self.patience)
+    }
+
+    fn put_back(&mut self) {
+        let costs = mem::take(&mut self.costs);
+        if !costs.are_nothing() {
+            self.limiter.change(|books| books.put_back(&costs));
+            self.limiter.refunded(&costs);
+        }
     }
 
     /// Takes in why the call isn't sent.
@@ -52,10 +71,7 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if !self.costs.are_nothing() {
-            self.limiter.change(|books| books.put_back(&self.costs));
-            self.limiter.refunded(&self.costs);
-        }
+        self.put_back();
     }
 }
 

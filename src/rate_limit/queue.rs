@@ -137,8 +137,12 @@ impl Future for Ticket {
                     return Poll::Ready(Err(rejection));
                 }
                 StageProject::Head => {
-                    let result = match place.limiter.retake(place.costs, *this.patience) {
-                        Ok(()) => Ok(Reservation::new(place.limiter.clone(), place.costs)),
+                    let patience = *this.patience;
+                    let result = match place.limiter.retake(place.costs, patience) {
+                        Ok(()) => {
+                            let limiter = place.limiter.clone();
+                            Ok(Reservation::new(limiter, place.costs, patience))
+                        }
                         Err(Err(rejection)) => Err(rejection),
                         Err(Ok(at)) => {
                             let stirred = Arc::clone(&place.limiter.line.stirred).notified_owned();

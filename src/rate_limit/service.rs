@@ -8,7 +8,6 @@ use super::cost::{Cost, OneEach, Settle};
 use super::future::{Entry, ResponseFuture, Uncalled, Waiting};
 use super::limiter::{Arrival, Limiter};
 use super::permit::Permit;
-use super::queue::Ticket;
 use crate::classify::{Classify, HttpClassifier};
 use crate::error::BoxError;
 use crate::key::{AllCalls, Key, Last, Registry};
@@ -124,8 +123,8 @@ impl<S: Clone, C: Clone, K, W: Clone> RateLimit<S, C, K, W> {
         let scope = CallScope::offered();
         let deadline = scope.and_then(|scope| scope.deadline());
         let uncalled = match arrival.line_up(deadline) {
-            Ok((place, patience)) => Uncalled::Waiting(Box::new(Waiting {
-                entry: Entry::InLine(Box::pin(Ticket::new(place, patience))),
+            Ok(ticket) => Uncalled::Waiting(Box::new(Waiting {
+                entry: Entry::InLine(Box::pin(ticket)),
                 service: self.shared.spare.fresh(),
                 request,
                 classifier: self.classifier.clone(),

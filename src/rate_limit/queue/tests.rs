@@ -33,7 +33,7 @@ fn limiter_of(quotas: Vec<Quota>, max_wait: Duration) -> Handle<Limiter> {
 /// What a call gets.
 enum Entry {
     Pass(Permit),
-    Wait(Place, Patience),
+    Wait(Ticket),
     Reject(BoxError),
 }
 
@@ -51,7 +51,7 @@ fn enter_with(limiter: &Handle<Limiter>, costs: Costs, deadline: Option<Instant>
         return Entry::Pass(Permit::by_books(limiter.clone(), costs, receipts));
     }
     match arrival.line_up(deadline) {
-        Ok((place, patience)) => Entry::Wait(place, patience),
+        Ok(ticket) => Entry::Wait(ticket),
         Err(error) => Entry::Reject(error),
     }
 }
@@ -67,16 +67,16 @@ fn passes(limiter: &Handle<Limiter>) {
 
 /// Waits in the line, polled once.
 fn waits(limiter: &Handle<Limiter>, deadline: Option<Instant>) -> task::Spawn<Ticket> {
-    let Entry::Wait(place, patience) = enter(limiter, 1, deadline) else {
+    let Entry::Wait(ticket) = enter(limiter, 1, deadline) else {
         panic!("it should wait");
     };
-    let mut ticket = task::spawn(Ticket::new(place, patience));
+    let mut ticket = task::spawn(ticket);
     assert_pending!(ticket.poll());
     ticket
 }
 
 fn is_served(ticket: &mut task::Spawn<Ticket>) {
-    assert_ready!(ticket.poll()).expect("a permit").sent();
+    assert_ready!(ticket.poll()).expect("a permit").send().expect("an open gate");
 }
 
 fn reason(ticket: &mut task::Spawn<Ticket>) -> (RateLimitedReason, Duration) {
@@ -111,7 +111,7 @@ async fn a_head_that_waits_for_another_quota_is_foreseen() {
     let limiter = limiter_of(vec![ten_seconds(9), cents], 120 * SECOND);
     let enter = |cents, deadline| enter_with(&limiter, Costs::of(1).and(cents), deadline);
     assert!(matches!(enter(10, None), Entry::Pass(_)));
-    let Entry::Wait(_head, _) = enter(10, None) else { panic!("it should wait") };
+    let Entry::Wait(_head) = enter(10, None) else { panic!("it should wait") };
     // It costs no cents, and passes after the one before it.
     let Entry::Reject(error) = enter(0, Some(time::now() + 59 * SECOND)) else {
         panic!("it should be turned away");
@@ -164,8 +164,8 @@ async fn those_whose_patience_ends_when_units_come_free_are_served() {
 async fn a_refund_between_the_look_and_the_sleep_is_not_missed() {
     let limiter = limiter(ten_seconds(1), 60 * SECOND);
     let Entry::Pass(permit) = enter(&limiter, 1, None) else { panic!("it should pass") };
-    let Entry::Wait(place, patience) = enter(&limiter, 1, None) else { panic!("it should wait") };
-    let mut ticket = task::spawn(Ticket::new(place, patience));
+    let Entry::Wait(ticket) = enter(&limiter, 1, None) else { panic!("it should wait") };
+    let mut ticket = task::spawn(ticket);
     // Before the first look …
     permit.settle(&Verdict::not_sent());
     let reservation = assert_ready!(ticket.poll()).unwrap();
@@ -182,13 +182,13 @@ async fn a_permit_that_is_not_sent_keeps_its_units_for_as_long_as_it_takes() {
     passes(&limiter);
     let mut first = waits(&limiter, None);
     advance(10 * SECOND).await;
-    let reservation = assert_ready!(first.poll()).unwrap();
+    let mut reservation = assert_ready!(first.poll()).unwrap();
     let mut waiting = waits(&limiter, None);
     for _ in 0..5 {
         advance(10 * SECOND).await;
         assert_pending!(waiting.poll());
     }
-    reservation.sent();
+    assert!(reservation.send().is_some());
     advance(5 * SECOND).await;
     assert_pending!(waiting.poll());
     advance(5 * SECOND).await;
@@ -234,8 +234,8 @@ fn lose_no_wake_up(quota: Quota) -> Handle<Limiter> {
                 for call in 0..CALLS / 8 {
                     let reserved = match enter(&limiter, 1 + (call % 2), None) {
                         Entry::Pass(permit) => Err(permit),
-                        Entry::Wait(place, patience) => {
-                            let mut ticket = Box::pin(Ticket::new(place, patience));
+                        Entry::Wait(ticket) => {
+                            let mut ticket = Box::pin(ticket);
                             if (call + task) % 5 == 0 {
                                 let once = std::future::poll_fn(|cx| {
                                     Poll::Ready(ticket.as_mut().poll(cx))
