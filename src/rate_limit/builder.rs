@@ -54,7 +54,8 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
     }
 
     /// The longest that a call waits. Default: two minutes. One that would wait longer
-    /// is turned away on arrival, with [`RateLimited`](super::RateLimited).
+    /// is turned away on arrival, as far as that can be [foreseen](super#how-it-decides), with
+    /// [`RateLimited`](super::RateLimited).
     pub fn max_wait(mut self, wait: Duration) -> Self {
         self.settings.max_wait = wait;
         self
@@ -72,7 +73,8 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
     }
 
     /// The longest that a server's hint (`Retry-After` on a 429) can keep every
-    /// call waiting. Default: an hour; zero ignores such hints.
+    /// call waiting, and the minute that an exhausted quota does without a hint. Default: an hour;
+    /// zero ignores both.
     pub fn max_pause(mut self, pause: Duration) -> Self {
         self.settings.max_pause = pause;
         self
@@ -145,7 +147,7 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
     /// use tower_upstream::{Quota, RateLimitLayer};
     ///
     /// let limit = RateLimitLayer::builder(Quota::per_minute(90_000).of(Resource::Tokens))
-    ///     .cost_fn(|request: &http::Request<String>| (request.body().len() / 4) as u32)
+    ///     .cost_fn(|request: &http::Request<String>| request.body().len().div_ceil(4) as u32)
     ///     .settle_fn(|response: &mut http::Response<String>, usage: Usage| {
     ///         let used = response.headers().get("x-tokens-used");
     ///         match used.and_then(|used| used.to_str().ok()?.parse().ok()) {
@@ -206,7 +208,7 @@ impl<C, K> RateLimitBuilder<C, K> {
     ///
     /// // 90,000 tokens a minute, at about four characters a token.
     /// let limit = RateLimitLayer::builder(Quota::per_minute(90_000).of(Resource::Tokens))
-    ///     .cost_fn(|request: &http::Request<String>| (request.body().len() / 4) as u32)
+    ///     .cost_fn(|request: &http::Request<String>| request.body().len().div_ceil(4) as u32)
     ///     .build();
     /// # let _ = limit;
     /// ```
@@ -232,12 +234,12 @@ impl<C, K, W: Quotas> RateLimitBuilder<C, K, W> {
     /// use tower_upstream::{Quota, RateLimitLayer};
     ///
     /// fn tokens(request: &Request<String>) -> u32 {
-    ///     (request.body().len() / 4) as u32
+    ///     request.body().len().div_ceil(4) as u32
     /// }
     ///
     /// let limit = RateLimitLayer::builder(Quota::per_minute(500))
     ///     .and(Quota::per_minute(90_000).of(Resource::Tokens), tokens)
-    ///     .and(Quota::per_hour(1_000).named("cents"), |request| tokens(request) / 100)
+    ///     .and(Quota::per_hour(1_000).named("cents"), |request| tokens(request).div_ceil(100))
     ///     .by_credential()
     ///     .build();
     /// # let _ = limit;
@@ -245,7 +247,9 @@ impl<C, K, W: Quotas> RateLimitBuilder<C, K, W> {
     ///
     /// Quotas that count no resource of a server's are [named](Quota::named), each its own name, by which
     /// they are shown, [settled](super::Usage::settle) and
-    /// [changed](super::RateLimitHandle::set_quota). A fifth doesn't compile.
+    /// [changed](super::RateLimitHandle::set_quota). Of one resource there may be several, such as
+    /// tokens a minute and a day: they are settled together, and can't be changed. A fifth quota
+    /// doesn't compile.
     pub fn and<Req, F>(self, quota: Quota, cost: F) -> RateLimitBuilder<C, K, And<W, F>>
     where
         F: Fn(&Req) -> u32,

@@ -17,9 +17,10 @@ pub(super) enum Ceiling {
 
 impl Ceiling {
     pub(super) fn new(quota: &Quota) -> Self {
-        match quota.taught {
-            true => Self::Unknown { next: 0, before: None, sent: 0 },
-            false => Self::Known(Meter::since(0, quota)),
+        if quota.taught {
+            Self::Unknown { next: 0, before: None, sent: 0 }
+        } else {
+            Self::Known(Meter::since(0, quota))
         }
     }
 

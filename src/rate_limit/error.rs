@@ -103,7 +103,7 @@ impl Error for RateLimited {
     }
 }
 
-/// The request costs more than the whole quota: it could never pass.
+/// The request costs more than the whole quota that is configured: it could never pass.
 ///
 /// Send less at once, or raise the quota. Over tonic, with the feature `tonic`, a
 /// client sees it as `RESOURCE_EXHAUSTED`.

@@ -39,7 +39,7 @@ pub enum RateLimitEventKind {
         /// How long.
         pause: Duration,
     },
-    /// A call that never left gave back what it had taken.
+    /// A call that never left gave back what it had taken, of all quotas.
     Refunded {
         /// How much of the first quota.
         cost: u32,

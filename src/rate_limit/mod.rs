@@ -36,13 +36,21 @@
 //! [governor] decides each admission, on tokio's clock. A plain quota is
 //! strict: never more than its limit in *any* window. One with a
 //! [`burst`](Quota::burst) is paced by GCRA. Waiting calls are served first
-//! come, first served, at one wake-up a grant. A call that never left (the
-//! circuit below was open, the connection refused, the caller gave up before)
-//! gives back what it took.
+//! come, first served, at two wake-ups a grant at most, however many wait. A call that never left
+//! gives back what it took: the circuit below was open, the connection was refused, the caller
+//! gave up while it was still here. One that is dropped after it was passed on stays spent, though
+//! it may have waited in a layer below: nobody tells of it.
 //!
 //! What a call took counts in time from when it is sent. Where the inner service
 //! isn't ready, a call that has its permit waits for that too, and what it took
-//! is kept for it.
+//! is kept for it; if the server closes the gate meanwhile, it gives that back and waits again.
+//!
+//! How long a call would wait is foreseen on arrival by the units that are wanted before it.
+//! Where costs don't add up to whole quotas (of 10, two calls of 6 can't share a window) it takes
+//! longer than was foreseen, and a call can be turned away when its turn comes. A place is held, and
+//! foreseen, until its call is dropped. So waiting calls must be polled: one that is kept and
+//! isn't, as in a `buffered` stream that nobody reads, stops all behind it when its turn comes,
+//! and is in others' foreseen waits till then. Calls in tasks of their own do well.
 //!
 //! Several quotas are taken [all or none](RateLimitBuilder::and): requests, tokens, money. What
 //! a call costs is estimated from its request, and [settled](RateLimitBuilder::settle_fn) when its
@@ -52,8 +60,10 @@
 //! # What the server says
 //!
 //! A 429 that says when to come back closes the gate: no call of that key
-//! passes before, from whichever clone it comes. Waiting calls that can't wait
-//! so long are turned away then. When the gate opens, one passes, and
+//! passes before, from whichever clone it comes. A quota that is exhausted closes it for a minute
+//! where the answer doesn't say for how long; both are bounded by
+//! [`max_pause`](RateLimitBuilder::max_pause). The first in line is turned away then if it can't
+//! wait so long; those behind it when they are first, or when their patience ends. When the gate opens, one passes, and
 //! within five seconds or the pause, if that was shorter, twice as many with each of ten
 //! steps: clients that were all stopped at once don't all come back at once.
 //!
@@ -68,6 +78,8 @@
 //! - What is left until the reset: where it is less than can be left after what was sent
 //!   from here, others use the same credential, and what they used is kept for them. Answers come out
 //!   of order: of one reset the smallest number counts.
+//! - A call that costs more than is told passes when none of that is in use: the next answer may tell
+//!   better. Only what is configured makes a cost [too high](CostAboveQuota).
 //! - Of several limits of one resource the one that is reached first says what is left, and
 //!   the one of the shortest window how fast calls may go.
 //!

@@ -52,6 +52,9 @@ impl Quota {
     }
 
     /// No limit on this side: calls wait only while the server has asked for a pause.
+    ///
+    /// That is of calls, one unit each. Of what calls [cost](super::RateLimitBuilder::cost_fn) it
+    /// passes 2³² − 1 units at once, and then a billion a second.
     pub const fn unlimited() -> Self {
         Self::per_second(u32::MAX).burst(u32::MAX)
     }
@@ -69,7 +72,11 @@ impl Quota {
     /// Paced instead of strict: at the quota's rate, one every
     /// `window / limit`, and up to `burst` at once after a lull.
     ///
-    /// The burst comes on top: in a window up to `limit + burst - 1` pass.
+    /// The burst comes on top: in a window up to `limit + burst - 1` pass. A burst of 0 lets
+    /// nothing through that costs anything.
+    ///
+    /// The time of a unit is kept in whole nanoseconds, rounded up so that it is never faster than
+    /// said. Of millions of units a second that makes it slower: 600 million a second are 500.
     pub const fn burst(mut self, burst: u32) -> Self {
         self.burst = Some(burst);
         self

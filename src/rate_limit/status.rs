@@ -37,7 +37,7 @@ pub struct LimitStatus {
     /// limit that it has [lowered](super#what-the-server-says).
     pub remaining: u32,
     /// How many can be taken at once at most: as configured or, if that is less, as the
-    /// server has told.
+    /// server has told. What costs more than is told passes alone.
     pub limit: u32,
 }
 
