@@ -427,7 +427,7 @@ async fn a_quota_that_shares_its_name_is_not_changed() {
 
 #[test]
 fn two_changes_at_once_leave_all_keys_with_one_quota() {
-    for _ in 0..500 {
+    for _ in 0..1_500 {
         let layer = RateLimitLayer::builder(Quota::per_minute(1)).by_credential().build();
         let of_key = |key: u32| {
             let mut request = costing(1);

@@ -139,7 +139,7 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
 
     /// Settles what calls cost when their answers tell: a closure over the response and the
     /// [`Usage`] of its call, to be told the true cost now, or carried to where it will
-    /// be known. It isn't asked where there is no response.
+    /// be known. It isn't asked where there is no response. Given again, the last one counts.
     ///
     /// ```
     /// use tower_upstream::hint::Resource;

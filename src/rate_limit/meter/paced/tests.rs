@@ -150,6 +150,40 @@ proptest! {
     }
 
     #[test]
+    fn a_changed_pace_keeps_what_is_used_to_the_part_of_a_unit(
+        steps in prop::collection::vec((0..2_000_u32, 0_u32..2, 1_u32..5), 0..60),
+    ) {
+        let (mut paced, mut now, mut sent) = (paced(5), 0, Vec::new());
+        // What is used, in parts of a unit, of which each takes so long.
+        let (mut used, mut interval) = (0.0_f64, 1_000_u32);
+        for (wait, units, intervals) in steps {
+            now += u64::from(wait);
+            used = (used - f64::from(wait) / f64::from(interval)).max(0.0);
+            interval = intervals * 1_000;
+            let quota = Quota::new(1, Duration::from_nanos(interval.into()));
+            let pace = Pace::new(&quota, 5);
+            if pace != paced.pace() {
+                // What was sent before isn't given back any more: it may be replenished.
+                sent.clear();
+            }
+            paced.set_pace(now, pace);
+            if paced.admit(now, 0, units).is_ok() {
+                sent.push((now, units, paced.send(now, units.into())));
+                used += f64::from(units);
+            }
+            let ahead = u32::try_from(paced.arrival.saturating_sub(now)).unwrap();
+            let here = f64::from(ahead) / f64::from(interval);
+            // A change rounds up, by less than a nanosecond.
+            assert!(here >= used - 1e-6 && here < used + 0.1, "{here} {used}");
+        }
+        if let Some((at, units, mark)) = sent.pop() {
+            let before = paced.used(now);
+            paced.give_back(now, units, at, Some(mark));
+            assert_eq!(before - paced.used(now), u64::from(units));
+        }
+    }
+
+    #[test]
     fn a_line_of_single_units_is_foreseen_exactly(
         burst in 1_u32..6,
         spent in 0_u32..6,
