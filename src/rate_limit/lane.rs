@@ -32,15 +32,18 @@ pub(super) struct Passage {
 #[derive(Clone, Debug)]
 struct Word(Arc<Lent>);
 
-/// Apart from what calls only read.
 #[derive(Debug)]
-#[repr(align(128))]
 struct Lent {
     /// The number, or [`AWAY`].
-    arrival: AtomicU64,
+    arrival: Apart,
     /// What a [mark](Paced::send) takes beside it; written while the number is with the books.
     refunded: AtomicU64,
 }
+
+/// What every call writes, apart from what calls only read.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Apart(AtomicU64);
 
 /// Later than any time at which something may pass, and far enough from the largest
 /// number that governor can add to it.
@@ -49,7 +52,7 @@ const AWAY: u64 = 1 << 63;
 impl Lane {
     /// One for quotas of this pace. Its number is with the books.
     pub(super) fn new(pace: Pace) -> Self {
-        let lent = Lent { arrival: AtomicU64::new(AWAY), refunded: AtomicU64::new(0) };
+        let lent = Lent { arrival: Apart(AtomicU64::new(AWAY)), refunded: AtomicU64::new(0) };
         let word = Word(Arc::new(lent));
         Self { pace, judge: pace.judge(word.clone()), word }
     }
@@ -71,13 +74,13 @@ impl Lane {
         if paced.pace() == self.pace {
             let lent = &*self.word.0;
             lent.refunded.store(paced.refunded, Ordering::Relaxed);
-            lent.arrival.store(paced.arrival, Ordering::Release);
+            lent.arrival.0.store(paced.arrival, Ordering::Release);
         }
     }
 
     /// Takes the number back, if it was lent.
     pub(super) fn take_back(&self) -> Option<u64> {
-        let arrival = self.word.0.arrival.swap(AWAY, Ordering::AcqRel);
+        let arrival = self.word.0.arrival.0.swap(AWAY, Ordering::AcqRel);
         (arrival != AWAY).then_some(arrival)
     }
 }
@@ -90,7 +93,7 @@ impl StateStore for Word {
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        let word = &self.0.arrival;
+        let word = &self.0.arrival.0;
         let mut arrival = word.load(Ordering::Acquire);
         loop {
             let (answer, after) = decide(Some(Nanos::new(arrival)))?;
