@@ -7,6 +7,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use super::attempt::CallWhenReady;
 use super::decision::{Decision, StopReason};
 use super::progress::{Passed, Progress, poll_timer};
 use super::service::Shared;
@@ -15,7 +16,6 @@ use crate::classify::{Class, Classify, Verdict};
 use crate::error::BoxError;
 use crate::replay::Replay;
 use crate::scope;
-use crate::spare::CallWhenReady;
 use crate::stripe::Handle;
 use crate::time::{self, Instant, Sleep};
 

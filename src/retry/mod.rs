@@ -73,6 +73,7 @@
 //! circuit breaker, the attempt's timeout. A retry layer below another one in the same
 //! stack passes through; see [`scope`](crate::scope) for where that ends.
 
+mod attempt;
 mod backoff;
 mod budget;
 mod config;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tower_service::Service;
 
+use super::attempt::CallWhenReady;
 use super::config::Config;
 use super::decision::{Decision, Facts, is_turned_away};
 use super::past::{Past, Withdrawal};
@@ -15,7 +16,6 @@ use crate::error::BoxError;
 use crate::event::Event;
 use crate::replay::Replay;
 use crate::scope::{self, CallScope, Within};
-use crate::spare::CallWhenReady;
 use crate::time::{self, Instant, Sleep};
 
 /// How far a call has come.
