@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ::http::{HeaderMap, HeaderName};
+use ::http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Cause, Verdict, http};
 use crate::hint::Hint;
@@ -75,19 +75,24 @@ impl fmt::Display for GrpcCode {
 ///
 /// A gRPC error without a message comes as such a head ("Trailers-Only"); after
 /// a message the status is in the trailers, which a head doesn't show.
-#[inline]
 pub(super) fn code(headers: &HeaderMap) -> Option<GrpcCode> {
-    if headers.is_empty() { None } else { code_among(headers) }
-}
-
-fn code_among(headers: &HeaderMap) -> Option<GrpcCode> {
-    // Most answers are no gRPC: for them this is all there is to it.
-    static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-    Some(match headers.get(&GRPC_STATUS)?.as_bytes() {
+    Some(match status(headers)?.as_bytes() {
         [digit @ b'0'..=b'9'] => GrpcCode::from_number(u32::from(digit - b'0')),
         [b'1', digit @ b'0'..=b'9'] => GrpcCode::from_number(10 + u32::from(digit - b'0')),
         _ => GrpcCode::Unknown,
     })
+}
+
+/// Whether a response's head carries a code.
+#[inline]
+pub(super) fn has_code(headers: &HeaderMap) -> bool {
+    !headers.is_empty() && status(headers).is_some()
+}
+
+// Most answers are no gRPC: for them this is all there is to it.
+fn status(headers: &HeaderMap) -> Option<&HeaderValue> {
+    static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+    headers.get(&GRPC_STATUS)
 }
 
 /// The verdict of trailers that have a gRPC status.

@@ -6,22 +6,10 @@ use super::{Cause, Class, Verdict, grpc};
 use crate::hint::Hint;
 
 /// The verdict of a response's head.
-///
-/// Its way for a success is compiled into the layers' futures: there nobody asks for more
-/// than the class, and the rest of the verdict is never made.
-#[inline]
 pub(super) fn verdict(status: StatusCode, headers: &HeaderMap) -> Verdict {
-    if status != StatusCode::OK {
-        return unsuccessful(status, headers);
+    if let (StatusCode::OK, Some(code)) = (status, grpc::code(headers)) {
+        return grpc::verdict(code, headers);
     }
-    match grpc::code(headers) {
-        Some(code) => grpc::verdict(code, headers),
-        None => Verdict::success().cause_is(Cause::Status(status)),
-    }
-}
-
-/// The verdict of a head that isn't a plain success.
-fn unsuccessful(status: StatusCode, headers: &HeaderMap) -> Verdict {
     let verdict = of_status(status);
     verdict.hint_is(hint(verdict.class(), headers))
 }

@@ -3,7 +3,7 @@ use std::fmt;
 
 use http::{Extensions, HeaderMap, StatusCode};
 
-use super::{Told, Verdict, error, http as http_table};
+use super::{Cause, Told, Verdict, error, grpc, http as http_table};
 use crate::head::HttpResponse;
 use crate::hint::Hint;
 
@@ -100,12 +100,24 @@ impl<'a> Outcome<'a> {
     #[inline]
     pub fn verdict(&self) -> Verdict {
         match self.0 {
-            Seen::Head(status, headers, extensions) => match extensions.and_then(Extensions::get) {
-                Some(Told(verdict)) => *verdict,
-                None => http_table::verdict(status, headers),
-            },
+            // Compiled into every layer's future, as most answers are such: there nobody asks for
+            // more than the class, and the rest of the verdict is never made.
+            Seen::Head(StatusCode::OK, headers, extensions)
+                if extensions.is_none_or(Extensions::is_empty) && !grpc::has_code(headers) =>
+            {
+                Verdict::success().cause_is(Cause::Status(StatusCode::OK))
+            }
+            Seen::Head(status, headers, extensions) => of_head(status, headers, extensions),
             Seen::Error(error) => error::verdict(error),
         }
+    }
+}
+
+#[inline(never)]
+fn of_head(status: StatusCode, headers: &HeaderMap, extensions: Option<&Extensions>) -> Verdict {
+    match extensions.and_then(Extensions::get) {
+        Some(Told(verdict)) => *verdict,
+        None => http_table::verdict(status, headers),
     }
 }
 
