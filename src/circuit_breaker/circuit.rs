@@ -8,7 +8,7 @@ use super::gate::{Admitted, Changed, Gate};
 use super::machine::Admission;
 use super::permit::Permit;
 use super::reason::{OpenReason, Why};
-use super::shut::{Known, Shut};
+use super::shut::Shut;
 use super::stats::{LastFailure, Tally, Totals};
 use super::status::CircuitStatus;
 use super::{CircuitEvent, CircuitEventKind, CircuitOpen, Count};
@@ -46,7 +46,7 @@ impl Circuit {
             gate.force(open, FORCED, now);
         }
         let (last_failure, plain) = (LastFailure::new(now), common.rules.are_plain());
-        Self { gate, last_failure, shut: Shut::default(), name, common, plain }
+        Self { gate, last_failure, shut: Shut::new(), name, common, plain }
     }
 
     #[inline]
@@ -81,8 +81,9 @@ impl Circuit {
         handle: impl FnOnce() -> CircuitHandle,
     ) -> Result<Permit, Box<CircuitOpen>> {
         let now = time::now();
-        match self.shut.reject(now, |at| self.gate.is_at(at)) {
-            Some((generation, open)) => self.turn_away(generation, open),
+        let generation = self.gate.generation();
+        match self.shut.reject(generation, now) {
+            Some(open) => self.turn_away(generation, open),
             None => self.admit_by_gate(handle, now),
         }
     }
@@ -109,8 +110,7 @@ impl Circuit {
             }
             Admission::Reject { until } => {
                 if let Some(until) = until {
-                    let name = Arc::from(&*self.name);
-                    self.shut.remember(Known { generation, until, why: changed.why, name });
+                    self.shut.remember(generation, until, changed.why, &self.name);
                 }
                 let open = CircuitOpen::new(&self.name, state, changed.why, (now, until));
                 self.turn_away(generation, Box::new(open))

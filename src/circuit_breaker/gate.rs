@@ -79,8 +79,15 @@ impl Gate {
     }
 
     /// Whether it is still in the state that granted a permit of this generation.
+    #[inline]
     pub(super) fn is_at(&self, generation: u32) -> bool {
-        Word::unpack(self.word.load(Ordering::Acquire)).generation == generation
+        self.generation() == generation
+    }
+
+    /// The number of its state.
+    #[inline]
+    pub(super) fn generation(&self) -> u32 {
+        Word::unpack(self.word.load(Ordering::Acquire)).generation
     }
 
     pub(super) fn admit(&self, rules: &Rules, now: Instant) -> Admitted {

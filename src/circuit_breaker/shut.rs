@@ -1,49 +1,74 @@
-//! What each thread knows of an open circuit.
+//! What each thread knows of open circuits.
 
-use std::sync::{Arc, OnceLock};
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::reason::Why;
 use super::{CircuitOpen, CircuitState};
-use crate::stripe::Striped;
-use crate::sync::Mutex;
 use crate::time::Instant;
 
-/// Rejections that need neither the circuit's lock nor a count that other threads write.
+/// How many open circuits a thread remembers; more share places.
+const PLACES: usize = 8;
+
+thread_local! {
+    static KNOWN: RefCell<[Option<Known>; PLACES]> =
+        const { RefCell::new([const { None }; PLACES]) };
+}
+
+/// A circuit's place in what each thread remembers.
 ///
-/// Made when the circuit rejects its first call: most never do.
-#[derive(Debug, Default)]
-pub(super) struct Shut(OnceLock<Box<Striped<Mutex<Option<Known>>>>>);
+/// From there a call is turned away without the circuit's lock, and without a count that other
+/// threads write: while it is open its calls may be as many as ever.
+#[derive(Debug)]
+pub(super) struct Shut {
+    /// No other circuit's.
+    id: u64,
+}
 
 /// Nothing about an open circuit changes before its time, but by a new generation.
 #[derive(Debug)]
-pub(super) struct Known {
-    pub(super) generation: u32,
-    pub(super) until: Instant,
-    pub(super) why: Option<Why>,
+struct Known {
+    id: u64,
+    generation: u32,
+    until: Instant,
+    why: Option<Why>,
     /// The thread's own copy, which its errors share.
-    pub(super) name: Arc<str>,
+    name: Arc<str>,
 }
 
 impl Shut {
-    /// The rejection of a call at this time, if the circuit is still as this thread knows it.
+    pub(super) fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self { id: NEXT.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// The rejection of a call at this time, if this thread knows of this generation.
     #[inline]
-    pub(super) fn reject(
-        &self,
-        now: Instant,
-        is_at: impl FnOnce(u32) -> bool,
-    ) -> Option<(u32, Box<CircuitOpen>)> {
-        let known = self.0.get()?.mine().lock();
-        let known = known.as_ref().filter(|known| now < known.until && is_at(known.generation))?;
-        Some((known.generation, Box::new(known.rejection(now))))
+    pub(super) fn reject(&self, generation: u32, now: Instant) -> Option<Box<CircuitOpen>> {
+        let reject = |known: &Known| {
+            let is_it = known.id == self.id && known.generation == generation;
+            (is_it && now < known.until).then(|| Box::new(known.rejection(now)))
+        };
+        // A thread that is ending remembers nothing.
+        KNOWN.try_with(|known| known.borrow()[self.place()].as_ref().and_then(reject)).ok()?
     }
 
     /// Remembers it for the next calls of this thread.
-    pub(super) fn remember(&self, known: Known) {
-        *self.0.get_or_init(Box::default).mine().lock() = Some(known);
+    pub(super) fn remember(&self, generation: u32, until: Instant, why: Option<Why>, name: &str) {
+        let known = Known { id: self.id, generation, until, why, name: name.into() };
+        _ = KNOWN.try_with(|all| all.borrow_mut()[self.place()] = Some(known));
+    }
+
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)] // only the last bits matter
+    fn place(&self) -> usize {
+        self.id as usize % PLACES
     }
 }
 
 impl Known {
+    #[inline]
     fn rejection(&self, now: Instant) -> CircuitOpen {
         CircuitOpen::new(&self.name, CircuitState::Open, self.why, (now, Some(self.until)))
     }
@@ -59,14 +84,24 @@ mod tests {
     #[test]
     fn it_rejects_in_its_time_and_generation_alone() {
         let (now, second) = (time::now(), Duration::from_secs(1));
-        let known = Known { generation: 1, until: now + second, why: None, name: "a".into() };
-        let shut = Shut::default();
-        assert!(shut.reject(now, |_| true).is_none(), "nothing is known yet");
-        shut.remember(known);
-        let (generation, open) = shut.reject(now, |at| at == 1).unwrap();
-        assert_eq!((generation, open.circuit(), open.retry_after()), (1, "a", Some(second)));
+        let shut = Shut::new();
+        assert!(shut.reject(1, now).is_none(), "nothing is known yet");
+        shut.remember(1, now + second, None, "a");
+        let open = shut.reject(1, now).unwrap();
+        assert_eq!((open.circuit(), open.retry_after()), ("a", Some(second)));
         assert_eq!(open.state(), CircuitState::Open);
-        assert!(shut.reject(now, |at| at == 2).is_none());
-        assert!(shut.reject(now + second, |_| true).is_none());
+        assert!(shut.reject(2, now).is_none());
+        assert!(shut.reject(1, now + second).is_none());
+    }
+
+    #[test]
+    fn circuits_that_share_a_place_know_themselves_alone() {
+        let (now, second) = (time::now(), Duration::from_secs(1));
+        let all: Vec<_> = (0..=PLACES).map(|_| Shut::new()).collect();
+        for shut in &all {
+            shut.remember(1, now + second, None, "a");
+        }
+        assert!(all[0].reject(1, now).is_none());
+        assert!(all[1..].iter().all(|shut| shut.reject(1, now).is_some()));
     }
 }
