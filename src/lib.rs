@@ -160,6 +160,7 @@ pub mod replay;
 #[cfg(feature = "retry")]
 pub mod retry;
 pub mod scope;
+mod sending;
 mod spare;
 #[cfg(feature = "upstream")]
 pub mod stack;

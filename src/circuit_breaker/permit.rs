@@ -3,8 +3,7 @@ use std::time::Duration;
 use super::circuit::{Circuit, CircuitHandle};
 use super::count::refusal;
 use super::{CircuitOpen, Count};
-use crate::classify::{Cause, Classify, Verdict};
-use crate::error::BoxError;
+use crate::classify::{Cause, Verdict};
 use crate::scope::CallScope;
 use crate::time::{self, Instant};
 
@@ -166,17 +165,6 @@ impl Passage {
         if !(alone && verdict.is_success() && self.permit.succeeded()) {
             self.report_all(verdict);
         }
-    }
-
-    /// Reports an error, and hands it back.
-    #[cold]
-    pub(super) fn failed<Res>(
-        &mut self,
-        error: BoxError,
-        classifier: &impl Classify<Res>,
-    ) -> BoxError {
-        self.report(&classifier.classify(Err(&*error)));
-        error
     }
 
     #[inline(never)]

@@ -6,7 +6,7 @@ use tower_service::Service;
 
 use super::circuit::{Circuit, SpreadCircuit};
 use super::circuits::Circuits;
-use super::future::{ResponseFuture, Uncalled, Waiting};
+use super::future::{Passed, ResponseFuture, Waiting};
 use super::permit::Passage;
 use super::readiness::{Readiness, Watch};
 use super::tripped::Tripped;
@@ -15,6 +15,7 @@ use crate::classify::{Classify, HttpClassifier};
 use crate::error::BoxError;
 use crate::key::{AllCalls, ByCredential, Key, Last};
 use crate::scope::{self, CallScope};
+use crate::sending::{Held as _, Sending};
 use crate::spare::Spare;
 
 /// A service behind a circuit breaker. Made by [`CircuitBreakerLayer`].
@@ -156,7 +157,8 @@ where
                 let future = self.inner.call(request);
                 // Only now: what is held during a call must be let go of should that panic.
                 let passage = Passage::sent_plainly(circuit.handle(), generation);
-                ResponseFuture::called(future, passage, self.classifier.clone())
+                let held = Passed { passage, classifier: self.classifier.clone() };
+                ResponseFuture { sending: Sending::sent(future, held) }
             }
             _ => match Circuit::admit(circuit) {
                 Ok(permit) => self.call_admitted(Passage::new(permit, None), request),
@@ -190,7 +192,7 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
         S: Service<Req>,
     {
         self.let_go();
-        ResponseFuture::uncalled(Uncalled::Failed(open))
+        ResponseFuture { sending: Sending::refused(open) }
     }
 
     /// A call that is let through, of which more has to be known than that. Apart, or a call of
@@ -206,13 +208,14 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
         C: Classify<S::Response>,
     {
         if !matches!(self.readiness, Readiness::Ready) {
-            return ResponseFuture::uncalled(self.call_unready(request, passage));
+            return self.call_unready(request, passage);
         }
         self.readiness = Readiness::Unready;
         note_sent();
         passage.sent();
         let future = self.inner.call(request);
-        ResponseFuture::called(future, passage, self.classifier.clone())
+        let held = Passed { passage, classifier: self.classifier.clone() };
+        ResponseFuture { sending: Sending::sent(future, held) }
     }
 
     /// A call whose credential's circuit is asked, before its own.
@@ -238,23 +241,23 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
 
     /// A call that was let through past a readiness that failed or wasn't waited for.
     #[cold]
-    fn call_unready<Req>(&mut self, request: Req, mut passage: Passage) -> Uncalled<S, Req, C>
+    fn call_unready<Req>(&mut self, request: Req, passage: Passage) -> ResponseFuture<S, Req, C>
     where
         S: Service<Req>,
         C: Classify<S::Response>,
     {
+        let mut passed = Passed { passage, classifier: self.classifier.clone() };
         match mem::take(&mut self.readiness) {
             Readiness::Unready => {}
             Readiness::Asked | Readiness::Ready => self.replace_inner(),
             Readiness::Failed(error) => {
                 self.replace_inner();
-                return Uncalled::Failed(passage.failed(error, &self.classifier));
+                return ResponseFuture { sending: Sending::refused(passed.failed(error)) };
             }
         }
         // By a call that passes while a circuit isn't closed: that may be one which nobody calls.
         self.shared.circuits.look_for_rest();
-        let (service, classifier) = (self.shared.spare.fresh(), self.classifier.clone());
-        let scoped = CallScope::offered().is_some();
-        Uncalled::Waiting(Box::new(Waiting { service, request, passage, classifier, scoped }))
+        let (service, scoped) = (self.shared.spare.fresh(), CallScope::offered().is_some());
+        ResponseFuture { sending: Sending::waiting(Waiting { service, request, passed, scoped }) }
     }
 }

@@ -12,6 +12,7 @@ use super::queue::Ticket;
 use crate::classify::Classify;
 use crate::error::BoxError;
 use crate::scope;
+use crate::sending::{Held, Sending, Waits};
 
 pin_project! {
     /// The future of a [`RateLimit`](super::RateLimit).
@@ -20,29 +21,15 @@ pin_project! {
         S: Service<Req>,
     {
         #[pin]
-        state: State<S, Req, C, W>,
+        pub(super) sending: Sending<S::Future, Passed<C, W>, Waiting<S, Req, C, W>>,
     }
 }
 
-pin_project! {
-    #[project = Project]
-    enum State<S, Req, C, W>
-    where
-        S: Service<Req>,
-    {
-        // Sent: waiting for the answer.
-        Called { #[pin] future: S::Future, permit: Permit, classifier: C, cost: W },
-        // Not sent, or not yet. None: it has answered.
-        Uncalled { uncalled: Option<Uncalled<S, Req, C, W>> },
-    }
-}
-
-/// A call that isn't sent.
-pub(super) enum Uncalled<S, Req, C, W> {
-    /// Boxed: it is rare, and larger than all else that every call's future holds.
-    Waiting(Box<Waiting<S, Req, C, W>>),
-    /// Turned away: answers at the first poll.
-    Refused(BoxError),
+/// A call that was sent.
+pub(super) struct Passed<C, W> {
+    pub(super) permit: Permit,
+    pub(super) classifier: C,
+    pub(super) cost: W,
 }
 
 /// A call that is sent when it has passed and its service is ready.
@@ -62,17 +49,6 @@ pub(super) enum Entry {
     Passed(Reservation),
 }
 
-impl<S: Service<Req>, Req, C, W> ResponseFuture<S, Req, C, W> {
-    #[inline]
-    pub(super) fn called(future: S::Future, permit: Permit, classifier: C, cost: W) -> Self {
-        Self { state: State::Called { future, permit, classifier, cost } }
-    }
-
-    pub(super) fn uncalled(uncalled: Uncalled<S, Req, C, W>) -> Self {
-        Self { state: State::Uncalled { uncalled: Some(uncalled) } }
-    }
-}
-
 impl<S, Req, C, W> Future for ResponseFuture<S, Req, C, W>
 where
     S: Service<Req> + Clone,
@@ -82,60 +58,41 @@ where
 {
     type Output = Result<S::Response, BoxError>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if matches!(self.state, State::Uncalled { .. }) {
-            ready!(self.as_mut().project().state.poll_called(cx))?;
-        }
-        let Project::Called { future, permit, classifier, cost } = self.project().state.project()
-        else {
-            unreachable!("it has been called")
-        };
-        let mut answer = future.poll(cx);
-        // Judged where it lies: an answer is large, and each move of it a copy.
-        if let Poll::Ready(Ok(response)) = &mut answer {
-            permit.take_in(response, classifier, cost);
-        }
-        answer.map_err(|error| permit.failed(error.into(), classifier))
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().sending.poll(cx)
     }
 }
 
-impl<S, Req, C, W> State<S, Req, C, W>
+impl<Res, C, W> Held<Res> for Passed<C, W>
 where
-    S: Service<Req> + Clone,
-    S::Error: Into<BoxError>,
-    C: Classify<S::Response>,
+    C: Classify<Res>,
+    W: Settle<Res>,
 {
-    /// Goes on until the call is sent. Apart, as most calls were sent before the first poll.
+    #[inline]
+    fn answered(&mut self, response: &mut Res) {
+        self.permit.take_in(response, &self.classifier, &self.cost);
+    }
+
     #[cold]
-    fn poll_called(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        let Project::Uncalled { uncalled } = self.as_mut().project() else {
-            return Poll::Ready(Ok(()));
-        };
-        // Polled on after its end: a misuse by the caller, as with every future.
-        let mut waiting = match uncalled.take().expect("polled after it was done") {
-            Uncalled::Waiting(waiting) => waiting,
-            Uncalled::Refused(error) => return Poll::Ready(Err(error)),
-        };
-        let Poll::Ready(permit) = waiting.poll_permit(cx) else {
-            *uncalled = Some(Uncalled::Waiting(waiting));
-            return Poll::Pending;
-        };
-        let permit = permit?;
-        let Waiting { entry: _, mut service, request, classifier, cost, scoped } = *waiting;
-        let future = scope::call_later(scoped, || service.call(request));
-        self.set(Self::Called { future, permit, classifier, cost });
-        Poll::Ready(Ok(()))
+    fn failed(&mut self, error: BoxError) -> BoxError {
+        self.permit.settle(&self.classifier.classify(Err(&*error)));
+        error
     }
 }
 
-impl<S, Req, C, W> Waiting<S, Req, C, W>
+impl<S, Req, C, W> Waits for Waiting<S, Req, C, W>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
     C: Classify<S::Response>,
 {
+    type Future = S::Future;
+    type Held = Passed<C, W>;
+    type Pass = Permit;
+
     /// Waits for its turn, and then for its service to get ready; sent, if the gate is open still.
-    fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, BoxError>> {
+    fn poll_pass(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, BoxError>> {
         loop {
             match &mut self.entry {
                 Entry::InLine(ticket) => {
@@ -156,6 +113,12 @@ where
                 }
             }
         }
+    }
+
+    fn send(self, permit: Permit) -> (S::Future, Passed<C, W>) {
+        let Self { entry: _, mut service, request, classifier, cost, scoped } = self;
+        let future = scope::call_later(scoped, || service.call(request));
+        (future, Passed { permit, classifier, cost })
     }
 }
 

@@ -113,13 +113,6 @@ impl Permit {
         }
     }
 
-    /// Takes in an error, and hands it back.
-    #[cold]
-    pub(super) fn failed<Res>(&self, error: BoxError, classifier: &impl Classify<Res>) -> BoxError {
-        self.settle(&classifier.classify(Err(&*error)));
-        error
-    }
-
     /// Takes in how the call failed.
     #[cold]
     pub(super) fn settle(&self, verdict: &Verdict) {

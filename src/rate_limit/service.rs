@@ -5,13 +5,14 @@ use tower_service::Service;
 
 use super::RateLimitLayer;
 use super::cost::{Cost, OneEach, Settle};
-use super::future::{Entry, ResponseFuture, Uncalled, Waiting};
+use super::future::{Entry, Passed, ResponseFuture, Waiting};
 use super::limiter::{Arrival, Limiter};
 use super::permit::Permit;
 use crate::classify::{Classify, HttpClassifier};
 use crate::error::BoxError;
 use crate::key::{AllCalls, Key, Last, Registry};
 use crate::scope::{self, CallScope};
+use crate::sending::Sending;
 use crate::spare::Spare;
 use crate::stripe::Spread;
 
@@ -89,7 +90,8 @@ where
         let future = self.inner.call(request);
         // Only now: what is held during a call must be let go of should that panic.
         let permit = Permit::by_lane(limiter.handle(), &costs, passage);
-        ResponseFuture::called(future, permit, self.classifier.clone(), self.cost.clone())
+        let (classifier, cost) = (self.classifier.clone(), self.cost.clone());
+        ResponseFuture { sending: Sending::sent(future, Passed { permit, classifier, cost }) }
     }
 }
 
@@ -108,7 +110,8 @@ impl<S: Clone, C: Clone, K, W: Clone> RateLimit<S, C, K, W> {
         };
         let permit = Permit::by_books(arrival.limiter, arrival.costs, receipts);
         let (classifier, cost) = (self.classifier.clone(), self.cost.clone());
-        ResponseFuture::called(self.inner.call(request), permit, classifier, cost)
+        let future = self.inner.call(request);
+        ResponseFuture { sending: Sending::sent(future, Passed { permit, classifier, cost }) }
     }
 
     /// A call that doesn't pass at once.
@@ -122,17 +125,17 @@ impl<S: Clone, C: Clone, K, W: Clone> RateLimit<S, C, K, W> {
         self.inner = self.shared.spare.fresh();
         let scope = CallScope::offered();
         let deadline = scope.and_then(|scope| scope.deadline());
-        let uncalled = match arrival.line_up(deadline) {
-            Ok(ticket) => Uncalled::Waiting(Box::new(Waiting {
+        let sending = match arrival.line_up(deadline) {
+            Ok(ticket) => Sending::waiting(Waiting {
                 entry: Entry::InLine(Box::pin(ticket)),
                 service: self.shared.spare.fresh(),
                 request,
                 classifier: self.classifier.clone(),
                 cost: self.cost.clone(),
                 scoped: scope.is_some(),
-            })),
-            Err(error) => Uncalled::Refused(error),
+            }),
+            Err(error) => Sending::refused(error),
         };
-        ResponseFuture::uncalled(uncalled)
+        ResponseFuture { sending }
     }
 }
