@@ -218,6 +218,27 @@ async fn a_call_that_a_circuit_breaker_turns_away_costs_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_one_of_many_open_circuits_turns_away_costs_one() {
+    let builder = CircuitBreakerLayer::builder().consecutive_failures(1);
+    let layer = builder.by_authority().build().expect("a valid configuration");
+    let fails = service_fn(|_: Request| async {
+        Ok::<_, Infallible>(http::Response::builder().status(503).body(()).expect("a response"))
+    });
+    let mut client = layer.layer(fails);
+    let to = |host| http::Request::get(format!("http://{host}.test/")).body(()).expect("valid");
+    for host in 0..40 {
+        client.ready().await.expect("ready").call(to(host)).await.expect("an answer");
+    }
+    for round in 0..2 {
+        for host in 0..40 {
+            let (request, client) = (to(host), client.ready().await.expect("ready"));
+            let rejected = allocations(|| drop(black_box(client.call(request))));
+            assert!(round == 0 || rejected == 1, "{rejected} allocations at host {host}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn rate_limit() {
     let ample = Quota::per_second(1_000_000);
     for quota in [ample, ample.burst(1_000_000), Quota::per_second(10_000)] {

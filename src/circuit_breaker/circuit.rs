@@ -110,7 +110,7 @@ impl Circuit {
             }
             Admission::Reject { until } => {
                 if let Some(until) = until {
-                    self.shut.remember(generation, until, changed.why, &self.name);
+                    self.shut.remember(generation, (now, until), changed.why, &self.name);
                 }
                 let open = CircuitOpen::new(&self.name, state, changed.why, (now, until));
                 self.turn_away(generation, Box::new(open))

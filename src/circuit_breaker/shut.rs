@@ -8,8 +8,8 @@ use super::reason::Why;
 use super::{CircuitOpen, CircuitState};
 use crate::time::Instant;
 
-/// How many open circuits a thread remembers; more share places.
-const PLACES: usize = 8;
+/// How many open circuits a thread remembers at a time; who comes late to a place goes without.
+const PLACES: usize = 16;
 
 thread_local! {
     static KNOWN: RefCell<[Option<Known>; PLACES]> =
@@ -54,10 +54,21 @@ impl Shut {
         KNOWN.try_with(|known| known.borrow()[self.place()].as_ref().and_then(reject)).ok()?
     }
 
-    /// Remembers it for the next calls of this thread.
-    pub(super) fn remember(&self, generation: u32, until: Instant, why: Option<Why>, name: &str) {
-        let known = Known { id: self.id, generation, until, why, name: name.into() };
-        _ = KNOWN.try_with(|all| all.borrow_mut()[self.place()] = Some(known));
+    /// Remembers it for the next calls of this thread, unless another open circuit has its place:
+    /// two that are called in turns would each time be written down anew.
+    pub(super) fn remember(
+        &self,
+        generation: u32,
+        (now, until): (Instant, Instant),
+        why: Option<Why>,
+        name: &str,
+    ) {
+        let remember = |place: &mut Option<Known>| {
+            if place.as_ref().is_none_or(|known| known.id == self.id || known.until <= now) {
+                *place = Some(Known { id: self.id, generation, until, why, name: name.into() });
+            }
+        };
+        _ = KNOWN.try_with(|known| remember(&mut known.borrow_mut()[self.place()]));
     }
 
     #[inline]
@@ -86,7 +97,7 @@ mod tests {
         let (now, second) = (time::now(), Duration::from_secs(1));
         let shut = Shut::new();
         assert!(shut.reject(1, now).is_none(), "nothing is known yet");
-        shut.remember(1, now + second, None, "a");
+        shut.remember(1, (now, now + second), None, "a");
         let open = shut.reject(1, now).unwrap();
         assert_eq!((open.circuit(), open.retry_after()), ("a", Some(second)));
         assert_eq!(open.state(), CircuitState::Open);
@@ -95,13 +106,16 @@ mod tests {
     }
 
     #[test]
-    fn circuits_that_share_a_place_know_themselves_alone() {
+    fn of_circuits_that_share_a_place_the_first_has_it_for_its_time() {
         let (now, second) = (time::now(), Duration::from_secs(1));
         let all: Vec<_> = (0..=PLACES).map(|_| Shut::new()).collect();
-        for shut in &all {
-            shut.remember(1, now + second, None, "a");
-        }
-        assert!(all[0].reject(1, now).is_none());
-        assert!(all[1..].iter().all(|shut| shut.reject(1, now).is_some()));
+        let (first, late) = (&all[0], &all[PLACES]);
+        first.remember(1, (now, now + second), None, "first");
+        late.remember(1, (now, now + second), None, "late");
+        assert!(first.reject(1, now).is_some());
+        assert!(late.reject(1, now).is_none());
+        let (now, until) = (now + second, now + 2 * second);
+        late.remember(1, (now, until), None, "late");
+        assert!(late.reject(1, now).is_some());
     }
 }
