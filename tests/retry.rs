@@ -665,6 +665,33 @@ async fn an_attempt_that_gets_ready_at_the_deadline_is_cut() {
     assert_eq!(upstream.attempts(), 1);
 }
 
+/// A machine that was suspended: nobody waits any more, and what is sent is billed.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_woken_after_its_deadline_sends_nothing_more() {
+    let (budget, shared) = budget(3);
+    let layer = RetryLayer::new().backoff(Backoff::constant(secs(1))).budget(shared);
+    let upstream = Upstream::new(&[Status(503)]);
+    let mut call = pin!(layer.deadline(secs(10)).layer(upstream.clone()).oneshot(get()));
+    assert!(poll_once(call.as_mut()).await.is_pending());
+    advance(secs(3600)).await;
+    let error = call.await.unwrap_err();
+    assert_eq!(cause_ref::<DeadlineExceeded>(&*error).unwrap().attempt(), 2);
+    assert_eq!(upstream.attempts(), 1);
+    assert_eq!(budget.remaining(), 3);
+}
+
+/// Neither does one that gets ready too late.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_ready_after_the_deadline_is_not_called() {
+    let upstream = Upstream::new(&[]).readiness(&[Readiness::Later(5), Readiness::Later(5)]);
+    let mut call = pin!(plain().deadline(secs(10)).layer(upstream.clone()).oneshot(get()));
+    assert!(poll_once(call.as_mut()).await.is_pending());
+    advance(secs(3600)).await;
+    let error = call.await.unwrap_err();
+    assert_eq!(cause_ref::<DeadlineExceeded>(&*error).unwrap().attempt(), 1);
+    assert_eq!((upstream.readied(), upstream.attempts()), (0, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_deadline_is_known_below() {
     let upstream = Upstream::new(&[Status(503)]);

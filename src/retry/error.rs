@@ -7,7 +7,8 @@ use crate::error::BoxError;
 #[cfg(feature = "tonic")]
 use crate::error::LazyStatus;
 
-/// The call's deadline passed while an attempt was in flight, which was dropped.
+/// The call's deadline passed while an attempt was in flight, which was dropped, or before it could
+/// be sent.
 ///
 /// Over tonic, with the feature `tonic`, a client sees it as `DEADLINE_EXCEEDED`.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ impl DeadlineExceeded {
         }
     }
 
-    /// Which attempt was in flight; the first is 1.
+    /// Which attempt that was; the first is 1.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt

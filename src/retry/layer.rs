@@ -72,7 +72,8 @@ impl<C, R> RetryLayer<C, R> {
     ///
     /// A wait that would pass the deadline isn't begun: the last answer is
     /// returned at once. An attempt in flight at the deadline is dropped, and
-    /// the call ends with [`DeadlineExceeded`](super::DeadlineExceeded).
+    /// the call ends with [`DeadlineExceeded`](super::DeadlineExceeded); so it does if it is woken after the
+    /// deadline, and then no further attempt is sent.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.config.deadline = Some(deadline);
         self

@@ -97,6 +97,11 @@ impl<Res> Progress<Res> {
         S: Service<Req>,
         S::Error: Into<BoxError>,
     {
+        if !call.was_called() && self.is_past_deadline() {
+            // Woken too late, as on a machine that was suspended: nobody waits for what would
+            // be sent, and `poll_limits` ends the call.
+            return Poll::Pending;
+        }
         let Self { scope, attempt_ends, past, .. } = self;
         scope.poll(|| {
             if !call.was_called() {
@@ -113,6 +118,11 @@ impl<Res> Progress<Res> {
             }
             call.poll_called(cx).map_err(Into::into)
         })
+    }
+
+    #[cold]
+    fn is_past_deadline(&self) -> bool {
+        self.scope.deadline().is_some_and(|deadline| deadline <= time::now())
     }
 
     /// Ends an attempt that takes too long.
