@@ -14,6 +14,10 @@ use tokio::time::Instant;
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 use tower_upstream::circuit_breaker::CircuitOpen;
 use tower_upstream::event::{Event, Observer};
+#[cfg(feature = "failover")]
+use tower_upstream::failover::{FailoverLayer, Region, Regions};
+#[cfg(feature = "failover")]
+use tower_upstream::key::KeyRef;
 use tower_upstream::rate_limit::RateLimited;
 use tower_upstream::retry::{Backoff, Decision, StopReason};
 use tower_upstream::{CircuitBreakerLayer, Quota, RateLimitLayer, RetryLayer, cause_ref};
@@ -229,4 +233,34 @@ async fn after_errors_no_region_at_all_is_not_what_the_caller_sees() {
     assert!(cause_ref::<io::Error>(&*error).is_some(), "the upstream's error: {error}");
     assert!(cause_ref::<CircuitOpen>(&*error).is_none());
     assert_eq!(ear.last().0, Decision::Stop(StopReason::CircuitOpen));
+}
+
+/// That nothing was kept for an attempt after the last one is no reason to give.
+#[tokio::test(start_paused = true)]
+async fn a_last_attempt_that_a_circuit_turns_away_says_so() {
+    let ear = Ear::default();
+    let stack = retry().max_attempts(3).observer(ear.clone());
+    stack.layer(breaker().layer(service_fn(reset))).oneshot(get()).await.unwrap_err();
+    assert_eq!(ear.last().0, Decision::Stop(StopReason::CircuitOpen));
+}
+
+/// It wasn't made, with or without a deadline: a third region has one still.
+#[cfg(feature = "failover")]
+#[tokio::test(start_paused = true)]
+async fn a_last_attempt_that_a_region_turns_away_goes_to_the_next_one() {
+    let region = |name: &'static str| Region::new(name, &format!("https://{name}.example.com"));
+    for deadline in [None, Some(60 * SECOND)] {
+        let regions = [region("a").priority(1), region("b").priority(2), region("c").priority(3)];
+        let breaker = CircuitBreakerLayer::builder().by_region().build().unwrap();
+        assert!(breaker.handle().force_open_of(&KeyRef::text("b")));
+        let client = service_fn(|request: Request<()>| {
+            let status = if request.uri().host() == Some("c.example.com") { 200 } else { 500 };
+            ready(Response::builder().status(status).body(()))
+        });
+        let retry = retry().max_attempts(2);
+        let retry = deadline.map_or(retry.clone(), |deadline| retry.deadline(deadline));
+        let failover = FailoverLayer::builder(Regions::new(regions).unwrap()).build().unwrap();
+        let stack = retry.layer(failover.layer(breaker.layer(client)));
+        assert_eq!(stack.oneshot(get()).await.unwrap().status(), 200, "{deadline:?}");
+    }
 }

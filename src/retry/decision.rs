@@ -218,8 +218,6 @@ impl Policy {
             Some(StopReason::MaxAttempts)
         } else if !safe {
             Some(StopReason::NotIdempotent)
-        } else if !facts.kept {
-            Some(StopReason::NotReplayable)
         } else if verdict.class() == Class::CircuitOpen
             && (self.fail_fast || facts.deadline.is_none())
             && !facts.elsewhere
@@ -227,6 +225,8 @@ impl Policy {
             // Every caller would wait as long as the circuit is open, and an open
             // circuit is there to answer at once.
             Some(StopReason::CircuitOpen)
+        } else if !facts.kept {
+            Some(StopReason::NotReplayable)
         } else {
             None
         }

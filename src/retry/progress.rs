@@ -70,12 +70,13 @@ impl<Res> Progress<Res> {
         self.scope.attempt()
     }
 
-    /// Whether nothing can follow the next attempt. Where calls wait for circuits, it may be
-    /// turned away, and then isn't the last.
+    /// Whether nothing can follow the next attempt. Where calls wait for circuits, or a failover
+    /// below has other regions, it may be turned away, and then isn't the last.
     pub(super) fn next_is_last(&self) -> bool {
         let turned_away = self.past.as_ref().map_or(0, |past| past.turned_away);
         let next = self.attempt().saturating_sub(turned_away).saturating_add(1);
-        self.scope.deadline().is_none() && next >= self.max_attempts
+        let may_go_on = self.scope.deadline().is_some() || self.scope.tried().len() > 0;
+        !may_go_on && next >= self.max_attempts
     }
 
     /// The first attempt is made, through a service that is ready.

@@ -315,7 +315,9 @@ fn what_the_layer_was_told() {
 
 #[test]
 fn the_first_reason_in_order_is_told() {
-    use StopReason::{Budget, Deadline, HintAboveCap, MaxAttempts, NotIdempotent, NotReplayable};
+    use StopReason::{
+        Budget, CircuitOpen, Deadline, HintAboveCap, MaxAttempts, NotIdempotent, NotReplayable,
+    };
     let worst = || given().not_idempotent().not_kept().left(Duration::ZERO).no_budget_left();
     check(&[
         (worst().attempt(3), hinted(Class::Transient, 90), stop(MaxAttempts)),
@@ -326,6 +328,7 @@ fn the_first_reason_in_order_is_told() {
             hinted(Class::Throttled, 90),
             stop(HintAboveCap { asked: secs(90), cap: secs(60) }),
         ),
+        (Given { left: None, ..worst() }, verdict(Class::CircuitOpen), stop(CircuitOpen)),
         (Given { kept: true, ..worst() }, hinted(Class::Throttled, 9), stop(Deadline)),
         (Given { kept: true, left: None, ..worst() }, hinted(Class::Throttled, 9), stop(Budget)),
     ]);
