@@ -239,16 +239,17 @@ impl Policy {
         backoff: impl FnOnce(&Backoff) -> Duration,
         withdraw: impl FnOnce() -> bool,
     ) -> Decision {
+        // When a circuit here lets calls through isn't the server's word, and only the deadline's concern.
+        let turned_away = verdict.class() == Class::CircuitOpen;
         let asked = match self.hint_use {
             _ if facts.elsewhere => None,
-            HintUse::Ignore => None,
-            HintUse::Floor | HintUse::Replace => verdict.hint().retry_after,
+            HintUse::Ignore if !turned_away => None,
+            _ => verdict.hint().retry_after,
         };
         // A hint isn't shortened: calling sooner than asked is what gets keys suspended.
-        if let Some(asked) = asked.filter(|asked| *asked > self.hint_cap) {
+        if let Some(asked) = asked.filter(|asked| !turned_away && *asked > self.hint_cap) {
             return Decision::Stop(StopReason::HintAboveCap { asked, cap: self.hint_cap });
         }
-        let turned_away = verdict.class() == Class::CircuitOpen;
         let wait = match (self.hint_use, asked) {
             _ if facts.elsewhere => Duration::ZERO,
             (HintUse::Replace, Some(asked)) => asked,

@@ -61,7 +61,7 @@ impl<C, R> RetryLayer<C, R> {
         self
     }
 
-    /// The longest hint that is waited for. Default: 60 s. Past it the answer is
+    /// The longest hint of a server that is waited for. Default: 60 s. Past it the answer is
     /// returned at once: a hint is never shortened. `Duration::MAX`: no cap.
     pub fn hint_cap(mut self, cap: Duration) -> Self {
         self.config.policy.hint_cap = cap;
@@ -149,7 +149,7 @@ impl<C, R> RetryLayer<C, R> {
     }
 
     /// Ends a call at once where an open circuit turns its attempt away. By default it waits until the
-    /// circuit lets calls through again, if it has a [`deadline`](Self::deadline) that allows it.
+    /// circuit lets calls through again, however long, if it has a [`deadline`](Self::deadline) that allows it.
     pub fn fail_fast(mut self) -> Self {
         self.config.policy.fail_fast = true;
         self

@@ -248,7 +248,10 @@ fn what_the_server_says() {
             retry(86_400),
         ),
         (given().left(secs(60)), hinted(Class::CircuitOpen, 30), retry(30)),
-        (given().left(secs(99)), hinted(Class::CircuitOpen, 90), above(90)),
+        // A circuit here isn't the server: its word is neither ignored nor capped.
+        (given().left(secs(99)), hinted(Class::CircuitOpen, 90), retry(90)),
+        (given().left(secs(99)).hint_use(HintUse::Ignore), hinted(Class::CircuitOpen, 9), retry(9)),
+        (given().left(secs(90)), hinted(Class::CircuitOpen, 90), stop(StopReason::Deadline)),
         // Whether to at all.
         (given(), said(Class::Throttled, false), stop(ServerSaidNo)),
         (given(), said(Class::Transient, false), stop(ServerSaidNo)),
@@ -441,13 +444,14 @@ proptest! {
                         || verdict.is_unprocessed()
                         || hint.should_retry == Some(true)
                 );
+                let turned_away = verdict.class() == Class::CircuitOpen;
+                let obeyed = policy.hint_use != HintUse::Ignore;
                 if elsewhere {
                     prop_assert_eq!(wait, Duration::ZERO);
-                } else if policy.hint_use != HintUse::Ignore && let Some(asked) = hint.retry_after {
-                    prop_assert!(wait >= asked && asked <= policy.hint_cap);
+                } else if let Some(asked) = hint.retry_after && (turned_away || obeyed) {
+                    prop_assert!(wait >= asked && (turned_away || asked <= policy.hint_cap));
                 }
                 prop_assert!(left.is_none_or(|left| wait < left));
-                let turned_away = verdict.class() == Class::CircuitOpen;
                 prop_assert!(!turned_away || elsewhere || !policy.fail_fast && left.is_some());
                 prop_assert!(budget || !costs);
                 prop_assert_eq!(asked, u32::from(costs));
