@@ -240,6 +240,17 @@ async fn the_server_is_told_which_retry_it_is() {
     assert_eq!(seen(layer.max_attempts(1), "x-retry-count", post()).await, counts[..1]);
 }
 
+#[cfg(feature = "circuit-breaker")]
+#[tokio::test(start_paused = true)]
+async fn the_server_is_not_told_of_attempts_that_a_circuit_turned_away() {
+    let breaker = tower_upstream::CircuitBreakerLayer::builder().consecutive_failures(2).build();
+    let layer = plain().retry_count_header(HeaderName::from_static("x-retry-count"));
+    // The circuit opens when two have failed, which turns the third attempt away.
+    let layer = ServiceBuilder::new().layer(layer.deadline(secs(60))).layer(breaker.unwrap());
+    let counts = ["0", "1", "2"].map(|count| Some(count.to_owned()));
+    assert_eq!(seen(layer, "x-retry-count", Request::new(())).await, counts);
+}
+
 #[cfg(feature = "reqwest")]
 #[tokio::test(start_paused = true)]
 async fn reqwests_requests_are_written_into_too() {

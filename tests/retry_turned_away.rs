@@ -19,7 +19,7 @@ use tower_upstream::failover::{FailoverLayer, Region, Regions};
 #[cfg(feature = "failover")]
 use tower_upstream::key::KeyRef;
 use tower_upstream::rate_limit::RateLimited;
-use tower_upstream::retry::{Backoff, Decision, StopReason};
+use tower_upstream::retry::{Backoff, Decision, Override, StopReason};
 use tower_upstream::{CircuitBreakerLayer, Quota, RateLimitLayer, RetryLayer, cause_ref};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -209,6 +209,22 @@ async fn one_that_fails_fast_does_not_wait_for_a_circuit() {
     assert_eq!(ear.last().0, Decision::Stop(StopReason::CircuitOpen));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_deadline_without_an_end_bounds_no_wait_for_a_circuit() {
+    let unbounded = Override::new().deadline(Duration::MAX);
+    let mut asks = get();
+    asks.extensions_mut().insert(unbounded);
+    let layers = [(retry().deadline(Duration::MAX), get()), (retry().deadline(60 * SECOND), asks)];
+    for (layer, request) in layers {
+        let ear = Ear::default();
+        let start = Instant::now();
+        let stack = layer.observer(ear.clone()).layer(breaker().layer(service_fn(reset)));
+        assert!(is_reset(&stack.oneshot(request).await.unwrap_err()));
+        assert_eq!(ear.last().0, Decision::Stop(StopReason::CircuitOpen));
+        assert!(start.elapsed() < 3 * SECOND);
+    }
+}
+
 fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
@@ -248,7 +264,7 @@ async fn a_last_attempt_that_a_circuit_turns_away_says_so() {
 #[cfg(feature = "failover")]
 #[tokio::test(start_paused = true)]
 async fn a_last_attempt_that_a_region_turns_away_goes_to_the_next_one() {
-    let region = |name: &'static str| Region::new(name, &format!("https://{name}.example.com"));
+    let region = |name: &'static str| Region::new(name, format!("https://{name}.example.com"));
     for deadline in [None, Some(60 * SECOND)] {
         let regions = [region("a").priority(1), region("b").priority(2), region("c").priority(3)];
         let breaker = CircuitBreakerLayer::builder().by_region().build().unwrap();

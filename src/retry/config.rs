@@ -102,6 +102,11 @@ impl<C, R> Config<C, R> {
         }
     }
 
+    /// Whether a call ends in time, unless it asks for something else.
+    pub(super) fn is_bounded(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline < Duration::MAX)
+    }
+
     /// The request's headers, where there is something to write.
     fn headers_mut<'a, Req>(&self, request: &'a mut Req) -> Option<&'a mut HeaderMap>
     where

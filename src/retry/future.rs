@@ -214,7 +214,7 @@ where
             let last = progress.next_is_last();
             let again = self.kept.take().and_then(|kept| config.replay.again(kept, last));
             if let Some((mut request, kept)) = again {
-                config.count(&mut request, progress.attempt());
+                config.count(&mut request, progress.made());
                 progress.tell(config, verdict, decision);
                 *self.kept = kept;
                 progress.set_aside(config, result, &verdict, !wait.is_zero());

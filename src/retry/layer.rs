@@ -68,7 +68,7 @@ impl<C, R> RetryLayer<C, R> {
         self
     }
 
-    /// How long the whole call may take, waits and attempts. Default: no limit.
+    /// How long the whole call may take, waits and attempts. Default, and `Duration::MAX`: no limit.
     ///
     /// A wait that would pass the deadline isn't begun: the last answer is
     /// returned at once. An attempt in flight at the deadline is dropped, and
@@ -79,7 +79,8 @@ impl<C, R> RetryLayer<C, R> {
         self
     }
 
-    /// How long an attempt may take from when the inner service is called. Default: no limit.
+    /// How long an attempt may take from when the inner service is called. Default, and
+    /// `Duration::MAX`: no limit.
     ///
     /// It then counts as a timeout. Getting ready isn't counted, as with tower's
     /// own timeout; a [`deadline`](Self::deadline) bounds that too. With a circuit breaker below, put
@@ -142,7 +143,8 @@ impl<C, R> RetryLayer<C, R> {
     }
 
     /// Tells the server in this header how many retries came before: 0 in the first attempt, as
-    /// `x-stainless-retry-count` of the OpenAI and Anthropic SDKs counts. Default: not told.
+    /// `x-stainless-retry-count` of the OpenAI and Anthropic SDKs counts. What an open circuit here
+    /// turned away isn't counted. Default: not told.
     pub fn retry_count_header(mut self, name: HeaderName) -> Self {
         self.config.stamps.retry_count = Some(name);
         self

@@ -70,13 +70,17 @@ impl<Res> Progress<Res> {
         self.scope.attempt()
     }
 
+    /// How many attempts were made: those that an open circuit here turned away weren't.
+    pub(super) fn made(&self) -> u32 {
+        let turned_away = self.past.as_ref().map_or(0, |past| past.turned_away);
+        self.attempt().saturating_sub(turned_away)
+    }
+
     /// Whether nothing can follow the next attempt. Where calls wait for circuits, or a failover
     /// below has other regions, it may be turned away, and then isn't the last.
     pub(super) fn next_is_last(&self) -> bool {
-        let turned_away = self.past.as_ref().map_or(0, |past| past.turned_away);
-        let next = self.attempt().saturating_sub(turned_away).saturating_add(1);
         let may_go_on = self.scope.deadline().is_some() || self.scope.tried().len() > 0;
-        !may_go_on && next >= self.max_attempts
+        !may_go_on && self.made().saturating_add(1) >= self.max_attempts
     }
 
     /// The first attempt is made, through a service that is ready.
@@ -165,11 +169,12 @@ impl<Res> Progress<Res> {
         kept: bool,
         now: Instant,
     ) -> Decision {
+        self.past.get_or_insert_default().takes_in(verdict);
+        let made = self.made();
         let Self { scope, past, .. } = self;
         let past = past.get_or_insert_default();
-        past.takes_in(verdict);
         let facts = Facts {
-            made: scope.attempt().saturating_sub(past.turned_away),
+            made,
             max_attempts: self.max_attempts,
             idempotent: self.idempotent,
             kept,
@@ -258,16 +263,16 @@ impl<Res> Progress<Res> {
     }
 }
 
-/// When what may take this long, and begins now, must end.
+/// When what may take this long, and begins now, must end; the longest time there is has no end.
 #[inline]
 fn ends(after: Option<Duration>) -> Option<Instant> {
-    after.map(from_now)
+    after.and_then(from_now)
 }
 
 /// Apart, so that the clock's reading isn't compiled into every call.
 #[inline(never)]
-fn from_now(after: Duration) -> Instant {
-    time::after(time::now(), after)
+fn from_now(after: Duration) -> Option<Instant> {
+    (after < Duration::MAX).then(|| time::after(time::now(), after))
 }
 
 /// Ready when there is no timer.

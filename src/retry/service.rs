@@ -78,7 +78,7 @@ where
         self.readiness = match self.inner.poll_ready(cx) {
             Poll::Ready(Ok(())) => Readiness::Ready,
             Poll::Ready(Err(error)) => Readiness::Failed(error.into()),
-            Poll::Pending if self.shared.config.deadline.is_some() => {
+            Poll::Pending if self.shared.config.is_bounded() => {
                 // Its place in a queue, if it has one, goes with it.
                 self.inner = self.shared.spare.fresh();
                 Readiness::Later
