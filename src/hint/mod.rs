@@ -84,6 +84,8 @@ use std::time::Duration;
 use http::HeaderMap;
 
 pub use self::limits::{Limit, Limits, Resource};
+#[cfg(feature = "peek")]
+pub(crate) use self::value::protobuf_duration;
 
 /// What a server asked for in an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -27,6 +27,12 @@ pub(super) fn seconds(text: &str) -> Option<Duration> {
     Some(Duration::new(whole, billionths))
 }
 
+/// A protobuf duration in JSON, such as `34.5s`.
+#[cfg(feature = "peek")]
+pub(crate) fn protobuf_duration(text: &str) -> Option<Duration> {
+    plausible(seconds(text.strip_suffix('s')?)?)
+}
+
 pub(super) fn millis(text: &str) -> Option<Duration> {
     seconds(text).map(|thousandfold| thousandfold / 1000)
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Excerpt;
 use crate::classify::http::of_status;
 use crate::classify::{Cause, Class, GrpcCode, Verdict, grpc};
-use crate::hint::Hint;
+use crate::hint::{Hint, protobuf_duration};
 
 /// What the body means, if that is more than what the head says.
 pub(super) fn verdict(excerpt: &Excerpt<'_>) -> Option<Verdict> {
@@ -110,21 +110,18 @@ fn names_a_days_quota(error: &Value) -> bool {
     ids.any(|id| id.as_str().is_some_and(|id| id.contains("PerDay")))
 }
 
-/// What the head asked for, or `RetryInfo` if that is longer.
-fn hint(error: &Value, mut head: Hint) -> Hint {
-    head.retry_after = head.retry_after.max(retry_delay(error));
-    head
+/// What the head asked for, or `RetryInfo` if that is longer. Limits at their end count for less than
+/// that: nobody asked to wait for them.
+fn hint(error: &Value, head: Hint) -> Hint {
+    match (retry_delay(error), head.retry_after.filter(|_| !head.of_limits)) {
+        (Some(delay), asked) if asked.is_none_or(|asked| asked < delay) => head.retry_after(delay),
+        _ => head,
+    }
 }
 
 fn retry_delay(error: &Value) -> Option<Duration> {
-    details(error, "RetryInfo").find_map(|info| seconds(info.get("retryDelay")?.as_str()?))
-}
-
-/// A protobuf duration in JSON, such as `34.5s`. Zero, negative and more than a year are unknown.
-fn seconds(text: &str) -> Option<Duration> {
-    const LONGEST: Duration = Duration::from_secs(366 * 86_400);
-    let wait = Duration::try_from_secs_f64(text.strip_suffix('s')?.parse().ok()?).ok()?;
-    Some(wait).filter(|wait| !wait.is_zero() && *wait <= LONGEST)
+    let delays = details(error, "RetryInfo").filter_map(|info| info.get("retryDelay")?.as_str());
+    delays.filter_map(protobuf_duration).max()
 }
 
 #[cfg(test)]

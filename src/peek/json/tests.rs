@@ -157,6 +157,9 @@ fn googles_retry_info_is_a_hint_unless_the_head_asks_for_more() {
         ("infs", None),
         ("NaNs", None),
         ("99999999999999999999s", None),
+        // As good as zero, and what no duration is written as.
+        ("0.0005s", None),
+        ("1e1s", None),
     ];
     for (delay, expected) in rows {
         assert_eq!(asked(&none, delay), expected, "{delay}");
@@ -165,6 +168,20 @@ fn googles_retry_info_is_a_hint_unless_the_head_asks_for_more() {
     minute.insert("retry-after", HeaderValue::from_static("60"));
     assert_eq!(asked(&minute, "61s"), Some(Duration::from_secs(61)));
     assert_eq!(asked(&minute, "34s"), None, "the head's verdict stands");
+}
+
+/// A day's limit at its end is no word of the server's of when to come back, and `RetryInfo` is.
+#[test]
+fn retry_info_counts_for_more_than_limits_at_their_end() {
+    let mut headers = HeaderMap::new();
+    headers.insert("x-ratelimit-remaining-requests", HeaderValue::from_static("0"));
+    headers.insert("x-ratelimit-reset-requests", HeaderValue::from_static("10h0m0s"));
+    let told = told_with(429, &headers, &google("RESOURCE_EXHAUSTED", RETRY_INFO)).unwrap();
+    assert_eq!(told.hint().retry_after, Some(Duration::from_millis(34_500)));
+    assert!(!told.hint().of_limits);
+    let unavailable = google("UNAVAILABLE", RETRY_INFO).replace("429", "503");
+    let told = told_with(503, &headers, &unavailable).unwrap();
+    assert!(told.is_unprocessed(), "it says when to come back");
 }
 
 #[test]
