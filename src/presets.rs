@@ -57,13 +57,14 @@ pub type PlainClassifier = ClassifyFn<fn(Outcome<'_>) -> Verdict>;
 ///
 /// Differs: when the attempts are spent, the last real answer comes back; by
 /// hand it was an error that hid it. A server that says `x-should-retry: false`
-/// isn't asked again.
+/// isn't asked again. A wait told in milliseconds (`retry-after-ms`) counts as `Retry-After` does.
 #[cfg(feature = "retry")]
 pub fn retry_a() -> RetryLayer<PlainClassifier> {
     fn hints_of_a_429_only(outcome: Outcome<'_>) -> Verdict {
         let verdict = outcome.verdict();
         let mut hint = verdict.hint();
-        if verdict.class() != Class::Throttled {
+        // Of a limit at its end the hand-written loop knew nothing.
+        if verdict.class() != Class::Throttled || hint.of_limits {
             hint.retry_after = None;
         }
         verdict.hint_is(hint)

@@ -21,13 +21,15 @@ enum Answer {
     Status(u16),
     /// A status with a `Retry-After`.
     Hint(u16, &'static str),
+    /// A 429 whose limit is at its end, for so many seconds.
+    Spent(&'static str),
     Refused,
     Reset,
     /// Never answers.
     Hangs,
 }
 
-use Answer::{Hangs, Hint, Refused, Reset, Status};
+use Answer::{Hangs, Hint, Refused, Reset, Spent, Status};
 
 /// An upstream that answers by a script, and notes when it was asked.
 #[derive(Clone, Default)]
@@ -50,6 +52,11 @@ impl Upstream {
             Hint(status, after) => {
                 Ok(Response::builder().status(status).header("retry-after", after).body(())?)
             }
+            Spent(reset) => Ok(Response::builder()
+                .status(429)
+                .header("x-ratelimit-remaining", "0")
+                .header("x-ratelimit-reset", reset)
+                .body(())?),
             Refused => Err(io::Error::from(io::ErrorKind::ConnectionRefused).into()),
             Reset => Err(io::Error::from(io::ErrorKind::ConnectionReset).into()),
             Hangs => std::future::pending().await,
@@ -118,6 +125,14 @@ async fn retry_a_waits_what_a_429_says_however_long() {
     let upstream = Upstream::new(&script);
     assert_eq!(call(&presets::retry_a(), &upstream).await.unwrap(), 200);
     assert_gaps(&upstream, &[(7.0, 7.0), (3600.0, 3600.0), (4.0, 5.0), (0.5, 0.5)]);
+}
+
+/// The provider's `X-RateLimit-Reset` is no `Retry-After`.
+#[tokio::test(start_paused = true)]
+async fn retry_a_waits_its_delay_where_a_429_only_tells_its_limit() {
+    let upstream = Upstream::new(&[Spent("50"), Status(200)]);
+    assert_eq!(call(&presets::retry_a(), &upstream).await.unwrap(), 200);
+    assert_gaps(&upstream, &[(1.0, 2.0)]);
 }
 
 #[tokio::test(start_paused = true)]
