@@ -29,9 +29,11 @@ enum Step {
     Fails,
     /// Makes its reader wait once.
     Waits,
+    /// Knows its length from here on.
+    Learns,
 }
 
-use Step::{Data, Fails, Trailers, Waits};
+use Step::{Data, Fails, Learns, Trailers, Waits};
 
 /// A body that follows a script, and panics when it is read after its end.
 #[derive(Debug)]
@@ -72,10 +74,14 @@ impl Body for Source {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         assert!(!self.over, "read after its end");
+        while let Some(Learns) = self.steps.front() {
+            self.knows = true;
+            self.steps.pop_front();
+        }
         let step = self.steps.pop_front();
         self.over = matches!(step, None | Some(Fails | Trailers(_)));
         Poll::Ready(match step {
-            None => None,
+            None | Some(Learns) => None,
             Some(Data(data)) => {
                 let mut data = Bytes::from(data);
                 let front = data.split_to(data.len() / 2);
@@ -342,6 +348,19 @@ fn a_copy_with_trailers_knows_its_length_only_if_the_source_did() {
         read(&mut first).unwrap();
         assert_eq!(kept.rewind().unwrap().size_hint().exact().is_some(), knows);
     }
+}
+
+/// Those of a source that learns late how much is left may be yet to come.
+#[test]
+fn a_copy_of_a_source_that_learns_its_length_leaves_room_for_trailers() {
+    let steps = [data("abc"), Learns, data("def"), data("ghi"), Trailers("x")];
+    let (mut first, kept) = record(Source::new(steps).unknown_length(), 100);
+    for _ in 0..2 {
+        frame(&mut first).unwrap().unwrap();
+    }
+    let mut again = kept.rewind().unwrap();
+    assert_eq!(again.size_hint().exact(), None);
+    assert_eq!(read(&mut again).unwrap(), (b"abcdefghi".to_vec(), Some(trailers("x"))));
 }
 
 /// HTTP/2 stops reading at the trailers, without asking for the end behind them.

@@ -241,8 +241,9 @@ where
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower().saturating_add(replayed as u64));
         // With a length that wasn't known the first time, HTTP/1 would frame the body in another way,
-        // which has no place for trailers.
-        let framed_as_before = recording.whole.exact().is_some() || recording.trailers.is_none();
+        // which has no place for trailers; and there may be some as long as the source hasn't ended.
+        let no_trailers = matches!(recording.source, Source::Ended) && recording.trailers.is_none();
+        let framed_as_before = recording.whole.exact().is_some() || no_trailers;
         let upper = rest.upper().filter(|_| framed_as_before);
         if let Some(upper) = upper.and_then(|upper| upper.checked_add(replayed as u64)) {
             hint.set_upper(upper);
