@@ -26,14 +26,14 @@ impl Rules {
     /// Whether a response of this head is read.
     pub(super) fn reads(&self, status: StatusCode, headers: &HeaderMap) -> bool {
         let content_type = text(headers, CONTENT_TYPE.as_str());
-        if status == StatusCode::OK && content_type.starts_with("application/grpc") {
+        if status == StatusCode::OK && begins(content_type, "application/grpc") {
             return self.grpc && !headers.contains_key("grpc-status");
         }
         let encoding = text(headers, CONTENT_ENCODING.as_str());
         let plain = encoding.is_empty() || encoding.eq_ignore_ascii_case("identity");
         let looked_into = status.as_u16() >= 400 || (self.successes && is_json(content_type));
         // A stream of events can last as long as it likes.
-        plain && looked_into && !content_type.starts_with("text/event-stream")
+        plain && looked_into && !begins(content_type, "text/event-stream")
     }
 
     /// What was read means, if that is more than what the head says.
@@ -56,8 +56,16 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 
 /// `application/json`, or one of the many types that end in `+json`.
 fn is_json(content_type: &str) -> bool {
+    const SUFFIX: &str = "+json";
     let essence = content_type.split(';').next().unwrap_or_default().trim();
-    essence == "application/json" || essence.ends_with("+json")
+    let end = essence.len().checked_sub(SUFFIX.len()).and_then(|end| essence.get(end..));
+    essence.eq_ignore_ascii_case("application/json")
+        || end.is_some_and(|end| end.eq_ignore_ascii_case(SUFFIX))
+}
+
+/// Whether a content type begins so, in whatever case (RFC 9110 §8.3.1).
+fn begins(content_type: &str, with: &str) -> bool {
+    content_type.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with))
 }
 
 impl fmt::Debug for Rules {
