@@ -19,7 +19,7 @@ use tower_upstream::failover::{FailoverLayer, Region, Regions};
 #[cfg(feature = "failover")]
 use tower_upstream::key::KeyRef;
 use tower_upstream::rate_limit::RateLimited;
-use tower_upstream::retry::{Backoff, Decision, Override, StopReason};
+use tower_upstream::retry::{Backoff, Decision, Override, RetryBudget, StopReason};
 use tower_upstream::{CircuitBreakerLayer, Quota, RateLimitLayer, RetryLayer, cause_ref};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -279,4 +279,28 @@ async fn a_last_attempt_that_a_region_turns_away_goes_to_the_next_one() {
         let stack = retry.layer(failover.layer(breaker.layer(client)));
         assert_eq!(stack.oneshot(get()).await.unwrap().status(), 200, "{deadline:?}");
     }
+}
+
+/// Else the budget of all calls is gone when the circuit closes, for retries that were never sent.
+#[tokio::test(start_paused = true)]
+async fn what_was_turned_away_gives_its_budget_back() {
+    let budget = Arc::new(RetryBudget::new(0.0, 0.0, 10));
+    let retry = retry().budget(Arc::clone(&budget));
+    // The second attempt is sent and paid for; the third isn't.
+    let stack = retry.layer(breaker().layer(service_fn(reset)));
+    assert!(is_reset(&stack.oneshot(get()).await.unwrap_err()));
+    assert_eq!(budget.remaining(), 9);
+    let stack = retry.layer(limit().layer(service_fn(reset)));
+    assert!(is_reset(&stack.oneshot(get()).await.unwrap_err()));
+    assert_eq!(budget.remaining(), 8);
+}
+
+/// Nor is it paid for twice, or not at all, if it is sent when the circuit lets it through.
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_after_a_wait_for_a_circuit_is_paid_for_once() {
+    let budget = Arc::new(RetryBudget::new(0.0, 0.0, 10));
+    let retry = retry().max_attempts(3).deadline(60 * SECOND).budget(Arc::clone(&budget));
+    let stack = retry.layer(breaker().layer(service_fn(reset)));
+    assert!(is_reset(&stack.oneshot(get()).await.unwrap_err()));
+    assert_eq!(budget.remaining(), 8, "two retries were sent");
 }
