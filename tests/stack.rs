@@ -16,6 +16,8 @@ use tower_upstream::circuit_breaker::{CircuitOpen, CircuitState};
 use tower_upstream::event::{Event, observer_fn};
 use tower_upstream::failover::{Region, Regions, ServingRegion};
 use tower_upstream::key::KeyRef;
+use tower_upstream::retry::HintUse;
+use tower_upstream::stack::UpstreamBuilder;
 use tower_upstream::{BoxError, Quota, UpstreamLayer, cause_ref, check, presets};
 
 type Answers = Result<Response<()>, BoxError>;
@@ -395,10 +397,12 @@ fn what_cannot_work_together_is_refused() {
             .build()
             .map(|_| UpstreamLayer::builder().build().unwrap()),
     );
-    refused(
-        "raise max_pause",
-        builder().rate_limit(Quota::per_minute(60), |limit| limit.max_pause(secs(5))).build(),
-    );
+    let brief = |builder: UpstreamBuilder| {
+        builder.rate_limit(Quota::per_minute(60), |limit| limit.max_pause(secs(5))).build()
+    };
+    refused("raise max_pause", brief(builder()));
+    // A retry that ignores hints waits for none.
+    brief(builder().retry(|retry| retry.hint(HintUse::Ignore))).unwrap();
     // What one layer refuses, the stack does.
     refused("regions", builder().failover(regions(), |failover| failover.max_attempts(9)).build());
     refused(

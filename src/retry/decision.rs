@@ -34,7 +34,7 @@ pub(crate) struct Policy {
     pub(crate) max_attempts: u32,
     pub(super) backoff: Backoff,
     pub(super) hint_use: HintUse,
-    pub(crate) hint_cap: Duration,
+    pub(super) hint_cap: Duration,
     pub(super) non_idempotent: bool,
     /// An open circuit isn't waited for.
     pub(super) fail_fast: bool,
@@ -162,6 +162,12 @@ pub(super) fn is_turned_away(verdict: &Verdict) -> bool {
 }
 
 impl Policy {
+    /// The longest wait for which a server is obeyed.
+    #[cfg(feature = "upstream")]
+    pub(crate) fn longest_hint(&self) -> Duration {
+        if self.hint_use == HintUse::Ignore { Duration::ZERO } else { self.hint_cap }
+    }
+
     /// Decides. `failed` tells the budget that it has failed, `backoff` makes the wait by chance,
     /// `withdraw` takes from the budget; each is called once at most, in this order, and only
     /// when it comes to that.

@@ -113,7 +113,8 @@ impl<C, R, K, B, W> UpstreamBuilder<C, R, K, B, W> {
         self
     }
 
-    /// Who hears the events of all layers, beside the alerts.
+    /// Who hears the events of all layers, beside the alerts, and other observers if it is given more
+    /// than once. Default: nobody.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.common.listener = self.common.listener.and(&Listener::new(observer));
         self
@@ -271,7 +272,7 @@ impl<C: Clone, R: Clone, K, B: 'static, W: Quotas> UpstreamBuilder<C, R, K, B, W
             attempts: retry.config.policy.max_attempts,
             attempt_timeout,
             deadline,
-            hint_cap: retry.config.policy.hint_cap,
+            hint_cap: retry.config.policy.longest_hint(),
             max_pause,
             failures_to_open: circuit_breaker.failures_to_open(),
             circuits: failover

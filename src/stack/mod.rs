@@ -94,7 +94,7 @@
 //! [`build`](UpstreamBuilder::build) refuses what can't work together:
 //!
 //! - an attempt that may take as long as the whole call, so that a server that hangs costs the
-//!   call and the circuit never hears of it;
+//!   call, and no other attempt is made;
 //! - a circuit that the attempts of one call open before they are used up, so that a
 //!   single bad request closes the upstream to everybody;
 //! - a limiter that lets calls through sooner than the server asked, while the retry still waits;
