@@ -16,7 +16,7 @@ use tower_upstream::circuit_breaker::{CircuitOpen, CircuitState};
 use tower_upstream::event::{Event, observer_fn};
 use tower_upstream::failover::{Region, Regions, ServingRegion};
 use tower_upstream::key::KeyRef;
-use tower_upstream::retry::HintUse;
+use tower_upstream::retry::{HintUse, RetryBudget};
 use tower_upstream::stack::UpstreamBuilder;
 use tower_upstream::{BoxError, Quota, UpstreamLayer, cause_ref, check, presets};
 
@@ -402,7 +402,7 @@ fn what_cannot_work_together_is_refused() {
     };
     refused("raise max_pause", brief(builder()));
     // A retry that ignores hints waits for none.
-    brief(builder().retry(|retry| retry.hint(HintUse::Ignore))).unwrap();
+    let _ = brief(builder().retry(|retry| retry.hint(HintUse::Ignore))).unwrap();
     // What one layer refuses, the stack does.
     refused("regions", builder().failover(regions(), |failover| failover.max_attempts(9)).build());
     refused(
@@ -459,6 +459,34 @@ async fn the_policies_written_by_hand_are_stacks_too() {
     let alerts = Alerts::builder().build().unwrap();
     let _ = presets::upstream_a().regions(regions()).alerts(&alerts).build().unwrap();
     let _ = presets::upstream_b().regions(regions()).alerts(&alerts).build().unwrap();
+}
+
+/// What goes to another region costs nothing; to begin again in the first one does, also if the other
+/// one's circuit has turned the call away.
+#[tokio::test(start_paused = true)]
+async fn a_new_round_of_the_regions_costs_budget_whatever_ended_the_last_one() {
+    let budget = Arc::new(RetryBudget::new(0.0, 0.0, 3));
+    let shared = Arc::clone(&budget);
+    let upstream = UpstreamLayer::builder()
+        .retry(|retry| retry.max_attempts(9).budget(shared))
+        .circuit_breaker(|breaker| breaker.consecutive_failures(9))
+        .regions(regions())
+        .build()
+        .unwrap();
+    for held_open in ["east", "south"] {
+        assert!(upstream.circuits().force_open_of(&KeyRef::text(held_open)));
+    }
+    let seen = Seen::default();
+    let noted = seen.clone();
+    let client = upstream.over(service_fn(move |request: Request<()>| {
+        noted.note(&request);
+        async { status(500) }
+    }));
+    for _ in 0..2 {
+        assert_eq!(client.clone().oneshot(get()).await.unwrap().status(), 500);
+    }
+    assert_eq!(seen.take().len(), 2 + 3, "two requests and three retries");
+    assert_eq!(budget.remaining(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -58,6 +58,8 @@ pub(super) struct Facts {
     pub(super) elsewhere: bool,
     /// Whether there is an answer of an earlier attempt to return.
     pub(super) answered: bool,
+    /// Whether an attempt was sent since a retry was last paid for.
+    pub(super) owes: bool,
     pub(super) now: Instant,
     pub(super) deadline: Option<Instant>,
 }
@@ -276,7 +278,9 @@ impl Policy {
         // An open circuit here sends nothing, so waiting for it costs nothing. Nor does going to
         // another region: a budget bounds what an upstream that fails gets on top, and the other one
         // doesn't fail. Each region is tried once a round, and one that failed is left out by all calls.
-        if !turned_away && !facts.elsewhere && !withdraw() {
+        // But a new round costs, also if the last attempt of the one before was turned away.
+        let costs = !facts.elsewhere && (facts.owes || !turned_away);
+        if costs && !withdraw() {
             return Decision::Stop(StopReason::Budget);
         }
         Decision::Retry { wait }

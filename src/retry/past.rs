@@ -13,6 +13,8 @@ pub(super) struct Past<Res> {
     /// How many attempts an open circuit here turned away.
     pub(super) turned_away: u32,
     pub(super) last_wait: Option<Duration>,
+    /// What the last attempt came to that was sent, if no retry was paid for since.
+    pub(super) owed: Option<Verdict>,
     /// What the attempt has cost that is in flight, or comes next.
     pub(super) withdrawal: Option<Withdrawal>,
     /// What the last attempt that wasn't turned away came to, for when none follows.
@@ -34,6 +36,9 @@ impl<Res> Past<Res> {
             self.turned_away = self.turned_away.saturating_add(1);
         }
         let spent = !is_turned_away(verdict);
+        if spent {
+            self.owed = Some(*verdict);
+        }
         if let Some(mut withdrawal) = self.withdrawal.take() {
             withdrawal.spent = spent;
             self.withdrawal = (!spent).then_some(withdrawal);
@@ -48,7 +53,7 @@ impl<Res> Past<Res> {
 
 impl<Res> Default for Past<Res> {
     fn default() -> Self {
-        Self { turned_away: 0, last_wait: None, withdrawal: None, answer: None }
+        Self { turned_away: 0, last_wait: None, owed: None, withdrawal: None, answer: None }
     }
 }
 

@@ -180,10 +180,11 @@ impl<Res> Progress<Res> {
             kept,
             elsewhere: scope.goes_elsewhere(),
             answered: past.answer.is_some(),
+            owes: past.owed.is_some(),
             now,
             deadline: scope.deadline(),
         };
-        let Past { last_wait, withdrawal, .. } = &mut **past;
+        let Past { last_wait, owed, withdrawal, .. } = &mut **past;
         let failed = || {
             if let Some(budget) = &config.budget {
                 budget.failed(verdict);
@@ -198,8 +199,10 @@ impl<Res> Progress<Res> {
         let withdraw = || match &config.budget {
             None => true,
             Some(budget) => {
-                *withdrawal = Withdrawal::from(budget, verdict);
-                withdrawal.is_some()
+                *withdrawal = Withdrawal::from(budget, &owed.unwrap_or(*verdict));
+                let is_paid = withdrawal.is_some();
+                owed.take_if(|_| is_paid);
+                is_paid
             }
         };
         config.policy.decide(verdict, facts, failed, wait, withdraw)

@@ -19,6 +19,7 @@ struct Given {
     kept: bool,
     elsewhere: bool,
     answered: bool,
+    owes: bool,
     left: Option<Duration>,
     budget: bool,
 }
@@ -42,6 +43,7 @@ fn given() -> Given {
         kept: true,
         elsewhere: false,
         answered: false,
+        owes: true,
         left: None,
         budget: true,
     }
@@ -71,6 +73,11 @@ impl Given {
         Self { answered: true, ..self }
     }
 
+    /// Nothing was sent yet, or all that was is paid for.
+    fn owes_nothing(self) -> Self {
+        Self { owes: false, ..self }
+    }
+
     fn left(self, left: Duration) -> Self {
         Self { left: Some(left), ..self }
     }
@@ -92,6 +99,11 @@ impl Given {
         self.policy(|policy| policy.hint_use = hint_use)
     }
 
+    /// Whether a retry after this verdict is paid for.
+    fn is_costly(&self, verdict: &Verdict) -> bool {
+        !self.elsewhere && (self.owes || verdict.class() != Class::CircuitOpen)
+    }
+
     /// The decision, and how often the budget was asked.
     fn decide(&self, verdict: Verdict) -> (Decision, u32) {
         let (decision, asked, _) = self.decide_and_count(verdict);
@@ -108,6 +120,7 @@ impl Given {
             kept: self.kept,
             elsewhere: self.elsewhere,
             answered: self.answered,
+            owes: self.owes,
             now,
             deadline: self.left.map(|left| now + left),
         };
@@ -162,7 +175,7 @@ fn check(rows: &[(Given, Verdict, Decision)]) {
         let (decision, asked) = given.decide(*verdict);
         assert_eq!(decision, *expected, "row {number}: {verdict:?}");
         let costs = match decision {
-            Decision::Retry { .. } => verdict.class() != Class::CircuitOpen && !given.elsewhere,
+            Decision::Retry { .. } => given.is_costly(verdict),
             Decision::Return => false,
             Decision::Stop(reason) => reason == StopReason::Budget,
         };
@@ -364,7 +377,12 @@ fn how_often_and_until_when() {
         ),
         (given().no_budget_left(), transient, stop(Budget)),
         (given().no_budget_left(), verdict(Class::NotSent), stop(Budget)),
-        (given().no_budget_left().left(secs(9)), verdict(Class::CircuitOpen), retry(1)),
+        (given().no_budget_left().left(secs(9)), verdict(Class::CircuitOpen), stop(Budget)),
+        (
+            given().no_budget_left().left(secs(9)).owes_nothing(),
+            verdict(Class::CircuitOpen),
+            retry(1),
+        ),
     ]);
 }
 
@@ -395,10 +413,10 @@ fn any_given() -> impl Strategy<Value = Given> {
         any::<[bool; 2]>(),
         proptest::option::of(any::<bool>()),
     );
-    let facts = (1..7u32, any::<[bool; 4]>(), proptest::option::of(0..90_000u64), any::<bool>());
+    let facts = (1..7u32, any::<[bool; 5]>(), proptest::option::of(0..90_000u64), any::<bool>());
     (policy, facts).prop_map(|(policy, (attempt, facts, left, budget))| {
         let (max_attempts, wait, hint_use, cap, [non_idempotent, fail_fast], retry_if) = policy;
-        let [idempotent, kept, elsewhere, answered] = facts;
+        let [idempotent, kept, elsewhere, answered, owes] = facts;
         let policy = Policy {
             max_attempts,
             backoff: Backoff::constant(Duration::from_millis(wait)),
@@ -409,7 +427,7 @@ fn any_given() -> impl Strategy<Value = Given> {
             retry_if: retry_if.map(|answer| Arc::new(move |_: &Verdict| answer) as RetryIf),
         };
         let left = left.map(Duration::from_millis);
-        Given { policy, attempt, idempotent, kept, elsewhere, answered, left, budget }
+        Given { policy, attempt, idempotent, kept, elsewhere, answered, owes, left, budget }
     })
 }
 
@@ -426,9 +444,10 @@ proptest! {
     #[test]
     fn a_retry_breaks_no_rule(given in any_given(), verdict in any_verdict()) {
         let (decision, asked) = given.decide(verdict);
-        let Given { policy, attempt, idempotent, kept, elsewhere, answered, left, budget } = given;
+        let costs = given.is_costly(&verdict);
+        let Given { policy, attempt, idempotent, kept, elsewhere, answered, left, budget, .. } =
+            given;
         let hint = verdict.hint();
-        let costs = verdict.class() != Class::CircuitOpen && !elsewhere;
         match decision {
             Decision::Retry { wait } => {
                 prop_assert!(!matches!(
