@@ -58,7 +58,11 @@ impl PeekLayer {
         self
     }
 
-    /// Asks this first what a response that was read means. `None`: what is understood by default.
+    /// Asks this first what a response that was read means, unless it has trailers with a gRPC status
+    /// that are [read](Self::grpc_unary). `None`: what is understood by default.
+    ///
+    /// The verdict is taken as it is. For what the head asked for beside it, such as a `Retry-After`, give it
+    /// that hint: `Verdict::throttled().hint_is(response.verdict().hint())`.
     ///
     /// ```
     /// use tower_upstream::PeekLayer;

@@ -6,9 +6,9 @@
 //! its type:
 //!
 //! - [`HttpReplay`], the default, knows `http::Request` with the bodies that
-//!   implement [`RepeatableBody`] (plain bytes and text, `http_body_util`'s
-//!   `Full` and `Empty`, and, with their features, tonic's, axum's and boxed
-//!   bodies), and `reqwest::Request`.
+//!   implement [`RepeatableBody`] (plain bytes and text; with the feature `hyper-util`
+//!   `http_body_util`'s `Full`, `Empty` and boxed bodies; with theirs tonic's and axum's), and
+//!   `reqwest::Request`.
 //! - [`BodyReplay`] takes any other body of `http::Request`, given how to wrap
 //!   one: see [`RetryLayer::replay_body`](crate::RetryLayer::replay_body).
 //! - [`CloneReplay`] clones any request that is `Clone`.

@@ -1,7 +1,8 @@
 /// A body that can be sent twice.
 ///
 /// Implemented for bodies that are plain bytes, and for those streamed ones
-/// that are known how to wrap.
+/// that are known how to wrap. Of plain bytes all are kept, whatever the limit: `Bytes` are
+/// shared, a `String` or `Vec` is copied for each call.
 #[diagnostic::on_unimplemented(
     message = "the body `{Self}` can't be sent twice as it is",
     label = "a retry doesn't know how to repeat this body",

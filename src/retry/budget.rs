@@ -62,6 +62,11 @@ impl<B: Budget + ?Sized> Budget for Arc<B> {
 /// reserve, and so sends ≤ requests × (1 + ratio) + rate × seconds + reserve. A retry's own success
 /// gives nothing back.
 ///
+/// Requests and retries count in this when they are made and decided on, which a retry is before it waits:
+/// where waits end together, as those for one `Retry-After` do but for their jitter, the retries of the time
+/// in which they were decided on are sent together. With a [failover](crate::failover) below, the bound is
+/// that of each region, as it costs nothing to try the next one.
+///
 /// The idea is Finagle's `RetryBudget`.
 #[derive(Debug)]
 pub struct RetryBudget {

@@ -68,7 +68,8 @@ impl<C, R> RetryLayer<C, R> {
         self
     }
 
-    /// How long the whole call may take, waits and attempts. Default, and `Duration::MAX`: no limit.
+    /// How long the whole call may take, waits and attempts, to the response's head. Default, and
+    /// `Duration::MAX`: no limit.
     ///
     /// A wait that would pass the deadline isn't begun: the last answer is
     /// returned at once. An attempt in flight at the deadline is dropped, and
@@ -79,12 +80,13 @@ impl<C, R> RetryLayer<C, R> {
         self
     }
 
-    /// How long an attempt may take from when the inner service is called. Default, and
-    /// `Duration::MAX`: no limit.
+    /// How long an attempt may take from when the inner service is called to the response's head. Default,
+    /// and `Duration::MAX`: no limit.
     ///
     /// It then counts as a timeout. Getting ready isn't counted, as with tower's
-    /// own timeout; a [`deadline`](Self::deadline) bounds that too. With a circuit breaker below, put
-    /// tower's `TimeoutLayer` under that instead, so that it sees the timeouts.
+    /// own timeout; a [`deadline`](Self::deadline) bounds that too. With a rate limit below, put
+    /// tower's `TimeoutLayer` under that instead: here the time in its queue is the attempt's, and one
+    /// that times out there is taken for sent.
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.config.attempt_timeout = Some(timeout);
         self
@@ -184,13 +186,15 @@ impl<C, R> RetryLayer<C, R> {
         self
     }
 
-    /// Makes the jitter repeatable, for tests and simulations.
+    /// Makes the jitter and the [idempotency keys](Self::idempotency_key) repeatable, for tests and
+    /// simulations. Nowhere else: two processes with one seed give different requests the same keys, and
+    /// a server that knows them answers one with what the other was told.
     pub fn seed(mut self, seed: u64) -> Self {
         self.config.random = Some(Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))));
         self
     }
 
-    /// Who hears of each decision about a failed attempt, and its reason.
+    /// Who hears of each decision about a failed attempt, and its reason. Default: nobody.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.config.listener = Listener::new(observer);
         self
@@ -215,7 +219,8 @@ impl<C, R> RetryLayer<C, R> {
     }
 
     /// Repeats requests whose bodies are neither plain bytes nor known: given
-    /// how to make such a body of a recording one.
+    /// how to make such a body of a recording one. Up to 64 KiB are recorded; for another bound give
+    /// [`replay`](Self::replay) a [`BodyReplay`].
     ///
     /// ```
     /// use tower_upstream::RetryLayer;

@@ -71,7 +71,8 @@
 //!
 //! Above everything that is done for each attempt: failover, rate limit,
 //! circuit breaker, the attempt's timeout. A retry layer below another one in the same
-//! stack passes through; see [`scope`](crate::scope) for where that ends.
+//! stack passes through, and none of its settings holds, its deadline and its attempts' timeout
+//! neither; see [`scope`](crate::scope) for where that ends.
 
 mod attempt;
 mod backoff;
