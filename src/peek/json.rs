@@ -15,12 +15,14 @@ pub(super) fn verdict(excerpt: &Excerpt<'_>) -> Option<Verdict> {
     let root: Value = serde_json::from_slice(excerpt.body()).ok()?;
     let error = error(&root)?;
     let head = excerpt.verdict();
-    let told = match (named(error), head.is_success()) {
-        (Some(named), true) => named,
-        (None, true) => numbered(error).unwrap_or(Verdict::rejected().cause_is(head.cause())),
-        // Of a failure the body is believed where it is more exact than a status can be.
-        (Some(named), false) if is_more_exact(named.class()) => named.cause_is(head.cause()),
-        (_, false) => head,
+    let named = named(error);
+    // A name is believed before a status where it is more exact than that can be.
+    let exact = named.filter(|named| is_more_exact(named.class()));
+    let told = if head.is_success() {
+        let told = exact.or_else(|| numbered(error)).or(named);
+        told.unwrap_or(Verdict::rejected().cause_is(head.cause()))
+    } else {
+        exact.map_or(head, |exact| exact.cause_is(head.cause()))
     };
     let told = told.hint_is(hint(error, head.hint()));
     (told != head).then_some(told)

@@ -114,6 +114,19 @@ fn errors_inside_a_success() {
         ),
         (r#"{"error": {"type": "overloaded_error"}}"#, Class::Overloaded, status(529)),
         (r#"{"error": {"type": "permission_error"}}"#, Class::Rejected, status(403)),
+        // The number is the status that the upstream answered, unless the name is more exact.
+        (
+            r#"{"error": {"code": 401, "type": "invalid_request_error"}}"#,
+            Class::CredentialRejected,
+            status(401),
+        ),
+        (r#"{"error": {"code": 503, "type": "server_error"}}"#, Class::Overloaded, status(503)),
+        (
+            r#"{"error": {"code": 429, "type": "insufficient_quota"}}"#,
+            Class::QuotaExhausted,
+            status(429),
+        ),
+        (r#"{"error": {"code": 200, "type": "server_error"}}"#, Class::Transient, status(500)),
         (
             r#"{"error": {"status": "UNAVAILABLE"}}"#,
             Class::Transient,
