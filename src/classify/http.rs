@@ -16,7 +16,7 @@ pub(super) fn verdict(status: StatusCode, headers: &HeaderMap) -> Verdict {
 
 /// The hint of an answer in this row. A limit at its end is the reason for a
 /// refusal, not for another failure; and a success is not looked through.
-pub(super) fn hint(class: Class, headers: &HeaderMap) -> Hint {
+pub(crate) fn hint(class: Class, headers: &HeaderMap) -> Hint {
     match class {
         Class::Success => Hint::NONE,
         Class::Throttled | Class::Overloaded => Hint::from_headers(headers),

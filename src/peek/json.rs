@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
 use super::Excerpt;
-use crate::classify::http::of_status;
+use crate::classify::http::{hint as of_headers, of_status};
 use crate::classify::{Cause, Class, GrpcCode, Verdict, grpc};
 use crate::hint::{Hint, protobuf_duration};
 
@@ -24,7 +24,9 @@ pub(super) fn verdict(excerpt: &Excerpt<'_>) -> Option<Verdict> {
     } else {
         exact.map_or(head, |exact| exact.cause_is(head.cause()))
     };
-    let told = told.hint_is(hint(error, head.hint()));
+    // The head of a success wasn't asked for a hint.
+    let asked = of_headers(told.class(), excerpt.headers());
+    let told = told.hint_is(hint(error, asked));
     (told != head).then_some(told)
 }
 

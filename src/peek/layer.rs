@@ -62,7 +62,7 @@ impl PeekLayer {
     /// that are [read](Self::grpc_unary). `None`: what is understood by default.
     ///
     /// The verdict is taken as it is. For what the head asked for beside it, such as a `Retry-After`, give it
-    /// that hint: `Verdict::throttled().hint_is(response.verdict().hint())`.
+    /// that hint: `Verdict::throttled().hint_is(Hint::from_headers(response.headers()))`.
     ///
     /// ```
     /// use tower_upstream::PeekLayer;

@@ -197,6 +197,25 @@ fn retry_info_counts_for_more_than_limits_at_their_end() {
     assert!(told.is_unprocessed(), "it says when to come back");
 }
 
+/// A gateway answers 200 and hands on the headers of the one that refused.
+#[test]
+fn what_the_head_of_a_success_asks_for_counts_for_the_error_inside() {
+    let asked = |name: &'static str, value, body: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-ratelimit-remaining", HeaderValue::from_static("0"));
+        headers.insert(name, HeaderValue::from_static(value));
+        told_with(200, &headers, body).unwrap().hint()
+    };
+    let throttled = r#"{"error": {"code": 429}}"#;
+    let hint = asked("retry-after", "30", throttled);
+    assert_eq!(hint.retry_after, Some(Duration::from_secs(30)));
+    assert_eq!(asked("x-should-retry", "false", throttled).should_retry, Some(false));
+    // A limit at its end is the reason for a refusal, and for no other failure.
+    let limit = |body| asked("x-ratelimit-reset", "20", body).retry_after;
+    assert_eq!(limit(throttled), Some(Duration::from_secs(20)));
+    assert_eq!(limit(r#"{"error": {"code": 500}}"#), None);
+}
+
 #[test]
 fn the_status_and_what_the_head_asked_for_stay() {
     let mut headers = HeaderMap::new();
