@@ -404,7 +404,16 @@ async fn a_call_cut_off_by_its_deadline_counts_as_a_timeout_below() {
         assert!(call(&layer, &upstream).await.is_err());
     }
     assert_eq!(breaker.handle().status().state, CircuitState::Open);
-    // One that its caller drops says nothing.
+    // One that its caller drops says nothing, and one that had little time left neither.
+    let breaker = CircuitBreakerLayer::builder().consecutive_failures(2).build().unwrap();
+    let retry = tower_upstream::RetryLayer::new().deadline(Duration::from_secs(10));
+    let backoff = tower_upstream::retry::Backoff::constant(Duration::from_secs(9));
+    let layer = tower::ServiceBuilder::new()
+        .layer(retry.backoff(backoff).retry_non_idempotent())
+        .layer(breaker.clone())
+        .into_inner();
+    assert!(call(&layer, &Upstream::new(&[Status(500), Hangs])).await.is_err());
+    assert_eq!(breaker.handle().status().failure_count, 1);
     let breaker = CircuitBreakerLayer::builder().consecutive_failures(1).build().unwrap();
     let upstream = Upstream::new(&[Hangs]);
     drop(tokio_test::task::spawn(call(&breaker, &upstream)).poll());

@@ -16,7 +16,7 @@ use tower_upstream::circuit_breaker::{CircuitOpen, CircuitState};
 use tower_upstream::event::{Event, observer_fn};
 use tower_upstream::failover::{Region, Regions, ServingRegion};
 use tower_upstream::key::KeyRef;
-use tower_upstream::retry::{HintUse, RetryBudget};
+use tower_upstream::retry::{DeadlineExceeded, HintUse, Override, RetryBudget};
 use tower_upstream::stack::UpstreamBuilder;
 use tower_upstream::{BoxError, Quota, UpstreamLayer, cause_ref, check, presets};
 
@@ -140,6 +140,25 @@ async fn callers_that_give_up_before_an_attempt_does_open_a_circuit_that_is_told
         .build()
         .unwrap();
     assert_eq!(given_up_on(told).await, CircuitState::Open);
+}
+
+/// Else a few who want an answer in no time lose a region, and then all of them, for everybody.
+#[tokio::test(start_paused = true)]
+async fn a_request_with_little_time_says_nothing_of_the_upstream() {
+    let upstream = UpstreamLayer::builder().regions(regions()).build().unwrap();
+    let client = upstream.over(service_fn(|_: Request<()>| async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        status(200)
+    }));
+    for _ in 0..20 {
+        let mut hasty = get();
+        hasty.extensions_mut().insert(Override::new().deadline(Duration::from_millis(10)));
+        let error = client.clone().oneshot(hasty).await.unwrap_err();
+        assert!(cause_ref::<DeadlineExceeded>(&*error).is_some(), "{error}");
+    }
+    assert_eq!(upstream.circuits().status().failure_count, 0);
+    let all = upstream.regions().unwrap().status();
+    assert!(all.iter().all(|region| region.healthy), "{all:?}");
 }
 
 #[tokio::test(start_paused = true)]

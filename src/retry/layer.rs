@@ -75,6 +75,11 @@ impl<C, R> RetryLayer<C, R> {
     /// returned at once. An attempt in flight at the deadline is dropped, and
     /// the call ends with [`DeadlineExceeded`](super::DeadlineExceeded); so it does if it is woken after the
     /// deadline, and then no further attempt is sent.
+    ///
+    /// For a circuit breaker or a failover below, an attempt that is cut so has timed out if it had all of
+    /// this time. With what an earlier attempt or a [request's own deadline](super::Override::deadline)
+    /// left it, it says nothing of the upstream, as a call that its caller drops: give attempts a
+    /// [timeout](Self::attempt_timeout) of their own.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.config.deadline = Some(deadline);
         self

@@ -23,6 +23,8 @@ pub(super) struct Progress<Res> {
     scope: CallScope,
     max_attempts: u32,
     idempotent: bool,
+    /// Whether the attempt in flight has all the time that the layer gives to a call.
+    has_it_all: bool,
     /// When the attempt in flight has taken too long; `None` also before it is called.
     attempt_ends: Option<Instant>,
     past: Option<Box<Past<Res>>>,
@@ -54,6 +56,7 @@ impl<Res> Progress<Res> {
             scope: CallScope::begin(CallScope::offered(), ends(deadline)).with_retry(),
             max_attempts,
             idempotent: has_key || config.replay.is_idempotent(request),
+            has_it_all: asked.deadline.is_none(),
             attempt_ends: None,
             past: None,
         }
@@ -107,13 +110,14 @@ impl<Res> Progress<Res> {
             // be sent, and `poll_limits` ends the call.
             return Poll::Pending;
         }
-        let Self { scope, attempt_ends, past, .. } = self;
+        let Self { scope, attempt_ends, has_it_all, past, .. } = self;
         scope.poll(|| {
             if !call.was_called() {
                 // As with tower's own timeout, getting ready isn't counted: a queue for
                 // a place below would otherwise turn into timeouts, and those into retries.
                 let when_ready = |service: &mut S, request| {
                     *attempt_ends = ends(config.attempt_timeout);
+                    *has_it_all = false;
                     if let Some(past) = past {
                         past.spend();
                     }
@@ -153,10 +157,15 @@ impl<Res> Progress<Res> {
             timer.set(Some(time::sleep_until(limit)));
         }
         ready!(poll_timer(timer, cx));
-        // Dropped here and not by the caller, so that a breaker below knows that
-        // the upstream took too long.
-        self.scope.expire(|| call.as_mut().end());
         let timeout = timeout.filter(|_| deadline.is_none_or(|deadline| limit < deadline));
+        // Dropped here and not by the caller, so that a breaker below knows that
+        // the upstream took too long; not if all it had was what its caller or other
+        // attempts left it, which may be as good as nothing.
+        if timeout.is_some() || self.has_it_all {
+            self.scope.expire(|| call.as_mut().end());
+        } else {
+            self.scope.poll(|| call.as_mut().end());
+        }
         Poll::Ready(timeout.map_or(Passed::Deadline, Passed::Timeout))
     }
 
