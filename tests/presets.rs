@@ -404,6 +404,15 @@ async fn a_call_cut_off_by_its_deadline_counts_as_a_timeout_below() {
         assert!(call(&layer, &upstream).await.is_err());
     }
     assert_eq!(breaker.handle().status().state, CircuitState::Open);
+    // Also where attempts have as much time, so that they never time out.
+    let breaker = CircuitBreakerLayer::builder().consecutive_failures(2).build().unwrap();
+    let time = Duration::from_secs(10);
+    let layer = tower::ServiceBuilder::new()
+        .layer(tower_upstream::RetryLayer::new().deadline(time).attempt_timeout(time))
+        .layer(breaker.clone())
+        .into_inner();
+    assert!(call(&layer, &Upstream::new(&[Hangs])).await.is_err());
+    assert_eq!(breaker.handle().status().failure_count, 1);
     // One that its caller drops says nothing, and one that had little time left neither.
     let breaker = CircuitBreakerLayer::builder().consecutive_failures(2).build().unwrap();
     let retry = tower_upstream::RetryLayer::new().deadline(Duration::from_secs(10));

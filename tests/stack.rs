@@ -161,6 +161,29 @@ async fn a_request_with_little_time_says_nothing_of_the_upstream() {
     assert!(all.iter().all(|region| region.healthy), "{all:?}");
 }
 
+/// Time in our own queue isn't the upstream's.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_queued_until_its_deadline_says_nothing_of_the_upstream() {
+    let secs = Duration::from_secs;
+    let upstream = UpstreamLayer::builder()
+        .deadline(secs(60))
+        .quota(Quota::new(1, secs(50)))
+        .regions(regions())
+        .build()
+        .unwrap();
+    let client = upstream.over(service_fn(move |_: Request<()>| async move {
+        tokio::time::sleep(secs(15)).await;
+        status(200)
+    }));
+    // The second one is sent when there are some ten seconds left.
+    let [first, second] = [(); 2].map(|()| tokio::spawn(client.clone().oneshot(get())));
+    assert_eq!(first.await.unwrap().unwrap().status(), 200);
+    let error = second.await.unwrap().unwrap_err();
+    assert!(cause_ref::<DeadlineExceeded>(&*error).is_some(), "{error}");
+    let all = upstream.regions().unwrap().status();
+    assert!(all.iter().all(|region| region.healthy), "{all:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_regions_there_is_a_circuit_a_host() {
     let upstream = UpstreamLayer::builder().build().unwrap();

@@ -33,7 +33,7 @@ impl Override {
 
     /// How long the whole call may take; see [`RetryLayer::deadline`](crate::RetryLayer::deadline). A layer above
     /// that set a deadline for the same call isn't overruled. `Duration::MAX`: no limit. An attempt that
-    /// it cuts off says nothing of the upstream, which others wait for longer.
+    /// it cuts off says nothing of the upstream, for which others wait longer.
     ///
     /// It counts from when the service is called. To get ready is part of that where the layer has a
     /// deadline too: without, who readies the service waits before there is a request to look into.

@@ -20,6 +20,8 @@ pub(crate) struct Config<C, R> {
     pub(super) budget: Option<Arc<dyn Budget>>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) attempt_timeout: Option<Duration>,
+    /// Whether a layer below has a timeout for attempts.
+    pub(crate) timed_below: bool,
     pub(super) credential_error: bool,
     pub(super) hold_answers: bool,
     pub(super) stamps: Stamps,
@@ -45,6 +47,7 @@ impl Config<HttpClassifier, HttpReplay> {
             budget: Some(Arc::new(RetryBudget::default())),
             deadline: None,
             attempt_timeout: None,
+            timed_below: false,
             credential_error: false,
             hold_answers: false,
             stamps: Stamps::default(),
@@ -66,6 +69,7 @@ impl<C, R> Config<C, R> {
             budget: self.budget,
             deadline: self.deadline,
             attempt_timeout: self.attempt_timeout,
+            timed_below: self.timed_below,
             credential_error: self.credential_error,
             hold_answers: self.hold_answers,
             stamps: self.stamps,
@@ -105,6 +109,12 @@ impl<C, R> Config<C, R> {
     /// Whether a call ends in time, unless it asks for something else.
     pub(super) fn is_bounded(&self) -> bool {
         self.deadline.is_some_and(|deadline| deadline < Duration::MAX)
+    }
+
+    /// Whether an attempt that takes too long is ended before the deadline.
+    pub(super) fn attempts_end(&self) -> bool {
+        let ends = |timeout| self.deadline.is_none_or(|deadline| timeout < deadline);
+        self.timed_below || self.attempt_timeout.is_some_and(ends)
     }
 
     /// The request's headers, where there is something to write.

@@ -177,13 +177,12 @@ where
         else {
             return Poll::Pending;
         };
-        let timeout = self.shared.config.attempt_timeout;
-        Poll::Ready(Err(
-            match ready!(progress.poll_limits(call, self.timer.as_mut(), timeout, cx)) {
-                Passed::Timeout(timeout) => AttemptTimedOut::new(timeout).into(),
-                Passed::Deadline => self.past_deadline(),
-            },
-        ))
+        let config = &self.shared.config;
+        let passed = ready!(progress.poll_limits(config, call, self.timer.as_mut(), cx));
+        Poll::Ready(Err(match passed {
+            Passed::Timeout(timeout) => AttemptTimedOut::new(timeout).into(),
+            Passed::Deadline => self.past_deadline(),
+        }))
     }
 
     #[inline]

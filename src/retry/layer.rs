@@ -76,10 +76,10 @@ impl<C, R> RetryLayer<C, R> {
     /// the call ends with [`DeadlineExceeded`](super::DeadlineExceeded); so it does if it is woken after the
     /// deadline, and then no further attempt is sent.
     ///
-    /// For a circuit breaker or a failover below, an attempt that is cut so has timed out if it had all of
-    /// this time. With what an earlier attempt or a [request's own deadline](super::Override::deadline)
-    /// left it, it says nothing of the upstream, as a call that its caller drops: give attempts a
-    /// [timeout](Self::attempt_timeout) of their own.
+    /// For a circuit breaker or a failover below, a first attempt that is cut so has timed out. Not if it had
+    /// only what a [request's own deadline](super::Override::deadline) gave it, or attempts have a shorter
+    /// [timeout](Self::attempt_timeout) of their own: with what an earlier one or a queue left it, an
+    /// attempt says no more of the upstream than a call that its caller drops.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.config.deadline = Some(deadline);
         self

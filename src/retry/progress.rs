@@ -23,7 +23,7 @@ pub(super) struct Progress<Res> {
     scope: CallScope,
     max_attempts: u32,
     idempotent: bool,
-    /// Whether the attempt in flight has all the time that the layer gives to a call.
+    /// Whether the attempt in flight was called with all the time that the layer gives to a call.
     has_it_all: bool,
     /// When the attempt in flight has taken too long; `None` also before it is called.
     attempt_ends: Option<Instant>,
@@ -135,11 +135,11 @@ impl<Res> Progress<Res> {
     }
 
     /// Ends an attempt that takes too long.
-    pub(super) fn poll_limits<S, Req>(
+    pub(super) fn poll_limits<S, Req, C, R>(
         &mut self,
+        config: &Config<C, R>,
         mut call: Pin<&mut CallWhenReady<S, Req>>,
         mut timer: Pin<&mut Option<Sleep>>,
-        timeout: Option<Duration>,
         cx: &mut Context<'_>,
     ) -> Poll<Passed>
     where
@@ -157,11 +157,11 @@ impl<Res> Progress<Res> {
             timer.set(Some(time::sleep_until(limit)));
         }
         ready!(poll_timer(timer, cx));
+        let timeout = config.attempt_timeout;
         let timeout = timeout.filter(|_| deadline.is_none_or(|deadline| limit < deadline));
-        // Dropped here and not by the caller, so that a breaker below knows that
-        // the upstream took too long; not if all it had was what its caller or other
-        // attempts left it, which may be as good as nothing.
-        if timeout.is_some() || self.has_it_all {
+        // Dropped here and not by the caller, so that a breaker below knows that the upstream took too
+        // long. Of an attempt to which its caller, others or queues left little time nobody knows that.
+        if timeout.is_some() || self.has_it_all && !config.attempts_end() {
             self.scope.expire(|| call.as_mut().end());
         } else {
             self.scope.poll(|| call.as_mut().end());

@@ -267,6 +267,7 @@ impl<C: Clone, R: Clone, K, B: 'static, W: Quotas> UpstreamBuilder<C, R, K, B, W
         let mut retry = retry.name(name).also_tell(&listener);
         retry.config.deadline = deadline;
         retry.config.attempt_timeout = None;
+        retry.config.timed_below = true;
 
         Settings {
             attempts: retry.config.policy.max_attempts,

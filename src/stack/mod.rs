@@ -73,8 +73,8 @@
 //!
 //! # Callers that wait for less
 //!
-//! A call that its caller drops says nothing of the upstream, nor does one that is cut off by a deadline of
-//! its [request's own](crate::retry::Override::deadline). So where callers stop waiting, by that or by a timeout
+//! A call that its caller drops says nothing of the upstream, nor does one that is cut off by
+//! its deadline. So where callers stop waiting, by that or by a timeout
 //! of theirs above the stack, before an attempt is timed out, a client that hangs opens no circuit. Tell the
 //! breaker how long is too long for an attempt that is dropped:
 //!
