@@ -32,8 +32,12 @@ pub(super) fn verdict(excerpt: &Excerpt<'_>) -> Option<Verdict> {
 
 /// The object, or the text, that tells the error.
 fn error(root: &Value) -> Option<&Value> {
-    // Gemini wraps it in an array where it was going to stream.
-    let root = root.get(0).unwrap_or(root);
+    // Gemini wraps it in an array where it was going to stream. In an array of several, as of a
+    // batch, it is one result's and not the call's.
+    let root = match root.as_array().map(Vec::as_slice) {
+        Some([only]) => only,
+        _ => root,
+    };
     match root.get("error") {
         Some(error @ Value::Object(fields)) if !fields.is_empty() => Some(error),
         Some(error @ Value::String(text)) if !text.is_empty() => Some(error),

@@ -144,8 +144,15 @@ fn errors_inside_a_success() {
         let verdict = told(200, body).expect(body);
         assert_eq!((verdict.class(), verdict.cause()), (class, cause), "{body}");
     }
-    let silent =
-        [r#"{"error": null, "output": []}"#, r#"{"error": ""}"#, r#"{"error": {}}"#, "3", "[]"];
+    let silent = [
+        r#"{"error": null, "output": []}"#,
+        r#"{"error": ""}"#,
+        r#"{"error": {}}"#,
+        "3",
+        "[]",
+        // One result of a batch.
+        r#"[{"error": {"code": 401}}, {"id": 2}]"#,
+    ];
     for body in silent {
         assert_eq!(told(200, body), None, "{body}");
     }
