@@ -178,6 +178,10 @@ impl<S, C, R, T> Shared<S, C, R, T> {
     {
         // There are no others where all have one.
         let Clients::Each(_) = &self.clients else { return None };
+        // Nor are more waited for than a call remembers: one would be chosen again and again.
+        if search.tried.len() + waited_for.len() >= Tried::MOST {
+            return None;
+        }
         waited_for.iter().for_each(|region| search.tried.push(region));
         let moment = Moment::default();
         let region = self.set.find_well(&search, &moment, |region| self.can_call(region))?;

@@ -12,7 +12,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 use tower_upstream::RetryLayer;
 use tower_upstream::classify::HttpClassifier;
-use tower_upstream::failover::{FailoverLayer, FailoverServices, Region};
+use tower_upstream::failover::{FailoverLayer, FailoverServices, Region, Regions};
 use tower_upstream::replay::HttpReplay;
 
 use super::{Host, World, get, post, regions};
@@ -169,4 +169,21 @@ async fn each_service_of_a_layer_is_given_its_own_client_of_a_new_region() {
     for region in [region(), Region::new("sa-east-1", "https://elsewhere")] {
         assert!(one.add(region, &at("one's", &world)).is_err());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_unready_regions_than_a_call_remembers_are_waited_for_all_the_same() {
+    let many = (0..12).map(|n| Region::new(format!("region-{n}"), format!("https://host-{n}")));
+    let layer = FailoverLayer::new(Regions::new(many).unwrap());
+    let places = Arc::new(Semaphore::new(0));
+    let world = World::default();
+    let client = layer.services(|region| {
+        let limit = GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(&places));
+        BoxCloneSyncService::new(limit.layer(at(region.name(), &world)))
+    });
+    let call = tokio::spawn(client.oneshot(Request::new(())));
+    tokio::time::sleep(SECOND).await;
+    places.add_permits(1);
+    call.await.unwrap().unwrap();
+    assert_eq!((world.take_called().len(), places.available_permits()), (1, 1));
 }
