@@ -179,8 +179,15 @@ impl State {
 
     /// How long one more call would take here, as far as that can be told: by its latency
     /// and the calls under way.
+    ///
+    /// Where nothing is known of a latency, one call finds out. More would be too many for a region
+    /// that hangs, which looks as fast as none, so that it is worse than any other meanwhile.
     pub(super) fn load(&self, second: u64) -> u64 {
-        (self.latency().counts(second) + 1).saturating_mul(self.traffic.load() + 1)
+        const UNKNOWN: u64 = 1 << 63;
+        match (self.latency().counts(second), self.traffic.load()) {
+            (0, under_way @ 1..) => UNKNOWN.saturating_add(under_way),
+            (latency, under_way) => (latency + 1).saturating_mul(under_way + 1).min(UNKNOWN),
+        }
     }
 
     pub(super) fn health(&self) -> Health {

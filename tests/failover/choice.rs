@@ -83,3 +83,20 @@ async fn a_key_keeps_to_its_region_and_moves_only_where_that_is_lost() {
         assert_eq!(host == *home, home != "one");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_of_which_nothing_is_known_does_not_get_all_the_calls() {
+    let world = World::default();
+    world.set("answers", Host::Takes(Duration::from_millis(50)));
+    world.set("hangs", Host::Hangs);
+    let mut client = client(FailoverLayer::new(equals(&["answers", "hangs"])), &world);
+    for _ in 0..1_000 {
+        let call = client.ready().await.unwrap().call(Request::get("/").body(()).unwrap());
+        tokio::spawn(call);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let called = world.take_called();
+    let hang = called.iter().filter(|host| *host == "hangs").count();
+    // As many as there are until the other one has answered first.
+    assert!(hang <= 50, "{hang} of 1,000");
+}
