@@ -34,6 +34,8 @@ pub(super) struct Candidate {
     pub(super) number: usize,
     pub(super) priority: u64,
     pub(super) standing: Standing,
+    /// Its server asked to be left alone for now.
+    pub(super) asked: bool,
     /// A call is under way that shows whether it is well again.
     pub(super) on_trial: bool,
 }
@@ -167,7 +169,7 @@ impl Wish {
         now: impl Fn() -> u64,
         draw: impl FnOnce() -> f64,
     ) -> Option<Rank> {
-        let Candidate { number, priority, standing, on_trial } = candidate;
+        let Candidate { number, priority, standing, asked, on_trial } = candidate;
         if self.tried.contains(number) {
             return None;
         }
@@ -176,8 +178,8 @@ impl Wish {
             Standing::Ramping { until } if draw() < Standing::share(until, now(), self.ramp) => {
                 Rank::Open { priority }
             }
-            Standing::Out { until, .. } if until <= now() && !on_trial => Rank::Open { priority },
-            Standing::Out { until, asked } if now() < until => {
+            Standing::Out { until } if until <= now() && !on_trial => Rank::Open { priority },
+            Standing::Out { until } if now() < until => {
                 let first = self.tried.len() == 0;
                 if !self.when_all_out.calls_anyway() || (asked && !first) {
                     return None;

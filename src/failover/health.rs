@@ -73,9 +73,15 @@ impl Health {
         match self.phase {
             Phase::Fit => Standing::Fit,
             Phase::Ramping { until } => Standing::Ramping { until: nanos(until) },
-            Phase::Out { until, asked_until, .. } => {
-                Standing::Out { until: nanos(until), asked: asked_until >= until }
-            }
+            Phase::Out { until, .. } => Standing::Out { until: nanos(until) },
+        }
+    }
+
+    /// Until when its server asked to be left alone, which may be sooner than it is on trial.
+    pub(super) const fn asked_until(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Out { asked_until, .. } => Some(asked_until),
+            Phase::Fit | Phase::Ramping { .. } => None,
         }
     }
 

@@ -48,9 +48,7 @@ impl RegionSet {
             .filter(|(region, state)| !tried.contains(*region) && !state.is_removed());
         let not_tried = others.take(Tried::MOST).map(|(_, state)| {
             let out_for = match state.standing() {
-                Standing::Out { until, .. } if now < until => {
-                    Some(Duration::from_nanos(until - now))
-                }
+                Standing::Out { until } if now < until => Some(Duration::from_nanos(until - now)),
                 _ => None,
             };
             let last_failure = state.last_failure();

@@ -58,8 +58,9 @@ impl RegionSet {
         let candidates = states.map(|(number, state)| {
             let standing = state.standing();
             let out = matches!(standing, Standing::Out { .. });
+            let asked = out && state.is_asked_for(now());
             let on_trial = out && state.is_on_trial(now());
-            Candidate { number, priority: state.priority(), standing, on_trial }
+            Candidate { number, priority: state.priority(), standing, asked, on_trial }
         });
         let wish = Wish {
             tried: search.tried,
@@ -93,7 +94,7 @@ impl RegionSet {
         let now = self.nanos(moment.get());
         let states = self.slots.iter().enumerate().filter(|(number, _)| is(*number));
         let waits = states.filter_map(|(_, state)| match state.standing() {
-            Standing::Out { until, .. } => Some(until.saturating_sub(now)),
+            Standing::Out { until } => Some(until.saturating_sub(now)),
             Standing::Gone => None,
             _ => Some(0),
         });

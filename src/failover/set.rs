@@ -123,7 +123,7 @@ impl RegionSet {
     /// faster.
     pub(super) fn begins(&self, state: &State, moment: &Moment) -> Option<Begun> {
         let lease = match state.standing() {
-            Standing::Out { until, .. } if until <= self.nanos(moment.get()) => {
+            Standing::Out { until } if until <= self.nanos(moment.get()) => {
                 state.try_on(self.nanos(moment.get()), time::nanos(self.settings.recovery.first))?
             }
             _ => 0,

@@ -13,8 +13,6 @@ pub(super) enum Standing {
     /// Not chosen until then, and on trial from then on.
     Out {
         until: u64,
-        /// The server asked for it.
-        asked: bool,
     },
     /// Taken out of turn by hand: for when nothing else is left.
     Drained,
@@ -25,11 +23,10 @@ pub(super) enum Standing {
 impl Standing {
     /// The words of what has no time to it.
     pub(super) const FIT: u64 = 0;
-    pub(super) const GONE: u64 = 5;
+    pub(super) const GONE: u64 = 4;
     const RAMPING: u64 = 1;
     const OUT: u64 = 2;
-    const ASKED: u64 = 3;
-    const DRAINED: u64 = 4;
+    const DRAINED: u64 = 3;
     /// Three bits say which it is, and leave seventy years of nanoseconds.
     const BITS: u32 = 3;
     const FAR: u64 = u64::MAX >> Self::BITS;
@@ -39,8 +36,7 @@ impl Standing {
         match self {
             Self::Fit => Self::FIT,
             Self::Ramping { until } => timed(until, Self::RAMPING),
-            Self::Out { until, asked: false } => timed(until, Self::OUT),
-            Self::Out { until, asked: true } => timed(until, Self::ASKED),
+            Self::Out { until } => timed(until, Self::OUT),
             Self::Drained => Self::DRAINED,
             Self::Gone => Self::GONE,
         }
@@ -51,8 +47,7 @@ impl Standing {
         let until = word >> Self::BITS;
         match word & ((1 << Self::BITS) - 1) {
             Self::RAMPING => Self::Ramping { until },
-            Self::OUT => Self::Out { until, asked: false },
-            Self::ASKED => Self::Out { until, asked: true },
+            Self::OUT => Self::Out { until },
             Self::DRAINED => Self::Drained,
             Self::GONE => Self::Gone,
             _ => Self::Fit,
@@ -68,7 +63,7 @@ impl Standing {
     pub(super) const fn is_out(self, now: u64) -> bool {
         match self {
             Self::Fit | Self::Ramping { .. } => false,
-            Self::Out { until, .. } => now < until,
+            Self::Out { until } => now < until,
             Self::Drained | Self::Gone => true,
         }
     }
@@ -89,14 +84,14 @@ mod tests {
         for standing in [
             Standing::Fit,
             Standing::Ramping { until: 7 },
-            Standing::Out { until: 0, asked: false },
-            Standing::Out { until: Standing::FAR, asked: true },
+            Standing::Out { until: 0 },
+            Standing::Out { until: Standing::FAR },
             Standing::Drained,
             Standing::Gone,
         ] {
             assert_eq!(Standing::from_word(standing.word()), standing);
         }
-        let far = Standing::Out { until: u64::MAX, asked: false };
+        let far = Standing::Out { until: u64::MAX };
         assert!(Standing::from_word(far.word()).is_out(Standing::FAR - 1));
         assert_eq!(Standing::Fit.word(), 0);
     }

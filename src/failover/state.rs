@@ -22,6 +22,8 @@ pub(super) struct State {
     standing: AtomicU64,
     /// Since when it is in this phase of its life, in nanoseconds from the start.
     since: AtomicU64,
+    /// Until when its server asked to be left alone while it is out, in nanoseconds from the start.
+    asked_until: AtomicU64,
     /// Until when the one call that it takes on trial keeps others away, in nanoseconds
     /// from the start, so that one that hangs doesn't for ever. 0: there is none.
     trial: AtomicU64,
@@ -81,6 +83,7 @@ impl State {
             place,
             standing: AtomicU64::new(Standing::Fit.word()),
             since: AtomicU64::new(0),
+            asked_until: AtomicU64::new(0),
             trial: AtomicU64::new(0),
             told: Mutex::new(Told {
                 health: Health::new(now),
@@ -116,6 +119,11 @@ impl State {
 
     pub(super) fn prioritise(&self, priority: u32) {
         self.priority.store(priority.into(), Ordering::Relaxed);
+    }
+
+    /// Whether its server asked to be left alone for longer than until now.
+    pub(super) fn is_asked_for(&self, now: u64) -> bool {
+        self.asked_until.load(Ordering::Relaxed) > now
     }
 
     pub(super) fn is_on_trial(&self, now: u64) -> bool {
@@ -235,9 +243,11 @@ impl State {
             Duty::Drained => Standing::Drained,
             Duty::Out | Duty::Removed => Standing::Gone,
         };
-        let since = told.health.since().saturating_duration_since(start);
+        let nanos = |at: Instant| time::nanos(at.saturating_duration_since(start));
         // Whoever sees the standing sees its phase, or a later one.
-        self.since.store(time::nanos(since), Ordering::Relaxed);
+        self.since.store(nanos(told.health.since()), Ordering::Relaxed);
+        let asked_until = told.health.asked_until().map_or(0, nanos);
+        self.asked_until.store(asked_until, Ordering::Relaxed);
         self.standing.store(standing.word(), Ordering::Release);
     }
 }

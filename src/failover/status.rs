@@ -71,7 +71,7 @@ impl RegionSet {
             (Duty::In, _) => (Condition::ForcedIn, None),
             (Duty::Drained, _) => (Condition::Drained, None),
             (Duty::Out | Duty::Removed, _) => (Condition::ForcedOut, None),
-            (_, Standing::Out { until, .. }) if nanos < until => {
+            (_, Standing::Out { until }) if nanos < until => {
                 (Condition::Out, Some(self.instant(until)))
             }
             (_, Standing::Out { .. }) => (Condition::OnTrial, None),

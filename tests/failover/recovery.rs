@@ -187,3 +187,21 @@ async fn a_retry_that_comes_by_when_all_were_tried_begins_anew() {
         assert_eq!(round, ["ap", "eu", "us"]);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_asked_for_less_than_a_cooldown_is_left_alone_for_that_long() {
+    let world = World::default();
+    let mut client = client(FailoverLayer::new(regions()), &world);
+    for host in ["us", "eu", "ap"] {
+        world.set(host, Host::AsksFor(503, "5"));
+    }
+    get(&mut client).await.unwrap();
+    world.take_called();
+    // All have asked for it, so only the primary is called all the same.
+    get(&mut client).await.unwrap();
+    assert_eq!(world.take_called(), ["us"]);
+    // And when that time is over the others are, though they are out still.
+    pass(5 * SECOND).await;
+    get(&mut client).await.unwrap();
+    assert_eq!(world.take_called().len(), 3);
+}

@@ -1,20 +1,26 @@
 use super::*;
 
 const NOW: u64 = 1_000;
-const FIT: Standing = Standing::Fit;
-const TRIAL: Standing = Standing::Out { until: NOW, asked: false };
-const DRAINED: Standing = Standing::Drained;
-
-const fn out(until: u64) -> Standing {
-    Standing::Out { until: NOW + until, asked: false }
-}
-
-const fn told(until: u64) -> Standing {
-    Standing::Out { until: NOW + until, asked: true }
-}
+const FIT: Region = Region { standing: Standing::Fit, asked: false };
+const GONE: Region = Region { standing: Standing::Gone, asked: false };
+const DRAINED: Region = Region { standing: Standing::Drained, asked: false };
 
 /// Back, with half of its share.
-const RAMPING: Standing = Standing::Ramping { until: NOW + 500 };
+const RAMPING: Region = Region { standing: Standing::Ramping { until: NOW + 500 }, asked: false };
+
+#[derive(Clone, Copy)]
+struct Region {
+    standing: Standing,
+    asked: bool,
+}
+
+const fn out(until: u64) -> Region {
+    Region { standing: Standing::Out { until: NOW + until }, asked: false }
+}
+
+const fn told(until: u64) -> Region {
+    Region { asked: true, ..out(until) }
+}
 
 fn wish(tried: &[usize]) -> Wish {
     let mut seen = Tried::NONE;
@@ -25,18 +31,19 @@ fn wish(tried: &[usize]) -> Wish {
     Wish { tried: seen, again: false, when_all_out: WhenAllOut::Primary, ramp, sticky: false }
 }
 
-fn by(wish: Wish, regions: &[(u64, Standing)], random: f64, weights: &[u64]) -> Option<usize> {
-    let candidates = regions.iter().enumerate().map(|(number, (priority, standing))| Candidate {
+fn by(wish: Wish, regions: &[(u64, Region)], random: f64, weights: &[u64]) -> Option<usize> {
+    let candidates = regions.iter().enumerate().map(|(number, (priority, region))| Candidate {
         number,
         priority: *priority,
-        standing: *standing,
+        standing: region.standing,
+        asked: region.asked,
         on_trial: false,
     });
     let weight = |number| weights.get(number).copied().unwrap_or(0);
     choose(candidates, &wish, || NOW, || random, weight)
 }
 
-fn choice(wish: Wish, regions: &[(u64, Standing)]) -> Option<usize> {
+fn choice(wish: Wish, regions: &[(u64, Region)]) -> Option<usize> {
     by(wish, regions, 0.7, &[])
 }
 
@@ -107,10 +114,12 @@ fn what_comes_back_takes_its_share() {
 
 #[test]
 fn on_trial_it_takes_one_call_at_a_time() {
-    let at =
-        |number, priority, standing, on_trial| Candidate { number, priority, standing, on_trial };
+    let at = |number, priority, region: Region, on_trial| {
+        let Region { standing, asked } = region;
+        Candidate { number, priority, standing, asked, on_trial }
+    };
     let chosen = |on_trial, tried: &[usize]| {
-        let two = [at(0, 1, TRIAL, on_trial), at(1, 2, FIT, false)];
+        let two = [at(0, 1, out(0), on_trial), at(1, 2, FIT, false)];
         choose(two.into_iter(), &wish(tried), || NOW, || 0.0, |_| 0)
     };
     assert_eq!(chosen(false, &[]), Some(0));
@@ -147,8 +156,8 @@ fn one_that_was_told_to_wait_is_called_only_if_all_were() {
     assert_eq!(choice(wish(&[]), &[(1, told(9)), (2, out(99))]), Some(1));
     assert_eq!(choice(wish(&[1]), &[(1, told(9)), (2, out(99))]), None);
     assert_eq!(choice(wish(&[]), &[(1, told(9)), (2, told(5))]), Some(0));
-    assert_eq!(choice(wish(&[]), &[(1, Standing::Gone), (2, told(5))]), Some(1));
-    assert_eq!(choice(wish(&[]), &[(1, Standing::Gone)]), None);
+    assert_eq!(choice(wish(&[]), &[(1, GONE), (2, told(5))]), Some(1));
+    assert_eq!(choice(wish(&[]), &[(1, GONE)]), None);
 }
 
 #[test]

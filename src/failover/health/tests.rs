@@ -43,7 +43,7 @@ impl Life {
     /// Until when it is out, in seconds.
     fn out_until(&self) -> Option<u64> {
         match self.health.standing(self.start) {
-            Standing::Out { until, .. } => Some(until / 1_000_000_000),
+            Standing::Out { until } => Some(until / 1_000_000_000),
             _ => None,
         }
     }
