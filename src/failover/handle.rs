@@ -170,7 +170,7 @@ impl RegionSet {
                 state.prioritise(place.priority);
                 state.give_duty(Duty::ByHealth, self.start());
             }
-            None if self.slots.put(number, State::new(place, time::now())) => {}
+            None if self.slots.put(number, State::new(place, self.start(), time::now())) => {}
             None => {
                 return Err(InvalidConfig::new("so many regions were added that no more can be"));
             }

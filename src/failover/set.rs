@@ -46,7 +46,7 @@ impl RegionSet {
         let start = time::now();
         let watch = settings.checks.clone().map(Watch::new);
         let random = settings.seed.map(|seed| Mutex::new(fastrand::Rng::with_seed(seed)));
-        let slots = Slots::new(places.into_iter().map(|place| State::new(place, start)));
+        let slots = Slots::new(places.into_iter().map(|place| State::new(place, start, start)));
         let (shared_hosts, preferred) = (AtomicUsize::new(0), AtomicUsize::new(NONE));
         let changing = Mutex::default();
         let set = Self { slots, settings, start, watch, random, changing, shared_hosts, preferred };

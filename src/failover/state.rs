@@ -77,12 +77,14 @@ impl Begun {
 }
 
 impl State {
-    pub(super) fn new(place: Place, now: Instant) -> Self {
+    /// A region that is put in now, into a set that has been there since `start`.
+    pub(super) fn new(place: Place, start: Instant, now: Instant) -> Self {
+        let since = time::nanos(now.saturating_duration_since(start));
         Self {
             priority: AtomicU64::new(place.priority.into()),
             place,
             standing: AtomicU64::new(Standing::Fit.word()),
-            since: AtomicU64::new(0),
+            since: AtomicU64::new(since),
             asked_until: AtomicU64::new(0),
             trial: AtomicU64::new(0),
             told: Mutex::new(Told {

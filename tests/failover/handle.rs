@@ -191,3 +191,18 @@ async fn a_region_is_added_with_its_client() {
     let answer = services.oneshot(Request::new(())).await.unwrap();
     assert_eq!(answer.extensions().get(), Some(&ServingRegion("us-west-2")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_first_failure_of_a_region_that_is_added_counts() {
+    let world = World::default();
+    let (layer, handle) = with_handle();
+    let mut client = client(layer, &world);
+    tokio::time::advance(SECOND).await;
+    handle.add(Region::new("sa-east-1", "https://sa/v1").priority(0)).unwrap();
+    world.set("sa", Host::Refuses);
+    get(&mut client).await.unwrap();
+    assert_eq!(world.take_called(), ["sa", "us"]);
+    assert_eq!(handle.status()[3].condition, Condition::Out);
+    get(&mut client).await.unwrap();
+    assert_eq!(world.take_called(), ["us"]);
+}
