@@ -1,5 +1,5 @@
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -173,7 +173,10 @@ impl HealthChecks {
     pub(super) fn check(&self, to: &Target<'_>) -> Check {
         let timer = time::sleep_until(time::after(time::now(), self.timeout));
         let path = self.path.clone().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        Check { probing: (self.probe)(to, path), timer }
+        // A closure may panic before there is a future of its.
+        let probing = catch_unwind(AssertUnwindSafe(|| (self.probe)(to, path)));
+        let probing = probing.unwrap_or_else(|_| Box::pin(ready(Err(Cause::Unknown))));
+        Check { probing, timer }
     }
 
     /// How long after the start of a check the next one starts.

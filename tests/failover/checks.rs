@@ -478,3 +478,24 @@ async fn a_grpc_server_is_well_if_it_says_that_it_is_serving() {
         assert_eq!(healthy(&handle.status()), [well; 3], "{answer:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_closure_that_panics_before_it_checks_touches_nothing_else() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let checks = HealthChecks::check_fn(move |region| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        assert_ne!(region.name(), "us-west-2", "a bug in a check");
+        async { Ok::<_, BoxError>(()) }
+    });
+    let layer = with(checks).build().unwrap();
+    let handle = layer.handle();
+    let mut client = client(layer, &World::default());
+    for _ in 0..10 {
+        get(&mut client).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    // Once a region and interval, not with every call.
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
+    assert_eq!(healthy(&handle.status()), [false, true, true]);
+}
