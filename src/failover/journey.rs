@@ -66,6 +66,12 @@ impl Journey {
         self.under_way.then_some(self.region)
     }
 
+    /// To be held until the attempt has a future, which ends it.
+    #[inline]
+    pub(super) fn before_future<'a>(&self, set: &'a RegionSet) -> BeforeFuture<'a> {
+        BeforeFuture { set, attempt: self.under_way.then_some((self.region, self.begun)) }
+    }
+
     pub(super) const fn is_retried(&self) -> bool {
         self.retried
     }
@@ -184,5 +190,26 @@ impl Journey {
         let mut tried = self.scope.tried();
         tried.push(self.region);
         tried
+    }
+}
+
+/// An attempt that has no future yet. It is over if the client panics instead of answering with one.
+pub(super) struct BeforeFuture<'a> {
+    set: &'a RegionSet,
+    attempt: Option<(usize, Begun)>,
+}
+
+impl BeforeFuture<'_> {
+    #[inline]
+    pub(super) fn passes(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for BeforeFuture<'_> {
+    fn drop(&mut self) {
+        if let Some((region, begun)) = &self.attempt {
+            self.set.state(*region).ends(begun);
+        }
     }
 }

@@ -126,16 +126,19 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let (shared, moment) = (self.shared.handle(), Moment::default());
         let mut journey = shared.set_out(&self.key, &request, &moment);
+        let before_future = journey.before_future(&shared.set);
         let kept = shared.keep(&journey, &mut request);
         let Some(region) = journey.under_way() else {
             // It lets go of the readiness that it won't use.
             self.inner = shared.client(journey.region());
+            before_future.passes();
             return ResponseFuture::waiting(request, journey, kept, Some(Req::route), shared);
         };
         request.route(&shared.set.target(region));
         let within = journey.calling(&shared.set, &moment);
         let future = self.inner.call(request);
         drop(within);
+        before_future.passes();
         ResponseFuture::calling(future, journey, kept, Some(Req::route), shared)
     }
 }
@@ -162,8 +165,10 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let (shared, moment) = (self.shared.handle(), Moment::default());
         let mut journey = shared.set_out(&self.key, &request, &moment);
+        let before_future = journey.before_future(&shared.set);
         let kept = shared.keep(&journey, &mut request);
         let Some(region) = journey.under_way() else {
+            before_future.passes();
             return ResponseFuture::waiting(request, journey, kept, None, shared);
         };
         let client = self.client(region);
@@ -172,10 +177,12 @@ where
             let within = journey.calling(&shared.set, &moment);
             let future = client.call(request);
             drop(within);
+            before_future.passes();
             return ResponseFuture::calling(future, journey, kept, None, shared);
         }
         // It may stand in a queue.
         self.last = None;
+        before_future.passes();
         ResponseFuture::readying(request, journey, kept, shared)
     }
 }

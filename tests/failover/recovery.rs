@@ -1,10 +1,13 @@
 //! How a region is lost, and comes back.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::future::{FutureExt, join_all};
-use http::Request;
-use tower::{Service, ServiceExt};
+use http::{Request, Response};
+use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_upstream::RetryLayer;
 use tower_upstream::failover::{Condition, FailoverHandle, FailoverLayer};
 
@@ -204,4 +207,36 @@ async fn who_asked_for_less_than_a_cooldown_is_left_alone_for_that_long() {
     pass(5 * SECOND).await;
     get(&mut client).await.unwrap();
     assert_eq!(world.take_called().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_panics_when_called_leaves_nothing_behind() {
+    let panics = Arc::new(AtomicBool::new(false));
+    let panicking = Arc::clone(&panics);
+    let inner = service_fn(move |request: Request<()>| {
+        let fails = request.uri().host() == Some("us");
+        assert!(!panicking.load(Relaxed), "a bug in a client");
+        async move {
+            if fails {
+                Err(BoxError::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused)))
+            } else {
+                Ok(Response::new(()))
+            }
+        }
+    });
+    let layer = FailoverLayer::new(regions());
+    let handle = layer.handle();
+    let mut client = layer.layer(inner);
+    get(&mut client).await.unwrap();
+    pass(11 * SECOND).await;
+    panics.store(true, Relaxed);
+    let request = Request::get("/").body(()).unwrap();
+    let called = catch_unwind(AssertUnwindSafe(|| drop(client.clone().call(request))));
+    assert!(called.is_err());
+    assert_eq!((condition(&handle), handle.status()[0].under_way), (Condition::OnTrial, 0));
+    // Its place on trial is another's.
+    panics.store(false, Relaxed);
+    let attempts = handle.status()[0].attempts;
+    get(&mut client).await.unwrap();
+    assert_eq!(handle.status()[0].attempts, attempts + 1);
 }
