@@ -108,10 +108,10 @@ impl RegionSet {
         self.state(region).place.name
     }
 
-    /// The number of the region of this name that was put in last.
+    /// The number of the region of this name, which isn't one that was removed.
     pub(super) fn number(&self, name: &str) -> Option<usize> {
-        let named = self.slots.iter().enumerate().filter(|(_, state)| state.place.name == name);
-        named.last().map(|(number, _)| number)
+        let is = |state: &State| state.place.name == name && !state.is_gone();
+        self.slots.iter().position(is)
     }
 
     #[inline]
@@ -222,7 +222,9 @@ impl RegionSet {
         failure: Option<Cause>,
         change: impl FnOnce(&mut Health) -> Option<Change>,
     ) {
-        match self.state(region).change(self.start, failure, change) {
+        let changed = self.state(region).change(self.start, failure, change);
+        // Nobody waits to hear of a region that isn't one any longer.
+        match changed.filter(|_| !self.state(region).is_removed()) {
             Some(Change::Back) => self.tell(region, FailoverEventKind::Back),
             Some(Change::Lost { out_for }) => {
                 let cause = failure.unwrap_or(Cause::Unknown);

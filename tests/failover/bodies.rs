@@ -10,7 +10,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use tokio::time::{sleep, timeout};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_upstream::failover::FailoverLayer;
+use tower_upstream::failover::{FailoverLayer, Region};
 
 use super::regions;
 
@@ -51,4 +51,26 @@ async fn one_that_stalls_or_breaks_off_takes_its_region_out_and_is_passed_on() {
     assert_eq!(reads(&[Some(1), Some(7)]).await, (true, false));
     assert_eq!(reads(&[Some(99)]).await, (false, false));
     assert_eq!(reads(&[Some(1), None]).await, (false, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_breaks_off_takes_out_the_region_that_it_came_from_and_not_its_namesake() {
+    let failover = FailoverLayer::new(regions());
+    let handle = failover.handle();
+    let back = || Region::new("us-west-2", "https://us/v1").priority(1);
+    handle.remove("us-west-2").unwrap();
+    handle.add(Region::new("us-west-2", "https://us2/v1").priority(1)).unwrap();
+    handle.remove("us-west-2").unwrap();
+    handle.add(back()).unwrap();
+    let client = service_fn(move |_: Request<()>| async move {
+        let frames = stream::iter([Err::<Frame<Bytes>, _>("broken off")]);
+        Ok::<_, Infallible>(Response::new(StreamBody::new(frames)))
+    });
+    let client = ServiceBuilder::new()
+        .layer(failover)
+        .layer(handle.watch_bodies(5 * SECOND))
+        .service(client);
+    let response = client.oneshot(Request::new(())).await.unwrap();
+    assert!(response.into_body().collect().await.is_err());
+    assert!(!handle.status()[0].healthy);
 }

@@ -1,10 +1,12 @@
 //! A set of regions that changes while it is called.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Request, Response};
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::RetryLayer;
+use tower_upstream::event::{Event, observer_fn};
 use tower_upstream::failover::{Condition, FailoverHandle, FailoverLayer, Region, ServingRegion};
 
 use super::{Host, World, client, get, regions};
@@ -205,4 +207,22 @@ async fn the_first_failure_of_a_region_that_is_added_counts() {
     assert_eq!(handle.status()[3].condition, Condition::Out);
     get(&mut client).await.unwrap();
     assert_eq!(world.take_called(), ["us"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_told_of_a_region_that_is_removed() {
+    let heard: Arc<Mutex<Vec<String>>> = Arc::default();
+    let hears = Arc::clone(&heard);
+    let observer =
+        observer_fn(move |event: &Event<'_>| hears.lock().unwrap().push(event.to_string()));
+    let world = World::default();
+    let layer = FailoverLayer::builder(regions()).observer(observer).build().unwrap();
+    let handle = layer.handle();
+    let mut client = client(layer, &world);
+    world.set("us", Host::TakesAndAnswers(SECOND, 500));
+    let late = client.call(Request::post("/").body(()).unwrap());
+    handle.remove("us-west-2").unwrap();
+    late.await.unwrap();
+    handle.reset();
+    assert_eq!(*heard.lock().unwrap(), [""; 0]);
 }
