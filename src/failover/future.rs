@@ -75,6 +75,7 @@ pin_project! {
 impl<S, Req, C, R, T> ResponseFuture<S, Req, C, R, T>
 where
     S: Service<Req>,
+    S::Error: Into<BoxError>,
     R: Replay<Req>,
 {
     #[inline]
@@ -117,7 +118,11 @@ where
     }
 }
 
-impl<S: Service<Req>, Req> State<S, Req> {
+impl<S, Req> State<S, Req>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError>,
+{
     /// A fresh handle on the region's client gets ready.
     fn readying<C, R, T>(request: Req, journey: &Journey, shared: &Shared<S, C, R, T>) -> Self
     where
@@ -186,6 +191,7 @@ impl<S, Req, C, R, T> Project<'_, S, Req, C, R, T>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
+    C: Classify<S::Response>,
     R: Replay<Req>,
 {
     /// Goes on until a client is called, which is to be polled then. `Some`: it isn't, or not yet.
@@ -194,15 +200,19 @@ where
         match self.state.as_mut().project() {
             StateProject::Calling { .. } => None,
             StateProject::Readying { waiting } => {
-                let (shared, journey) = (&*self.shared, &mut *self.journey);
+                let (shared, journey) = (&***self.shared, &mut *self.journey);
                 let search = journey.search(journey.scope.tried(), false);
                 let next = |waited_for| shared.next_client(search, waited_for);
-                let polled = journey.scope.poll(|| waiting.poll(cx, next));
+                let is_out = |region| shared.set.is_out(region);
+                let failed = |region, error: &BoxError| {
+                    shared.set.unready(region, &shared.classifier.classify(Err(&**error)));
+                };
+                let polled = journey.scope.poll(|| waiting.poll(cx, next, is_out, failed));
                 let Poll::Ready((region, ready)) = polled else { return Some(Poll::Pending) };
                 journey.moves_to(region, &shared.set);
                 let (client, request) = match ready {
                     Ok(ready) => ready,
-                    Err(error) => return Some(Poll::Ready(Err(error.into()))),
+                    Err(error) => return Some(Poll::Ready(Err(error))),
                 };
                 let within = journey.calling(&shared.set, &Moment::default());
                 let future = client.call(request);

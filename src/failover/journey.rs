@@ -100,9 +100,12 @@ impl Journey {
 
     /// The attempt goes to this region after all, whose client is ready first.
     pub(super) fn moves_to(&mut self, region: usize, set: &RegionSet) {
-        if region != self.region {
+        let state = set.state(region);
+        if region == self.region {
+            // It is sent only now.
+            self.begun.phase = state.phase();
+        } else {
             self.is_over(set);
-            let state = set.state(region);
             let begun = set.begins(state, &Moment::default());
             let begun = begun.unwrap_or_else(|| state.begins_chosen(0));
             self.goes_to(region, state, begun);

@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
+use crate::error::BoxError;
 use crate::scope::Tried;
 
 /// Waits for the first client that gets ready: of the region that was chosen, and, as long as that
@@ -13,39 +14,74 @@ pub(super) struct Readying<S, Req> {
     request: Option<Req>,
     /// By the region's number, in the order of choice.
     clients: Vec<(usize, S)>,
+    /// The regions that aren't waited for any longer.
+    left: Tried,
 }
 
 /// What is called, and with what; or why not.
-type Ready<'a, S, Req> = Result<(&'a mut S, Req), <S as Service<Req>>::Error>;
+type Ready<'a, S, Req> = Result<(&'a mut S, Req), BoxError>;
 
-impl<S: Service<Req>, Req> Readying<S, Req> {
+impl<S, Req> Readying<S, Req>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError>,
+{
     pub(super) fn new(region: usize, client: S, request: Req) -> Self {
-        Self { request: Some(request), clients: vec![(region, client)] }
+        Self { request: Some(request), clients: vec![(region, client)], left: Tried::NONE }
     }
 
-    /// The region whose client is ready, for the request, or failed to get ready. `next`
-    /// chooses one more than those that are waited for.
+    /// The region whose client is ready, for the request, or failed to get ready. As long as there
+    /// is another one to wait for, a region is left that failed so, which hears of it, or that `is_out` by
+    /// now. `next` chooses one more than those that are waited for, or were.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        mut next: impl FnMut(Tried) -> Option<(usize, S)>,
+        next: impl Fn(Tried) -> Option<(usize, S)>,
+        is_out: impl Fn(usize) -> bool,
+        failed: impl Fn(usize, &BoxError),
     ) -> Poll<(usize, Ready<'_, S, Req>)> {
-        let (mut nth, mut waited_for) = (0, Tried::NONE);
-        let result = loop {
+        let (mut nth, mut waited_for) = (0, self.left);
+        loop {
             if nth == self.clients.len() {
                 let Some(one_more) = next(waited_for) else { return Poll::Pending };
                 self.clients.push(one_more);
             }
             let (region, client) = &mut self.clients[nth];
-            if let Poll::Ready(result) = client.poll_ready(cx) {
-                break result;
+            let region = *region;
+            waited_for.push(region);
+            let Poll::Ready(result) = client.poll_ready(cx).map_err(Into::into) else {
+                nth += 1;
+                continue;
+            };
+            let is_well = result.is_ok() && !is_out(region);
+            if is_well || !self.has_better(nth, result.is_ok(), &is_out, || next(waited_for)) {
+                let Self { clients, request, .. } = self;
+                let ready = result.map(|()| {
+                    let request = request.take().expect("polled after it was done");
+                    (&mut clients[nth].1, request)
+                });
+                return Poll::Ready((region, ready));
             }
-            waited_for.push(*region);
-            nth += 1;
-        };
-        let (region, client) = &mut self.clients[nth];
-        let ready =
-            result.map(|()| (client, self.request.take().expect("polled after it was done")));
-        Poll::Ready((*region, ready))
+            if let Err(error) = result {
+                failed(region, &error);
+            }
+            self.left.push(region);
+            self.clients.remove(nth);
+        }
+    }
+
+    /// Whether another client is waited for, or is from now on: than one that is ready, of a region
+    /// that isn't out as well.
+    fn has_better(
+        &mut self,
+        than: usize,
+        is_ready: bool,
+        is_out: impl Fn(usize) -> bool,
+        next: impl FnOnce() -> Option<(usize, S)>,
+    ) -> bool {
+        let others = self.clients.iter().enumerate().filter(|(nth, _)| *nth != than);
+        let mut regions = others.map(|(_, (region, _))| *region);
+        regions.any(|region| !is_ready || !is_out(region))
+            || next().map(|one_more| self.clients.push(one_more)).is_some()
     }
 }

@@ -209,6 +209,20 @@ impl RegionSet {
         });
     }
 
+    /// A client of this region failed to get ready, and its call goes elsewhere.
+    pub(super) fn unready(&self, region: usize, verdict: &Verdict) {
+        if self.settings.rules.is_regions_fault(verdict) {
+            self.failed(region, verdict, self.state(region).phase());
+        }
+        self.tell(region, FailoverEventKind::FailedOver { cause: verdict.cause() });
+    }
+
+    /// Whether a region isn't called at this time, but for want of a better one.
+    pub(super) fn is_out(&self, region: usize) -> bool {
+        let state = self.state(region);
+        !state.is_fit() && state.standing().is_out(self.nanos(time::now()))
+    }
+
     pub(super) fn reset(&self) {
         let now = time::now();
         for region in 0..self.slots.iter().count() {

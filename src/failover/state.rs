@@ -158,7 +158,13 @@ impl State {
     #[inline]
     fn begins_with(&self, lease: u64, chosen: bool) -> Begun {
         let is_sample = self.traffic.begins(chosen).is_multiple_of(16);
-        Begun { lease, phase: self.since.load(Ordering::Relaxed), chosen, is_sample }
+        Begun { lease, phase: self.phase(), chosen, is_sample }
+    }
+
+    /// Since when it is in this phase of its life, in nanoseconds from the start.
+    #[inline]
+    pub(super) fn phase(&self) -> u64 {
+        self.since.load(Ordering::Relaxed)
     }
 
     #[inline]

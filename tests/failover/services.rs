@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -9,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::util::BoxCloneSyncService;
-use tower::{BoxError, Layer, ServiceExt, service_fn};
+use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_upstream::RetryLayer;
 use tower_upstream::classify::HttpClassifier;
 use tower_upstream::failover::{FailoverLayer, FailoverServices, Region, Regions};
@@ -186,4 +187,60 @@ async fn more_unready_regions_than_a_call_remembers_are_waited_for_all_the_same(
     places.add_permits(1);
     call.await.unwrap().unwrap();
     assert_eq!((world.take_called().len(), places.available_permits()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_client_fails_to_get_ready_was_not_sent_and_goes_elsewhere() {
+    /// Fails to get ready, by an error that says nothing.
+    #[derive(Clone)]
+    struct Unready(Client);
+
+    impl Service<Request<()>> for Unready {
+        type Response = Response<()>;
+        type Error = BoxError;
+        type Future = <Client as Service<Request<()>>>::Future;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+            Poll::Ready(Err("no connection".into()))
+        }
+
+        fn call(&mut self, request: Request<()>) -> Self::Future {
+            self.0.call(request)
+        }
+    }
+
+    for retried in [false, true] {
+        let world = World::default();
+        let layer = FailoverLayer::new(regions());
+        let client = layer.services(|region| match region.name() {
+            "us-west-2" => BoxCloneSyncService::new(Unready(at("us", &world))),
+            _ => at(region.host().to_str().unwrap(), &world),
+        });
+        let retry = retried.then(RetryLayer::new);
+        let mut client = tower::util::option_layer(retry).layer(client);
+        assert_eq!(post(&mut client).await.unwrap(), 200, "retried: {retried}");
+        assert_eq!(world.take_called(), ["eu"]);
+        assert!(!layer.handle().status()[0].healthy);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_for_a_region_does_not_go_there_once_that_is_lost() {
+    let (world, places) = (World::default(), Places::new([1, 1, 0]));
+    let layer = FailoverLayer::new(regions());
+    let client = places.over(&layer, &world);
+    world.set("us", Host::TakesAndAnswers(SECOND, 500));
+    world.set("eu", Host::Takes(3 * SECOND));
+    let request = || Request::post("/").body(()).unwrap();
+    let calls: Vec<_> = (0..3).map(|_| tokio::spawn(client.clone().oneshot(request()))).collect();
+    let mut statuses = Vec::new();
+    for call in calls {
+        statuses.push(call.await.unwrap().unwrap().status().as_u16());
+    }
+    // The third one waits for both. The first frees its place, and finds that us is lost.
+    assert_eq!(
+        (statuses, world.take_called()),
+        (vec![500, 200, 200], ["us", "eu", "eu"].map(String::from).to_vec())
+    );
+    assert_eq!(places.free(), [1, 1, 0]);
 }
