@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::standing::Standing;
 use crate::scope::Tried;
 
-/// What a call does when no region is fit.
+/// What a call does when no region is fit: all are out, or on trial by another call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WhenAllOut {
@@ -18,7 +18,8 @@ pub enum WhenAllOut {
     /// It fails at once with [`AllRegionsOut`](super::AllRegionsOut), which says when to come back.
     FailFast,
     /// It waits for the one that is back the soonest, if its deadline allows; else it fails at once,
-    /// with [`AllRegionsOut`](super::AllRegionsOut).
+    /// with [`AllRegionsOut`](super::AllRegionsOut). The first of those who wait shows on trial whether it
+    /// is, and where one is enough the others go there then, all of them.
     Wait,
 }
 
@@ -187,6 +188,10 @@ impl Wish {
                 let primary = first && !self.again && self.when_all_out == WhenAllOut::Primary;
                 let order = if primary { priority } else { until };
                 Rank::LastResort { asked, order, number }
+            }
+            // Who fails or waits for want of a fit one doesn't join a call on trial, unless it has failed.
+            Standing::Out { .. } if !self.when_all_out.calls_anyway() && self.tried.len() == 0 => {
+                return None;
             }
             Standing::Ramping { .. } | Standing::Out { .. } => Rank::Held { priority },
             Standing::Drained => Rank::Drained { priority },

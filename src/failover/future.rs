@@ -66,7 +66,7 @@ pin_project! {
         // rare, and as large as a request, which every call's future would be.
         Readying { waiting: Box<Readying<S, Req>> },
         // No region is fit, and the call waits for one. → `Readying`, or on. Boxed as well.
-        Waiting { waiting: Box<Waiting<Req>> },
+        Waiting { waiting: Pin<Box<Waiting<Req>>> },
         // No region is fit, and the call is answered here. The end.
         TurnedAway { error: Option<AllRegionsOut> },
     }
@@ -134,8 +134,10 @@ where
 
     /// The call waits for a region, or is answered here.
     fn waiting<C, R, T>(request: Req, journey: &Journey, shared: &Shared<S, C, R, T>) -> Self {
+        // First of all, so that no region that is back from now on is missed.
+        let sooner = shared.set.hears_of_back();
         match shared.wait(journey) {
-            Ok(until) => Self::Waiting { waiting: Box::new(Waiting::new(until, request)) },
+            Ok(until) => Self::Waiting { waiting: Box::pin(Waiting::new(until, sooner, request)) },
             Err(error) => Self::TurnedAway { error: Some(error) },
         }
     }
@@ -221,7 +223,9 @@ where
                 None
             }
             StateProject::Waiting { waiting } => {
-                let Poll::Ready(request) = waiting.poll(cx) else { return Some(Poll::Pending) };
+                let Poll::Ready(request) = waiting.as_mut().poll(cx) else {
+                    return Some(Poll::Pending);
+                };
                 self.set_out(request);
                 None
             }
@@ -235,7 +239,7 @@ where
     /// `Waiting` → `Readying`, or on.
     fn set_out(&mut self, request: Req) {
         let search = self.journey.search(self.journey.scope.tried(), false);
-        match self.shared.choose(&search, &Moment::default()) {
+        match self.shared.look_around(search, &Moment::default()) {
             Some((region, state, begun)) => {
                 self.journey.goes_to(region, state, begun);
                 self.call(request);

@@ -177,6 +177,7 @@ impl RegionSet {
         }
         self.look_for_shared_hosts();
         self.look_for_the_preferred();
+        self.tell_of_back();
         if let Some(watch) = &self.watch {
             watch.wants();
         }
@@ -196,6 +197,7 @@ impl RegionSet {
         }
         state.give_duty(duty, self.start());
         self.look_for_the_preferred();
+        self.tell_of_back();
         Ok(())
     }
 

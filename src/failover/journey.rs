@@ -142,7 +142,7 @@ impl Journey {
     pub(super) fn is_over<'a>(&mut self, set: &'a RegionSet) -> Option<&'a State> {
         std::mem::take(&mut self.under_way).then(|| {
             let state = set.state(self.region);
-            state.ends(&self.begun);
+            set.ends(state, &self.begun);
             state
         })
     }
@@ -212,7 +212,7 @@ impl BeforeFuture<'_> {
 impl Drop for BeforeFuture<'_> {
     fn drop(&mut self) {
         if let Some((region, begun)) = &self.attempt {
-            self.set.state(*region).ends(begun);
+            self.set.ends(self.set.state(*region), begun);
         }
     }
 }

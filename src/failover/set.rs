@@ -4,6 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
+
 use super::checks::{Check, Finding};
 use super::health::{Change, Health};
 use super::layer::Settings;
@@ -30,6 +33,8 @@ pub(super) struct RegionSet {
     /// Who checks the regions, if anybody does.
     pub(super) watch: Option<Watch>,
     random: Option<Mutex<fastrand::Rng>>,
+    /// Wakes the calls that wait for a region.
+    back: Arc<Notify>,
     /// Held while the set is changed.
     pub(super) changing: Mutex<()>,
     /// 1 if two regions have the same host.
@@ -49,7 +54,9 @@ impl RegionSet {
         let slots = Slots::new(places.into_iter().map(|place| State::new(place, start, start)));
         let (shared_hosts, preferred) = (AtomicUsize::new(0), AtomicUsize::new(NONE));
         let changing = Mutex::default();
-        let set = Self { slots, settings, start, watch, random, changing, shared_hosts, preferred };
+        let back = Arc::default();
+        let set =
+            Self { slots, settings, start, watch, random, back, changing, shared_hosts, preferred };
         set.look_for_shared_hosts();
         set.look_for_the_preferred();
         set
@@ -131,6 +138,25 @@ impl RegionSet {
         Some(state.begins_chosen(lease))
     }
 
+    /// An attempt is over.
+    #[inline]
+    pub(super) fn ends(&self, state: &State, begun: &Begun) {
+        if state.ends(begun) {
+            self.tell_of_back();
+        }
+    }
+
+    /// A region may take calls that took none: those that wait for one look around.
+    #[cold]
+    pub(super) fn tell_of_back(&self) {
+        self.back.notify_waiters();
+    }
+
+    /// Ends when that is told from now on.
+    pub(super) fn hears_of_back(&self) -> OwnedNotified {
+        Arc::clone(&self.back).notified_owned()
+    }
+
     /// Whether the latency of this call counts. Where there are checks theirs does, and no other:
     /// a region that serves calls would look slower than one that is only asked for its health.
     #[inline]
@@ -167,6 +193,9 @@ impl RegionSet {
                     health.found_well(now);
                     None
                 });
+                if !self.state(region).is_fit() {
+                    self.tell_of_back();
+                }
             }
             Err(cause) => {
                 // Not for ever, should there be no next one.
@@ -237,6 +266,9 @@ impl RegionSet {
         change: impl FnOnce(&mut Health) -> Option<Change>,
     ) {
         let changed = self.state(region).change(self.start, failure, change);
+        if changed == Some(Change::Back) {
+            self.tell_of_back();
+        }
         // Nobody waits to hear of a region that isn't one any longer.
         match changed.filter(|_| !self.state(region).is_removed()) {
             Some(Change::Back) => self.tell(region, FailoverEventKind::Back),

@@ -1,6 +1,7 @@
 //! What all calls of a service share, and how they choose a region.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::choice::WhenAllOut;
 use super::journey::Journey;
@@ -77,6 +78,7 @@ impl<S: Clone, C, R, T> Shared<S, C, R, T> {
             spare.replace(client);
         }
         self.added.fetch_add(1, Ordering::Release);
+        self.set.tell_of_back();
         Ok(())
     }
 
@@ -141,7 +143,7 @@ impl<S, C, R, T> Shared<S, C, R, T> {
     }
 
     #[inline(never)]
-    fn look_around(&self, search: Search, moment: &Moment) -> Option<Choice<'_>> {
+    pub(super) fn look_around(&self, search: Search, moment: &Moment) -> Option<Choice<'_>> {
         // Should a retry come by with all of them tried, it begins anew.
         let anew = Search { tried: Tried::NONE, again: true, ..search };
         let first = self.choose(&search, moment);
@@ -159,16 +161,19 @@ impl<S, C, R, T> Shared<S, C, R, T> {
         None
     }
 
-    /// Until when a call waits that finds no region fit: until the first one is on trial, if that is
-    /// asked for and the deadline allows.
+    /// Until when a call waits that finds no region fit, unless one is back sooner: until the first one is
+    /// on trial, if that is asked for and the deadline allows.
     pub(super) fn wait(&self, journey: &Journey) -> Result<Instant, AllRegionsOut> {
         let moment = Moment::default();
-        let wait = self.set.back_in(&moment, |region| self.can_call(region)).unwrap_or_default();
-        let until = time::after(moment.get(), wait);
-        let in_time = journey.scope.deadline().is_none_or(|deadline| until < deadline);
-        let waits = self.set.settings.when_all_out == WhenAllOut::Wait;
-        // Without a wait there is nothing to wait for.
-        if waits && in_time && !wait.is_zero() { Ok(until) } else { Err(AllRegionsOut::new(wait)) }
+        let Some(back) = self.set.back_in(&moment, |region| self.can_call(region)) else {
+            return Err(AllRegionsOut::new(Duration::ZERO));
+        };
+        let expected = time::after(moment.get(), back.expected);
+        let in_time = journey.scope.deadline().is_none_or(|deadline| expected < deadline);
+        let waits = self.set.settings.when_all_out == WhenAllOut::Wait && in_time;
+        waits
+            .then(|| time::after(moment.get(), back.latest))
+            .ok_or_else(|| AllRegionsOut::new(back.expected))
     }
 
     /// The client of the region that is the next choice, of those that take calls.

@@ -132,6 +132,13 @@ impl State {
         self.trial.load(Ordering::Acquire) > now
     }
 
+    /// How long the call that is on trial takes still, in nanoseconds: by what calls took before, and at
+    /// most. None, if there is no such call.
+    pub(super) fn trial_takes(&self, now: u64) -> (u64, u64) {
+        let most = self.trial.load(Ordering::Acquire).saturating_sub(now);
+        (self.latency().measured().map_or(most, |latency| most.min(time::nanos(latency))), most)
+    }
+
     /// Takes the place of the one call on trial, for a lease of so many nanoseconds. 0: it was taken
     /// before, and who comes all the same has nowhere better to go; `None`: it is being taken.
     pub(super) fn try_on(&self, now: u64, lease: u64) -> Option<u64> {
@@ -167,14 +174,15 @@ impl State {
         self.since.load(Ordering::Relaxed)
     }
 
+    /// Whether that frees the place on trial.
     #[inline]
-    pub(super) fn ends(&self, begun: &Begun) {
+    pub(super) fn ends(&self, begun: &Begun) -> bool {
         self.traffic.ends(begun.chosen);
-        if begun.lease != 0 {
-            // It may be another's, if the lease has run out.
-            let lease = &self.trial;
-            _ = lease.compare_exchange(begun.lease, 0, Ordering::AcqRel, Ordering::Relaxed);
-        }
+        // It may be another's, if the lease has run out.
+        let free = |lease| {
+            self.trial.compare_exchange(lease, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        };
+        begun.lease != 0 && free(begun.lease)
     }
 
     /// How many calls it got, and how many of them are under way.

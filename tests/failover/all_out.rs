@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use http::Request;
 use tokio::time::Instant;
-use tower::{BoxError, ServiceBuilder};
-use tower_upstream::failover::{AllRegionsOut, FailoverLayer, WhenAllOut};
+use tower::{BoxError, Service, ServiceBuilder};
+use tower_upstream::failover::{AllRegionsOut, FailoverLayer, Region, WhenAllOut};
 use tower_upstream::{RetryLayer, cause_ref};
 
 use super::{Host, World, client, get, regions};
@@ -116,4 +118,55 @@ async fn a_tonic_client_sees_unavailable() {
     get(&mut client).await.unwrap_err();
     let error = get(&mut client).await.unwrap_err();
     assert_eq!(tonic::Status::from_error(error).code(), tonic::Code::Unavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_hears_of_a_region_that_is_back_sooner() {
+    for how in 0..3 {
+        let world = all_refuse();
+        let layer = layer(WhenAllOut::Wait);
+        let handle = layer.handle();
+        let mut client = client(layer, &world);
+        get(&mut client).await.unwrap_err();
+        all_answer(&world);
+        let start = Instant::now();
+        let call = tokio::spawn(client.call(Request::get("/").body(()).unwrap()));
+        tokio::time::sleep(SECOND).await;
+        match how {
+            0 => handle.reset(),
+            1 => handle.force_in("eu-west-1").unwrap(),
+            _ => handle.add(Region::new("sa-east-1", "https://sa/v1")).unwrap(),
+        }
+        assert_eq!(call.await.unwrap().unwrap().status(), 200);
+        assert_eq!(start.elapsed(), SECOND, "{how}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_do_not_all_go_on_trial() {
+    let world = all_refuse();
+    let mut client = client(layer(WhenAllOut::Wait), &world);
+    get(&mut client).await.unwrap_err();
+    world.take_called();
+    let mut calls = Vec::new();
+    for _ in 0..100 {
+        calls.push(client.call(Request::get("/").body(()).unwrap()));
+    }
+    let calls = tokio::spawn(join_all(calls));
+    for host in ["us", "eu", "ap"] {
+        world.set(host, Host::TakesAndAnswers(SECOND, 500));
+    }
+    tokio::time::sleep(11 * SECOND + SECOND / 2).await;
+    let called = world.take_called();
+    // One a region, each of which may go on to the others when it fails.
+    assert!((1..=9).contains(&called.len()), "{}", called.len());
+    // One that has proved itself takes them all, at once.
+    for host in ["us", "eu", "ap"] {
+        world.set(host, Host::TakesAndAnswers(SECOND, 200));
+    }
+    let start = Instant::now();
+    let answers = calls.await.unwrap();
+    let served = answers.iter().filter(|answer| answer.as_ref().is_ok_and(|a| a.status() == 200));
+    assert!(served.count() >= 97);
+    assert!(start.elapsed() < 25 * SECOND, "{:?}", start.elapsed());
 }

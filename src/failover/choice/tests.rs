@@ -125,6 +125,14 @@ fn on_trial_it_takes_one_call_at_a_time() {
     assert_eq!(chosen(false, &[]), Some(0));
     assert_eq!(chosen(true, &[]), Some(1));
     assert_eq!(chosen(true, &[1]), Some(0));
+    // Who may wait, or fail, doesn't come as a second one, unless it has failed elsewhere.
+    for when_all_out in [WhenAllOut::FailFast, WhenAllOut::Wait] {
+        for (tried, expected) in [(&[][..], None), (&[1], Some(0))] {
+            let wish = Wish { when_all_out, ..wish(tried) };
+            let trial = [at(0, 1, out(0), true)];
+            assert_eq!(choose(trial.into_iter(), &wish, || NOW, || 0.0, |_| 0), expected);
+        }
+    }
 }
 
 #[test]
