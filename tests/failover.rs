@@ -53,6 +53,7 @@ enum Host {
     TakesAndAnswers(Duration, u16),
     Hangs,
     Panics,
+    Malformed,
 }
 
 impl World {
@@ -90,6 +91,7 @@ impl World {
                 Ok(response(status).body(())?)
             }
             Host::Panics => panic!("a bug in a client"),
+            Host::Malformed => Err(std::fmt::Error.into()),
         }
     }
 }

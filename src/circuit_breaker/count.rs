@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::OpenReason;
-use crate::classify::{Cause, Class, Verdict};
+use crate::classify::{Class, Verdict};
 
 /// What a verdict counts as in a circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,21 +34,11 @@ impl Count {
         }
     }
 
-    /// What it counts as for a probe: an upstream that finds the request or its
-    /// credential at fault, in conflict or too early, or asks for patience, is alive. Were it
-    /// not so, a suspended key would look like an open circuit for ever. A fault that was
-    /// found on this side proves nothing.
+    /// What it counts as for a probe: a sign of life is a success. Were it not so, a suspended key
+    /// would look like an open circuit for ever.
     fn of_probe(self, verdict: &Verdict) -> Self {
-        let is_alive = match verdict.class() {
-            Class::Rejected
-            | Class::Throttled
-            | Class::CredentialRejected
-            | Class::QuotaExhausted => true,
-            Class::Transient => !verdict.is_upstream_failure(),
-            _ => false,
-        };
-        match verdict.cause() {
-            Cause::Status(_) | Cause::Grpc(_) if is_alive && self == Self::Neutral => Self::Success,
+        match self {
+            Self::Neutral if verdict.is_sign_of_life() => Self::Success,
             _ => self,
         }
     }

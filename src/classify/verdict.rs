@@ -180,6 +180,23 @@ impl Verdict {
         }
     }
 
+    /// Whether it shows that the upstream is alive, though it did not do what it was asked to: it found
+    /// the request or its credential at fault, in conflict or too early, or asked for patience. A
+    /// fault that was found on this side shows nothing.
+    #[cfg(any(feature = "circuit-breaker", feature = "failover"))]
+    pub(crate) fn is_sign_of_life(&self) -> bool {
+        let answered = matches!(self.cause, Cause::Status(_) | Cause::Grpc(_));
+        answered
+            && match self.class {
+                Class::Rejected
+                | Class::Throttled
+                | Class::CredentialRejected
+                | Class::QuotaExhausted => true,
+                Class::Transient => !self.is_upstream_failure(),
+                _ => false,
+            }
+    }
+
     /// Whether nothing left this side, so that what was set aside for the call
     /// (a rate limiter's permit) can be given back.
     #[must_use]

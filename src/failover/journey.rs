@@ -5,7 +5,7 @@ use super::search::{Moment, Search};
 use super::set::RegionSet;
 use super::shared::Choice;
 use super::state::{Begun, State};
-use crate::classify::{Cause, Class, Verdict};
+use crate::classify::{Cause, Verdict};
 use crate::scope::{self, CallScope, Tried, Within};
 use crate::time::{self, Instant};
 
@@ -174,8 +174,7 @@ impl Journey {
         let rules: &Rules = &set.settings.rules;
         if rules.is_regions_fault(verdict) {
             set.failed(self.region, verdict, self.begun.phase);
-        } else if verdict.class() == Class::Rejected {
-            // The request was at fault, and the region is alive.
+        } else if verdict.is_sign_of_life() {
             set.succeeded(self.region, set.state(self.region), self.begun.phase);
         }
         let tried = self.tried();

@@ -78,7 +78,8 @@
 //!   again before it has quite come back, and are up to a tenth longer at random, so that a fleet
 //!   doesn't come back together.
 //! - **On trial** it takes one call at a time from each process. One good call is enough by default,
-//!   and one bad call too.
+//!   and one bad call too. An answer that finds the request at fault, or asks for patience, is a good one:
+//!   the region is alive.
 //! - **Ramping** its share of the calls grows, from a tenth to all, by default in 30 s.
 //!
 //! What comes late changes nothing: a call that was sent before the region was lost, or before it

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::future::{FutureExt, join_all};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_upstream::RetryLayer;
+use tower_upstream::classify::{Cause, Verdict};
 use tower_upstream::failover::{Condition, FailoverHandle, FailoverLayer};
 
 use super::{Host, World, client, get, regions};
@@ -239,4 +240,44 @@ async fn a_client_that_panics_when_called_leaves_nothing_behind() {
     let attempts = handle.status()[0].attempts;
     get(&mut client).await.unwrap();
     assert_eq!(handle.status()[0].attempts, attempts + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_that_is_found_on_this_side_brings_no_region_back() {
+    let at_fault = Verdict::rejected();
+    let alive = at_fault.cause_is(Cause::Status(StatusCode::NOT_FOUND));
+    for (verdict, expected) in [(at_fault, Condition::OnTrial), (alive, Condition::Ramping)] {
+        let world = World::default();
+        let layer = FailoverLayer::builder(regions())
+            .classify_fn(move |outcome| match outcome.as_error() {
+                Some(error) if error.is::<std::fmt::Error>() => verdict,
+                _ => outcome.verdict(),
+            })
+            .build()
+            .unwrap();
+        let handle = layer.handle();
+        let mut client = client(layer, &world);
+        world.set("us", Host::Refuses);
+        get(&mut client).await.unwrap();
+        pass(11 * SECOND).await;
+        world.set("us", Host::Malformed);
+        get(&mut client).await.unwrap_err();
+        assert_eq!(condition(&handle), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_region_on_trial_that_says_no_is_alive() {
+    for status in [401, 404, 409, 429] {
+        let world = World::default();
+        let layer = FailoverLayer::new(regions());
+        let handle = layer.handle();
+        let mut client = client(layer, &world);
+        world.set("us", Host::Refuses);
+        get(&mut client).await.unwrap();
+        pass(11 * SECOND).await;
+        world.set("us", Host::Answers(status));
+        get(&mut client).await.unwrap();
+        assert_eq!(condition(&handle), Condition::Ramping, "{status}");
+    }
 }
