@@ -4,8 +4,12 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
+use super::FailoverEventKind;
+use super::set::RegionSet;
+use crate::classify::Verdict;
 use crate::error::BoxError;
 use crate::scope::Tried;
+use crate::time;
 
 /// Waits for the first client that gets ready: of the region that was chosen, and, as long as that
 /// isn't, of those that are the next choice. They queue side by side, so that a client that never
@@ -83,5 +87,21 @@ where
         let mut regions = others.map(|(_, (region, _))| *region);
         regions.any(|region| !is_ready || !is_out(region))
             || next().map(|one_more| self.clients.push(one_more)).is_some()
+    }
+}
+
+impl RegionSet {
+    /// A client of this region failed to get ready, and its call goes elsewhere.
+    pub(super) fn unready(&self, region: usize, verdict: &Verdict) {
+        if self.settings.rules.is_regions_fault(verdict) {
+            self.failed(region, verdict, self.state(region).phase());
+        }
+        self.tell(region, FailoverEventKind::FailedOver { cause: verdict.cause() });
+    }
+
+    /// Whether a region isn't called at this time, but for want of a better one.
+    pub(super) fn is_out(&self, region: usize) -> bool {
+        let state = self.state(region);
+        !state.is_fit() && state.standing().is_out(self.nanos(time::now()))
     }
 }

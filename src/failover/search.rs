@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::Duration;
 
 use super::choice::{Candidate, Wish, choose, choose_of_fit};
 use super::set::{RegionSet, seconds};
@@ -88,27 +87,6 @@ impl RegionSet {
     ) -> Option<usize> {
         self.find(search, moment, |region| is(region) && !self.state(region).standing().is_lost())
     }
-
-    /// How long it is until a region takes calls again, the one that does so the soonest. `None`: none does.
-    pub(super) fn back_in(&self, moment: &Moment, is: impl Fn(usize) -> bool) -> Option<Back> {
-        let now = self.nanos(moment.get());
-        let states = self.slots.iter().enumerate().filter(|(number, _)| is(*number));
-        let waits = states.filter_map(|(_, state)| match state.standing() {
-            Standing::Out { until } if now < until => Some((until - now, until - now)),
-            Standing::Out { .. } => Some(state.trial_takes(now)),
-            Standing::Gone => None,
-            Standing::Fit | Standing::Ramping { .. } | Standing::Drained => Some((0, 0)),
-        });
-        let (expected, latest) = waits.reduce(|a, b| (a.0.min(b.0), a.1.min(b.1)))?;
-        let (expected, latest) = (Duration::from_nanos(expected), Duration::from_nanos(latest));
-        Some(Back { expected, latest })
-    }
-}
-
-/// How long a region isn't back.
-pub(super) struct Back {
-    pub(super) expected: Duration,
-    pub(super) latest: Duration,
 }
 
 /// The weight of a region for a key, by highest random weight (Thaler and Ravishankar, "Using

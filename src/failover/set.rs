@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::sync::futures::OwnedNotified;
 
 use super::checks::{Check, Finding};
 use super::health::{Change, Health};
@@ -34,7 +33,7 @@ pub(super) struct RegionSet {
     pub(super) watch: Option<Watch>,
     random: Option<Mutex<fastrand::Rng>>,
     /// Wakes the calls that wait for a region.
-    back: Arc<Notify>,
+    pub(super) back: Arc<Notify>,
     /// Held while the set is changed.
     pub(super) changing: Mutex<()>,
     /// 1 if two regions have the same host.
@@ -126,8 +125,7 @@ impl RegionSet {
         Target::new(self, &self.state(region).place)
     }
 
-    /// A call that chose this region is on its way. `None`: the region is on trial, and another call was
-    /// faster.
+    /// A call that chose this region is on its way. `None`: the region is on trial by another call.
     pub(super) fn begins(&self, state: &State, moment: &Moment) -> Option<Begun> {
         let lease = match state.standing() {
             Standing::Out { until } if until <= self.nanos(moment.get()) => {
@@ -144,17 +142,6 @@ impl RegionSet {
         if state.ends(begun) {
             self.tell_of_back();
         }
-    }
-
-    /// A region may take calls that took none: those that wait for one look around.
-    #[cold]
-    pub(super) fn tell_of_back(&self) {
-        self.back.notify_waiters();
-    }
-
-    /// Ends when that is told from now on.
-    pub(super) fn hears_of_back(&self) -> OwnedNotified {
-        Arc::clone(&self.back).notified_owned()
     }
 
     /// Whether the latency of this call counts. Where there are checks theirs does, and no other:
@@ -236,20 +223,6 @@ impl RegionSet {
         self.change(region, Some(verdict.cause()), |health| {
             health.failed(recovery, asked, self.instant(phase), now, random)
         });
-    }
-
-    /// A client of this region failed to get ready, and its call goes elsewhere.
-    pub(super) fn unready(&self, region: usize, verdict: &Verdict) {
-        if self.settings.rules.is_regions_fault(verdict) {
-            self.failed(region, verdict, self.state(region).phase());
-        }
-        self.tell(region, FailoverEventKind::FailedOver { cause: verdict.cause() });
-    }
-
-    /// Whether a region isn't called at this time, but for want of a better one.
-    pub(super) fn is_out(&self, region: usize) -> bool {
-        let state = self.state(region);
-        !state.is_fit() && state.standing().is_out(self.nanos(time::now()))
     }
 
     pub(super) fn reset(&self) {

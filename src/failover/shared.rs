@@ -152,11 +152,15 @@ impl<S, C, R, T> Shared<S, C, R, T> {
 
     /// The region that is the best now, with a call on its way there.
     pub(super) fn choose(&self, search: &Search, moment: &Moment) -> Option<Choice<'_>> {
+        let mut taken = None;
         while let Some(region) = self.set.find(search, moment, |region| self.can_call(region)) {
             let state = self.set.state(region);
-            if let Some(begun) = self.set.begins(state, moment) {
+            // Another call may have been faster; who finds nothing better then, joins it.
+            let joins = || (taken == Some(region)).then(|| state.begins_chosen(0));
+            if let Some(begun) = self.set.begins(state, moment).or_else(joins) {
                 return Some((region, state, begun));
             }
+            taken = Some(region);
         }
         None
     }

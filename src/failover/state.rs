@@ -139,16 +139,14 @@ impl State {
         (self.latency().measured().map_or(most, |latency| most.min(time::nanos(latency))), most)
     }
 
-    /// Takes the place of the one call on trial, for a lease of so many nanoseconds. 0: it was taken
-    /// before, and who comes all the same has nowhere better to go; `None`: it is being taken.
+    /// Takes the place of the one call on trial, for a lease of so many nanoseconds. `None`: it is
+    /// taken.
     pub(super) fn try_on(&self, now: u64, lease: u64) -> Option<u64> {
         let before = self.trial.load(Ordering::Acquire);
-        if before > now {
-            return Some(0);
-        }
         let until = now.saturating_add(lease).max(1);
-        let taken = self.trial.compare_exchange(before, until, Ordering::AcqRel, Ordering::Relaxed);
-        taken.is_ok().then_some(until)
+        let take =
+            || self.trial.compare_exchange(before, until, Ordering::AcqRel, Ordering::Relaxed);
+        (before <= now && take().is_ok()).then_some(until)
     }
 
     /// A call is sent its way, as to the preferred region.
@@ -265,5 +263,26 @@ impl State {
         let asked_until = told.health.asked_until().map_or(0, nanos);
         self.asked_until.store(asked_until, Ordering::Relaxed);
         self.standing.store(standing.word(), Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Region, Regions};
+    use super::*;
+
+    #[test]
+    fn of_calls_that_find_its_place_on_trial_free_at_once_one_gets_it() {
+        let regions = Regions::new([Region::new("one", "https://one.test")]).unwrap();
+        let now = time::now();
+        let state = State::new(regions.0[0].clone(), now, now);
+        let first = state.try_on(100, 10);
+        assert_eq!((first, state.try_on(100, 10), state.try_on(109, 10)), (Some(110), None, None));
+        // It has hung for longer than its lease, and what it frees then isn't its own.
+        let next = state.try_on(110, 10);
+        assert!(!state.ends(&state.begins_chosen(first.unwrap())));
+        assert_eq!(state.try_on(111, 10), None);
+        assert!(state.ends(&state.begins_chosen(next.unwrap())));
+        assert!(state.try_on(111, 10).is_some());
     }
 }

@@ -2,11 +2,16 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::sync::futures::OwnedNotified;
 
+use super::search::Moment;
+use super::set::RegionSet;
+use super::standing::Standing;
 use crate::time::{self, Instant, Sleep};
 
 pin_project! {
@@ -32,5 +37,39 @@ impl<Req> Waiting<Req> {
             return Poll::Pending;
         }
         Poll::Ready(this.request.take().expect("polled after it was done"))
+    }
+}
+
+/// How long no region is back.
+pub(super) struct Back {
+    pub(super) expected: Duration,
+    pub(super) latest: Duration,
+}
+
+impl RegionSet {
+    /// A region may take calls that took none: those that wait for one look around.
+    #[cold]
+    pub(super) fn tell_of_back(&self) {
+        self.back.notify_waiters();
+    }
+
+    /// Ends when that is told from now on.
+    pub(super) fn hears_of_back(&self) -> OwnedNotified {
+        Arc::clone(&self.back).notified_owned()
+    }
+
+    /// How long it is until a region takes calls again, the one that does so the soonest. `None`: none does.
+    pub(super) fn back_in(&self, moment: &Moment, is: impl Fn(usize) -> bool) -> Option<Back> {
+        let now = self.nanos(moment.get());
+        let states = self.slots.iter().enumerate().filter(|(number, _)| is(*number));
+        let waits = states.filter_map(|(_, state)| match state.standing() {
+            Standing::Out { until } if now < until => Some((until - now, until - now)),
+            Standing::Out { .. } => Some(state.trial_takes(now)),
+            Standing::Gone => None,
+            Standing::Fit | Standing::Ramping { .. } | Standing::Drained => Some((0, 0)),
+        });
+        let (expected, latest) = waits.reduce(|a, b| (a.0.min(b.0), a.1.min(b.1)))?;
+        let (expected, latest) = (Duration::from_nanos(expected), Duration::from_nanos(latest));
+        Some(Back { expected, latest })
     }
 }
