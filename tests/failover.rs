@@ -51,6 +51,7 @@ enum Host {
     Resets,
     Takes(Duration),
     TakesAndAnswers(Duration, u16),
+    TakesAndResets(Duration),
     Hangs,
     Panics,
     Malformed,
@@ -89,6 +90,10 @@ impl World {
             Host::TakesAndAnswers(time, status) => {
                 tokio::time::sleep(time).await;
                 Ok(response(status).body(())?)
+            }
+            Host::TakesAndResets(time) => {
+                tokio::time::sleep(time).await;
+                Err(io::Error::from(io::ErrorKind::ConnectionReset).into())
             }
             Host::Panics => panic!("a bug in a client"),
             Host::Malformed => Err(std::fmt::Error.into()),

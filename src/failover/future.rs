@@ -14,7 +14,7 @@ use super::serving::{TellRegion, Untold};
 use super::shared::Shared;
 use super::waiting::Waiting;
 use super::{AllRegionsOut, FailoverEventKind, RegionsExhausted};
-use crate::classify::{Classify, Verdict};
+use crate::classify::{Cause, Classify, Verdict};
 use crate::error::BoxError;
 use crate::replay::Replay;
 use crate::stripe::Handle;
@@ -298,7 +298,7 @@ where
         let Some((region, state, begun)) = shared.choose(&search, &Moment::default()) else {
             return false;
         };
-        journey.scope = journey.scope.leave(left);
+        journey.scope = journey.scope.leave(left, verdict.cause() == Cause::CircuitOpen);
         journey.goes_to(region, state, begun);
         set.tell(left, FailoverEventKind::FailedOver { cause: verdict.cause() });
         *self.kept = kept;

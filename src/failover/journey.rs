@@ -182,7 +182,8 @@ impl Journey {
         let search = self.search(tried, true);
         let goes_on = may && set.find(&search, &Moment::default(), can_call).is_some();
         if self.retried {
-            scope::note_region(self.region, goes_on);
+            let turned_away = verdict.cause() == Cause::CircuitOpen;
+            scope::note_region(self.region, turned_away, goes_on);
         }
         goes_on
     }

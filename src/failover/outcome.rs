@@ -13,7 +13,8 @@ use crate::time;
 pub enum RegionOutcome {
     /// The call failed there.
     Failed {
-        /// What the failure was.
+        /// What the failure was. Of a region that the call left for another it is what failed there last,
+        /// which may have been another call.
         cause: Cause,
     },
     /// Its circuit was open, and nothing was sent.
@@ -31,15 +32,18 @@ impl RegionSet {
     /// What happened in the regions that a call tried, in the last of them this, and in some others.
     pub(super) fn outcomes(&self, tried: Tried, last: Cause) -> Vec<(&'static str, RegionOutcome)> {
         let now = self.nanos(time::now());
-        let mut to_come = tried.len();
-        let were_tried = tried.iter().map(|region| {
-            to_come -= 1;
+        let were_tried = tried.iter().enumerate().map(|(nth, region)| {
+            let is_last = nth + 1 == tried.len();
             // A call leaves a region for another only if that was at fault, which it remembers.
-            let before = || self.state(region).last_failure().unwrap_or(Cause::Unknown);
-            match if to_come == 0 { last } else { before() } {
-                Cause::CircuitOpen => (self.name(region), RegionOutcome::TurnedAway),
-                cause => (self.name(region), RegionOutcome::Failed { cause }),
-            }
+            let cause = if is_last { Some(last) } else { self.state(region).last_failure() };
+            let outcome = match cause {
+                _ if tried.was_turned_away(nth) => RegionOutcome::TurnedAway,
+                Some(Cause::CircuitOpen) if is_last => RegionOutcome::TurnedAway,
+                // That was another call, later.
+                Some(Cause::CircuitOpen) | None => RegionOutcome::Failed { cause: Cause::Unknown },
+                Some(cause) => RegionOutcome::Failed { cause },
+            };
+            (self.name(region), outcome)
         });
         let others = self
             .slots

@@ -108,9 +108,9 @@ pub(crate) fn note_sent(at: Instant) {
 
 /// Tells the layers above which region failed, and whether another one should
 /// be tried at once.
-pub(crate) fn note_region(region: usize, elsewhere: bool) {
+pub(crate) fn note_region(region: usize, turned_away: bool, elsewhere: bool) {
     note(|scope| {
-        scope.tried.push(region);
+        scope.tried.push_failed(region, turned_away);
         scope.elsewhere = elsewhere;
     });
 }

@@ -166,8 +166,8 @@ impl CallScope {
     }
 
     /// The same scope at its next attempt, in another region than this one.
-    pub(crate) fn leave(mut self, region: usize) -> Self {
-        self.tried.push(region);
+    pub(crate) fn leave(mut self, region: usize, turned_away: bool) -> Self {
+        self.tried.push_failed(region, turned_away);
         self.elsewhere = true;
         self.next_attempt()
     }

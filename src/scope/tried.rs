@@ -3,13 +3,15 @@
 pub(crate) struct Tried {
     regions: [u16; Tried::MOST],
     len: u8,
+    /// A bit for each that turned the call away, so that nothing was sent there.
+    turned_away: u8,
 }
 
 impl Tried {
     /// How many regions one call can try.
     pub(crate) const MOST: usize = 7;
 
-    pub(crate) const NONE: Self = Self { regions: [0; Self::MOST], len: 0 };
+    pub(crate) const NONE: Self = Self { regions: [0; Self::MOST], len: 0, turned_away: 0 };
 
     #[inline]
     pub(crate) fn len(&self) -> usize {
@@ -24,6 +26,20 @@ impl Tried {
     #[inline]
     pub(crate) fn iter(&self) -> impl Iterator<Item = usize> {
         self.regions[..self.len()].iter().map(|region| usize::from(*region))
+    }
+
+    /// Whether the nth of them turned the call away.
+    pub(crate) const fn was_turned_away(&self, nth: usize) -> bool {
+        self.turned_away >> nth & 1 == 1
+    }
+
+    /// Adds a region that may have turned the call away.
+    pub(crate) fn push_failed(&mut self, region: usize, turned_away: bool) {
+        let nth = self.len();
+        self.push(region);
+        if nth < self.len() {
+            self.turned_away |= u8::from(turned_away) << nth;
+        }
     }
 
     /// Adds a region; past the bound it is forgotten.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tower::{BoxError, ServiceBuilder};
+use http::Request;
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 use tower_upstream::failover::{FailoverLayer, RegionsExhausted};
 use tower_upstream::{CircuitBreakerLayer, RetryLayer, cause_ref};
 
@@ -58,4 +59,28 @@ async fn it_says_of_each_region_what_happened() {
              ap-southeast-1 not tried, out for 60.0s more (status 503)"
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_is_told_as_sent_though_a_circuit_has_opened_since() {
+    let world = World::default();
+    let breaker = CircuitBreakerLayer::builder()
+        .consecutive_failures(1)
+        .open_for(Duration::from_secs(300))
+        .by_authority();
+    let layer = ServiceBuilder::new()
+        .layer(FailoverLayer::builder(regions()).max_attempts(2).build().unwrap())
+        .layer(breaker.build().unwrap())
+        .into_inner();
+    let mut client = client(layer, &world);
+    world.set("us", Host::Resets);
+    world.set("eu", Host::TakesAndResets(Duration::from_secs(30)));
+    let request = Request::get("/").body(()).unwrap();
+    let slow = tokio::spawn(client.ready().await.unwrap().call(request));
+    // In the meantime the cooldown of us is over, and its circuit turns another call away.
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    world.set("eu", Host::Answers(200));
+    get(&mut client).await.unwrap();
+    let error = slow.await.unwrap().unwrap_err();
+    assert_eq!(exhausted(&error).tried().collect::<Vec<_>>(), ["us-west-2", "eu-west-1"]);
 }
