@@ -119,7 +119,7 @@ impl<'a> RequestHead<'a> {
         self.headers
     }
 
-    /// A header's value, if it is there and text.
+    /// A header's value, if it is there and text; the first of several.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a str> {
         self.headers.get(name)?.to_str().ok()

@@ -20,7 +20,7 @@ impl Count {
     ///
     /// Failures are [`Overloaded`](Class::Overloaded),
     /// [`NotSent`](Class::NotSent) and [`Transient`](Class::Transient), except
-    /// for the statuses 409 and 425. Those are neutral. So is a throttled call, as a
+    /// for the statuses 409 and 425, and gRPC's `ABORTED`. Those are neutral. So is a throttled call, as a
     /// server that asks for patience is well, and a rejected one. All of them prove a
     /// half-open circuit's upstream alive.
     #[must_use]

@@ -30,8 +30,8 @@ pub trait Classify<Res> {
 
 /// Status, headers and errors of HTTP, gRPC included: the default.
 ///
-/// A response with a `grpc-status` header is judged by that, as gRPC reports
-/// errors under a status of 200; every other one by its HTTP status; an error by
+/// A `200` with a `grpc-status` header is judged by that, as gRPC reports errors
+/// so; every other response by its HTTP status; an error by
 /// what its chain of sources says (see [`Outcome::verdict`]).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HttpClassifier;

@@ -60,7 +60,7 @@ impl<'a> Outcome<'a> {
         }
     }
 
-    /// A header's value, where there was a response that has it, once, as text.
+    /// A header's value, where there was a response that has it as text; the first of several.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a str> {
         self.headers()?.get(name)?.to_str().ok()

@@ -1,6 +1,6 @@
 use http::StatusCode;
 
-use super::Cause;
+use super::{Cause, GrpcCode};
 use crate::hint::Hint;
 
 /// What an answer means for those who must act on it.
@@ -168,14 +168,16 @@ impl Verdict {
     }
 
     /// Whether it speaks against the upstream itself: it is overloaded, can't be
-    /// reached, or failed. A conflict (409) or "too early" (425) doesn't.
+    /// reached, or failed. A conflict (409, gRPC's `ABORTED`) or "too early" (425) doesn't.
     #[must_use]
     pub fn is_upstream_failure(&self) -> bool {
-        const CONFLICT: Cause = Cause::Status(StatusCode::CONFLICT);
-        const TOO_EARLY: Cause = Cause::Status(StatusCode::TOO_EARLY);
         match self.class {
             Class::Overloaded | Class::NotSent => true,
-            Class::Transient => self.cause != CONFLICT && self.cause != TOO_EARLY,
+            Class::Transient => !matches!(
+                self.cause,
+                Cause::Status(StatusCode::CONFLICT | StatusCode::TOO_EARLY)
+                    | Cause::Grpc(GrpcCode::Aborted)
+            ),
             _ => false,
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
-use tower_upstream::classify::{Cause, Class, GrpcCode};
+use tower_upstream::classify::{Cause, Class, GrpcCode, Verdict};
 use tower_upstream::hint::Hint;
 
 use super::verdict_of;
@@ -90,7 +90,7 @@ const GRPC: [(GrpcCode, &str, Class); 17] = [
     (GrpcCode::Unauthenticated, "UNAUTHENTICATED", Class::CredentialRejected),
 ];
 
-fn grpc(status: &[u8], pushback: Option<&'static str>) -> tower_upstream::classify::Verdict {
+fn grpc(status: &[u8], pushback: Option<&'static str>) -> Verdict {
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/grpc"));
     headers.insert("grpc-status", HeaderValue::from_bytes(status).unwrap());
@@ -109,6 +109,16 @@ fn every_grpc_code_is_in_its_row() {
         assert_eq!(verdict.class(), class, "{name}");
         assert_eq!(verdict.cause(), Cause::Grpc(code), "{name}");
     }
+}
+
+#[test]
+fn a_conflict_speaks_against_no_upstream_in_whichever_protocol() {
+    let conflict = |verdict: Verdict| !verdict.is_upstream_failure();
+    assert!(conflict(grpc(b"10", None)), "an aborted transaction");
+    assert!(conflict(verdict_of(StatusCode::CONFLICT, HeaderMap::new())));
+    assert!(conflict(verdict_of(StatusCode::TOO_EARLY, HeaderMap::new())));
+    assert!(!conflict(grpc(b"13", None)));
+    assert!(!conflict(verdict_of(StatusCode::BAD_GATEWAY, HeaderMap::new())));
 }
 
 #[test]

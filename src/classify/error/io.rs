@@ -23,6 +23,7 @@ fn of_kind(kind: Kind) -> Option<Verdict> {
         Kind::ConnectionRefused
         | Kind::HostUnreachable
         | Kind::NetworkUnreachable
+        | Kind::NetworkDown
         | Kind::AddrNotAvailable
         | Kind::AddrInUse => Verdict::not_sent().cause_is(Cause::Connect),
         Kind::TimedOut

@@ -57,6 +57,7 @@ fn kinds_of_io() {
         (ErrorKind::ConnectionRefused, NOT_CONNECTED),
         (ErrorKind::HostUnreachable, NOT_CONNECTED),
         (ErrorKind::NetworkUnreachable, NOT_CONNECTED),
+        (ErrorKind::NetworkDown, NOT_CONNECTED),
         (ErrorKind::AddrNotAvailable, NOT_CONNECTED),
         (ErrorKind::AddrInUse, NOT_CONNECTED),
         (ErrorKind::TimedOut, TIMED_OUT),
