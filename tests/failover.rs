@@ -352,6 +352,31 @@ async fn the_request_is_rewritten_to_the_region() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_target_of_a_region_with_a_user_name_means_the_same_place_without_it() {
+    let inner = service_fn(|request: Request<()>| async move {
+        assert_eq!(request.uri(), "https://us/v1/models");
+        Ok::<_, BoxError>(Response::new(()))
+    });
+    let client = tower::Layer::layer(&FailoverLayer::new(regions()), inner);
+    client
+        .oneshot(Request::get("https://user:secret@eu/v1/models").body(()).unwrap())
+        .await
+        .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_grows_too_long_below_the_base_goes_to_no_other_place() {
+    let inner = service_fn(|request: Request<()>| async move {
+        // No client sends that.
+        assert_eq!(request.uri().authority(), None);
+        Err::<Response<()>, _>(BoxError::from("no host"))
+    });
+    let client = tower::Layer::layer(&FailoverLayer::new(regions()), inner);
+    let path = format!("/{}", "a".repeat(65_533));
+    client.oneshot(Request::get(path).body(()).unwrap()).await.unwrap_err();
+}
+
 #[test]
 fn a_base_that_holds_a_secret_is_not_repeated() {
     for name in ["", "us"] {

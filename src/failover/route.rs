@@ -72,7 +72,8 @@ impl<'a> Target<'a> {
     /// What this URI, of any region or relative to its base, is in this region.
     ///
     /// Scheme and host are always those of the region. A path below the base of another
-    /// region is the same one below this base; any other is taken as it is.
+    /// region is the same one below this base; any other is taken as it is. One that is too long for a URI
+    /// then (65,534 bytes) has no host in the answer, so that no client sends it.
     #[must_use]
     pub fn rewrite(&self, mut uri: Uri) -> Uri {
         self.take_over(&mut uri);
@@ -86,8 +87,11 @@ impl<'a> Target<'a> {
         let path = given.path_and_query.as_ref().map_or("/", PathAndQuery::as_str);
         let path = match self.path(given.authority.as_ref().map(Authority::as_str), path) {
             None => given.path_and_query,
-            // Both halves were valid, so the whole is.
-            Some(path) => PathAndQuery::from_maybe_shared(Bytes::from(path)).ok(),
+            // Both halves were valid, so the whole is, unless it is too long.
+            Some(path) => match PathAndQuery::from_maybe_shared(Bytes::from(path)) {
+                Ok(path) => Some(path),
+                Err(_) => return,
+            },
         };
         let mut parts = Parts::default();
         (parts.scheme, parts.authority) = (Some(scheme.clone()), Some(authority.clone()));
@@ -131,6 +135,7 @@ impl<'a> Target<'a> {
     /// means the same place in each; any other path is taken as it is.
     fn below<'p>(&self, authority: Option<&str>, path: &'p str) -> &'p str {
         let Some(authority) = authority else { return path };
+        let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         let places = self.set.slots.iter().map(|state| &state.place);
         places
             .filter(|place| place.is_host(authority))
