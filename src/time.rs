@@ -30,10 +30,11 @@ pub(crate) fn wall_now() -> SystemTime {
     real.checked_add(skipped).unwrap_or(real)
 }
 
+/// About thirty years: tokio's own notion of "never".
+pub(crate) const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
+
 /// `instant + duration`, where `+` would panic past the end of time.
 pub(crate) fn after(instant: Instant, duration: Duration) -> Instant {
-    /// About thirty years: tokio's own notion of "never".
-    const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
     instant.checked_add(duration.min(FAR)).or_else(|| instant.checked_add(FAR)).unwrap_or(instant)
 }
 

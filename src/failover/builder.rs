@@ -14,6 +14,7 @@ use crate::event::{Listener, Observer};
 use crate::key::AllCalls;
 use crate::replay::{CloneReplay, HttpReplay};
 use crate::scope::Tried;
+use crate::time;
 
 /// Builds a [`FailoverLayer`].
 #[derive(Clone, Debug)]
@@ -76,14 +77,15 @@ impl<C, R, T, K> FailoverBuilder<C, R, T, K> {
 
     /// How long a region that failed isn't chosen, up to a tenth longer at random. Default: 10 s,
     /// doubling up to [`max_cooldown`](Self::max_cooldown) each time it fails again before it has
-    /// quite come back.
+    /// quite come back. So long, too, a call that hangs on trial keeps others away. Zero: it is on
+    /// trial at once, by any number of calls.
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.settings.recovery.first = cooldown;
         self
     }
 
     /// The longest that a region isn't chosen, but for the server's own word.
-    /// Default: 5 minutes.
+    /// Default: 5 minutes; at least the cooldown.
     pub fn max_cooldown(mut self, cooldown: Duration) -> Self {
         self.settings.recovery.most = cooldown;
         self
@@ -106,7 +108,8 @@ impl<C, R, T, K> FailoverBuilder<C, R, T, K> {
     /// How long it takes a region that is back to get all of its calls again, from a tenth
     /// of them on. Default: 30 s; zero: all at once.
     pub fn ramp(mut self, ramp: Duration) -> Self {
-        self.settings.recovery.ramp = ramp;
+        // The clock ends there, and a share is told by what is left of the ramp.
+        self.settings.recovery.ramp = ramp.min(time::FAR);
         self
     }
 

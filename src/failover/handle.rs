@@ -189,7 +189,7 @@ impl RegionSet {
         let state = self.named(name)?;
         let takes_calls = |duty| !matches!(duty, Duty::Out | Duty::Removed);
         let mut others = self.slots.iter().filter(|other| other.place.name != state.place.name);
-        if !takes_calls(duty) && !others.any(|other| takes_calls(other.duty())) {
+        if !takes_calls(duty) && !others.any(|other| takes_calls(other.told().duty)) {
             let message = format!(
                 "{name:?} is the last region that takes calls; add or release another first"
             );

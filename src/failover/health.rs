@@ -150,7 +150,7 @@ impl Health {
         let again = before <= now;
         let times = if again { self.times } else { self.times.saturating_sub(1) };
         let doubled = 1u32.checked_shl(times).unwrap_or(u32::MAX);
-        let out_for = recovery.first.saturating_mul(doubled).min(recovery.most);
+        let out_for = recovery.first.saturating_mul(doubled).min(recovery.most.max(recovery.first));
         let spread = out_for.saturating_add((out_for / 10).mul_f64(random));
         let until = time::after(now, spread).max(asked_until).max(before);
         let was_out = matches!(self.phase, Phase::Out { .. });

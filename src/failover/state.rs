@@ -36,10 +36,22 @@ pub(super) struct State {
 
 /// What its standing is made of.
 #[derive(Clone, Copy, Debug)]
-struct Told {
-    health: Health,
-    duty: Duty,
-    last_failure: Option<Cause>,
+pub(super) struct Told {
+    pub(super) health: Health,
+    pub(super) duty: Duty,
+    /// The cause of the last failure, of a call or a check.
+    pub(super) last_failure: Option<Cause>,
+}
+
+impl Told {
+    pub(super) fn standing(&self, start: Instant) -> Standing {
+        match self.duty {
+            Duty::ByHealth => self.health.standing(start),
+            Duty::In => Standing::Fit,
+            Duty::Drained => Standing::Drained,
+            Duty::Out | Duty::Removed => Standing::Gone,
+        }
+    }
 }
 
 /// What is told by hand.
@@ -212,13 +224,8 @@ impl State {
         }
     }
 
-    pub(super) fn health(&self) -> Health {
-        self.told.lock().health
-    }
-
-    /// The cause of the last failure, of a call or a check.
-    pub(super) fn last_failure(&self) -> Option<Cause> {
-        self.told.lock().last_failure
+    pub(super) fn told(&self) -> Told {
+        *self.told.lock()
     }
 
     /// `failure`: the cause, if it is one that changes it.
@@ -235,12 +242,8 @@ impl State {
         changed
     }
 
-    pub(super) fn duty(&self) -> Duty {
-        self.told.lock().duty
-    }
-
     pub(super) fn is_removed(&self) -> bool {
-        self.duty() == Duty::Removed
+        self.told().duty == Duty::Removed
     }
 
     pub(super) fn give_duty(&self, duty: Duty, start: Instant) {
@@ -251,18 +254,12 @@ impl State {
 
     /// Under the lock, so that the word is never an older one.
     fn show(&self, told: &Told, start: Instant) {
-        let standing = match told.duty {
-            Duty::ByHealth => told.health.standing(start),
-            Duty::In => Standing::Fit,
-            Duty::Drained => Standing::Drained,
-            Duty::Out | Duty::Removed => Standing::Gone,
-        };
         let nanos = |at: Instant| time::nanos(at.saturating_duration_since(start));
         // Whoever sees the standing sees its phase, or a later one.
         self.since.store(nanos(told.health.since()), Ordering::Relaxed);
         let asked_until = told.health.asked_until().map_or(0, nanos);
         self.asked_until.store(asked_until, Ordering::Relaxed);
-        self.standing.store(standing.word(), Ordering::Release);
+        self.standing.store(told.standing(start).word(), Ordering::Release);
     }
 }
 

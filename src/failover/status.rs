@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::set::RegionSet;
 use super::standing::Standing;
-use super::state::{Duty, State};
+use super::state::{Duty, State, Told};
 use crate::classify::Cause;
 use crate::time::{self, Instant};
 
@@ -64,10 +64,12 @@ impl RegionSet {
     }
 
     fn status_of(&self, state: &State, now: Instant) -> RegionStatus {
-        let health = state.health();
+        // Under one lock, or one field might be of before a change and another of after it.
+        let told = state.told();
+        let Told { health, duty, last_failure } = told;
         let (attempts, under_way) = state.calls();
         let nanos = self.nanos(now);
-        let (condition, out_until) = match (state.duty(), health.standing(self.start())) {
+        let (condition, out_until) = match (duty, health.standing(self.start())) {
             (Duty::In, _) => (Condition::ForcedIn, None),
             (Duty::Drained, _) => (Condition::Drained, None),
             (Duty::Out | Duty::Removed, _) => (Condition::ForcedOut, None),
@@ -82,12 +84,12 @@ impl RegionSet {
             name: state.place.name,
             // It was made of one.
             priority: u32::try_from(state.priority()).unwrap_or(u32::MAX),
-            healthy: !state.standing().is_out(nanos),
+            healthy: !told.standing(self.start()).is_out(nanos),
             condition,
             since: health.since(),
             out_until,
             latency: state.latency().measured(),
-            last_failure: state.last_failure(),
+            last_failure,
             last_check: health.last_check(),
             attempts,
             under_way,

@@ -281,3 +281,35 @@ async fn a_region_on_trial_that_says_no_is_alive() {
         assert_eq!(condition(&handle), Condition::Ramping, "{status}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_ramp_without_an_end_stays_at_a_tenth() {
+    let world = World::default();
+    let layer = FailoverLayer::builder(regions()).ramp(Duration::MAX).seed(7).build().unwrap();
+    let mut client = client(layer, &world);
+    world.set("us", Host::Refuses);
+    get(&mut client).await.unwrap();
+    world.set("us", Host::Answers(200));
+    pass(11 * SECOND).await;
+    get(&mut client).await.unwrap();
+    world.take_called();
+    for _ in 0..1_000 {
+        get(&mut client).await.unwrap();
+    }
+    let called = world.take_called();
+    let took = called.iter().filter(|host| *host == "us").count();
+    assert!((50..150).contains(&took), "{took} of 1,000");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cooldown_that_is_longer_than_the_longest_is_kept() {
+    let world = World::default();
+    let layer = FailoverLayer::builder(regions()).cooldown(600 * SECOND).build().unwrap();
+    let mut client = client(layer, &world);
+    world.set("us", Host::Refuses);
+    get(&mut client).await.unwrap();
+    pass(590 * SECOND).await;
+    world.take_called();
+    get(&mut client).await.unwrap();
+    assert_eq!(world.take_called(), ["eu"]);
+}
