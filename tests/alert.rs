@@ -499,6 +499,35 @@ fn works_before_there_is_a_runtime_and_after_one_is_gone() {
     assert_eq!(alerts.stats().sent, 3);
 }
 
+/// What was told before its runtime was there is repeated, and its end told, as any other.
+#[test]
+fn what_was_seen_before_there_was_a_runtime_has_a_keeper_from_the_flush_on() {
+    let (builder, chat, _page) = both();
+    let alerts = builder.build().unwrap();
+    let client = alerts.layer().layer_over(upstream(&status(503)));
+    futures_util::FutureExt::now_or_never(call(client)).unwrap();
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_time().start_paused(true).build().unwrap().block_on(async {
+        flush(&alerts).await;
+        assert_eq!(chat.texts().len(), 1);
+        sleep(Duration::from_secs(600)).await;
+        let expected = "ℹ️ INFO: call_failed: no more calls fail so: status 503";
+        assert_eq!(chat.texts(), [expected]);
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_panics_costs_nobody_an_alert() {
+    let (builder, chat, page) = both();
+    let panics = observer_fn(|_: &Event<'_>| panic!("an observer panics"));
+    let alerts = builder.observer(panics).build().unwrap();
+    call(alerts.layer().layer_over(upstream(&status(401)))).await;
+    sleep(Duration::from_secs(600)).await;
+    // It hears of both in the task that time alone makes tell.
+    let texts = chat.texts();
+    assert_eq!((texts.len(), page.take().len()), (2, 2), "{texts:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn its_tasks_end_with_the_last_handle() {
     let (builder, chat, _page) = both();

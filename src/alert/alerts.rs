@@ -102,6 +102,8 @@ impl Alerts {
         let ends = time::after(time::now(), deadline);
         self.shared.catch_up(true);
         self.shared.desk.lock().start();
+        // What was seen before there was a runtime has no keeper yet.
+        self.shared.see_that_somebody_looks();
         within(ends, self.shared.tally.empty()).await.is_some()
     }
 }
@@ -113,6 +115,8 @@ impl Observer for Alerts {
             && let Decision::Retry { .. } = event.decision
         {
             meter.retry();
+            // A call that a retry mends is heard of by nobody else.
+            self.shared.see_that_somebody_looks();
         }
         self.shared.rules.event(event, |seen| self.shared.see(&seen));
     }
@@ -223,10 +227,11 @@ impl Shared {
             // What isn't due before the keeper looks anyway isn't worth waking it.
             next.is_some_and(|next| planned.is_none_or(|planned| next < planned))
         };
-        self.report(&told);
+        // First: an observer may panic.
         if wakes {
             keeper::wake(self);
         }
+        self.report(&told);
     }
 
     /// Tells what is due by now. When to look again.

@@ -1,6 +1,7 @@
 //! The task that does what time alone brings: it looks at what is measured, and tells what has
 //! lasted long enough, goes on for long, or hasn't been seen for a while.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::alerts::Shared;
 use super::within::within;
-use crate::time;
+use crate::time::{self, Instant};
 
 /// How long it rests at least, unless it is stirred.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -54,10 +55,17 @@ impl Drop for Runs {
     }
 }
 
+/// When to look again. An observer that panics, of which the panic's hook has told, doesn't end the
+/// keeper: nobody else would tell what time alone brings.
+fn catch_up(shared: &Shared) -> Option<Instant> {
+    let caught = catch_unwind(AssertUnwindSafe(|| shared.catch_up(false)));
+    caught.unwrap_or_else(|_| shared.desk.lock().wakes_at)
+}
+
 /// Holds no handle while it waits, and ends with the last one.
 async fn keep(alerts: Weak<Shared>, runs: Runs) {
     let stirred = &runs.0.stirred;
-    while let Some(next) = alerts.upgrade().map(|shared| shared.catch_up(false)) {
+    while let Some(next) = alerts.upgrade().map(|shared| catch_up(&shared)) {
         let Some(next) = next else {
             stirred.notified().await;
             continue;

@@ -275,3 +275,33 @@ async fn over_within_the_wait_is_told_to_nobody() {
     assert_eq!((chat.take().len(), alerts.history()), (0, vec![]));
     assert_eq!(alerts.stats().coalesced, 1);
 }
+
+/// The end of a look is a beginning of the next: one that only shows how things are is neither.
+#[tokio::test(start_paused = true)]
+async fn a_status_page_that_asks_all_the_time_starves_no_rule() {
+    let (builder, chat, page) = both();
+    let alerts = builder.rules([]).slo(Slo::availability(0.995)).build().unwrap();
+    let client = alerts.layer().layer_over(upstream(&status(503)));
+    for _ in 0..3 * 60 {
+        call(client.clone()).await;
+        assert!(alerts.objectives()[0].calls > 0);
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!((chat.take().len(), page.take().len()), (1, 1));
+}
+
+/// Nobody but the observer hears of calls that are mended.
+#[tokio::test(start_paused = true)]
+async fn what_retries_cost_is_told_without_a_layer_above() {
+    let (alerts, chat) = with([Rule::retry_spend(0.1, 0.008)]);
+    let calls_so_far = status(0);
+    let fails_first = service_fn(move |_: Request<()>| {
+        let first = calls_so_far.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
+        let status = if first { 503 } else { 200 };
+        async move { Ok::<_, BoxError>(Response::builder().status(status).body(())?) }
+    });
+    let retry = RetryLayer::new().no_budget().observer(alerts.observer());
+    calls(1, &retry.layer_over(fails_first)).await;
+    let texts = chat.texts();
+    assert!(texts.len() == 1 && texts[0].contains("retry_spend: retries cost"), "{texts:?}");
+}

@@ -37,11 +37,12 @@ pub(super) struct Meter {
     book: Mutex<Book>,
 }
 
-/// What was counted when; what looks alone write.
+/// What was counted when.
 struct Book {
     begun: Instant,
+    /// When it was judged last.
     looked_at: Instant,
-    /// By measure, as of the last look.
+    /// By measure, as of when it was taken down last.
     totals: Vec<Tally>,
     /// As in the meter.
     windows: Vec<Window>,
@@ -164,6 +165,7 @@ impl Meter {
     /// Takes down what was counted, and tells of each subject whether it is as it should be.
     pub(super) fn look(&self, now: Instant, mut tell: impl FnMut(&Sighting<'_>)) {
         let mut book = self.book.lock();
+        book.looked_at = now;
         self.write(&mut book, now);
         for subject in &self.subjects {
             tell(&subject.judge(&book));
@@ -171,7 +173,6 @@ impl Meter {
     }
 
     fn write(&self, book: &mut Book, now: Instant) {
-        book.looked_at = now;
         let elapsed = now.saturating_duration_since(book.begun);
         let totals: Vec<_> = (0..self.measures.len()).map(|one| self.counts.total(one)).collect();
         for ((measure, _), window) in self.windows.iter().zip(&mut book.windows) {
@@ -183,7 +184,7 @@ impl Meter {
         }
     }
 
-    /// How the objectives do.
+    /// How the objectives do. Whoever asks doesn't put off the next look, which alone judges.
     pub(super) fn objectives(&self, now: Instant) -> Vec<Objective> {
         let mut book = self.book.lock();
         self.write(&mut book, now);
