@@ -173,7 +173,9 @@ impl Lifecycle {
             let notice = Notice::of(kind, label, entry);
             if let Some(told) = told {
                 if !told.spared.is_empty() {
-                    let spared = notice.clone();
+                    // It ends as what they know it by.
+                    let severity = told.was.unwrap_or(notice.severity);
+                    let spared = Notice { severity, ..notice.clone() };
                     all.push(Notice { to: told.spared, resolved: true, ..spared });
                 }
                 all.push(notice.told(told, false));
