@@ -1,6 +1,7 @@
 //! What waits for one sink. A plain structure: it takes no lock and tells nobody.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::Severity;
 use super::tally::Ticket;
@@ -21,9 +22,10 @@ impl Outbox {
     }
 
     /// Queues a ticket, or drops it. Whether it was queued.
-    pub(super) fn offer(&mut self, ticket: Ticket) -> bool {
+    pub(super) fn offer(&mut self, mut ticket: Ticket) -> bool {
         let alert = &ticket.alert;
         let urgent = alert.resolved || alert.severity == Severity::Critical;
+        let mut was = alert.was;
         // What it makes needless goes, and leaves it its place: an end goes after its trigger, a
         // trigger replaces both.
         let before = self.tickets.len();
@@ -31,8 +33,14 @@ impl Outbox {
             let other = &self.tickets[number].alert;
             let outdated = other.resolved || !alert.resolved;
             if other.key == alert.key && outdated {
+                // What the sink knows is how bad it was before the first that it won't hear.
+                was = other.was.or(other.resolved.then_some(other.severity)).or(was);
                 self.tickets.remove(number).into_iter().for_each(Ticket::coalesced);
             }
+        }
+        let was = was.filter(|was| *was != alert.severity);
+        if was != alert.was {
+            Arc::make_mut(&mut ticket.alert).was = was;
         }
         let reserve = if urgent { 0 } else { self.most / RESERVE };
         let has_room = self.tickets.len() < before || before < self.most - reserve;
@@ -66,8 +74,6 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::super::sink::tests::alert;
     use super::*;
     use crate::alert::Alert;
@@ -121,6 +127,33 @@ mod tests {
         }
         assert_eq!(bench.take(9), ["us"]);
         assert!(bench.outbox.is_empty());
+    }
+
+    /// A sink that knows an alert by its severity has to end it under the one that it heard of.
+    #[test]
+    fn what_replaces_another_says_how_bad_it_was_told_to_be() {
+        const INFO: Severity = Severity::Info;
+        const WARNING: Severity = Severity::Warning;
+        const CRITICAL: Severity = Severity::Critical;
+        let told = |severity, was, resolved| Alert { was, ..alert(severity, "", "us", resolved) };
+        for (offered, expected) in [
+            (vec![told(WARNING, Some(INFO), false)], Some(INFO)),
+            (
+                vec![told(WARNING, Some(INFO), false), told(CRITICAL, Some(WARNING), false)],
+                Some(INFO),
+            ),
+            // As bad as it was before.
+            (vec![told(CRITICAL, Some(INFO), false), told(INFO, Some(CRITICAL), false)], None),
+            // It ended, which isn't told, and began again, worse.
+            (vec![told(WARNING, None, true), told(CRITICAL, None, false)], Some(WARNING)),
+            (vec![told(WARNING, None, true), told(WARNING, None, false)], None),
+        ] {
+            let mut bench = Bench::new(16);
+            let shown = format!("{offered:?}");
+            assert!(offered.into_iter().all(|alert| bench.offer(alert)));
+            let taken = bench.outbox.take(9);
+            assert_eq!((taken.len(), taken[0].alert.was), (1, expected), "{shown}");
+        }
     }
 
     #[test]
