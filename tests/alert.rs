@@ -7,6 +7,8 @@
     feature = "rate-limit"
 ))]
 
+#[path = "alert/delivery.rs"]
+mod delivery;
 #[cfg(feature = "tracing")]
 #[path = "alert/logged.rs"]
 mod logged;
@@ -587,6 +589,9 @@ fn what_cannot_work_is_refused() {
     let error = Alerts::builder().sink(wrong, Severity::Info, accepts()).build().unwrap_err();
     assert!(!error.to_string().contains("secret"), "{error}");
     assert!(Alerts::builder().queue(0).build().is_err());
+    assert!(Alerts::builder().delivery_timeout(Duration::ZERO).build().is_err());
+    // The start of each key, and what PagerDuty calls the source.
+    assert!(Alerts::builder().service(" ").build().is_err());
     let many = (0..65)
         .fold(Alerts::builder(), |builder, _| builder.sink(slack(), Severity::Info, accepts()));
     assert!(many.build().is_err());

@@ -54,7 +54,7 @@ impl AlertsBuilder {
             keys: 1024,
             queue: 1024,
             history: 256,
-            delivery_timeout: Duration::from_secs(60),
+            delivery_timeout: Duration::from_secs(300),
             listener: Listener::default(),
         }
     }
@@ -69,9 +69,10 @@ impl AlertsBuilder {
     /// Tells this sink of what is at least so severe, through this HTTP service.
     ///
     /// The service is any tower client, as `hyper_util`'s legacy client over `Full<Bytes>` with
-    /// tower's `MapRequest`. Each alert is sent up to five times, as a
-    /// [`RetryLayer`](crate::RetryLayer) does, obeying `Retry-After`; don't give it the client that
-    /// the alerts are about.
+    /// tower's `MapRequest`. What isn't accepted is sent again, as a [`RetryLayer`](crate::RetryLayer)
+    /// does, for as long as the [timeout](Self::delivery_timeout) lasts; nothing is sent before the time
+    /// that a `Retry-After` asks for (an hour at most). Don't give it the client that the alerts are
+    /// about.
     pub fn sink<S, B>(mut self, sink: impl Sink, least: Severity, service: S) -> Self
     where
         S: Service<Request<Bytes>, Response = Response<B>> + Clone + Send + 'static,
@@ -162,7 +163,9 @@ impl AlertsBuilder {
     }
 
     /// How long a sink may take for an alert, all attempts together; one attempt has a quarter
-    /// of it. Default: 60 s.
+    /// of it, 15 s at most. What it hasn't taken by then has failed: it is told with the next
+    /// [repeat](Self::repeat_interval), should it go on, and an end isn't told again. What comes
+    /// meanwhile waits in the queue. Default: 5 minutes.
     pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
         self.delivery_timeout = timeout;
         self
@@ -179,7 +182,8 @@ impl AlertsBuilder {
     /// # Errors
     ///
     /// If a sink can't work (a webhook that isn't a URL), or a rule or an objective (a share above
-    /// 1); there are more than 64 sinks; or the queue has room for none or for more than a million.
+    /// 1); the service has no name; there are more than 64 sinks; the queue has room for none or for
+    /// more than a million; or sinks have no time.
     pub fn build(self) -> Result<Alerts, InvalidConfig> {
         if self.sinks.len() > Sinks::MOST {
             let (many, most) = (self.sinks.len(), Sinks::MOST);
@@ -193,6 +197,14 @@ impl AlertsBuilder {
                 self.queue,
                 Self::LONGEST_QUEUE
             )));
+        }
+        if self.service.trim().is_empty() {
+            return Err(InvalidConfig::new(
+                "a service without a name can't be told from others; give it one",
+            ));
+        }
+        if self.delivery_timeout.is_zero() {
+            return Err(InvalidConfig::new("a sink can't take an alert in no time; give it some"));
         }
         self.sinks.iter().try_for_each(|(sink, _)| sink.check())?;
         self.rules.iter().try_for_each(Rule::check)?;

@@ -11,12 +11,25 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{Alert, Sink};
+use crate::classify::{Classify, HttpClassifier};
 use crate::error::{BoxError, InvalidConfig};
-use crate::retry::RetryLayer;
+use crate::retry::{Backoff, RetryLayer};
 use crate::sync::Mutex;
 
-/// Whether alerts were accepted.
-pub(super) type Accepted = Pin<Box<dyn Future<Output = bool> + Send>>;
+/// What became of a message.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) accepted: bool,
+    /// How long the service asks to be left alone.
+    pub(super) rest: Duration,
+}
+
+pub(super) type Outcoming = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// How long an attempt may take at most: a service that hangs is one to be asked again.
+const LONGEST_ATTEMPT: Duration = Duration::from_secs(15);
+/// A rest that is longer is one by mistake.
+const LONGEST_REST: Duration = Duration::from_secs(3600);
 
 pub(super) trait Deliver: Send + Sync + 'static {
     fn name(&self) -> &'static str;
@@ -31,7 +44,7 @@ pub(super) trait Deliver: Send + Sync + 'static {
 
     /// Tells the alerts. Within the future, which runs in a task of its own, the user's code may
     /// panic.
-    fn deliver(self: Arc<Self>, alerts: Vec<Arc<Alert>>, timeout: Duration) -> Accepted;
+    fn deliver(self: Arc<Self>, alerts: Vec<Arc<Alert>>, timeout: Duration) -> Outcoming;
 }
 
 pub(super) struct Delivery<K, S> {
@@ -78,25 +91,32 @@ where
         self.pause
     }
 
-    fn deliver(self: Arc<Self>, alerts: Vec<Arc<Alert>>, timeout: Duration) -> Accepted {
+    fn deliver(self: Arc<Self>, alerts: Vec<Arc<Alert>>, timeout: Duration) -> Outcoming {
         Box::pin(async move {
             let Ok(request) = self.sink.group(&alerts) else {
-                return false;
+                return Outcome::default();
             };
-            // An alert told twice is better than one not told: what timed out is sent again.
+            // An alert told twice is better than one not told: what timed out is sent again, and only
+            // time ends it.
             let retry = RetryLayer::new()
-                .max_attempts(5)
-                .attempt_timeout(timeout / 4)
+                .max_attempts(u32::MAX)
+                .backoff(Backoff::exponential(Duration::from_millis(500)))
+                .hint_cap(timeout)
+                .attempt_timeout(LONGEST_ATTEMPT.min(timeout / 4))
                 .deadline(timeout)
                 .no_budget()
                 .retry_non_idempotent()
                 .replay_clone();
             let mut service = retry.layer(self.fresh());
             if std::future::poll_fn(|cx| service.poll_ready(cx)).await.is_err() {
-                return false;
+                return Outcome::default();
             }
-            let answer = service.call(request).await;
-            answer.is_ok_and(|answer| answer.status().is_success())
+            let Ok(answer) = service.call(request).await else {
+                return Outcome::default();
+            };
+            let hint = HttpClassifier::new().classify(Ok(&answer)).hint();
+            let rest = hint.retry_after.unwrap_or_default().min(LONGEST_REST);
+            Outcome { accepted: answer.status().is_success(), rest }
         })
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::Alert;
-use super::deliver::Deliver;
+use super::deliver::{Deliver, Outcome};
 use super::outbox::Outbox;
 use super::tally::Ticket;
 use super::within::within;
@@ -106,15 +106,19 @@ async fn work(runs: Runs, timeout: Duration) {
         // A task for each, so that a panic ends only that.
         let mut task = Task(tokio::spawn(Arc::clone(&desk.sink).deliver(alerts, timeout)));
         let ends = time::after(time::now(), timeout);
-        let accepted = matches!(within(ends, &mut task.0).await, Some(Ok(true)));
+        let outcome = match within(ends, &mut task.0).await {
+            Some(Ok(outcome)) => outcome,
+            _ => Outcome::default(),
+        };
+        free_at = free_at.max(time::after(time::now(), outcome.rest));
         for ticket in tickets {
-            ticket.ended(accepted);
+            ticket.ended(outcome.accepted);
         }
     }
 }
 
 /// A task that ends when it isn't waited for any more.
-struct Task(JoinHandle<bool>);
+struct Task(JoinHandle<Outcome>);
 
 impl Drop for Task {
     fn drop(&mut self) {

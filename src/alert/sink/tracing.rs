@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::shown;
-use crate::alert::deliver::{Accepted, Deliver};
+use crate::alert::deliver::{Deliver, Outcome, Outcoming};
 use crate::alert::{Alert, Severity};
 use crate::error::InvalidConfig;
 
@@ -26,12 +26,12 @@ impl Deliver for Tracing {
         Duration::ZERO
     }
 
-    fn deliver(self: Arc<Self>, alerts: Vec<Arc<Alert>>, _: Duration) -> Accepted {
+    fn deliver(self: Arc<Self>, alerts: Vec<Arc<Alert>>, _: Duration) -> Outcoming {
         Box::pin(async move {
             for alert in alerts {
                 write(&alert);
             }
-            true
+            Outcome { accepted: true, ..Outcome::default() }
         })
     }
 }

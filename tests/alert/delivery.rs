@@ -1,0 +1,80 @@
+//! Alerts and the services that are to take them.
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A minute's restart of an Alertmanager, or a deployment of the network.
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_is_away_for_minutes_gets_it_in_the_end() {
+    for seconds in [1, 5, 30, 240] {
+        let (builder, chat, page) = both();
+        let alerts = builder.build().unwrap();
+        for receiver in [&chat, &page] {
+            receiver.status.store(503, Ordering::Relaxed);
+        }
+        call(alerts.layer().layer_over(upstream(&status(401)))).await;
+        sleep(SECOND * seconds).await;
+        for receiver in [&chat, &page] {
+            receiver.status.store(200, Ordering::Relaxed);
+        }
+        sleep(SECOND * 15).await;
+        assert_eq!((chat.take().len(), page.take().len()), (1, 1), "away for {seconds} s");
+        assert_eq!(alerts.stats().sent, 2);
+    }
+}
+
+/// A service that refuses with this `Retry-After`, and when it was asked.
+fn refuses(
+    status: u16,
+    retry_after: &'static str,
+) -> (
+    impl Service<Request<Bytes>, Response = Response<()>, Error = BoxError, Future: Send> + Clone + Send,
+    Arc<Mutex<Vec<u64>>>,
+) {
+    let begun = tokio::time::Instant::now();
+    let asked_at: Arc<Mutex<Vec<u64>>> = Arc::default();
+    let asked = Arc::clone(&asked_at);
+    let service = service_fn(move |_: Request<Bytes>| {
+        asked.lock().unwrap().push(begun.elapsed().as_secs());
+        async move {
+            let answer = Response::builder().status(status).header("retry-after", retry_after);
+            Ok::<_, BoxError>(answer.body(())?)
+        }
+    });
+    (service, asked_at)
+}
+
+/// Longer than one alert may take: then the next one waits for it.
+#[tokio::test(start_paused = true)]
+async fn no_alert_is_sent_before_the_time_that_another_was_told_to_come_back() {
+    for (status_now, retry_after, expected) in [
+        // Within the time of one alert, that is what it takes.
+        (429, "120", vec![1, 121, 241]),
+        (503, "1000", vec![1, 1001]),
+        // Nobody means a year.
+        (429, "31536000", vec![1, 3601]),
+    ] {
+        let (busy, asked_at) = refuses(status_now, retry_after);
+        let alerts = Alerts::builder().sink(slack(), Severity::Info, busy).build().unwrap();
+        for failure in [500, 502, 503, 504] {
+            call(alerts.layer().layer_over(upstream(&status(failure)))).await;
+            sleep(SECOND * 5).await;
+        }
+        sleep(SECOND * 3700).await;
+        let asked_at = asked_at.lock().unwrap();
+        let close = |(asked, expected): (&u64, &u64)| asked.abs_diff(*expected) <= 15;
+        assert!(asked_at.len() >= expected.len(), "{retry_after}: {asked_at:?}");
+        assert!(asked_at.iter().zip(&expected).all(close), "{retry_after}: {asked_at:?}");
+        adds_up(&alerts);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_sink_will_never_take_is_sent_once() {
+    let (refuses, asked_at) = refuses(400, "0");
+    let alerts = Alerts::builder().sink(slack(), Severity::Info, refuses).build().unwrap();
+    call(alerts.layer().layer_over(upstream(&status(503)))).await;
+    flush(&alerts).await;
+    assert_eq!((asked_at.lock().unwrap().len(), alerts.stats().failed), (1, 1));
+}
