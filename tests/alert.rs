@@ -326,6 +326,28 @@ async fn a_turned_away_call_and_its_circuit_are_one_alert() {
     assert_eq!(texts.iter().filter(|text| text.contains("circuit_open")).count(), 1, "{texts:?}");
 }
 
+/// Calls with it are turned away on this side, for what the server said.
+#[tokio::test(start_paused = true)]
+async fn a_latched_credential_is_told_with_what_the_server_said() {
+    let (builder, chat, page) = both();
+    let alerts = builder.build().unwrap();
+    let breaker = CircuitBreakerLayer::builder().observer(alerts.observer()).build().unwrap();
+    let retry = RetryLayer::new().observer(alerts.observer());
+    let client = ServiceBuilder::new().layer(alerts.layer()).layer(retry).layer(breaker);
+    let client = client.service(upstream(&status(401)));
+    let mut turned_away = 0;
+    for _ in 0..50 {
+        let request = Request::builder().header("authorization", "Bearer sk").body(()).unwrap();
+        turned_away += u32::from(client.clone().oneshot(request).await.is_err());
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert!(turned_away > 10);
+    flush(&alerts).await;
+    let expected = "🔴 CRITICAL: credential_rejected: the credential was refused: status 401";
+    assert_eq!((chat.texts(), page.take().len()), (vec![expected.to_owned()], 1));
+    assert_eq!(alerts.firing()[0].message, "the credential was refused: status 401");
+}
+
 #[tokio::test(start_paused = true)]
 async fn regions_lost_and_back() {
     let (builder, chat, page) = both();
@@ -355,6 +377,34 @@ async fn regions_lost_and_back() {
     assert_eq!(texts[0], "ℹ️ INFO: all_regions_lost: a region is healthy again");
     assert!(texts[1].starts_with("🟡 WARNING: region_lost: region eu is lost"), "{texts:?}");
     assert_eq!(texts.len(), 2, "that us is back is news to nobody");
+}
+
+/// Nobody will ever hear that it is back.
+#[tokio::test(start_paused = true)]
+async fn a_region_that_is_removed_is_lost_no_more_and_with_a_new_one_not_all_are() {
+    let (builder, chat, page) = both();
+    let alerts = builder.build().unwrap();
+    let regions = Regions::new([
+        Region::new("us", "https://us.test").priority(1),
+        Region::new("eu", "https://eu.test").priority(2),
+    ]);
+    let failover =
+        FailoverLayer::builder(regions.unwrap()).observer(alerts.observer()).build().unwrap();
+    let handle = failover.handle();
+    call(failover.layer_over(upstream(&status(503)))).await;
+    flush(&alerts).await;
+    assert_eq!((chat.take().len(), page.take().len()), (1, 1));
+    handle.add(Region::new("ap", "https://ap.test").priority(3)).unwrap();
+    flush(&alerts).await;
+    let key = "checkout/all_regions_lost".to_owned();
+    assert_eq!(page.actions(), [("resolve".to_owned(), key)]);
+    for region in ["us", "eu"] {
+        handle.remove(region).unwrap();
+    }
+    flush(&alerts).await;
+    assert_eq!(alerts.firing(), []);
+    let texts = chat.texts();
+    assert!(texts.iter().any(|text| text.contains("a region is healthy again")), "{texts:?}");
 }
 
 #[tokio::test(start_paused = true)]

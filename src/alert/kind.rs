@@ -42,9 +42,9 @@ pub enum AlertKind {
     CallFailed,
     /// A circuit opened. Resolved when it closes.
     CircuitOpen,
-    /// A region was lost. Resolved when it is back.
+    /// A region was lost. Resolved when it is back, or removed.
     RegionLost,
-    /// No region is healthy. Resolved when one is.
+    /// No region is healthy. Resolved when one is, or is added.
     AllRegionsLost,
     /// The upstream refused the credential.
     CredentialRejected,

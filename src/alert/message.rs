@@ -132,7 +132,7 @@ fn ended(notice: &Notice) -> String {
             format!("no more calls fail so: {}", notice.facts.cause.unwrap_or(Cause::Unknown))
         }
         AlertKind::CircuitOpen => format!("circuit {label} closed"),
-        AlertKind::RegionLost => format!("region {label} is back"),
+        AlertKind::RegionLost => format!("region {label} isn't lost any more"),
         AlertKind::AllRegionsLost => "a region is healthy again".to_owned(),
         AlertKind::CredentialRejected => "the credential isn't refused any more".to_owned(),
         AlertKind::QuotaExhausted => "no more calls fail for a spent quota".to_owned(),

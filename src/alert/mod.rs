@@ -50,8 +50,8 @@
 //! | a timeout, or a deadline passed, after more than 3 retries | critical | not seen for 5 minutes |
 //! | the credential was refused | critical | not seen for 5 minutes |
 //! | the quota is spent (told by your classifier) | critical | not seen for 5 minutes |
-//! | no region is healthy | critical | a region is back |
-//! | a region is lost | warning | it is back |
+//! | no region is healthy | critical | a region is back, or added |
+//! | a region is lost | warning | it is back, or removed |
 //! | a circuit opened | warning | it closed |
 //! | another timeout, a call that failed or was turned away, a pause that the server asked for | information | not seen for 5 minutes |
 //!

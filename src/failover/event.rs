@@ -28,6 +28,10 @@ pub enum FailoverEventKind {
     },
     /// It has proved itself on trial, and takes its share of the calls again.
     Back,
+    /// It was added, or put in again, and takes calls.
+    Added,
+    /// It was removed, lost or not.
+    Removed,
     /// Every region is lost, and none is back: what calls do is [`WhenAllOut`](super::WhenAllOut).
     AllLost,
     /// A call failed here, and goes to another region.
@@ -53,6 +57,8 @@ impl fmt::Display for FailoverEvent<'_> {
                 write!(f, "region {region} lost for {out_for:.1?}: {cause}")
             }
             FailoverEventKind::Back => write!(f, "region {region} is back"),
+            FailoverEventKind::Added => write!(f, "region {region} was added"),
+            FailoverEventKind::Removed => write!(f, "region {region} was removed"),
             FailoverEventKind::AllLost => f.write_str("all regions lost"),
             FailoverEventKind::FailedOver { cause } => {
                 write!(f, "region {region}: {cause}; another region is tried")

@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::region::Place;
 use super::set::RegionSet;
 use super::state::{Duty, State};
-use super::{BodyWatchLayer, Region, RegionStatus};
+use super::{BodyWatchLayer, FailoverEventKind, Region, RegionStatus};
 use crate::error::InvalidConfig;
 use crate::time;
 
@@ -101,7 +101,7 @@ impl FailoverHandle {
     /// If there is none of that name.
     pub fn prioritise(&self, name: &str, priority: u32) -> Result<(), InvalidConfig> {
         let _changing = self.set.changing.lock();
-        self.set.named(name)?.prioritise(priority);
+        self.set.named(name)?.1.prioritise(priority);
         self.set.look_for_the_preferred();
         Ok(())
     }
@@ -152,7 +152,7 @@ impl RegionSet {
         fine: impl Fn(usize) -> bool,
     ) -> Result<usize, InvalidConfig> {
         let place = Place::new(region)?;
-        let _changing = self.changing.lock();
+        let changing = self.changing.lock();
         let known = self.slots.iter().position(|state| state.place.is_at(&place));
         let there = known.filter(|number| !self.state(*number).is_removed());
         if let Some(number) = there.filter(|number| fine(*number)) {
@@ -181,12 +181,16 @@ impl RegionSet {
         if let Some(watch) = &self.watch {
             watch.wants();
         }
+        drop(changing);
+        if self.state(number).is_fit() {
+            self.tell(number, FailoverEventKind::Added);
+        }
         Ok(number)
     }
 
     fn assign(&self, name: &str, duty: Duty) -> Result<(), InvalidConfig> {
-        let _changing = self.changing.lock();
-        let state = self.named(name)?;
+        let changing = self.changing.lock();
+        let (number, state) = self.named(name)?;
         let takes_calls = |duty| !matches!(duty, Duty::Out | Duty::Removed);
         let mut others = self.slots.iter().filter(|other| other.place.name != state.place.name);
         if !takes_calls(duty) && !others.any(|other| takes_calls(other.told().duty)) {
@@ -198,12 +202,17 @@ impl RegionSet {
         state.give_duty(duty, self.start());
         self.look_for_the_preferred();
         self.tell_of_back();
+        drop(changing);
+        if duty == Duty::Removed {
+            self.tell(number, FailoverEventKind::Removed);
+        }
         Ok(())
     }
 
-    fn named(&self, name: &str) -> Result<&State, InvalidConfig> {
-        let mut regions = self.slots.iter().filter(|state| !state.is_removed());
-        let found = regions.find(|state| state.place.name == name);
+    /// The number and the state of the region of this name that isn't removed.
+    fn named(&self, name: &str) -> Result<(usize, &State), InvalidConfig> {
+        let mut regions = self.slots.iter().enumerate().filter(|(_, state)| !state.is_removed());
+        let found = regions.find(|(_, state)| state.place.name == name);
         found.ok_or_else(|| InvalidConfig::new(format!("there is no region called {name:?}")))
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::alert::audience::{Audience, Sinks};
 use crate::alert::sighting::{Facts, Sighting};
 use crate::alert::{AlertKind, Severity};
+use crate::classify::Cause;
 use crate::time::{self, Instant};
 
 use super::grade::Grades;
@@ -93,7 +94,12 @@ impl Entry {
         }
         // What is known of the worst is told.
         if seen.holds.worst() >= self.grades.worst() {
+            let known = self.facts.cause;
             self.facts = seen.facts;
+            // A call that was turned away says nothing new of why.
+            if seen.facts.cause == Some(Cause::CircuitOpen) {
+                self.facts.cause = known.or(seen.facts.cause);
+            }
         }
         if self.state == State::Waiting {
             // Once it is told it stays, as all that a sink may know it by.

@@ -105,12 +105,12 @@ impl Rule {
         Self::seen(AlertKind::CircuitOpen)
     }
 
-    /// A region was lost. Resolved when it is back.
+    /// A region was lost. Resolved when it is back, or removed.
     pub fn region_lost() -> Self {
         Self::seen(AlertKind::RegionLost)
     }
 
-    /// No region is healthy. Resolved when one is.
+    /// No region is healthy. Resolved when one is, or is added.
     pub fn all_regions_lost() -> Self {
         Self::seen(AlertKind::AllRegionsLost)
     }

@@ -83,6 +83,8 @@ impl Rules {
                         seen(lost(Lasts::Over));
                         seen(all(Lasts::Over));
                     }
+                    FailoverEventKind::Removed => seen(lost(Lasts::Over)),
+                    FailoverEventKind::Added => seen(all(Lasts::Over)),
                     FailoverEventKind::FailedOver { .. } => {}
                 }
             }
@@ -97,16 +99,21 @@ impl Rules {
         verdict: &Verdict,
         error: Option<&'a (dyn Error + 'static)>,
     ) -> Option<Sighting<'a>> {
+        let late = error.and_then(|error| cause_ref::<DeadlineExceeded>(error));
+        let seen = failure(verdict, late.map(|late| late.attempt().saturating_sub(1)))?;
         #[cfg(feature = "circuit-breaker")]
-        if verdict.class() == Class::CircuitOpen
+        if (verdict.class() == Class::CircuitOpen || verdict.cause() == Cause::CircuitOpen)
             && let Some(open) = error.and_then(|error| cause_ref::<CircuitOpen>(error))
         {
-            // The same alert as that of the breaker's event, which may not be heard here.
-            let lasts = Lasts::For(std::time::Duration::ZERO);
-            return self.judge(circuit(open.circuit(), lasts).cause(open.cause()));
+            let seen = match verdict.class() {
+                // The same alert as that of the breaker's event, which may not be heard here.
+                Class::CircuitOpen => circuit(open.circuit(), seen.lasts),
+                // A latched credential is what the server said that it is.
+                _ => seen,
+            };
+            return self.judge(seen.cause(open.cause()));
         }
-        let late = error.and_then(|error| cause_ref::<DeadlineExceeded>(error));
-        self.judge(failure(verdict, late.map(|late| late.attempt().saturating_sub(1)))?)
+        self.judge(seen)
     }
 }
 

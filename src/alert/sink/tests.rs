@@ -159,7 +159,7 @@ fn golden_opsgenie() {
     assert_eq!(request.headers()["authorization"], "GenieKey genie-secret");
     assert!(!format!("{request:?}").contains("genie-secret"));
     let over = alert(Severity::Critical, "checkout", "กรุงเทพ 1", true);
-    let expected = json!({ "source": "checkout", "note": "region กรุงเทพ 1 is back" });
+    let expected = json!({ "source": "checkout", "note": "region กรุงเทพ 1 isn't lost any more" });
     assert_eq!(sent(&opsgenie(), &over), expected);
     let close = "https://api.eu.opsgenie.com/v2/alerts/checkout%2Fregion_lost%2F\
                  %E0%B8%81%E0%B8%A3%E0%B8%B8%E0%B8%87%E0%B9%80%E0%B8%97%E0%B8%9E%201\
@@ -263,7 +263,7 @@ fn golden_webhook() {
                 "region": "us-west-2",
             },
             "annotations": {
-                "summary": "region us-west-2 is back",
+                "summary": "region us-west-2 isn't lost any more",
                 "description": "{\"failures\":[\"timeout\"],\"region\":\"us-west-2\"}",
             },
             "startsAt": "2026-11-22T04:50:07.250Z",

@@ -158,6 +158,10 @@ fn regions() {
             (all.0, all.1, String::new(), Lasts::Over)
         ]
     );
+    // Nobody will say that it is back, nor that another one was lost which never was.
+    let removed = (lost.0, lost.1, "us".to_owned(), Lasts::Over);
+    assert_eq!(seen("us", FailoverEventKind::Removed), [removed]);
+    assert_eq!(seen("ap", FailoverEventKind::Added), [(all.0, all.1, String::new(), Lasts::Over)]);
     assert_eq!(seen("us", FailoverEventKind::FailedOver { cause: Cause::Timeout }), []);
 }
 
