@@ -13,7 +13,9 @@ use crate::error::{BoxError, InvalidConfig};
 /// Opsgenie, through its Alert API: an alert creates one, and its end closes it, by
 /// [`Alert::key`].
 ///
-/// What is critical has priority P1, a warning P3, the rest P5.
+/// What is critical has priority P1, a warning P3, the rest P5. An alert that is open there keeps the
+/// priority and the message that it was created with, should it get worse: give what must wake
+/// somebody a sink of its own, with [`Severity::Critical`] as the least.
 #[derive(Clone, Debug)]
 pub struct Opsgenie {
     base: Secret,

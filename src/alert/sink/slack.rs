@@ -15,7 +15,8 @@ use crate::error::{BoxError, InvalidConfig};
 /// Slack, through an incoming webhook.
 ///
 /// A message has a header `Alert: SEVERITY` and, for each alert, a section with message, time,
-/// service and region. Slack cuts off whoever posts more than about once a second: more isn't
+/// service and region. In names `*`, `_`, `~` and backticks are Slack's formatting; nothing in them
+/// is a mention or a link. Slack cuts off whoever posts more than about once a second: more isn't
 /// posted, and its `Retry-After` is obeyed.
 #[derive(Clone, Debug)]
 pub struct Slack {
@@ -66,7 +67,8 @@ fn section(alert: &Alert) -> Value {
         // The title and its markup count too, and need no escape.
         let title = format!("*{name}:*\n");
         let value = fit_slack(value, FIELD - title.len());
-        json!({ "type": "mrkdwn", "text": title + &value })
+        // Else Slack makes links of names, and mentions of what looks like one.
+        json!({ "type": "mrkdwn", "text": title + &value, "verbatim": true })
     };
     json!({
         "type": "section",

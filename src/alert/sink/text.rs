@@ -21,10 +21,12 @@ pub(super) fn fit_slack(text: &str, most: usize) -> String {
 
 fn fit_escaped(text: &str, most: usize, escape: fn(char) -> Option<&'static str>) -> String {
     let (mut out, mut units, mut previous) = (String::new(), 0, ' ');
-    // Up to where it can be cut and leave room for the ellipsis.
-    let mut end = 0;
+    // Up to where it can be cut and leave room for the ellipsis; and whether a flag is half there.
+    let (mut end, mut half_flag) = (0, false);
     for char in text.chars() {
-        if units < most && !joins(previous, char) {
+        half_flag = is_half_flag(char) && !half_flag;
+        let completes_flag = is_half_flag(char) && !half_flag;
+        if units < most && !joins(previous, char) && !completes_flag {
             end = out.len();
         }
         let escaped = escape(char);
@@ -45,6 +47,11 @@ fn fit_escaped(text: &str, most: usize, escape: fn(char) -> Option<&'static str>
     out
 }
 
+/// A flag is two letters of a country.
+fn is_half_flag(char: char) -> bool {
+    ('\u{1F1E6}'..='\u{1F1FF}').contains(&char)
+}
+
 /// Whether `next` is seen as one with what stands before it.
 fn joins(previous: char, next: char) -> bool {
     const ZERO_WIDTH_JOINER: char = '\u{200D}';
@@ -52,10 +59,14 @@ fn joins(previous: char, next: char) -> bool {
         || matches!(next,
             ZERO_WIDTH_JOINER
             | '\u{0300}'..='\u{036F}' // combining marks
-            | '\u{0E31}' | '\u{0E34}'..='\u{0E3A}' | '\u{0E47}'..='\u{0E4E}' // Thai
+            | '\u{0591}'..='\u{05BD}' | '\u{064B}'..='\u{065F}' // Hebrew, Arabic
+            | '\u{0900}'..='\u{0903}' | '\u{093A}'..='\u{094F}' // Devanagari
+            | '\u{0E31}' | '\u{0E33}'..='\u{0E3A}' | '\u{0E47}'..='\u{0E4E}' // Thai
+            | '\u{0EB1}' | '\u{0EB3}'..='\u{0EBC}' | '\u{0EC8}'..='\u{0ECE}' // Lao
             | '\u{20D0}'..='\u{20FF}' // enclosing marks
             | '\u{FE00}'..='\u{FE0F}' // variants
             | '\u{1F3FB}'..='\u{1F3FF}' // skin tones
+            | '\u{E0020}'..='\u{E007F}' // tags, as of a region's flag
         )
 }
 
@@ -84,6 +95,12 @@ mod tests {
             ("กกีก", 3, "ก…"),
             ("a👩‍🚒b", 5, "a…"),
             ("a👍🏽b", 5, "a…"),
+            // So does what a Thai vowel has before it, and a flag is one.
+            ("กกำก", 3, "ก…"),
+            ("a🇹🇭🇱🇦b", 8, "a🇹🇭…"),
+            ("a🇹🇭🇱🇦b", 10, "a🇹🇭🇱🇦b"),
+            ("a🏴\u{E0067}\u{E0062}\u{E007F}b", 5, "a…"),
+            ("नमस्ते", 4, "नम…"),
         ] {
             assert_eq!(fit(text, most), expected, "{text} in {most}");
             assert!(fit(text, most).encode_utf16().count() <= most);
