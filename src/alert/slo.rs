@@ -47,7 +47,7 @@ pub struct BurnRate {
     pub factor: f64,
     /// Over which window it is too fast.
     pub long: Duration,
-    /// Over which window it still goes on; shorter.
+    /// Over which window it still goes on: no longer than the other.
     pub short: Duration,
     /// How bad that is.
     pub severity: Severity,
@@ -149,6 +149,12 @@ impl Slo {
                 "an objective of {} can't be met or missed; a target is a share between 0 and 1, \
                  as 0.995",
                 self.target
+            )));
+        }
+        if let Some(rate) = self.rates.iter().find(|rate| rate.short > rate.long) {
+            return Err(InvalidConfig::new(format!(
+                "a burn rate over {:?} and {:?}: the short window is longer than the long one",
+                rate.long, rate.short
             )));
         }
         // The period is checked as the window that it is.

@@ -113,6 +113,8 @@ mod tests {
                 Slo::availability(0.9).burn_rates([BurnRate { short: Duration::ZERO, ..rate }]),
                 false,
             ),
+            (Slo::availability(0.9).burn_rates([BurnRate { short: rate.long, ..rate }]), true),
+            (Slo::availability(0.9).burn_rates([BurnRate { short: rate.long * 2, ..rate }]), false),
             (Slo::availability(0.9).burn_rates([BurnRate { factor: f64::NAN, ..rate }]), false),
             (Slo::availability(0.9).burn_rates([BurnRate { factor: -1.0, ..rate }]), false),
         ] {

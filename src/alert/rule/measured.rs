@@ -111,8 +111,32 @@ impl Rule {
     }
 }
 
-/// A share as a percentage, without a trail of noughts.
+/// A share as a percentage, without a trail of noughts: to a thousandth, or further where six nines or
+/// a millionth would look like all or nothing.
 pub(in crate::alert) fn percent(share: f64) -> String {
-    let shown = format!("{:.3}", share * 100.0);
+    let nearly = share > 0.0 && share < 0.000_01 || share > 0.999_99 && share < 1.0;
+    let shown = format!("{:.*}", if nearly { 9 } else { 3 }, share * 100.0);
     shown.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_neither_all_nor_nothing_unless_it_is() {
+        for (share, expected) in [
+            (0.0, "0"),
+            (0.5, "50"),
+            (0.995, "99.5"),
+            (1.0 - 0.9, "10"),
+            (2.0 / 3.0, "66.667"),
+            (0.999_999, "99.9999"),
+            (0.999_999_99, "99.999999"),
+            (0.000_001, "0.0001"),
+            (1.0, "100"),
+        ] {
+            assert_eq!(percent(share), expected);
+        }
+    }
 }
