@@ -198,6 +198,11 @@ impl Lifecycle {
             .entries()
             .filter_map(|((kind, _), label, entry)| {
                 let severity = entry.level(now)?;
+                // What went quiet may not have been looked at since: a copy is.
+                let mut looked_at = *entry;
+                if looked_at.is_over(now, &self.times, self.audience) {
+                    return None;
+                }
                 Some(Notice { severity, ..Notice::of(kind, label, entry) })
             })
             .collect();

@@ -424,3 +424,14 @@ fn extremes_do_not_overflow() {
         }
     }
 }
+
+/// A status page may ask where no task looks.
+#[test]
+fn what_went_quiet_does_not_fire_though_nobody_has_looked() {
+    let mut bench = Bench::new(TIMES);
+    bench.fire(0, timeout(INFO));
+    assert_eq!(bench.due(10), [told("", INFO, SLACK)]);
+    assert_eq!(bench.all.firing(bench.at(199)).len(), 1);
+    assert_eq!(bench.all.firing(bench.at(200)).len(), 0);
+    assert_eq!(bench.due(200), [over("", INFO, SLACK)], "and its end is still told");
+}
