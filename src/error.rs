@@ -83,7 +83,7 @@ pub use tower::BoxError;
 /// How far a chain of sources is followed, should one ever be a circle.
 const LONGEST_CHAIN: usize = 64;
 
-/// The first error of type `E` in the chain: `error` itself, its source, and so on.
+/// The first error of type `E` in the chain: `error` itself, its source, and so on, 64 at most.
 #[must_use]
 pub fn cause_ref<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     chain(error).find_map(|error| error.downcast_ref())

@@ -59,8 +59,9 @@ impl fmt::Display for Event<'_> {
 
 /// Hears every [`Event`] of the layers it is given to.
 ///
-/// It is called on the caller's task, outside locks, and must be quick and not
-/// block: hand slow work to a bounded queue.
+/// It is called outside locks, mostly on the caller's task: a layer's own tasks (health checks, alerts
+/// that time brings) tell what they find. It must be quick and not block: hand slow work to a bounded
+/// queue. If it panics, so does the call that it was told of.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` isn't an observer",
     note = "wrap a closure as `observer_fn(|event: &Event<'_>| ..)`"
@@ -118,8 +119,8 @@ where
 
 /// Tells every event to `tracing`, under the target `tower_upstream`.
 ///
-/// Circuits that open and retries that are given up are warnings, the rest is
-/// debug.
+/// Circuits that open, retries that are given up, pauses that a server asked for, regions that are lost,
+/// and alerts that are raised (but for information) or dropped are warnings, the rest is debug.
 #[cfg(feature = "tracing")]
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]

@@ -22,6 +22,10 @@ use crate::time::{self, Instant};
 ///
 /// Cheap to clone. The tasks that it has started end with its last clone, when what is queued
 /// is told. See the [module](super) for an example.
+///
+/// One is for one upstream: all that is given it has one error budget, circuits and regions of one
+/// name are one alert, and a refused credential mutes all the rest. For another upstream build another, of
+/// another [service](AlertsBuilder::service).
 #[derive(Clone)]
 pub struct Alerts {
     pub(super) shared: Arc<Spread<Shared>>,

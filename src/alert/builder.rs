@@ -143,7 +143,7 @@ impl AlertsBuilder {
     }
 
     /// How many different alerts are known at most; past that, what is over or was seen
-    /// longest ago is forgotten, and may be told again. Default: 1024; 0 means 1.
+    /// longest ago is forgotten: it may be told again, and its end isn't told. Default: 1024; 0 means 1.
     pub fn max_keys(mut self, keys: usize) -> Self {
         self.keys = keys;
         self

@@ -9,7 +9,11 @@ use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn}
 /// [`Alerts::layer`].
 ///
 /// It goes outermost, above the retry: what was mended below isn't worth an alert. It passes
-/// calls and answers through untouched. A call that its caller drops isn't judged.
+/// calls and answers through untouched.
+///
+/// A call that its caller drops isn't judged, nor counted by an objective. So a timeout belongs below
+/// this layer: one above it, as a server's that drops its handlers, drops the calls of an upstream
+/// that hangs, and nobody hears of them. Two of these layers above each other count each call twice.
 #[derive(Clone)]
 #[must_use]
 pub struct AlertLayer<C = HttpClassifier> {

@@ -19,8 +19,8 @@ impl Rule {
                 )))
             }
             Condition::Unmeasured => Err(InvalidConfig::new(
-                "only rules that measure calls have a window and a minimum of calls; \
-                 use `lasting` for the others",
+                "only rules about shares of calls have a minimum of calls, only those and \
+                 `retry_spend` a window; use `lasting` for the others",
             )),
             Condition::Seen { .. } | Condition::Hanging(_) => Ok(()),
         }
@@ -87,6 +87,8 @@ mod tests {
             (Rule::calls_hanging(second), true),
             (Rule::calls_hanging(Duration::MAX), true),
             (Rule::calls_hanging(Duration::ZERO), false),
+            (Rule::retry_spend(5.0, 1.0).over(MINUTE * 60), true),
+            (Rule::retry_spend(5.0, 1.0).min_calls(10), false),
             (Rule::timeout().over(MINUTE), false),
             (Rule::calls_hanging(second).min_calls(3), false),
         ] {

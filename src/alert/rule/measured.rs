@@ -66,8 +66,9 @@ impl Rule {
         Self::share(AlertKind::SlowCalls, label, Measure::Slower(limit), 1.0 - quantile)
     }
 
-    /// The retries of a minute cost more than this sum, at so much for each, in any currency. The
-    /// retry layer must be given the [observer](super::super::Alerts::observer).
+    /// The retries of a minute, or as [`over`](Self::over) says, cost more than this sum, at so much for
+    /// each, in any currency. The retry layer must be given the
+    /// [observer](super::super::Alerts::observer).
     pub fn retry_spend(sum: f64, each: f64) -> Self {
         Self::new(Condition::Measured(Limit {
             kind: AlertKind::RetrySpend,
@@ -101,10 +102,13 @@ impl Rule {
         self
     }
 
-    /// Only with at least so many calls in the window.
+    /// Only with at least so many calls in the window. Not for [`retry_spend`](Self::retry_spend), which
+    /// counts retries.
     pub fn min_calls(mut self, calls: u64) -> Self {
         match &mut self.condition {
-            Condition::Measured(limit) => limit.min_calls = calls,
+            Condition::Measured(limit) if limit.measure != Measure::Retries => {
+                limit.min_calls = calls;
+            }
             other => *other = Condition::Unmeasured,
         }
         self

@@ -115,7 +115,8 @@ impl Rule {
         Self::seen(AlertKind::AllRegionsLost)
     }
 
-    /// The upstream refused the credential.
+    /// The upstream refused the credential. It mutes all other alerts where it is heard: with
+    /// credentials of many tenants, of which one may be dead for long, leave this rule out.
     pub fn credential_rejected() -> Self {
         Self::seen(AlertKind::CredentialRejected)
     }
@@ -131,8 +132,8 @@ impl Rule {
         Self::seen(AlertKind::RateLimited)
     }
 
-    /// A call has been in flight, as its caller sees it, for longer than this; told to a quarter
-    /// of that time. All such rules have the same limit, of at least 1 second.
+    /// A call has been in flight, as its caller sees it, for longer than this; told up to a quarter
+    /// of that time later, or 2 seconds. All such rules have the same limit, of at least 1 second.
     pub fn calls_hanging(longer_than: Duration) -> Self {
         Self::new(Condition::Hanging(longer_than))
     }
