@@ -51,7 +51,7 @@ async fn main() -> Result<ExitCode, BoxError> {
     let before = resident();
     storm(&alerts, &times, WARM..CALLS).await;
     let after = resident();
-    let flushed = alerts.flush(Duration::from_secs(30)).await;
+    let flushed = alerts.flush(Duration::from_secs(60)).await;
 
     let kilobytes =
         |size: Option<u64>| size.map_or("unknown".to_owned(), |size| format!("{size} kB"));
