@@ -73,6 +73,36 @@ impl AlertsBuilder {
     /// does, for as long as the [timeout](Self::delivery_timeout) lasts; nothing is sent before the time
     /// that a `Retry-After` asks for (an hour at most). Don't give it the client that the alerts are
     /// about.
+    ///
+    /// With reqwest:
+    ///
+    /// ```
+    /// # #[cfg(feature = "reqwest")] {
+    /// use bytes::Bytes;
+    /// use http::{Request, Response};
+    /// use tower::service_fn;
+    /// use tower_upstream::BoxError;
+    /// use tower_upstream::alert::{Alerts, PagerDuty, Severity, Slack};
+    ///
+    /// # fn main() -> Result<(), BoxError> {
+    /// let http = reqwest::Client::new();
+    /// let http = service_fn(move |message: Request<Bytes>| {
+    ///     let http = http.clone();
+    ///     async move {
+    ///         let answer = http.execute(message.try_into()?).await?;
+    ///         Ok::<_, BoxError>(Response::<reqwest::Body>::from(answer))
+    ///     }
+    /// });
+    /// let alerts = Alerts::builder()
+    ///     .service("checkout")
+    ///     .sink(Slack::new("https://hooks.slack.com/services/.."), Severity::Info, http.clone())
+    ///     .sink(PagerDuty::new("routing key"), Severity::Critical, http)
+    ///     .build()?;
+    /// # let _ = alerts;
+    /// # Ok(()) }
+    /// # main().unwrap()
+    /// # }
+    /// ```
     pub fn sink<S, B>(mut self, sink: impl Sink, least: Severity, service: S) -> Self
     where
         S: Service<Request<Bytes>, Response = Response<B>> + Clone + Send + 'static,

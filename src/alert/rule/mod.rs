@@ -110,7 +110,9 @@ impl Rule {
         Self::seen(AlertKind::RegionLost)
     }
 
-    /// No region is healthy. Resolved when one is, or is added.
+    /// No region is healthy. Resolved when one is, or is added. Of a single region, or of two with one
+    /// lost, a failed call may be as much: [`lasting`](Self::lasting) 30 seconds keeps what comes and goes from
+    /// waking anybody.
     pub fn all_regions_lost() -> Self {
         Self::seen(AlertKind::AllRegionsLost)
     }
