@@ -27,6 +27,10 @@ impl Sinks {
         Self(self.0 | others.0)
     }
 
+    pub(super) fn only(self, others: Self) -> Self {
+        Self(self.0 & others.0)
+    }
+
     pub(super) fn contains(self, sink: usize) -> bool {
         self.0 & 1 << sink != 0
     }

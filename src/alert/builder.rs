@@ -179,8 +179,9 @@ impl AlertsBuilder {
         self
     }
 
-    /// How many alerts wait for each sink at most. Past that they are dropped, and counted. An
-    /// eighth is kept for what is critical and for what is over. Default: 1024.
+    /// How many alerts wait for each sink at most. Past that they are dropped, and counted; what goes on is
+    /// offered again when it is seen again, or a minute later. An eighth is kept for what is
+    /// critical and for what is over. Default: 1024.
     pub fn queue(mut self, alerts: usize) -> Self {
         self.queue = alerts;
         self

@@ -48,16 +48,16 @@ impl Desk {
         step.due
     }
 
-    /// It is over. What was told of that, and when something else is due.
+    /// It is over. What is told of that, and when something else is due.
     pub(super) fn resolve(
         &mut self,
         seen: &Sighting<'_>,
         moment: &Moment,
         tally: &Arc<Tally>,
-    ) -> (Option<Told>, Option<Instant>) {
-        let (notice, step) = self.lifecycle.resolve(seen, moment.now);
+    ) -> (Vec<Told>, Option<Instant>) {
+        let (notices, step) = self.lifecycle.resolve(seen, moment.now);
         tally.coalesced(step.coalesced);
-        (notice.map(|notice| self.tell(&notice, moment, tally)), step.due)
+        (notices.iter().map(|notice| self.tell(notice, moment, tally)).collect(), step.due)
     }
 
     /// Tells what is due by now. What was told.

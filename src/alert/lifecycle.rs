@@ -4,11 +4,11 @@
 
 mod entry;
 mod grade;
+mod heard;
 mod inhibit;
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::time::Duration;
 
 pub(super) use self::entry::Times;
 use self::entry::{Entry, State};
@@ -75,8 +75,9 @@ impl Notice {
         ours.cmp(&(self.resolved, other.since, self.severity, &other.label))
     }
 
-    fn told(self, told: entry::Told, resolved: bool) -> Self {
-        Self { to: told.to, news: told.news, was: told.was, resolved, ..self }
+    fn told(&self, told: entry::Told) -> Self {
+        let entry::Told { to, severity, was, resolved, news } = told;
+        Self { severity, was, resolved, to, news, ..self.clone() }
     }
 }
 
@@ -114,10 +115,10 @@ impl Lifecycle {
     }
 
     /// Its end was told. Who is to hear of that, and what else follows.
-    pub(super) fn resolve(&mut self, seen: &Sighting<'_>, now: Instant) -> (Option<Notice>, Step) {
+    pub(super) fn resolve(&mut self, seen: &Sighting<'_>, now: Instant) -> (Vec<Notice>, Step) {
         let audience = self.audience;
         let Some(entry) = self.entry(seen.kind, seen.label, &seen.facts) else {
-            return (None, Step::default());
+            return (Vec::new(), Step::default());
         };
         let mut step = Step::default();
         if entry.state == State::Waiting {
@@ -125,15 +126,15 @@ impl Lifecycle {
         }
         let notice = Notice::of(seen.kind, seen.label, entry);
         let is_cause = entry.subject(seen.kind, seen.label).is_cause();
-        let told = entry.end();
+        let told = entry.end().into_iter().map(|told| notice.told(told)).collect();
         if is_cause {
             step.coalesced += self.mute(now);
             step.due = self.next_due();
         }
-        (told.map(|told| notice.told(told, true)), step)
+        (told, step)
     }
 
-    /// These sinks were to hear of it, and didn't: they will when it is seen again.
+    /// These sinks were to hear of it, and didn't: they will when it is seen again, or a minute later.
     pub(super) fn missed(&mut self, notice: &Notice, sinks: Sinks, now: Instant) {
         if let Some(entry) = self.entry(notice.kind, &notice.label, &notice.facts) {
             entry.miss(sinks, now);
@@ -151,7 +152,7 @@ impl Lifecycle {
                     coalesced += audience.of(entry.worth(now)).len();
                 }
                 let notice = Notice::of(kind, label, entry);
-                all.extend(entry.end().map(|told| notice.told(told, true)));
+                all.extend(entry.end().into_iter().map(|told| notice.told(told)));
             }
             !entry.is_forgotten(now, &times)
         });
@@ -168,17 +169,10 @@ impl Lifecycle {
             }
         }
         self.retain(|kind, label, entry| {
-            let group = if hurried.contains(&kind) { Duration::ZERO } else { times.group };
-            let told = entry.tell(now, &Times { group, ..times }, audience);
-            let notice = Notice::of(kind, label, entry);
-            if let Some(told) = told {
-                if !told.spared.is_empty() {
-                    // It ends as what they know it by.
-                    let severity = told.was.unwrap_or(notice.severity);
-                    let spared = Notice { severity, ..notice.clone() };
-                    all.push(Notice { to: told.spared, resolved: true, ..spared });
-                }
-                all.push(notice.told(told, false));
+            let told = entry.tell(now, (&times, hurried.contains(&kind)), audience);
+            if !told.is_empty() {
+                let notice = Notice::of(kind, label, entry);
+                all.extend(told.into_iter().map(|told| notice.told(told)));
             }
             true
         });

@@ -24,25 +24,23 @@ async fn a_sink_that_is_away_for_minutes_gets_it_in_the_end() {
     }
 }
 
-/// A service that refuses with this `Retry-After`, and when it was asked.
+/// A service that refuses with this `Retry-After`, and notes after how many seconds it was asked.
 fn refuses(
     status: u16,
     retry_after: &'static str,
-) -> (
-    impl Service<Request<Bytes>, Response = Response<()>, Error = BoxError, Future: Send> + Clone + Send,
-    Arc<Mutex<Vec<u64>>>,
-) {
-    let begun = tokio::time::Instant::now();
-    let asked_at: Arc<Mutex<Vec<u64>>> = Arc::default();
-    let asked = Arc::clone(&asked_at);
-    let service = service_fn(move |_: Request<Bytes>| {
-        asked.lock().unwrap().push(begun.elapsed().as_secs());
+    asked_at: &Arc<Mutex<Vec<u64>>>,
+) -> impl Service<Request<Bytes>, Response = Response<()>, Error = BoxError, Future: Send>
++ Clone
++ Send
++ use<> {
+    let (begun, asked_at) = (tokio::time::Instant::now(), Arc::clone(asked_at));
+    service_fn(move |_: Request<Bytes>| {
+        asked_at.lock().unwrap().push(begun.elapsed().as_secs());
         async move {
             let answer = Response::builder().status(status).header("retry-after", retry_after);
             Ok::<_, BoxError>(answer.body(())?)
         }
-    });
-    (service, asked_at)
+    })
 }
 
 /// Longer than one alert may take: then the next one waits for it.
@@ -55,7 +53,8 @@ async fn no_alert_is_sent_before_the_time_that_another_was_told_to_come_back() {
         // Nobody means a year.
         (429, "31536000", vec![1, 3601]),
     ] {
-        let (busy, asked_at) = refuses(status_now, retry_after);
+        let asked_at = Arc::default();
+        let busy = refuses(status_now, retry_after, &asked_at);
         let alerts = Alerts::builder().sink(slack(), Severity::Info, busy).build().unwrap();
         for failure in [500, 502, 503, 504] {
             call(alerts.layer().layer_over(upstream(&status(failure)))).await;
@@ -72,7 +71,8 @@ async fn no_alert_is_sent_before_the_time_that_another_was_told_to_come_back() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_sink_will_never_take_is_sent_once() {
-    let (refuses, asked_at) = refuses(400, "0");
+    let asked_at = Arc::default();
+    let refuses = refuses(400, "0", &asked_at);
     let alerts = Alerts::builder().sink(slack(), Severity::Info, refuses).build().unwrap();
     call(alerts.layer().layer_over(upstream(&status(503)))).await;
     flush(&alerts).await;

@@ -9,6 +9,7 @@ use crate::classify::Cause;
 use crate::time::{self, Instant};
 
 use super::grade::Grades;
+use super::heard::Heard;
 use super::inhibit::Subject;
 
 /// How long things take; see the builder's setters.
@@ -20,8 +21,9 @@ pub(in crate::alert) struct Times {
     pub(in crate::alert) quiet: Duration,
 }
 
-/// How soon a queue that was full is offered the same again.
+/// How soon a queue that was full is offered the same again, if it is seen again; and if it isn't.
 const MISSED: Duration = Duration::from_secs(1);
+const MISSED_UNSEEN: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -42,31 +44,28 @@ pub(super) struct Entry {
     region: Option<&'static str>,
     grades: Grades,
     told_at: Option<Instant>,
-    /// Who heard of it.
-    told: Sinks,
-    /// Whose queue was full, and since when: they hear of it when it is seen again.
+    /// Who heard of it, and how bad it was said to be.
+    heard: Heard,
+    /// The same before it was told last: what doesn't get through wasn't heard.
+    heard_before: Heard,
+    /// Whose queue was full, and since when: they hear of it when it is seen again, or later.
     missed: Sinks,
     missed_at: Instant,
     /// Who hears of something that makes this needless.
     pub(super) muted: Sinks,
 }
 
-/// What is to be told of an entry.
+/// What is to be told of an entry, to those who know the same of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Told {
     pub(super) to: Sinks,
-    /// Who needn't hear of it any more, now that it isn't so bad: for them it is over.
-    pub(super) spared: Sinks,
+    pub(super) severity: Severity,
     /// How bad it was told to be before, if that has changed.
     pub(super) was: Option<Severity>,
+    /// Whether it is over, at least for them.
+    pub(super) resolved: bool,
     /// Whether it is worth a line in the history.
     pub(super) news: bool,
-}
-
-impl Told {
-    fn new(to: Sinks, news: bool) -> Self {
-        Self { to, spared: Sinks::default(), was: None, news }
-    }
 }
 
 impl Entry {
@@ -79,7 +78,8 @@ impl Entry {
             region: None,
             grades: Grades::default(),
             told_at: None,
-            told: Sinks::default(),
+            heard: Heard::default(),
+            heard_before: Heard::default(),
             missed: Sinks::default(),
             missed_at: now,
             muted: Sinks::default(),
@@ -112,16 +112,26 @@ impl Entry {
     }
 
     /// It is over: who is to hear of that, if it was told at all.
-    pub(super) fn end(&mut self) -> Option<Told> {
+    pub(super) fn end(&mut self) -> Vec<Told> {
         let before = std::mem::replace(&mut self.state, State::Resolved);
-        let to = std::mem::take(&mut self.told);
-        (before == State::Firing).then_some(Told::new(to, true))
+        let heard = std::mem::take(&mut self.heard);
+        if before == State::Firing { self.ends(heard, true) } else { Vec::new() }
+    }
+
+    /// It is over for those who heard of it, as what they know it by.
+    fn ends(&self, heard: Heard, news: bool) -> Vec<Told> {
+        let told = |severity| {
+            let (to, news) = (heard.at(severity), news && severity == self.severity);
+            Told { to, severity, was: None, resolved: true, news }
+        };
+        let all = Severity::ALL.into_iter().map(told);
+        all.filter(|told| told.news || !told.to.is_empty()).collect()
     }
 
     /// Who isn't told after all.
     pub(super) fn miss(&mut self, sinks: Sinks, now: Instant) {
         self.missed_at = now;
-        self.told = self.told.without(sinks);
+        self.heard.restore(sinks, self.heard_before);
         self.missed = self.missed.and(sinks);
     }
 
@@ -185,7 +195,8 @@ impl Entry {
 
     /// Who should have heard of it, and didn't.
     pub(super) fn owed(&self, audience: Audience) -> Sinks {
-        audience.of(self.severity).without(self.told).without(self.muted).without(self.missed)
+        let heard = self.heard.at(self.severity);
+        audience.of(self.severity).without(heard).without(self.muted).without(self.missed)
     }
 
     /// When it is to be told again.
@@ -202,41 +213,85 @@ impl Entry {
             State::Firing if !self.owed(audience).is_empty() => Some(self.begun),
             State::Firing => {
                 let rises_at = self.grades.rises_at(Some(self.severity)).map(|(at, _)| at);
-                let others = [self.falls_at(times), self.repeats_at(times, audience)];
+                let offered_at = time::after(self.missed_at, MISSED_UNSEEN);
+                let offered_at = Some(offered_at).filter(|_| !self.missed.is_empty());
+                let others = [self.falls_at(times), self.repeats_at(times, audience), offered_at];
                 rises_at.into_iter().chain(others.into_iter().flatten()).min()
             }
         };
         tells_at.into_iter().chain(self.grades.quiet_at(times.quiet)).min()
     }
 
-    /// What is to be told by now.
-    pub(super) fn tell(&mut self, now: Instant, times: &Times, audience: Audience) -> Option<Told> {
+    /// What is to be told by now; without waiting for others to join it, if it is to `hurry`.
+    pub(super) fn tell(
+        &mut self,
+        now: Instant,
+        (times, hurry): (&Times, bool),
+        audience: Audience,
+    ) -> Vec<Told> {
         let passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let (reached, standing) = (self.grades.reached(now), self.grades.worst());
-        let mut spared = Sinks::default();
+        if now >= time::after(self.missed_at, MISSED_UNSEEN) {
+            self.missed = Sinks::default();
+        }
         let before = Some(self.severity).filter(|_| self.state == State::Firing);
+        let (next, mut told) = (self.next_severity(now, (times, hurry), audience), Vec::new());
         match self.state {
-            State::Waiting if passed(self.told_first_at(times, audience)) => {
-                self.severity = reached?;
-            }
-            State::Firing if reached > Some(self.severity) => self.severity = reached?,
-            State::Firing if passed(self.falls_at(times)) => {
-                self.severity = standing?;
-                spared = self.told.without(audience.of(self.severity));
-            }
+            State::Resolved => return told,
+            _ if next.is_some() => {}
             State::Firing if passed(self.repeats_at(times, audience)) => {}
             State::Firing => {
-                let to = self.owed(audience);
-                self.told = self.told.and(to);
-                return (!to.is_empty()).then_some(Told::new(to, false));
+                self.heard_before = self.heard;
+                return self.tells(self.owed(audience), before, false);
             }
-            State::Waiting | State::Resolved => return None,
+            State::Waiting => return told,
         }
-        let to = audience.of(self.severity).without(self.muted);
-        self.told = self.told.without(spared).and(to);
+        self.heard_before = self.heard;
+        self.severity = next.unwrap_or(self.severity);
         (self.state, self.told_at) = (State::Firing, Some(now));
-        let was = before.filter(|before| *before != self.severity);
-        Some(Told { to, spared, was, news: true })
+        // Who needn't hear of it any more, now that it isn't so bad.
+        let spared = self.heard.take(self.heard.all().without(audience.of(self.severity)));
+        told.extend(self.ends(spared, false));
+        told.extend(self.tells(audience.of(self.severity).without(self.muted), before, true));
+        told
+    }
+
+    /// How bad it is to be told to be from now on, if that is to be told.
+    fn next_severity(
+        &self,
+        now: Instant,
+        (times, hurry): (&Times, bool),
+        audience: Audience,
+    ) -> Option<Severity> {
+        let passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let reached = self.grades.reached(now);
+        // Either: what got worse within the wait may have been muted for all who heard of it before.
+        let in_a_hurry = Times { group: Duration::ZERO, ..*times };
+        let is_told = |times| passed(self.told_first_at(times, audience));
+        match self.state {
+            State::Waiting if is_told(times) || hurry && is_told(&in_a_hurry) => reached,
+            State::Firing if reached > Some(self.severity) => reached,
+            State::Firing if passed(self.falls_at(times)) => self.grades.worst(),
+            _ => None,
+        }
+    }
+
+    /// Tells these how bad it is now. `before`: what others were told who heard of it.
+    fn tells(&mut self, to: Sinks, before: Option<Severity>, news: bool) -> Vec<Told> {
+        let severity = self.severity;
+        let told = |to, was: Option<Severity>, news| {
+            let was = was.filter(|was| *was != severity);
+            Told { to, severity, was, resolved: false, news }
+        };
+        // Something muted it for some while it got worse or better.
+        let others =
+            Severity::ALL.into_iter().filter(|was| ![Some(severity), before].contains(&Some(*was)));
+        let mut all: Vec<_> =
+            others.map(|was| told(to.only(self.heard.at(was)), Some(was), false)).collect();
+        let rest = all.iter().fold(to, |rest, other| rest.without(other.to));
+        all.push(told(rest, before, news));
+        all.retain(|told| told.news || !told.to.is_empty());
+        self.heard.hear(to, severity);
+        all
     }
 
     /// What it is about, as far as others depend on it.

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::alert::sighting::{Holds, Lasts};
 use crate::time;
@@ -37,7 +39,8 @@ impl Bench {
     /// Who hears of its end.
     fn resolve(&mut self, second: u64, seen: Sighting<'_>) -> Option<Sinks> {
         let now = self.at(second);
-        self.all.resolve(&seen, now).0.map(|notice| notice.to)
+        let (notices, _) = self.all.resolve(&seen, now);
+        notices.into_iter().map(|notice| notice.to).reduce(Sinks::and)
     }
 
     /// What is told by then: label, severity, whether it is over, who hears.
@@ -118,7 +121,7 @@ fn over_within_the_wait_nobody_hears_of_it() {
     let mut bench = Bench::new(TIMES);
     bench.fire(0, circuit("us"));
     let (notice, step) = bench.all.resolve(&circuit("us"), bench.at(9));
-    assert_eq!((notice, step.coalesced), (None, 1));
+    assert_eq!((notice, step.coalesced), (vec![], 1));
     assert_eq!((bench.due(10), bench.next()), (vec![], None));
     assert_eq!(bench.all.len, 0);
 }
@@ -435,3 +438,5 @@ fn what_went_quiet_does_not_fire_though_nobody_has_looked() {
     assert_eq!(bench.all.firing(bench.at(200)).len(), 0);
     assert_eq!(bench.due(200), [over("", INFO, SLACK)], "and its end is still told");
 }
+
+mod any_order;

@@ -1,0 +1,42 @@
+//! Who heard of something, and how bad it was said to be.
+
+use crate::alert::Severity;
+use crate::alert::audience::Sinks;
+
+/// Sinks, by what they were told last.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Heard([Sinks; 3]);
+
+impl Heard {
+    /// Who heard that it is so bad.
+    pub(super) fn at(self, severity: Severity) -> Sinks {
+        self.0[severity as usize]
+    }
+
+    pub(super) fn all(self) -> Sinks {
+        self.0.into_iter().fold(Sinks::default(), Sinks::and)
+    }
+
+    /// They hear that it is so bad.
+    pub(super) fn hear(&mut self, sinks: Sinks, severity: Severity) {
+        self.take(sinks);
+        let heard = &mut self.0[severity as usize];
+        *heard = heard.and(sinks);
+    }
+
+    /// What these have heard, who know nothing of it from then on.
+    pub(super) fn take(&mut self, sinks: Sinks) -> Self {
+        let taken = self.0.map(|heard| heard.only(sinks));
+        self.0 = self.0.map(|heard| heard.without(sinks));
+        Self(taken)
+    }
+
+    /// These know what they knew `before`.
+    pub(super) fn restore(&mut self, sinks: Sinks, mut before: Self) {
+        self.take(sinks);
+        let known = before.take(sinks);
+        for severity in Severity::ALL {
+            self.hear(known.at(severity), severity);
+        }
+    }
+}
