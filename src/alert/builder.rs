@@ -172,8 +172,9 @@ impl AlertsBuilder {
         self
     }
 
-    /// How many different alerts are known at most; past that, what is over or was seen
-    /// longest ago is forgotten: it may be told again, and its end isn't told. Default: 1024; 0 means 1.
+    /// How many different alerts are known at most. Past that, what is over is forgotten, then what is
+    /// less severe than what is new, of which no end is told then; else what is new isn't told. Default: 1024;
+    /// 0 means 1.
     pub fn max_keys(mut self, keys: usize) -> Self {
         self.keys = keys;
         self

@@ -98,15 +98,19 @@ impl Lifecycle {
             // Who hears of this very sighting, or is owed it.
             let heard = match entry.state {
                 _ if begins => wants,
+                // The first one is told.
+                State::Waiting => Sinks::default(),
                 _ if due.is_none_or(|due| due > now) => Sinks::default(),
                 State::Firing if !owed.is_empty() => owed,
                 _ => wants,
             };
             return Step { due, coalesced: wants.without(heard).len() };
         }
-        let coalesced = if self.len >= self.most { self.forget_one(now) } else { 0 };
         let mut entry = Entry::new(now);
         entry.see(seen, now);
+        let Some(coalesced) = self.make_room(&entry, now) else {
+            return Step { due: None, coalesced: audience.of(entry.worth(now)).len() };
+        };
         let due = entry.due(&times, audience);
         let family = self.families.entry(family(seen.kind, &seen.facts)).or_default();
         family.insert(seen.label.into(), entry);
@@ -250,21 +254,25 @@ impl Lifecycle {
         spared
     }
 
-    /// Makes room: what is over goes first, then what was seen longest ago.
-    fn forget_one(&mut self, now: Instant) -> usize {
-        let oldest = self
-            .entries()
-            .min_by_key(|(.., entry)| (entry.state != State::Resolved, entry.until()))
-            .map(|(family, label, entry)| (family, Box::<str>::from(label), *entry));
-        let Some((family, label, entry)) = oldest else {
-            return 0;
-        };
+    /// Makes room for an entry, if there is none: what is over goes first, then what is less bad.
+    /// How many never hear of what went. `None`: all that is known is as bad. Of that nothing goes, or more
+    /// keys than there is room for would push each other out before any of them is told, or tell each other anew.
+    fn make_room(&mut self, new: &Entry, now: Instant) -> Option<usize> {
+        if self.len < self.most {
+            return Some(0);
+        }
+        let order = |entry: &Entry| (entry.state != State::Resolved, entry.worst(), entry.until());
+        let (family, label, entry) = self.entries().min_by_key(|(.., entry)| order(entry))?;
+        if entry.state != State::Resolved && entry.worst() >= new.worst() {
+            return None;
+        }
+        let (label, entry) = (Box::<str>::from(label), *entry);
         if let Some(entries) = self.families.get_mut(&family) {
             entries.remove(&label);
             self.len -= 1;
         }
         let waited = entry.state == State::Waiting;
-        if waited { self.audience.of(entry.worth(now)).len() } else { 0 }
+        Some(if waited { self.audience.of(entry.worth(now)).len() } else { 0 })
     }
 }
 

@@ -149,6 +149,11 @@ impl Entry {
         self.grades.reached(now).or(self.grades.least()).unwrap_or(Severity::Info)
     }
 
+    /// How bad it is, or may get.
+    pub(super) fn worst(&self) -> Severity {
+        self.grades.worst().unwrap_or(Severity::Info).max(self.severity)
+    }
+
     /// For how long it is certain to last.
     pub(super) fn until(&self) -> Instant {
         self.grades.until().unwrap_or(self.begun)

@@ -111,7 +111,7 @@ fn what_is_seen_again_is_coalesced() {
     let coalesced: Vec<_> =
         (0..20).map(|second| bench.fire(second, timeout(CRITICAL)).coalesced).collect();
     // The first is told, or counted if it never is; both sinks hear of it.
-    assert_eq!(coalesced[..11], [0, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0], "then it is due");
+    assert_eq!(coalesced[..12], [0, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2], "also once it is due");
     assert_eq!(bench.due(20), [told("", CRITICAL, BOTH)]);
     assert_eq!(bench.fire(21, timeout(CRITICAL)).coalesced, 2);
 }
@@ -380,25 +380,39 @@ fn labels_and_failures_are_told_apart() {
 }
 
 #[test]
-fn keys_are_bounded_and_what_is_over_goes_first() {
+fn keys_are_bounded_and_what_is_over_goes_first_then_what_is_less_bad() {
     let mut bench = Bench::new(Times { group: Duration::ZERO, ..TIMES });
-    let labels: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
-    let fire = |bench: &mut Bench, label: u16| {
+    let fire = |bench: &mut Bench, label: &str, severity| {
         let lasts = Lasts::For(Duration::ZERO);
-        let name = &labels[usize::from(label)];
-        bench.fire(0, seen(AlertKind::CircuitOpen, name, INFO, lasts));
-        bench.due(0).len() == 1
+        let step = bench.fire(0, seen(AlertKind::CircuitOpen, label, severity, lasts));
+        (bench.due(0).len(), step.coalesced)
     };
-    for label in 0..10 {
-        assert!(fire(&mut bench, label));
+    let labels: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
+    for label in &labels[..10] {
+        assert_eq!(fire(&mut bench, label, WARNING), (1, 0));
     }
     bench.resolve(0, circuit("7"));
-    assert!(fire(&mut bench, 10));
-    assert!(!fire(&mut bench, 0), "the one that was over made room");
-    for label in 11..1000 {
-        assert!(fire(&mut bench, label));
+    assert_eq!(fire(&mut bench, "10", WARNING), (1, 0));
+    assert_eq!(fire(&mut bench, "0", WARNING), (0, 1), "the one that was over made room");
+    for label in &labels[11..] {
+        assert_eq!(fire(&mut bench, label, WARNING), (0, 1), "what goes on isn't forgotten for it");
     }
+    assert_eq!(fire(&mut bench, "worse", CRITICAL), (1, 0), "but for what is worse");
     assert_eq!(bench.all.len, 10);
+}
+
+/// More things at once than there is room for, all the time.
+#[test]
+fn a_flood_of_keys_does_not_keep_every_one_from_being_told() {
+    let mut bench = Bench::new(TIMES);
+    let labels: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
+    let (mut told, mut offered) = (0, 0);
+    for second in 0..60 {
+        let fired = labels.iter().map(|label| bench.fire(second, circuit(label)).coalesced);
+        offered += fired.sum::<usize>();
+        told += bench.due(second).len();
+    }
+    assert_eq!((told, offered + told), (10, 60 * labels.len()));
 }
 
 #[test]
