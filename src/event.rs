@@ -32,7 +32,7 @@ pub enum Event<'a> {
     /// A region was lost or is back, or a call went to another one.
     #[cfg(feature = "failover")]
     Failover(crate::failover::FailoverEvent<'a>),
-    /// An alert was raised or resolved, or couldn't be queued for a sink.
+    /// An alert was raised or resolved, or a sink couldn't be told of it.
     #[cfg(feature = "alert")]
     Alert(crate::alert::AlertEvent<'a>),
     #[doc(hidden)]
@@ -120,7 +120,7 @@ where
 /// Tells every event to `tracing`, under the target `tower_upstream`.
 ///
 /// Circuits that open, retries that are given up, pauses that a server asked for, regions that are lost,
-/// and alerts that are raised (but for information) or dropped are warnings, the rest is debug.
+/// and alerts that are raised (but for information), dropped or not taken are warnings, the rest is debug.
 #[cfg(feature = "tracing")]
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]

@@ -203,7 +203,7 @@ impl AlertsBuilder {
         self
     }
 
-    /// Who hears of alerts raised, resolved and dropped.
+    /// Who hears of alerts raised, resolved, dropped, and not taken by a sink.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.listener = Listener::new(observer);
         self
@@ -244,7 +244,8 @@ impl AlertsBuilder {
         let times = Times { quiet: self.times.quiet.max(self.times.group), ..self.times };
         let meter = Meter::new(&self.rules, &self.objectives)?;
         let audience = Audience::new(self.sinks.iter().map(|(_, least)| *least));
-        let lane = |(sink, _)| Lane::new(sink, self.queue, self.delivery_timeout);
+        let lane =
+            |(sink, _)| Lane::new(sink, self.queue, self.delivery_timeout, self.listener.clone());
         let desk = Desk::new(
             self.service.into(),
             &times,

@@ -1,5 +1,6 @@
 //! From the request path to the sinks: a queue and a task for each.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,11 +9,12 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::Alert;
 use super::deliver::{Deliver, Outcome};
 use super::outbox::Outbox;
 use super::tally::Ticket;
 use super::within::within;
+use super::{Alert, AlertEvent, AlertEventKind};
+use crate::event::{Event, Listener};
 use crate::sync::Mutex;
 use crate::time;
 
@@ -27,6 +29,7 @@ pub(super) struct Lane {
 struct Desk {
     sink: Arc<dyn Deliver>,
     outbox: Mutex<Outbox>,
+    listener: Listener,
     stirred: Notify,
     runs: AtomicBool,
     /// No more is to come.
@@ -34,11 +37,17 @@ struct Desk {
 }
 
 impl Lane {
-    pub(super) fn new(sink: Arc<dyn Deliver>, queue: usize, timeout: Duration) -> Self {
+    pub(super) fn new(
+        sink: Arc<dyn Deliver>,
+        queue: usize,
+        timeout: Duration,
+        listener: Listener,
+    ) -> Self {
         let name = sink.name();
         let desk = Desk {
             sink,
             outbox: Mutex::new(Outbox::new(queue)),
+            listener,
             stirred: Notify::new(),
             runs: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -112,8 +121,21 @@ async fn work(runs: Runs, timeout: Duration) {
         };
         free_at = free_at.max(time::after(time::now(), outcome.rest));
         for ticket in tickets {
+            let alert = Arc::clone(&ticket.alert);
             ticket.ended(outcome.accepted);
+            if !outcome.accepted {
+                desk.tell_failed(&alert);
+            }
         }
+    }
+}
+
+impl Desk {
+    /// An observer that panics, of which the panic's hook has told, doesn't end the sink's task.
+    fn tell_failed(&self, alert: &Alert) {
+        let kind = AlertEventKind::Failed { sink: self.sink.name() };
+        let tell = || self.listener.tell(|| Event::Alert(AlertEvent { alert, kind }));
+        _ = catch_unwind(AssertUnwindSafe(tell));
     }
 }
 

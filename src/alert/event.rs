@@ -27,6 +27,11 @@ pub enum AlertEventKind {
         /// The sink's name.
         sink: &'static str,
     },
+    /// A sink refused it, or didn't take it [in time](super::AlertsBuilder::delivery_timeout).
+    Failed {
+        /// The sink's name.
+        sink: &'static str,
+    },
 }
 
 impl AlertEvent<'_> {
@@ -35,7 +40,7 @@ impl AlertEvent<'_> {
         match self.kind {
             AlertEventKind::Raised => self.alert.severity > Severity::Info,
             AlertEventKind::Resolved => false,
-            AlertEventKind::Dropped { .. } => true,
+            AlertEventKind::Dropped { .. } | AlertEventKind::Failed { .. } => true,
         }
     }
 }
@@ -48,6 +53,9 @@ impl fmt::Display for AlertEvent<'_> {
             AlertEventKind::Resolved => write!(f, "alert resolved, {kind}: {message}"),
             AlertEventKind::Dropped { sink } => {
                 write!(f, "{severity} alert, {kind}, dropped: the queue of {sink} is full")
+            }
+            AlertEventKind::Failed { sink } => {
+                write!(f, "{severity} alert, {kind}, failed: {sink} didn't take it")
             }
         }
     }

@@ -92,7 +92,8 @@
 //! buckets that a task fills at each look, so memory and cost don't grow with the calls. Messages
 //! wait in a bounded [queue](AlertsBuilder::queue) for a task of each sink's own: nothing on the
 //! request path waits, and a sink that hangs, fails or panics holds up nobody, other sinks included.
-//! What doesn't fit is dropped and [counted](AlertStats).
+//! What doesn't fit is dropped, what a sink doesn't take has failed: both are [counted](AlertStats), and
+//! told to the [observer](AlertsBuilder::observer).
 //!
 //! The tasks are started on first use within a tokio runtime with time, and end with the last
 //! clone of [`Alerts`] and its layers. At the end of a program [`flush`](Alerts::flush) what is left.

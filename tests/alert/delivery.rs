@@ -69,12 +69,28 @@ async fn no_alert_is_sent_before_the_time_that_another_was_told_to_come_back() {
     }
 }
 
+/// As with a key that was revoked: who runs the program hears of it, and of each alert.
 #[tokio::test(start_paused = true)]
-async fn what_a_sink_will_never_take_is_sent_once() {
-    let asked_at = Arc::default();
-    let refuses = refuses(400, "0", &asked_at);
-    let alerts = Alerts::builder().sink(slack(), Severity::Info, refuses).build().unwrap();
-    call(alerts.layer().layer_over(upstream(&status(503)))).await;
-    flush(&alerts).await;
-    assert_eq!((asked_at.lock().unwrap().len(), alerts.stats().failed), (1, 1));
+async fn what_a_sink_will_never_take_is_sent_once_and_the_observer_hears_of_it() {
+    let (asked_at, heard) = (Arc::default(), Arc::new(Mutex::new(Vec::new())));
+    let observer = {
+        let heard = Arc::clone(&heard);
+        observer_fn(move |event: &Event<'_>| {
+            heard.lock().unwrap().push(event.to_string());
+            assert!(!event.to_string().contains("failed: slack"), "an observer panics");
+        })
+    };
+    let builder = Alerts::builder().sink(slack(), Severity::Info, refuses(400, "0", &asked_at));
+    let alerts = builder.observer(observer).build().unwrap();
+    for (number, failure) in (1..).zip([503, 500]) {
+        call(alerts.layer().layer_over(upstream(&status(failure)))).await;
+        flush(&alerts).await;
+        assert_eq!(
+            (asked_at.lock().unwrap().len(), alerts.stats().failed),
+            (number, number as u64)
+        );
+    }
+    let heard = heard.lock().unwrap();
+    let failed = "info alert, call_failed, failed: slack didn't take it";
+    assert_eq!(heard.iter().filter(|heard| *heard == failed).count(), 2, "{heard:?}");
 }
