@@ -28,6 +28,9 @@ pub(super) type Outcoming = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// How long an attempt may take at most: a service that hangs is one to be asked again.
 const LONGEST_ATTEMPT: Duration = Duration::from_secs(15);
+/// How long to wait at most before it is sent again, unless the service says so; and at least as long as
+/// a sink leaves between two messages, if that is shorter.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// A rest that is longer is one by mistake.
 const LONGEST_REST: Duration = Duration::from_secs(3600);
 
@@ -98,9 +101,10 @@ where
             };
             // An alert told twice is better than one not told: what timed out is sent again, and only
             // time ends it.
+            let backoff = Backoff::exponential(Duration::from_millis(500)).max(LONGEST_PAUSE);
             let retry = RetryLayer::new()
                 .max_attempts(u32::MAX)
-                .backoff(Backoff::exponential(Duration::from_millis(500)))
+                .backoff(backoff.min(self.pause.min(LONGEST_PAUSE)))
                 .hint_cap(timeout)
                 .attempt_timeout(LONGEST_ATTEMPT.min(timeout / 4))
                 .deadline(timeout)

@@ -43,6 +43,22 @@ fn refuses(
     })
 }
 
+/// Slack takes one message a second, the same one included.
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_again_keeps_to_the_pace_of_its_sink() {
+    let asked_at: Arc<Mutex<Vec<u64>>> = Arc::default();
+    let alerts = Alerts::builder()
+        .sink(slack(), Severity::Info, refuses(503, "", &asked_at))
+        .group_wait(Duration::ZERO)
+        .build()
+        .unwrap();
+    call(alerts.layer().layer_over(upstream(&status(503)))).await;
+    flush(&alerts).await;
+    let asked_at = asked_at.lock().unwrap();
+    assert!(asked_at.len() > 10, "{asked_at:?}");
+    assert!(asked_at.windows(2).all(|pair| pair[0] < pair[1]), "{asked_at:?}");
+}
+
 /// Longer than one alert may take: then the next one waits for it.
 #[tokio::test(start_paused = true)]
 async fn no_alert_is_sent_before_the_time_that_another_was_told_to_come_back() {
