@@ -77,6 +77,8 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use crate::classify::GrpcCode;
+
 /// A boxed error: what every layer of this crate answers with. Tower's own.
 pub use tower::BoxError;
 
@@ -125,17 +127,35 @@ impl fmt::Display for InvalidConfig {
 
 impl Error for InvalidConfig {}
 
-/// The gRPC status of a rejection, made when a tonic client asks for it.
+/// The gRPC status of a rejection, made when a tonic client asks for it; nothing without tonic.
 ///
 /// A generated client makes its `Status` of the first one in an error's chain
 /// of sources; a rejection without one would be `UNKNOWN`.
-#[cfg(feature = "tonic")]
 #[derive(Debug, Default)]
-pub(crate) struct LazyStatus(std::sync::OnceLock<tonic::Status>);
+pub(crate) struct LazyStatus {
+    #[cfg(feature = "tonic")]
+    status: std::sync::OnceLock<tonic::Status>,
+}
 
-#[cfg(feature = "tonic")]
 impl LazyStatus {
-    pub(crate) fn get(&self, code: tonic::Code, error: &impl fmt::Display) -> &tonic::Status {
-        self.0.get_or_init(|| tonic::Status::new(code, error.to_string()))
+    /// The status of this code as the source of `error`, which has no other.
+    #[cfg(feature = "tonic")]
+    pub(crate) fn source(
+        &self,
+        code: GrpcCode,
+        error: &impl fmt::Display,
+    ) -> Option<&(dyn Error + 'static)> {
+        let status = || tonic::Status::new(tonic::Code::from_i32(code as i32), error.to_string());
+        Some(self.status.get_or_init(status))
+    }
+
+    #[cfg(not(feature = "tonic"))]
+    #[allow(clippy::unused_self)] // as with the feature
+    pub(crate) fn source(
+        &self,
+        _: GrpcCode,
+        _: &impl fmt::Display,
+    ) -> Option<&(dyn Error + 'static)> {
+        None
     }
 }

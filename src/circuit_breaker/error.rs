@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use super::reason::Why;
 use super::{CircuitState, OpenReason};
-use crate::classify::{Cause, Class, Verdict};
-#[cfg(feature = "tonic")]
+use crate::classify::{Cause, Class, GrpcCode, Verdict};
 use crate::error::LazyStatus;
 use crate::time::Instant;
 
@@ -23,7 +22,6 @@ pub struct CircuitOpen {
     at: Instant,
     /// When one may pass again, where that is known.
     until: Option<Instant>,
-    #[cfg(feature = "tonic")]
     status: LazyStatus,
 }
 
@@ -34,15 +32,7 @@ impl CircuitOpen {
         why: Option<Why>,
         (at, until): (Instant, Option<Instant>),
     ) -> Self {
-        Self {
-            circuit: Arc::clone(circuit),
-            state,
-            why,
-            at,
-            until,
-            #[cfg(feature = "tonic")]
-            status: LazyStatus::default(),
-        }
+        Self { circuit: Arc::clone(circuit), state, why, at, until, status: LazyStatus::default() }
     }
 
     /// The circuit's name.
@@ -111,16 +101,11 @@ impl fmt::Display for CircuitOpen {
 
 impl Error for CircuitOpen {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        #[cfg(feature = "tonic")]
-        return Some(self.status.get(
-            match self.reason() {
-                OpenReason::CredentialRejected => tonic::Code::Unauthenticated,
-                OpenReason::QuotaExhausted => tonic::Code::ResourceExhausted,
-                _ => tonic::Code::Unavailable,
-            },
-            self,
-        ));
-        #[cfg(not(feature = "tonic"))]
-        None
+        let code = match self.reason() {
+            OpenReason::CredentialRejected => GrpcCode::Unauthenticated,
+            OpenReason::QuotaExhausted => GrpcCode::ResourceExhausted,
+            _ => GrpcCode::Unavailable,
+        };
+        self.status.source(code, self)
     }
 }

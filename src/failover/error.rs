@@ -3,10 +3,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::outcome::RegionOutcome;
-use crate::classify::{Cause, Class, Verdict};
-use crate::error::BoxError;
-#[cfg(feature = "tonic")]
-use crate::error::LazyStatus;
+use crate::classify::{Cause, Class, GrpcCode, Verdict};
+use crate::error::{BoxError, LazyStatus};
 
 /// Every region that could be tried failed.
 ///
@@ -62,17 +60,12 @@ impl Error for RegionsExhausted {
 #[derive(Debug)]
 pub struct AllRegionsOut {
     retry_after: Duration,
-    #[cfg(feature = "tonic")]
     status: LazyStatus,
 }
 
 impl AllRegionsOut {
     pub(super) fn new(retry_after: Duration) -> Self {
-        Self {
-            retry_after,
-            #[cfg(feature = "tonic")]
-            status: LazyStatus::default(),
-        }
+        Self { retry_after, status: LazyStatus::default() }
     }
 
     /// When a region takes calls again, the one that does so the soonest.
@@ -95,9 +88,6 @@ impl fmt::Display for AllRegionsOut {
 
 impl Error for AllRegionsOut {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        #[cfg(feature = "tonic")]
-        return Some(self.status.get(tonic::Code::Unavailable, self));
-        #[cfg(not(feature = "tonic"))]
-        None
+        self.status.source(GrpcCode::Unavailable, self)
     }
 }

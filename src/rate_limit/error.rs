@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::books::Above;
-use crate::classify::{Cause, Class, Verdict};
-#[cfg(feature = "tonic")]
+use crate::classify::{Cause, Class, GrpcCode, Verdict};
 use crate::error::LazyStatus;
 
 /// The limit on this side turned the call away; nothing was sent.
@@ -17,7 +16,6 @@ pub struct RateLimited {
     limit: Option<&'static str>,
     reason: RateLimitedReason,
     retry_after: Duration,
-    #[cfg(feature = "tonic")]
     status: LazyStatus,
 }
 
@@ -40,14 +38,7 @@ impl RateLimited {
         reason: RateLimitedReason,
         retry_after: Duration,
     ) -> Self {
-        Self {
-            limiter,
-            limit,
-            reason,
-            retry_after,
-            #[cfg(feature = "tonic")]
-            status: LazyStatus::default(),
-        }
+        Self { limiter, limit, reason, retry_after, status: LazyStatus::default() }
     }
 
     /// The limiter's name.
@@ -96,10 +87,7 @@ impl fmt::Display for RateLimited {
 
 impl Error for RateLimited {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        #[cfg(feature = "tonic")]
-        return Some(self.status.get(tonic::Code::ResourceExhausted, self));
-        #[cfg(not(feature = "tonic"))]
-        None
+        self.status.source(GrpcCode::ResourceExhausted, self)
     }
 }
 
@@ -110,17 +98,12 @@ impl Error for RateLimited {
 #[derive(Debug)]
 pub struct CostAboveQuota {
     above: Above,
-    #[cfg(feature = "tonic")]
     status: LazyStatus,
 }
 
 impl CostAboveQuota {
     pub(super) fn new(above: Above) -> Self {
-        Self {
-            above,
-            #[cfg(feature = "tonic")]
-            status: LazyStatus::default(),
-        }
+        Self { above, status: LazyStatus::default() }
     }
 
     /// What the request costs.
@@ -159,9 +142,6 @@ impl fmt::Display for CostAboveQuota {
 
 impl Error for CostAboveQuota {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        #[cfg(feature = "tonic")]
-        return Some(self.status.get(tonic::Code::ResourceExhausted, self));
-        #[cfg(not(feature = "tonic"))]
-        None
+        self.status.source(GrpcCode::ResourceExhausted, self)
     }
 }

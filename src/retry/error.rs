@@ -2,10 +2,8 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use crate::classify::{Cause, Class, Verdict};
-use crate::error::BoxError;
-#[cfg(feature = "tonic")]
-use crate::error::LazyStatus;
+use crate::classify::{Cause, Class, GrpcCode, Verdict};
+use crate::error::{BoxError, LazyStatus};
 
 /// The call's deadline passed while an attempt was in flight, which was dropped, or before it could
 /// be sent.
@@ -14,17 +12,12 @@ use crate::error::LazyStatus;
 #[derive(Debug)]
 pub struct DeadlineExceeded {
     attempt: u32,
-    #[cfg(feature = "tonic")]
     status: LazyStatus,
 }
 
 impl DeadlineExceeded {
     pub(super) fn new(attempt: u32) -> Self {
-        Self {
-            attempt,
-            #[cfg(feature = "tonic")]
-            status: LazyStatus::default(),
-        }
+        Self { attempt, status: LazyStatus::default() }
     }
 
     /// Which attempt that was; the first is 1.
@@ -47,10 +40,7 @@ impl fmt::Display for DeadlineExceeded {
 
 impl Error for DeadlineExceeded {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        #[cfg(feature = "tonic")]
-        return Some(self.status.get(tonic::Code::DeadlineExceeded, self));
-        #[cfg(not(feature = "tonic"))]
-        None
+        self.status.source(GrpcCode::DeadlineExceeded, self)
     }
 }
 
@@ -60,17 +50,12 @@ impl Error for DeadlineExceeded {
 #[derive(Debug)]
 pub struct AttemptTimedOut {
     timeout: Duration,
-    #[cfg(feature = "tonic")]
     status: LazyStatus,
 }
 
 impl AttemptTimedOut {
     pub(super) fn new(timeout: Duration) -> Self {
-        Self {
-            timeout,
-            #[cfg(feature = "tonic")]
-            status: LazyStatus::default(),
-        }
+        Self { timeout, status: LazyStatus::default() }
     }
 
     /// How long an attempt may take.
@@ -93,10 +78,7 @@ impl fmt::Display for AttemptTimedOut {
 
 impl Error for AttemptTimedOut {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        #[cfg(feature = "tonic")]
-        return Some(self.status.get(tonic::Code::DeadlineExceeded, self));
-        #[cfg(not(feature = "tonic"))]
-        None
+        self.status.source(GrpcCode::DeadlineExceeded, self)
     }
 }
 
@@ -110,18 +92,12 @@ impl Error for AttemptTimedOut {
 pub struct CredentialRejected {
     cause: Cause,
     source: Option<BoxError>,
-    #[cfg(feature = "tonic")]
     status: LazyStatus,
 }
 
 impl CredentialRejected {
     pub(super) fn new(cause: Cause, source: Option<BoxError>) -> Self {
-        Self {
-            cause,
-            source,
-            #[cfg(feature = "tonic")]
-            status: LazyStatus::default(),
-        }
+        Self { cause, source, status: LazyStatus::default() }
     }
 
     /// What the upstream answered.
@@ -146,9 +122,6 @@ impl Error for CredentialRejected {
         if let Some(error) = &self.source {
             return Some(&**error);
         }
-        #[cfg(feature = "tonic")]
-        return Some(self.status.get(tonic::Code::Unauthenticated, self));
-        #[cfg(not(feature = "tonic"))]
-        None
+        self.status.source(GrpcCode::Unauthenticated, self)
     }
 }
