@@ -138,24 +138,22 @@ pub(crate) struct LazyStatus {
 }
 
 impl LazyStatus {
-    /// The status of this code as the source of `error`, which has no other.
-    #[cfg(feature = "tonic")]
+    /// The status of this code, as the source of an error that has no other.
+    #[allow(clippy::unnecessary_wraps, clippy::unused_self)] // with tonic one, without it the other
     pub(crate) fn source(
         &self,
         code: GrpcCode,
         error: &impl fmt::Display,
     ) -> Option<&(dyn Error + 'static)> {
-        let status = || tonic::Status::new(tonic::Code::from_i32(code as i32), error.to_string());
-        Some(self.status.get_or_init(status))
-    }
-
-    #[cfg(not(feature = "tonic"))]
-    #[allow(clippy::unused_self)] // as with the feature
-    pub(crate) fn source(
-        &self,
-        _: GrpcCode,
-        _: &impl fmt::Display,
-    ) -> Option<&(dyn Error + 'static)> {
-        None
+        #[cfg(feature = "tonic")]
+        {
+            let code = tonic::Code::from_i32(code as i32);
+            Some(self.status.get_or_init(|| tonic::Status::new(code, error.to_string())))
+        }
+        #[cfg(not(feature = "tonic"))]
+        {
+            _ = (code, error);
+            None
+        }
     }
 }

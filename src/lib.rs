@@ -140,6 +140,13 @@
 
 #[cfg(feature = "alert")]
 pub mod alert;
+#[cfg(any(
+    feature = "circuit-breaker",
+    feature = "failover",
+    feature = "rate-limit",
+    feature = "retry"
+))]
+mod chance;
 #[cfg(feature = "circuit-breaker")]
 pub mod circuit_breaker;
 pub mod classify;

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use super::audience::Audience;
 use super::circuits::Circuits;
-use super::common::{Common, Seeds};
+use super::common::Common;
 use super::count::Counting;
 use super::latch::Latches;
 use super::rules::{CloseAt, Recovery, Rules, SlowCalls};
 use super::{CircuitBreakerLayer, Count, CredentialLatch, FailureRate, OpenFor};
+use crate::chance::Chance;
 use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
 use crate::error::InvalidConfig;
 use crate::event::{Listener, Observer};
@@ -32,7 +33,7 @@ struct Settings {
     max_keys: usize,
     rules: Rules,
     latch: Option<CredentialLatch>,
-    seeds: Seeds,
+    chance: Chance,
     listener: Listener,
 }
 
@@ -43,7 +44,7 @@ impl CircuitBreakerBuilder {
             max_keys: 1024,
             rules: Rules::default(),
             latch: Some(CredentialLatch::new()),
-            seeds: Seeds::default(),
+            chance: Chance::default(),
             listener: Listener::default(),
         };
         Self {
@@ -192,7 +193,7 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
 
     /// Makes the jitter repeatable, for tests and simulations.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.settings.seeds = Seeds::new(seed);
+        self.settings.chance = Chance::seeded(seed);
         self
     }
 }
@@ -318,11 +319,11 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
 
     fn build_checked(self, rules: Rules, latch: Option<Rules>) -> CircuitBreakerLayer<C, K, L> {
         let Self { classifier, key, credential, settings } = self;
-        let Settings { name, max_keys, rules: _, latch: _, seeds, listener } = settings;
+        let Settings { name, max_keys, rules: _, latch: _, chance, listener } = settings;
         let audience = Audience::new(listener);
         let latches = latch
-            .map(|latch| Latches::new(&name, max_keys, latch, audience.clone(), seeds.clone()));
-        let common = Common::new(rules, audience, seeds, latches);
+            .map(|latch| Latches::new(&name, max_keys, latch, audience.clone(), chance.clone()));
+        let common = Common::new(rules, audience, chance, latches);
         let circuits = Arc::new(Circuits::new(name, max_keys, common, true));
         CircuitBreakerLayer { classifier, key, credential, circuits }
     }

@@ -1,4 +1,3 @@
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +9,9 @@ use super::latch::Latches;
 use super::permit::Permit;
 use super::rules::Rules;
 use super::tripped::Tripped;
+use crate::chance::Chance;
 use crate::key::KeyRef;
-use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 use crate::time::{self, Instant};
 
 /// What all circuits of one layer share.
@@ -24,7 +24,7 @@ pub(super) struct Common {
     /// Wakes those who wait for the inner service when a circuit opens.
     pub(super) opened: Arc<Notify>,
     forced: Forced,
-    seeds: Seeds,
+    chance: Chance,
     start: Instant,
     /// When circuits that nobody calls are looked for next, in nanoseconds from `start`.
     next_look: AtomicU64,
@@ -37,7 +37,7 @@ impl Common {
     pub(super) fn new(
         rules: Rules,
         audience: Audience,
-        seeds: Seeds,
+        chance: Chance,
         latches: Option<Latches>,
     ) -> Self {
         Self {
@@ -47,7 +47,7 @@ impl Common {
             tripped: Arc::new(Tripped::new()),
             opened: Arc::new(Notify::new()),
             forced: Forced::default(),
-            seeds,
+            chance,
             start: time::now(),
             next_look: AtomicU64::new(0),
         }
@@ -98,7 +98,7 @@ impl Common {
 
     /// A source of chance for one circuit.
     pub(super) fn random(&self) -> fastrand::Rng {
-        self.seeds.random()
+        self.chance.draw(fastrand::Rng::fork)
     }
 }
 
@@ -113,25 +113,5 @@ impl Forced {
 
     fn set(&self, open: Option<bool>) {
         self.0.store(open.map_or(0, |open| 1 + usize::from(open)), Ordering::Release);
-    }
-}
-
-/// Where circuits get their chance from: one seed makes it repeatable.
-#[derive(Clone, Default)]
-pub(super) struct Seeds(Option<Arc<Mutex<fastrand::Rng>>>);
-
-impl Seeds {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(Some(Arc::new(Mutex::new(fastrand::Rng::with_seed(seed)))))
-    }
-
-    fn random(&self) -> fastrand::Rng {
-        self.0.as_ref().map_or_else(fastrand::Rng::new, |seeded| seeded.lock().fork())
-    }
-}
-
-impl fmt::Debug for Seeds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "seeded" } else { "by chance" })
     }
 }

@@ -4,12 +4,13 @@ use std::time::Duration;
 use super::audience::Audience;
 use super::circuit::Circuit;
 use super::circuits::Circuits;
-use super::common::{Common, Seeds};
+use super::common::Common;
 use super::count::Counting;
 use super::permit::Permit;
 use super::rules::Rules;
 use super::trip::CountTrip;
 use super::{CircuitOpen, OpenFor};
+use crate::chance::Chance;
 use crate::key::KeyRef;
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::{self, Instant};
@@ -114,9 +115,9 @@ impl Latches {
         max_keys: usize,
         rules: Rules,
         audience: Audience,
-        seeds: Seeds,
+        chance: Chance,
     ) -> Self {
-        let common = Common::new(rules, audience, seeds, None);
+        let common = Common::new(rules, audience, chance, None);
         let name = format!("{name}/credential").into();
         let circuits = Circuits::new(name, max_keys, common, false);
         Self { circuits, start: time::now(), last_refusal: AtomicU64::new(0) }

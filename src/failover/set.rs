@@ -17,6 +17,7 @@ use super::standing::Standing;
 use super::state::{Begun, State};
 use super::watch::Watch;
 use super::{FailoverEvent, FailoverEventKind};
+use crate::chance::Chance;
 use crate::classify::{Cause, Verdict};
 use crate::event::Event;
 use crate::sync::{AtomicUsize, Mutex, Ordering};
@@ -31,7 +32,7 @@ pub(super) struct RegionSet {
     start: Instant,
     /// Who checks the regions, if anybody does.
     pub(super) watch: Option<Watch>,
-    random: Option<Mutex<fastrand::Rng>>,
+    chance: Chance,
     /// Wakes the calls that wait for a region.
     pub(super) back: Arc<Notify>,
     /// Held while the set is changed.
@@ -49,13 +50,13 @@ impl RegionSet {
     pub(super) fn new(places: impl IntoIterator<Item = Place>, settings: Settings) -> Self {
         let start = time::now();
         let watch = settings.checks.clone().map(Watch::new);
-        let random = settings.seed.map(|seed| Mutex::new(fastrand::Rng::with_seed(seed)));
+        let chance = settings.seed.into();
         let slots = Slots::new(places.into_iter().map(|place| State::new(place, start, start)));
         let (shared_hosts, preferred) = (AtomicUsize::new(0), AtomicUsize::new(NONE));
         let changing = Mutex::default();
         let back = Arc::default();
         let set =
-            Self { slots, settings, start, watch, random, back, changing, shared_hosts, preferred };
+            Self { slots, settings, start, watch, chance, back, changing, shared_hosts, preferred };
         set.look_for_shared_hosts();
         set.look_for_the_preferred();
         set
@@ -267,7 +268,7 @@ impl RegionSet {
     }
 
     pub(super) fn random(&self) -> f64 {
-        self.random.as_ref().map_or_else(fastrand::f64, |seeded| seeded.lock().f64())
+        self.chance.draw(fastrand::Rng::f64)
     }
 
     pub(super) fn start(&self) -> Instant {

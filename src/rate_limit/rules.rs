@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::Quota;
 use super::quota::Label;
+use crate::chance::Chance;
 use crate::error::InvalidConfig;
 use crate::event::Listener;
 use crate::hint::Resource;
@@ -27,7 +28,7 @@ pub(super) struct Rules {
     /// Held by who changes a quota until all limiters have it.
     pub(super) changing: Mutex<()>,
     names: Box<[&'static str]>,
-    random: Mutex<fastrand::Rng>,
+    chance: Chance,
 }
 
 /// How long the ramp behind a gate is at most.
@@ -40,9 +41,7 @@ impl Rules {
             names: quotas.iter().map(|quota| quota.label.name()).collect(),
             quotas: Mutex::new(quotas),
             changing: Mutex::new(()),
-            random: Mutex::new(
-                settings.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
-            ),
+            chance: settings.seed.into(),
             settings,
         }
     }
@@ -99,6 +98,6 @@ impl Rules {
     /// How long after a pause calls pass by degrees: as long as the pause or five seconds, less
     /// up to a half, so that other processes take another time.
     pub(super) fn ramp(&self, pause: Duration) -> Duration {
-        pause.min(LONGEST_RAMP).mul_f64(1.0 - self.random.lock().f64() / 2.0)
+        pause.min(LONGEST_RAMP).mul_f64(1.0 - self.chance.draw(fastrand::Rng::f64) / 2.0)
     }
 }

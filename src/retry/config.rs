@@ -7,10 +7,10 @@ use super::Backoff;
 use super::budget::{Budget, RetryBudget};
 use super::decision::{HintUse, Policy};
 use super::stamp::{self, Stamps};
+use crate::chance::Chance;
 use crate::classify::HttpClassifier;
 use crate::event::Listener;
 use crate::replay::{HttpReplay, Replay};
-use crate::sync::Mutex;
 
 /// What a retry goes by.
 #[derive(Clone)]
@@ -25,7 +25,7 @@ pub(crate) struct Config<C, R> {
     pub(super) credential_error: bool,
     pub(super) hold_answers: bool,
     pub(super) stamps: Stamps,
-    pub(super) random: Option<Arc<Mutex<fastrand::Rng>>>,
+    pub(super) chance: Chance,
     pub(crate) listener: Listener,
     pub(crate) classifier: C,
     pub(crate) replay: R,
@@ -51,7 +51,7 @@ impl Config<HttpClassifier, HttpReplay> {
             credential_error: false,
             hold_answers: false,
             stamps: Stamps::default(),
-            random: None,
+            chance: Chance::default(),
             listener: Listener::default(),
             classifier: HttpClassifier::new(),
             replay: HttpReplay::new(),
@@ -73,7 +73,7 @@ impl<C, R> Config<C, R> {
             credential_error: self.credential_error,
             hold_answers: self.hold_answers,
             stamps: self.stamps,
-            random: self.random,
+            chance: self.chance,
             listener: self.listener,
             classifier,
             replay,
@@ -88,9 +88,9 @@ impl<C, R> Config<C, R> {
         R: Replay<Req>,
     {
         self.count(request, 0);
-        let bits = || match &self.random {
-            Some(_) => self.random(|random| random.u128(..)),
-            None => stamp::unique_bits(),
+        let bits = || {
+            let drawn = || self.chance.draw(|random| random.u128(..));
+            if self.chance.is_seeded() { drawn() } else { stamp::unique_bits() }
         };
         let headers = self.headers_mut(request).filter(|_| repeated);
         headers.is_some_and(|headers| self.stamps.key(headers, bits))
@@ -123,13 +123,6 @@ impl<C, R> Config<C, R> {
         R: Replay<Req>,
     {
         if self.stamps.any() { self.replay.headers_mut(request) } else { None }
-    }
-
-    pub(super) fn random<T>(&self, f: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
-        match &self.random {
-            Some(seeded) => f(&mut seeded.lock()),
-            None => f(&mut fastrand::Rng::new()),
-        }
     }
 }
 

@@ -6,10 +6,10 @@ use tower_layer::Layer;
 
 use super::config::Config;
 use super::{Backoff, Budget, HintUse, Retry};
+use crate::chance::Chance;
 use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
 use crate::event::{Listener, Observer};
 use crate::replay::{BodyReplay, CloneReplay, HttpReplay, Override, OverrideFn, ReplayBody};
-use crate::sync::Mutex;
 
 /// Sends a failed request again, where that is safe and may help.
 ///
@@ -195,7 +195,7 @@ impl<C, R> RetryLayer<C, R> {
     /// simulations. Nowhere else: two processes with one seed give different requests the same keys, and
     /// a server that knows them answers one with what the other was told.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.config.random = Some(Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))));
+        self.config.chance = Chance::seeded(seed);
         self
     }
 

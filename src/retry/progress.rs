@@ -201,7 +201,7 @@ impl<Res> Progress<Res> {
         };
         let wait = |backoff: &Backoff| {
             let retry = scope.attempt() - 1;
-            let wait = config.random(|random| backoff.wait(retry, *last_wait, random));
+            let wait = config.chance.draw(|random| backoff.wait(retry, *last_wait, random));
             *last_wait = Some(wait);
             wait
         };

@@ -12,6 +12,8 @@
 // Not everything in those files is used here.
 #![allow(dead_code, unused_imports, unreachable_pub, unnameable_types)]
 
+#[path = "../../src/chance.rs"]
+mod chance;
 #[path = "../../src/error.rs"]
 mod error;
 #[path = "../../src/hint/mod.rs"]
