@@ -197,7 +197,7 @@ pub use self::rate_limit::{Quota, RateLimitLayer};
 pub use self::retry::RetryLayer;
 #[cfg(feature = "upstream")]
 #[doc(inline)]
-pub use self::stack::UpstreamLayer;
+pub use self::stack::{Upstream, UpstreamLayer};
 
 /// The stack itself, if it is a service of requests `Req` that can be cloned and
 /// shared by tasks. If it isn't, the compiler says here what is missing.

@@ -5,17 +5,14 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use crate::sync::Apart;
+
 /// More threads than this share parts.
 const STRIPES: usize = 16;
 
 /// Sixteen parts, each on cache lines of its own.
 #[derive(Debug, Default)]
-pub(crate) struct Striped<T>([Padded<T>; STRIPES]);
-
-/// 128 bytes, since processors fetch cache lines in pairs.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Padded<T>(T);
+pub(crate) struct Striped<T>([Apart<T>; STRIPES]);
 
 impl<T> Striped<T> {
     /// This thread's part.
@@ -25,7 +22,7 @@ impl<T> Striped<T> {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.0.iter().map(|padded| &padded.0)
+        self.0.iter().map(|part| &part.0)
     }
 }
 

@@ -39,3 +39,9 @@ impl<T> fmt::Debug for Mutex<T> {
         f.write_str("Mutex(..)")
     }
 }
+
+/// A value on cache lines that it shares with nothing: 128 bytes, since processors fetch
+/// lines in pairs.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Apart<T>(pub(crate) T);

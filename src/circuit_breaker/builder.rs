@@ -54,14 +54,6 @@ impl CircuitBreakerBuilder {
             settings,
         }
     }
-
-    /// The layer with all defaults, which are valid.
-    pub(super) fn build_default(self) -> CircuitBreakerLayer {
-        self.build_checked(
-            Rules::default().with_default_policy(),
-            Some(CredentialLatch::new().rules(false)),
-        )
-    }
 }
 
 /// When it opens.
@@ -311,20 +303,15 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
     /// If a threshold, a window, a rate, a jitter or a lease is out of its range, or more
     /// successes are needed to close than a half-open circuit lets through.
     pub fn build(self) -> Result<CircuitBreakerLayer<C, K, L>, InvalidConfig> {
-        let rules = self.settings.rules.clone().checked()?;
-        let latch = self.settings.latch.map(|latch| latch.rules(rules.dry_run).checked());
-        let latch = latch.transpose()?;
-        Ok(self.build_checked(rules, latch))
-    }
-
-    fn build_checked(self, rules: Rules, latch: Option<Rules>) -> CircuitBreakerLayer<C, K, L> {
         let Self { classifier, key, credential, settings } = self;
-        let Settings { name, max_keys, rules: _, latch: _, chance, listener } = settings;
+        let Settings { name, max_keys, rules, latch, chance, listener } = settings;
+        let rules = rules.checked()?;
+        let latch = latch.map(|latch| latch.rules(rules.dry_run).checked()).transpose()?;
         let audience = Audience::new(listener);
         let latches = latch
             .map(|latch| Latches::new(&name, max_keys, latch, audience.clone(), chance.clone()));
         let common = Common::new(rules, audience, chance, latches);
         let circuits = Arc::new(Circuits::new(name, max_keys, common, true));
-        CircuitBreakerLayer { classifier, key, credential, circuits }
+        Ok(CircuitBreakerLayer { classifier, key, credential, circuits })
     }
 }

@@ -11,6 +11,7 @@ use crate::key::{AllCalls, ByCredential};
 ///
 /// See the [module](super) for what it does and an example.
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct CircuitBreakerLayer<C = HttpClassifier, K = AllCalls, L = ByCredential> {
     pub(super) classifier: C,
     pub(super) key: K,
@@ -21,9 +22,9 @@ pub struct CircuitBreakerLayer<C = HttpClassifier, K = AllCalls, L = ByCredentia
 impl CircuitBreakerLayer {
     /// A breaker that opens after 5 failures in a row, for 30 s, and closes
     /// when one probe succeeds.
-    #[must_use]
+    #[allow(clippy::missing_panics_doc)] // it doesn't, as each test shows that makes one
     pub fn new() -> Self {
-        CircuitBreakerBuilder::new().build_default()
+        CircuitBreakerBuilder::new().build().expect("the defaults are valid")
     }
 
     /// Everything else.

@@ -244,12 +244,8 @@ impl<C, R, T, K> FailoverBuilder<C, R, T, K> {
         if let Some(checks) = &self.settings.checks {
             checks.validate()?;
         }
-        Ok(self.build_checked())
-    }
-
-    pub(super) fn build_checked(self) -> FailoverLayer<C, R, T, K> {
         let Self { regions, settings, classifier, replay, telling, key } = self;
         let set = Arc::new(RegionSet::new(regions.0, settings));
-        FailoverLayer { set, classifier, replay, telling, key }
+        Ok(FailoverLayer { set, classifier, replay, telling, key })
     }
 }

@@ -19,6 +19,7 @@ use crate::replay::HttpReplay;
 ///
 /// See the [module](super) for what it does and an example.
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct FailoverLayer<C = HttpClassifier, R = HttpReplay, T = Untold, K = AllCalls> {
     pub(super) set: Arc<RegionSet>,
     pub(super) classifier: C,
@@ -73,9 +74,9 @@ impl Rules {
 
 impl FailoverLayer {
     /// Over these regions, with the defaults of the [builder](Self::builder).
-    #[must_use]
+    #[allow(clippy::missing_panics_doc)] // it doesn't, as each test shows that makes one
     pub fn new(regions: Regions) -> Self {
-        Self::builder(regions).build_checked()
+        Self::builder(regions).build().expect("the defaults are valid")
     }
 
     /// Everything else.

@@ -6,10 +6,10 @@ use super::health::{Change, Health};
 use super::latency::Latency;
 use super::region::Place;
 use super::standing::Standing;
-use super::traffic::{Apart, Traffic};
+use super::traffic::Traffic;
 use super::watch::Task;
 use crate::classify::Cause;
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::sync::{Apart, AtomicU64, Mutex, Ordering};
 use crate::time::{self, Instant};
 
 /// What a call must know of a region is in atomics; the lock is taken by

@@ -1,12 +1,7 @@
 //! How many calls a region has.
 
 use crate::stripe::Striped;
-use crate::sync::{AtomicU64, Ordering};
-
-/// 128 bytes, since processors fetch cache lines in pairs.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub(super) struct Apart<T>(pub(super) T);
+use crate::sync::{Apart, AtomicU64, Ordering};
 
 #[derive(Debug, Default)]
 pub(super) struct Traffic {

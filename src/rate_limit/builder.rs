@@ -262,7 +262,6 @@ impl<C, K, W: Quotas> RateLimitBuilder<C, K, W> {
     }
 
     /// The layer.
-    #[must_use]
     pub fn build(self) -> RateLimitLayer<C, K, W> {
         let Self { name, mut quotas, max_keys, settings, classifier, key, cost } = self;
         let first = &mut quotas[0].label;

@@ -5,7 +5,7 @@ use governor::nanos::Nanos;
 use governor::state::{NotKeyed, StateStore};
 
 use super::meter::{Judge, Pace, Paced, allowed};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{Apart, AtomicU64, Ordering};
 
 /// Where calls pass without the books' lock, while one number alone decides about them: the
 /// theoretical arrival time of the only quota, a paced one.
@@ -34,16 +34,11 @@ struct Word(Arc<Lent>);
 
 #[derive(Debug)]
 struct Lent {
-    /// The number, or [`AWAY`].
-    arrival: Apart,
+    /// The number, or [`AWAY`]. Every call writes it; all else here is only read by most.
+    arrival: Apart<AtomicU64>,
     /// What a [mark](Paced::send) takes beside it; written while the number is with the books.
     refunded: AtomicU64,
 }
-
-/// What every call writes, apart from what calls only read.
-#[derive(Debug)]
-#[repr(align(128))]
-struct Apart(AtomicU64);
 
 /// Later than any time at which something may pass, and far enough from the largest
 /// number that governor can add to it.

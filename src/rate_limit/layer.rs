@@ -13,6 +13,7 @@ use crate::stripe::Spread;
 ///
 /// See the [module](super) for what it does and an example.
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct RateLimitLayer<C = HttpClassifier, K = AllCalls, W = OneEach> {
     pub(super) classifier: C,
     pub(super) key: K,
@@ -23,7 +24,6 @@ pub struct RateLimitLayer<C = HttpClassifier, K = AllCalls, W = OneEach> {
 impl RateLimitLayer {
     /// A limiter of this quota over all calls, each of which takes one unit and
     /// waits for up to two minutes.
-    #[must_use]
     pub fn new(quota: Quota) -> Self {
         Self::builder(quota).build()
     }
