@@ -18,11 +18,11 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpListener;
 use tower::ServiceExt;
+use tower_upstream::Upstream;
 use tower_upstream::alert::Alerts;
 use tower_upstream::circuit_breaker::CircuitOpen;
 use tower_upstream::event::{Event, observer_fn};
 use tower_upstream::failover::{Region, Regions};
-use tower_upstream::stack::Upstream;
 use tower_upstream::{BoxError, Quota, UpstreamLayer, cause_ref};
 
 /// The client, with a type that fits in a field.

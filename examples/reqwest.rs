@@ -14,10 +14,10 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::post;
 use tower::{Service, ServiceExt};
+use tower_upstream::Upstream;
 use tower_upstream::alert::Alerts;
 use tower_upstream::event::{Event, observer_fn};
 use tower_upstream::failover::{Region, Regions};
-use tower_upstream::stack::Upstream;
 use tower_upstream::{BoxError, Quota, UpstreamLayer};
 
 /// A provider's client, with a type that fits in a field.

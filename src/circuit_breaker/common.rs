@@ -11,7 +11,7 @@ use super::rules::Rules;
 use super::tripped::Tripped;
 use crate::chance::Chance;
 use crate::key::KeyRef;
-use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::time::{self, Instant};
 
 /// What all circuits of one layer share.
@@ -23,7 +23,8 @@ pub(super) struct Common {
     pub(super) tripped: Arc<Tripped>,
     /// Wakes those who wait for the inner service when a circuit opens.
     pub(super) opened: Arc<Notify>,
-    forced: Forced,
+    /// Whether circuits of new keys are held open, or closed.
+    forced: Mutex<Option<bool>>,
     chance: Chance,
     start: Instant,
     /// When circuits that nobody calls are looked for next, in nanoseconds from `start`.
@@ -46,7 +47,7 @@ impl Common {
             latches,
             tripped: Arc::new(Tripped::new()),
             opened: Arc::new(Notify::new()),
-            forced: Forced::default(),
+            forced: Mutex::default(),
             chance,
             start: time::now(),
             next_look: AtomicU64::new(0),
@@ -89,29 +90,15 @@ impl Common {
 
     /// Whether new circuits are held open or closed.
     pub(super) fn forced(&self) -> Option<bool> {
-        self.forced.get()
+        *self.forced.lock()
     }
 
     pub(super) fn force(&self, open: Option<bool>) {
-        self.forced.set(open);
+        *self.forced.lock() = open;
     }
 
     /// A source of chance for one circuit.
     pub(super) fn random(&self) -> fastrand::Rng {
         self.chance.draw(fastrand::Rng::fork)
-    }
-}
-
-/// How the circuits of new keys are held.
-#[derive(Debug, Default)]
-struct Forced(AtomicUsize);
-
-impl Forced {
-    fn get(&self) -> Option<bool> {
-        [None, Some(false), Some(true)][self.0.load(Ordering::Acquire)]
-    }
-
-    fn set(&self, open: Option<bool>) {
-        self.0.store(open.map_or(0, |open| 1 + usize::from(open)), Ordering::Release);
     }
 }

@@ -9,7 +9,7 @@
 //!
 //! use tower::{Service, ServiceExt, service_fn};
 //! use tower_upstream::failover::{Region, Regions};
-//! use tower_upstream::stack::Upstream;
+//! use tower_upstream::Upstream;
 //! use tower_upstream::{BoxError, Quota, UpstreamLayer};
 //!
 //! # #[derive(Clone)]
