@@ -174,6 +174,8 @@ pub mod stack;
 mod stripe;
 mod sync;
 mod time;
+#[cfg(any(feature = "alert", feature = "circuit-breaker"))]
+mod window;
 
 #[cfg(feature = "alert")]
 #[doc(inline)]

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::measure::Tally;
 use super::rule::{Condition, Limit, Measure, Rule, Unit, percent};
 use super::{AlertKind, Severity};
 use crate::error::InvalidConfig;
+use crate::window::CallCounts;
 
 /// A service level objective: which share of the calls is to be good.
 ///
@@ -164,7 +164,7 @@ impl Slo {
 
     /// How it does, by what was counted in the period.
     #[allow(clippy::cast_precision_loss)] // past 2^53 calls a share is still a share
-    pub(super) fn status(&self, Tally { calls, bad }: Tally) -> Objective {
+    pub(super) fn status(&self, CallCounts { calls, bad }: CallCounts) -> Objective {
         let share = if calls == 0 { 0.0 } else { bad as f64 / calls as f64 };
         let budget_left = 1.0 - share / self.budget();
         Objective { name: self.name.clone(), target: self.target, calls, bad, budget_left }

@@ -22,6 +22,8 @@ mod hint;
 mod sync;
 #[path = "../../src/time.rs"]
 mod time;
+#[path = "../../src/window.rs"]
+mod window;
 
 mod circuit_breaker;
 mod classify;

@@ -1,13 +1,13 @@
 //! Whether a limit is exceeded.
 
-use super::window::Tally;
 use crate::alert::rule::{Limit, Unit};
 use crate::alert::sighting::Reading;
+use crate::window::CallCounts;
 
 impl Limit {
     /// What was measured, if it is over the limit in each window. The sums are those of
     /// `windows`, in their order.
-    pub(super) fn exceeded(&self, sums: impl Iterator<Item = Tally>) -> Option<Reading> {
+    pub(super) fn exceeded(&self, sums: impl Iterator<Item = CallCounts>) -> Option<Reading> {
         let mut first = None;
         for (number, sum) in sums.enumerate() {
             if number == 0 && sum.calls < self.min_calls {
@@ -25,7 +25,7 @@ impl Limit {
     }
 
     #[allow(clippy::cast_precision_loss)] // past 2^53 calls a share is still a share
-    fn value(&self, sum: Tally) -> f64 {
+    fn value(&self, sum: CallCounts) -> f64 {
         match self.unit {
             Unit::ShareOf(_) if sum.calls == 0 => 0.0,
             Unit::ShareOf(share) => sum.bad as f64 / sum.calls as f64 / share,
@@ -50,7 +50,7 @@ mod tests {
     }
 
     fn exceeds(limit: &Limit, sums: &[(u64, u64)]) -> bool {
-        let sums = sums.iter().map(|&(bad, calls)| Tally { calls, bad });
+        let sums = sums.iter().map(|&(bad, calls)| CallCounts { calls, bad });
         limit.exceeded(sums).is_some()
     }
 
@@ -83,7 +83,8 @@ mod tests {
                 "{rule} {long:?} {short:?}"
             );
         }
-        let (long, short) = (Tally { bad: 100, calls: 1_000 }, Tally { bad: 1, calls: 1 });
+        let (long, short) =
+            (CallCounts { bad: 100, calls: 1_000 }, CallCounts { bad: 1, calls: 1 });
         let reading = rules[0].exceeded([long, short].into_iter()).unwrap();
         // A tenth of the calls is twenty times what may be.
         assert!((reading.value - 20.0).abs() < 1e-9);

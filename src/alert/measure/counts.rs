@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::window::Tally;
 use crate::alert::rule::Measure;
 use crate::stripe::Striped;
 use crate::sync::{AtomicU64, Ordering};
+use crate::window::CallCounts;
 
 /// How many measures there can be: with the successes they fill the lines of a stripe.
 pub(in crate::alert) const MOST: usize = 7;
@@ -63,12 +63,12 @@ impl Counts {
     }
 
     /// What was counted so far for a measure: successes, and what is bad.
-    pub(super) fn total(&self, measure: usize) -> Tally {
-        let mut total = Tally::default();
+    pub(super) fn total(&self, measure: usize) -> CallCounts {
+        let mut total = CallCounts::default();
         for stripe in self.0.iter() {
             let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
             let failed = load(&stripe.failed[measure]);
-            total.add(Tally {
+            total.add(CallCounts {
                 calls: load(&stripe.successes) + failed,
                 bad: load(&stripe.succeeded[measure]) + failed,
             });
@@ -95,9 +95,9 @@ mod tests {
         counts.failure(&measures, slow);
         counts.failure(&measures, slow);
         counts.retry(&measures);
-        assert_eq!(counts.total(0), Tally { calls: 14, bad: 3 });
+        assert_eq!(counts.total(0), CallCounts { calls: 14, bad: 3 });
         // What failed soon says nothing of how fast answers come.
-        assert_eq!(counts.total(1), Tally { calls: 13, bad: 3 });
+        assert_eq!(counts.total(1), CallCounts { calls: 13, bad: 3 });
         assert_eq!(counts.total(2).bad, 1);
     }
 
@@ -116,6 +116,6 @@ mod tests {
                 });
             }
         });
-        assert_eq!(counts.total(0), Tally { calls: 80_000, bad: 8_000 });
+        assert_eq!(counts.total(0), CallCounts { calls: 80_000, bad: 8_000 });
     }
 }

@@ -4,15 +4,12 @@ mod condition;
 mod counts;
 mod flight;
 mod plan;
-mod window;
 
 use std::time::Duration;
 
 use self::counts::Counts;
 use self::flight::{Flight, Generations};
 use self::plan::{Plan, Subject, Test};
-pub(super) use self::window::Tally;
-use self::window::Window;
 use super::rule::{Measure, Rule};
 use super::sighting::{Facts, Holds, Lasts, Reading, Sighting};
 use super::slo::{Objective, Slo};
@@ -20,6 +17,10 @@ use crate::classify::{Class, Verdict};
 use crate::error::InvalidConfig;
 use crate::sync::Mutex;
 use crate::time::{self, Instant};
+use crate::window::{CallCounts, TimeWindow};
+
+/// A window that a measure is judged over: an hour has buckets of a minute.
+type Window = TimeWindow<60>;
 
 /// What is measured, and the rules about it.
 pub(super) struct Meter {
@@ -43,7 +44,7 @@ struct Book {
     /// When it was judged last.
     looked_at: Instant,
     /// By measure, as of when it was taken down last.
-    totals: Vec<Tally>,
+    totals: Vec<CallCounts>,
     /// As in the meter.
     windows: Vec<Window>,
     generations: Generations,
@@ -87,7 +88,7 @@ impl Meter {
         let book = Book {
             begun: now,
             looked_at: now,
-            totals: vec![Tally::default(); measures.len()],
+            totals: vec![CallCounts::default(); measures.len()],
             windows: windows.iter().map(|(_, length)| Window::new(*length)).collect(),
             generations: Generations::new(now),
             hanging: 0,

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
-use super::window::{CallWindow, TimeWindow};
+use super::window::CallWindow;
 use crate::error::InvalidConfig;
 use crate::time::Instant;
+use crate::window::{CallCounts, TimeWindow};
 
 /// Opens when too large a share of the calls in a window failed or, where it is
 /// given to [`slow_call_rate`](crate::circuit_breaker::CircuitBreakerBuilder::slow_call_rate), were slow.
@@ -32,6 +33,12 @@ enum Over {
     Calls(u32),
     Time(Duration),
 }
+
+/// How many buckets a window of time has.
+const BUCKETS: usize = 64;
+
+/// The shortest window of time: a millisecond a bucket.
+const SHORTEST_TIME: Duration = Duration::from_millis(BUCKETS as u64);
 
 /// The largest window of calls: a bit each.
 const MAX_CALLS: u32 = 1 << 20;
@@ -96,9 +103,9 @@ impl FailureRate {
                     "a window of {calls} calls never holds min_calls; lower min_calls to {calls}"
                 )))
             }
-            Over::Time(window) if window < TimeWindow::SHORTEST => Err(InvalidConfig::new(
-                format!("a window of time is at least {:?}, not {window:?}", TimeWindow::SHORTEST),
-            )),
+            Over::Time(window) if window < SHORTEST_TIME => Err(InvalidConfig::new(format!(
+                "a window of time is at least {SHORTEST_TIME:?}, not {window:?}"
+            ))),
             _ => Ok(()),
         }
     }
@@ -123,14 +130,18 @@ pub(super) struct RateTrip {
 #[derive(Debug)]
 enum Window {
     Calls(CallWindow),
-    Time(TimeWindow),
+    /// The time in it counts from `start`.
+    Time {
+        window: TimeWindow<BUCKETS>,
+        start: Instant,
+    },
 }
 
 impl RateTrip {
     pub(super) fn new(config: FailureRate, now: Instant) -> Self {
         let window = match config.over {
             Over::Calls(calls) => Window::Calls(CallWindow::new(calls)),
-            Over::Time(time) => Window::Time(TimeWindow::new(time, now)),
+            Over::Time(time) => Window::Time { window: TimeWindow::new(time), start: now },
         };
         Self { window, rate: config.rate, min_calls: config.least_calls().into(), held: 0 }
     }
@@ -140,7 +151,11 @@ impl RateTrip {
     pub(super) fn record(&mut self, bad: bool, now: impl FnOnce() -> Instant) -> bool {
         let (failures, calls) = match &mut self.window {
             Window::Calls(window) => window.record(bad),
-            Window::Time(window) => window.record(bad, now()),
+            Window::Time { window, start } => {
+                let elapsed = now().saturating_duration_since(*start);
+                window.add(elapsed, CallCounts { calls: 1, bad: bad.into() });
+                (window.sum().bad, window.sum().calls)
+            }
         };
         let fills = std::mem::replace(&mut self.held, calls) < self.min_calls;
         (bad || fills) && calls >= self.min_calls && share(failures, calls) >= self.rate
@@ -156,7 +171,7 @@ impl RateTrip {
     pub(super) fn is_settled(&self) -> bool {
         match &self.window {
             Window::Calls(window) => window.is_full_of_successes(),
-            Window::Time(_) => false,
+            Window::Time { .. } => false,
         }
     }
 
@@ -165,7 +180,10 @@ impl RateTrip {
         self.held = 0;
         match &mut self.window {
             Window::Calls(window) => window.clear(),
-            Window::Time(window) => window.clear(now),
+            Window::Time { window, start } => {
+                window.clear();
+                *start = now;
+            }
         }
     }
 }
