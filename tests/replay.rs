@@ -655,6 +655,52 @@ async fn a_body_that_is_too_long_is_sent_once() {
     _ = HttpReplay::new();
 }
 
+/// A client that fails to get ready for the first two attempts, each in its own way.
+#[cfg(feature = "axum")]
+#[derive(Clone)]
+struct Unready<S> {
+    inner: S,
+    failures: Arc<Mutex<u32>>,
+}
+
+#[cfg(feature = "axum")]
+impl<S, Req> tower::Service<Req> for Unready<S>
+where
+    S: tower::Service<Req, Error = BoxError>,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        let mut failures = self.failures.lock().unwrap();
+        *failures += 1;
+        if *failures <= 2 {
+            Poll::Ready(Err("not ready".into()))
+        } else {
+            self.inner.poll_ready(cx)
+        }
+    }
+
+    fn call(&mut self, request: Req) -> S::Future {
+        self.inner.call(request)
+    }
+}
+
+/// It can't be sent twice, and wasn't sent once.
+#[cfg(feature = "axum")]
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_too_long_survives_a_client_that_fails_to_get_ready() {
+    let unready = tower::layer::layer_fn(|inner| Unready { inner, failures: Arc::default() });
+    let limited = |layer: RetryLayer| {
+        let retry = layer.replay(HttpReplay::new().limit(3));
+        tower::ServiceBuilder::new().layer(retry).layer(unready).into_inner()
+    };
+    let outcome = send(limited, axum::body::Body::from("text"), collect).await;
+    let sent = vec![Bytes::from("text")];
+    assert_eq!(outcome, (503, sent, Some(StopReason::MaxAttempts)));
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_sent_again_costs_no_budget() {
     let budget = Arc::new(RetryBudget::new(0.0, 0.0, 1));

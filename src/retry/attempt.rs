@@ -39,6 +39,14 @@ where
         self.set(Self::Ended);
     }
 
+    /// The request, if the service didn't get ready and it was never sent.
+    pub(super) fn take_unsent(self: Pin<&mut Self>) -> Option<Req> {
+        match self.project() {
+            Project::Readying { waiting } => waiting.1.take(),
+            Project::Calling { .. } | Project::Ended => None,
+        }
+    }
+
     /// Whether the service got ready and was called.
     pub(super) fn was_called(&self) -> bool {
         matches!(self, Self::Calling { .. })

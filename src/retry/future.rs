@@ -58,7 +58,7 @@ pin_project! {
         Waiting { request: Option<Box<Req>> },
         // The first attempt failed before it could be made, as the service
         // didn't get ready. As after an answer. Without an error the call is over.
-        Unready { error: Option<BoxError> },
+        Unready { error: Option<BoxError>, request: Option<Box<Req>> },
     }
 }
 
@@ -86,6 +86,15 @@ impl<S: Service<Req>, Req> State<S, Req> {
 
     pub(super) fn readying(service: S, request: Req) -> Self {
         Self::Attempting { call: CallWhenReady::new(service, request) }
+    }
+
+    /// The request of an attempt whose service didn't get ready: it was never sent.
+    fn take_unsent(self: Pin<&mut Self>) -> Option<Req> {
+        match self.project() {
+            StateProject::Attempting { call } => call.take_unsent(),
+            StateProject::Unready { request, .. } => request.take().map(|request| *request),
+            StateProject::Waiting { .. } => None,
+        }
     }
 
     /// Whether the attempt's service got ready and was called.
@@ -163,7 +172,7 @@ where
                 self.state.set(State::readying(self.shared.spare.fresh(), *request));
                 Poll::Ready(None)
             }
-            StateProject::Unready { error } => {
+            StateProject::Unready { error, .. } => {
                 Poll::Ready(Some(Err(error.take().expect("polled after it was done"))))
             }
         }
@@ -206,12 +215,17 @@ where
         let called = self.state.was_called() || progress.is_timed();
         let verdict = if called { verdict } else { unsent(verdict) };
         let now = time::now();
-        let mut decision = progress.decide(config, &verdict, self.kept.is_some(), now);
+        let unsent = self.state.as_mut().take_unsent();
+        let kept = unsent.is_some() || self.kept.is_some();
+        let mut decision = progress.decide(config, &verdict, kept, now);
         if let Decision::Retry { wait } = decision {
             // Made now, while the answer is still here to be returned if the
             // request turns out not to be repeatable.
             let last = progress.next_is_last();
-            let again = self.kept.take().and_then(|kept| config.replay.again(kept, last));
+            let again = match (unsent, self.kept.take()) {
+                (Some(request), kept) => Some((request, kept)),
+                (None, kept) => kept.and_then(|kept| config.replay.again(kept, last)),
+            };
             if let Some((mut request, kept)) = again {
                 config.count(&mut request, progress.made());
                 progress.tell(config, verdict, decision);
@@ -239,7 +253,7 @@ where
 
     /// The deadline has passed during an attempt, which goes now.
     fn past_deadline(&mut self) -> BoxError {
-        self.state.set(State::Unready { error: None });
+        self.state.set(State::Unready { error: None, request: None });
         let mut progress = self.progress.take();
         let error = DeadlineExceeded::new(progress.as_ref().map_or(1, Progress::attempt));
         if let Some(progress) = &mut progress {

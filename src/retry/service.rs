@@ -135,7 +135,7 @@ impl<S: Clone, C, R> Retry<S, C, R> {
         match mem::take(&mut self.readiness) {
             Readiness::Failed(error) => {
                 self.inner = self.shared.spare.fresh();
-                State::Unready { error: Some(error) }
+                State::Unready { error: Some(error), request: Some(Box::new(request)) }
             }
             _ => State::readying(self.shared.spare.fresh(), request),
         }
