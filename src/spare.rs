@@ -10,24 +10,24 @@
 //! references as there are layers below. Instead one spare handle, never
 //! readied, waits behind a lock that only the slow paths take.
 
-use std::sync::PoisonError;
+use crate::sync::Mutex;
 
 /// A handle on the inner service that is never readied, only cloned.
 #[derive(Debug)]
-pub(crate) struct Spare<S>(std::sync::Mutex<S>);
+pub(crate) struct Spare<S>(Mutex<S>);
 
 impl<S: Clone> Spare<S> {
     pub(crate) fn new(inner: &S) -> Self {
-        Self(std::sync::Mutex::new(inner.clone()))
+        Self(Mutex::new(inner.clone()))
     }
 
     /// A fresh handle, not ready.
     pub(crate) fn fresh(&self) -> S {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 
     /// From now on fresh handles are clones of this one.
     pub(crate) fn replace(&self, inner: &S) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = inner.clone();
+        *self.0.lock() = inner.clone();
     }
 }
