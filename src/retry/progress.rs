@@ -105,14 +105,14 @@ impl<Res> Progress<Res> {
         S: Service<Req>,
         S::Error: Into<BoxError>,
     {
-        if !call.was_called() && self.is_past_deadline() {
-            // Woken too late, as on a machine that was suspended: nobody waits for what would
-            // be sent, and `poll_limits` ends the call.
-            return Poll::Pending;
-        }
         let Self { scope, attempt_ends, has_it_all, past, .. } = self;
         scope.poll(|| {
             if !call.was_called() {
+                if is_past_deadline() {
+                    // Woken too late, as on a machine that was suspended: nobody waits for what
+                    // would be sent, and `poll_limits` ends the call.
+                    return Poll::Pending;
+                }
                 // As with tower's own timeout, getting ready isn't counted: a queue for
                 // a place below would otherwise turn into timeouts, and those into retries.
                 let when_ready = |service: &mut S, request| {
@@ -127,11 +127,6 @@ impl<Res> Progress<Res> {
             }
             call.poll_called(cx).map_err(Into::into)
         })
-    }
-
-    #[cold]
-    fn is_past_deadline(&self) -> bool {
-        self.scope.deadline().is_some_and(|deadline| deadline <= time::now())
     }
 
     /// Ends an attempt that takes too long.
@@ -273,6 +268,13 @@ impl<Res> Progress<Res> {
             });
         }
     }
+}
+
+/// Whether the deadline of the current call has passed.
+#[cold]
+fn is_past_deadline() -> bool {
+    let deadline = CallScope::current().and_then(|scope| scope.deadline());
+    deadline.is_some_and(|deadline| deadline <= time::now())
 }
 
 /// When what may take this long, and begins now, must end; the longest time there is has no end.
