@@ -31,7 +31,8 @@ pub trait Budget: Send + Sync + 'static {
     fn withdraw(&self, verdict: &Verdict) -> bool;
 
     /// Gives back what a retry after this verdict cost that was called off before
-    /// it was sent, or turned away on this side. By default nothing comes back.
+    /// it was sent, or turned away on this side. One that is dropped while a layer below has it in a queue
+    /// counts as sent. By default nothing comes back.
     fn give_back(&self, verdict: &Verdict) {
         let _ = verdict;
     }
