@@ -681,7 +681,24 @@ async fn a_call_that_is_woken_after_its_deadline_sends_nothing_more() {
     assert_eq!(budget.remaining(), 3);
 }
 
-/// Neither does one that gets ready too late.
+/// Its next attempt was never in flight, so that the last one's error is still the last.
+#[tokio::test(start_paused = true)]
+async fn a_deadline_before_the_next_attempt_hides_no_error_of_the_last_one() {
+    let layer = plain().deadline(secs(10));
+    let never = [Readiness::Ready, Readiness::Never];
+    for readiness in [&never[..], &[]] {
+        let ear = Ear::default();
+        let upstream = Upstream::new(&[Fails]).readiness(readiness);
+        let stack = layer.clone().observer(ear.clone()).layer(upstream.clone());
+        let mut call = pin!(stack.oneshot(get()));
+        assert!(poll_once(call.as_mut()).await.is_pending());
+        advance(secs(20)).await;
+        assert_eq!(call.await.unwrap_err().downcast_ref::<Failed>().unwrap().0, 1);
+        assert_eq!((upstream.attempts(), ear.stopped()), (1, Some(StopReason::Deadline)));
+    }
+}
+
+/// Nor is a client called that gets ready too late.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_is_ready_after_the_deadline_is_not_called() {
     let upstream = Upstream::new(&[]).readiness(&[Readiness::Later(5), Readiness::Later(5)]);

@@ -8,7 +8,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::attempt::CallWhenReady;
-use super::decision::{Decision, StopReason};
+use super::decision::{Decision, StopReason, is_turned_away};
 use super::progress::{Passed, Progress, poll_timer};
 use super::service::Shared;
 use super::{AttemptTimedOut, CredentialRejected, DeadlineExceeded};
@@ -188,10 +188,10 @@ where
         };
         let config = &self.shared.config;
         let passed = ready!(progress.poll_limits(config, call, self.timer.as_mut(), cx));
-        Poll::Ready(Err(match passed {
-            Passed::Timeout(timeout) => AttemptTimedOut::new(timeout).into(),
-            Passed::Deadline => self.past_deadline(),
-        }))
+        Poll::Ready(match passed {
+            Passed::Timeout(timeout) => Err(AttemptTimedOut::new(timeout).into()),
+            Passed::Deadline { in_flight } => self.past_deadline(in_flight),
+        })
     }
 
     #[inline]
@@ -241,7 +241,7 @@ where
         if config.credential_error && verdict.class() == Class::CredentialRejected {
             return Some(Err(CredentialRejected::new(verdict.cause(), result.err()).into()));
         }
-        Some(progress.last_answer(result, &verdict))
+        Some(progress.last_answer(result, !is_turned_away(&verdict)))
     }
 
     /// → `Waiting`. What is left of the last attempt goes now, not after the wait.
@@ -251,17 +251,16 @@ where
         self.timer.set(timer);
     }
 
-    /// The deadline has passed during an attempt, which goes now.
-    fn past_deadline(&mut self) -> BoxError {
+    /// The deadline has passed during an attempt, which goes now, or before one could be made.
+    fn past_deadline(&mut self, in_flight: bool) -> Result<S::Response, BoxError> {
         self.state.set(State::Unready { error: None, request: None });
         let mut progress = self.progress.take();
         let error = DeadlineExceeded::new(progress.as_ref().map_or(1, Progress::attempt));
-        if let Some(progress) = &mut progress {
-            progress.call_off();
-            let stop = Decision::Stop(StopReason::Deadline);
-            progress.tell(&self.shared.config, error.verdict(), stop);
-        }
-        error.into()
+        let Some(progress) = &mut progress else { return Err(error.into()) };
+        progress.call_off();
+        let stop = Decision::Stop(StopReason::Deadline);
+        progress.tell(&self.shared.config, error.verdict(), stop);
+        progress.last_answer(Err(error.into()), in_flight)
     }
 }
 

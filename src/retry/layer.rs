@@ -73,8 +73,8 @@ impl<C, R> RetryLayer<C, R> {
     ///
     /// A wait that would pass the deadline isn't begun: the last answer is
     /// returned at once. An attempt in flight at the deadline is dropped, and
-    /// the call ends with [`DeadlineExceeded`](super::DeadlineExceeded); so it does if it is woken after the
-    /// deadline, and then no further attempt is sent.
+    /// the call ends with [`DeadlineExceeded`](super::DeadlineExceeded). One that isn't ready by then, or is
+    /// woken too late, isn't sent; what came of the one before is returned, if it is still there.
     ///
     /// For a circuit breaker or a failover below, a first attempt that is cut so has timed out. Not if it had
     /// only what a [request's own deadline](super::Override::deadline) gave it, or attempts have a shorter

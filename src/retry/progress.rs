@@ -34,8 +34,8 @@ pub(super) struct Progress<Res> {
 pub(super) enum Passed {
     /// As long as one attempt may take.
     Timeout(Duration),
-    /// The deadline of the whole call.
-    Deadline,
+    /// The deadline of the whole call, with an attempt in flight or one that never was.
+    Deadline { in_flight: bool },
 }
 
 impl<Res> Progress<Res> {
@@ -152,6 +152,7 @@ impl<Res> Progress<Res> {
             timer.set(Some(time::sleep_until(limit)));
         }
         ready!(poll_timer(timer, cx));
+        let in_flight = call.was_called();
         let timeout = config.attempt_timeout;
         let timeout = timeout.filter(|_| deadline.is_none_or(|deadline| limit < deadline));
         // Dropped here and not by the caller, so that a breaker below knows that the upstream took too
@@ -161,7 +162,7 @@ impl<Res> Progress<Res> {
         } else {
             self.scope.poll(|| call.as_mut().end());
         }
-        Poll::Ready(timeout.map_or(Passed::Deadline, Passed::Timeout))
+        Poll::Ready(timeout.map_or(Passed::Deadline { in_flight }, Passed::Timeout))
     }
 
     /// Whether, and after what wait, another attempt is made. Of what a retry
@@ -231,13 +232,13 @@ impl<Res> Progress<Res> {
     }
 
     /// What goes to the caller when no attempt follows this answer: that of an earlier one if
-    /// this one's was turned away.
+    /// this one's wasn't `sent`.
     pub(super) fn last_answer(
         &mut self,
         result: Result<Res, BoxError>,
-        verdict: &Verdict,
+        sent: bool,
     ) -> Result<Res, BoxError> {
-        let past = self.past.as_mut().filter(|_| is_turned_away(verdict));
+        let past = self.past.as_mut().filter(|_| !sent);
         past.and_then(|past| past.answer.take()).unwrap_or(result)
     }
 
