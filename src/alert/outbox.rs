@@ -50,15 +50,18 @@ impl Outbox {
         has_room
     }
 
-    /// The first ticket, with those behind it that tell the same of other things.
+    /// The first ticket, with those behind it that tell the same of other things. An end doesn't
+    /// overtake its trigger.
     pub(super) fn take(&mut self, most: usize) -> Vec<Ticket> {
         let mut taken: Vec<_> = self.tickets.pop_front().into_iter().collect();
         let mut number = 0;
         while let Some(other) = self.tickets.get(number)
             && taken.len() < most
         {
-            let first = &taken[0].alert;
-            if (other.alert.kind, other.alert.resolved) == (first.kind, first.resolved) {
+            let (first, key) = (&taken[0].alert, &other.alert.key);
+            if (other.alert.kind, other.alert.resolved) == (first.kind, first.resolved)
+                && !self.tickets.range(..number).any(|before| before.alert.key == *key)
+            {
                 taken.extend(self.tickets.remove(number));
             } else {
                 number += 1;
@@ -165,8 +168,9 @@ mod tests {
         }
         assert_eq!(bench.take(2), ["a", "b"]);
         assert_eq!(bench.take(1), ["a!"]);
-        assert_eq!(bench.take(9), ["b!", "c!"]);
+        assert_eq!(bench.take(9), ["b!"], "and no end comes before its trigger");
         assert_eq!(bench.take(9), ["c"]);
+        assert_eq!(bench.take(9), ["c!"]);
         assert_eq!(bench.take(9), [""; 0]);
     }
 
