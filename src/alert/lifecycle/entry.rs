@@ -288,8 +288,7 @@ impl Entry {
             Told { to, severity, was, resolved: false, news }
         };
         // Something muted it for some while it got worse or better.
-        let others =
-            Severity::ALL.into_iter().filter(|was| ![Some(severity), before].contains(&Some(*was)));
+        let others = Severity::ALL.into_iter().filter(|was| Some(*was) != before);
         let mut all: Vec<_> =
             others.map(|was| told(to.only(self.heard.at(was)), Some(was), false)).collect();
         let rest = all.iter().fold(to, |rest, other| rest.without(other.to));

@@ -1,8 +1,13 @@
 //! Whatever happens in whatever order, sinks aren't left with what is over.
 
 use std::fmt::Write;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::*;
+use crate::alert::Alert;
+use crate::alert::outbox::Outbox;
+use crate::alert::tally::{Tally, Ticket};
 
 /// What happens: a kind, a label, and whether its end is told.
 const KINDS: [(AlertKind, &str, Lasts); 7] = [
@@ -19,8 +24,11 @@ struct Sequence {
     bench: Bench,
     second: u64,
     random: fastrand::Rng,
-    /// How bad each sink was told that a thing is.
-    known: HashMap<(AlertKind, Box<str>, usize), Severity>,
+    /// What waits for each sink.
+    outboxes: [Outbox; 2],
+    tally: Arc<Tally>,
+    /// By sink and key, how bad it was told that a thing is.
+    known: HashMap<(usize, String), Severity>,
     shown: String,
 }
 
@@ -38,37 +46,56 @@ impl Sequence {
         let mut bench = Bench::new(times);
         bench.all.most = 100;
         let shown = format!("seed {seed}, {times:?}");
-        Self { bench, second: 0, random, known: HashMap::new(), shown }
+        let (outboxes, tally) = ([Outbox::new(1000), Outbox::new(1000)], Arc::default());
+        Self { bench, second: 0, random, outboxes, tally, known: HashMap::new(), shown }
     }
 
     fn now(&self) -> Instant {
         self.bench.at(self.second)
     }
 
-    /// Takes in what sinks are told, of which some is lost on the way to a queue.
+    /// Puts what sinks are to be told into their queues, where some of it finds no room.
     fn tell(&mut self, notices: &[Notice], loses: bool) {
         for notice in notices {
-            let Notice { kind, label, severity, was, resolved, to, .. } = notice;
-            _ = write!(self.shown, "\n    {kind} {label} {severity} {was:?} {resolved} {to:?}");
+            let (at, repeats_in) = (SystemTime::UNIX_EPOCH, self.bench.all.times.repeat);
+            let alert = Arc::new(Alert::new(&Arc::from("any"), notice, at, at, repeats_in));
+            self.show(&format!("for {:?}", notice.to), &alert);
             let mut missed = Sinks::default();
-            for sink in (0..2).filter(|sink| to.contains(*sink)) {
-                let key = (*kind, label.clone(), sink);
-                let knew = self.known.get(&key).copied();
-                if *resolved {
-                    assert_eq!(knew, Some(*severity), "it ends as what it was\n{}", self.shown);
-                    self.known.remove(&key);
-                } else if loses && self.random.u8(..8) == 0 {
+            for sink in (0..2).filter(|sink| notice.to.contains(*sink)) {
+                if loses && !notice.resolved && self.random.u8(..8) == 0 {
                     missed = missed.with(sink);
                 } else {
-                    // A sink that knows it by its severity has to end it under the last.
-                    let changed = knew.filter(|knew| knew != severity);
-                    assert!(changed.is_none() || *was == changed, "{knew:?}\n{}", self.shown);
-                    self.known.insert(key, *severity);
+                    let ticket = Ticket::new(Arc::clone(&alert), Arc::clone(&self.tally));
+                    assert!(self.outboxes[sink].offer(ticket));
                 }
             }
             if !missed.is_empty() {
-                self.bench.all.missed(notice, missed, self.bench.at(self.second));
+                self.bench.all.missed(notice, missed, self.now());
             }
+        }
+    }
+
+    fn show(&mut self, how: &str, alert: &Alert) {
+        let Alert { key, severity, was, resolved, .. } = alert;
+        _ = write!(self.shown, "\n    {how}: {key} {severity} was {was:?}, resolved: {resolved}");
+    }
+
+    /// Tells a sink the next group.
+    fn deliver(&mut self, sink: usize) {
+        let most = [1, 2, 64][self.random.usize(..3)];
+        for ticket in self.outboxes[sink].take(most) {
+            let alert = Arc::clone(&ticket.alert);
+            self.show(&format!("sink {sink}"), &alert);
+            let key = (sink, alert.key.clone());
+            let ends = [alert.was, Some(alert.severity).filter(|_| alert.resolved)];
+            let knew = self.known.remove(&key);
+            let changed = knew.filter(|knew| alert.resolved || *knew != alert.severity);
+            // A sink that knows it by its severity has to end it under the last.
+            assert!(changed.is_none() || ends.contains(&changed), "{knew:?}\n{}", self.shown);
+            if !alert.resolved {
+                self.known.insert(key, alert.severity);
+            }
+            ticket.ended(true);
         }
     }
 
@@ -96,6 +123,11 @@ impl Sequence {
             let (notices, _) = self.bench.all.due(now, hurry);
             self.tell(&notices, true);
         }
+        for sink in 0..2 {
+            if self.random.u8(..3) == 0 {
+                self.deliver(sink);
+            }
+        }
     }
 
     fn end(mut self) {
@@ -106,6 +138,11 @@ impl Sequence {
         }
         for _ in 0..100 {
             let Some(due) = self.bench.all.next_due() else {
+                for sink in 0..2 {
+                    while !self.outboxes[sink].is_empty() {
+                        self.deliver(sink);
+                    }
+                }
                 assert!(self.known.is_empty(), "{:?} isn't over\n{}", self.known, self.shown);
                 return;
             };
