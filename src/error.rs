@@ -157,3 +157,34 @@ impl LazyStatus {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Circle;
+
+    impl fmt::Display for Circle {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("what came of it led to it")
+        }
+    }
+
+    impl Error for Circle {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(self)
+        }
+    }
+
+    #[test]
+    fn an_error_that_an_io_error_was_made_of_is_found_and_a_circle_ends() {
+        let inner = io::Error::other(InvalidConfig::new("it can't work"));
+        let outer = io::Error::new(io::ErrorKind::TimedOut, inner);
+        assert!(cause_ref::<InvalidConfig>(&outer).is_some());
+        let kind = cause_ref::<io::Error>(&outer).map(io::Error::kind);
+        assert_eq!(kind, Some(io::ErrorKind::TimedOut), "the first is found");
+        assert!(cause_ref::<io::Error>(&Circle).is_none());
+        assert!(cause_ref::<io::Error>(&io::Error::other(Circle)).is_some());
+    }
+}
