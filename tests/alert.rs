@@ -253,6 +253,34 @@ async fn circuits_open_and_close() {
     assert_eq!(page.take().len(), 0, "it heard of neither");
 }
 
+/// A thread opens the circuit, and is held up before it can tell; it is closed by hand meanwhile.
+#[test]
+fn a_circuit_that_closed_before_it_was_told_to_have_opened_does_not_fire() {
+    let (builder, ..) = both();
+    let alerts = builder.build().unwrap();
+    let (opened, closed) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+    let (opened, closed) = (Arc::new(opened), Arc::new(closed));
+    let held_up = {
+        let (opened, closed) = (Arc::clone(&opened), Arc::clone(&closed));
+        observer_fn(move |event: &Event<'_>| {
+            if event.to_string().contains("opened") {
+                opened.wait();
+                closed.wait();
+            }
+        })
+    };
+    let breaker = CircuitBreakerLayer::builder().consecutive_failures(1);
+    let breaker = breaker.observer((held_up, alerts.observer())).build().unwrap();
+    let (handle, client) = (breaker.handle(), breaker.layer_over(upstream(&status(500))));
+    std::thread::scope(|scope| {
+        scope.spawn(|| futures_util::FutureExt::now_or_never(call(client)).unwrap());
+        opened.wait();
+        handle.reset();
+        closed.wait();
+    });
+    assert_eq!(alerts.firing(), []);
+}
+
 /// A circuit that opens and closes all morning.
 #[tokio::test(start_paused = true)]
 async fn what_comes_and_goes_is_not_told_each_time() {

@@ -90,6 +90,9 @@ impl Lifecycle {
     pub(super) fn fire(&mut self, seen: &Sighting<'_>, now: Instant) -> Step {
         let (times, audience) = (self.times, self.audience);
         if let Some(entry) = self.entry(seen.kind, seen.label, &seen.facts) {
+            if entry.is_late(seen.turn, now) {
+                return Step::default();
+            }
             let begins = entry.state == State::Resolved;
             entry.see(seen, now);
             let due = entry.due(&times, audience);
@@ -107,6 +110,7 @@ impl Lifecycle {
             return Step { due, coalesced: wants.without(heard).len() };
         }
         let mut entry = Entry::new(now);
+        entry.is_late(seen.turn, now);
         entry.see(seen, now);
         let Some(coalesced) = self.make_room(&entry, now) else {
             return Step { due: None, coalesced: audience.of(entry.worth(now)).len() };
@@ -122,8 +126,12 @@ impl Lifecycle {
     pub(super) fn resolve(&mut self, seen: &Sighting<'_>, now: Instant) -> (Vec<Notice>, Step) {
         let audience = self.audience;
         let Some(entry) = self.entry(seen.kind, seen.label, &seen.facts) else {
+            self.ended_before(seen, now);
             return (Vec::new(), Step::default());
         };
+        if entry.is_late(seen.turn, now) {
+            return (Vec::new(), Step::default());
+        }
         let mut step = Step::default();
         if entry.state == State::Waiting {
             step.coalesced = audience.of(entry.worth(now)).len();
@@ -136,6 +144,17 @@ impl Lifecycle {
             step.due = self.next_due();
         }
         (told, step)
+    }
+
+    /// Its end was told before its beginning, or without. That is remembered for a moment, where there is room.
+    fn ended_before(&mut self, seen: &Sighting<'_>, now: Instant) {
+        if seen.turn.is_some() && self.len < self.most {
+            let mut entry = Entry::new(now);
+            entry.is_late(seen.turn, now);
+            let family = self.families.entry(family(seen.kind, &seen.facts)).or_default();
+            family.insert(seen.label.into(), entry);
+            self.len += 1;
+        }
     }
 
     /// These sinks were to hear of it, and didn't: they will when it is seen again, or a minute later.

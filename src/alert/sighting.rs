@@ -15,6 +15,22 @@ pub(super) struct Sighting<'a> {
     pub(super) holds: Holds,
     pub(super) facts: Facts,
     pub(super) lasts: Lasts,
+    /// When it happened, where events can come in another order than they happened.
+    pub(super) turn: Option<Turn>,
+}
+
+/// The number of the state in which a circuit told something: one more at each change, from zero again
+/// after 8 million.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Turn(pub(super) u32);
+
+impl Turn {
+    const ALL: u32 = 1 << 23;
+
+    /// Whether it came before another one, not long ago.
+    pub(super) fn is_before(self, other: Self) -> bool {
+        (1..Self::ALL / 2).contains(&(other.0.wrapping_sub(self.0) % Self::ALL))
+    }
 }
 
 /// What a message says beside kind and label.
@@ -75,7 +91,7 @@ impl Holds {
 impl<'a> Sighting<'a> {
     pub(super) fn new(kind: AlertKind, lasts: Lasts) -> Self {
         let (holds, facts) = (Holds::default(), Facts::default());
-        Self { kind, label: "", region: None, holds, facts, lasts }
+        Self { kind, label: "", region: None, holds, facts, lasts, turn: None }
     }
 
     pub(super) fn of(mut self, label: &'a str) -> Self {

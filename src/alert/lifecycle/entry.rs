@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::alert::audience::{Audience, Sinks};
-use crate::alert::sighting::{Facts, Sighting};
+use crate::alert::sighting::{Facts, Sighting, Turn};
 use crate::alert::{AlertKind, Severity};
 use crate::classify::Cause;
 use crate::time::{self, Instant};
@@ -25,6 +25,10 @@ pub(in crate::alert) struct Times {
 const MISSED: Duration = Duration::from_secs(1);
 const MISSED_UNSEEN: Duration = Duration::from_secs(60);
 
+/// How late a thread may tell what another has overtaken. Past that it is another circuit of the same
+/// name, whose turns mean nothing here.
+const LATEST: Duration = Duration::from_secs(1);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// It isn't told yet: it hasn't lasted long enough, others may join it, it was told lately,
@@ -41,6 +45,8 @@ pub(super) struct Entry {
     pub(super) severity: Severity,
     pub(super) facts: Facts,
     pub(super) begun: Instant,
+    /// The last turn that was told, and when.
+    turn: Option<(Turn, Instant)>,
     region: Option<&'static str>,
     grades: Grades,
     told_at: Option<Instant>,
@@ -75,6 +81,7 @@ impl Entry {
             severity: Severity::Info,
             facts: Facts::default(),
             begun: now,
+            turn: None,
             region: None,
             grades: Grades::default(),
             told_at: None,
@@ -84,6 +91,22 @@ impl Entry {
             missed_at: now,
             muted: Sinks::default(),
         }
+    }
+
+    /// Takes in when something happened. Whether that was before what is known already, and is told late.
+    pub(super) fn is_late(&mut self, turn: Option<Turn>, now: Instant) -> bool {
+        let Some(turn) = turn else {
+            return false;
+        };
+        let late = self.recent_turn(now).is_some_and(|last| turn.is_before(last));
+        if !late {
+            self.turn = Some((turn, now));
+        }
+        late
+    }
+
+    fn recent_turn(&self, now: Instant) -> Option<Turn> {
+        self.turn.filter(|(_, at)| now < time::after(*at, LATEST)).map(|(turn, _)| turn)
     }
 
     /// It was seen.
@@ -180,7 +203,8 @@ impl Entry {
 
     pub(super) fn is_forgotten(&self, now: Instant, times: &Times) -> bool {
         let settled = |told_at| now >= time::after(told_at, times.settle);
-        self.state == State::Resolved && self.told_at.is_none_or(settled)
+        let is_settled = self.told_at.is_none_or(settled) && self.recent_turn(now).is_none();
+        self.state == State::Resolved && is_settled
     }
 
     /// When a waiting entry is to be told.

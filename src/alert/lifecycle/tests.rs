@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::alert::sighting::{Holds, Lasts};
+use crate::alert::sighting::{Holds, Lasts, Turn};
 use crate::time;
 
 const SLACK: Sinks = Sinks::new(1);
@@ -440,6 +440,32 @@ fn extremes_do_not_overflow() {
             }
         }
     }
+}
+
+/// Two threads change a circuit, one after the other, and tell of it the other way round.
+#[test]
+fn of_what_two_threads_tell_what_happened_last_counts() {
+    let at_turn = |turn| Sighting { turn: Some(Turn(turn)), ..circuit("us") };
+    let mut bench = Bench::new(Times { group: Duration::ZERO, ..TIMES });
+    // It closed, before it was told that it opened.
+    assert_eq!(bench.resolve(0, at_turn(2)), None);
+    bench.fire(0, at_turn(1));
+    assert_eq!((bench.due(0), bench.all.firing(bench.at(0)).len()), (vec![], 0));
+    bench.fire(0, at_turn(3));
+    assert_eq!(bench.due(0), [told("us", WARNING, SLACK)]);
+    // It opened again, before it was told that it had closed.
+    bench.fire(1, at_turn(5));
+    assert_eq!(bench.resolve(1, at_turn(4)), None);
+    assert_eq!(bench.all.firing(bench.at(1)).len(), 1);
+    assert_eq!(bench.resolve(1, at_turn(6)), Some(SLACK));
+    // Numbers begin anew, with a circuit that was forgotten, or after 8 million.
+    bench.fire(1000, at_turn((1 << 23) - 1));
+    assert_eq!(bench.due(1000).len(), 1);
+    assert_eq!(bench.resolve(1000, at_turn(0)), Some(SLACK));
+    bench.fire(2000, at_turn(1 << 22));
+    assert_eq!(bench.due(2000).len(), 1);
+    bench.resolve(3000, at_turn(1 << 22));
+    assert_eq!((bench.due(4000), bench.all.len), (vec![], 0));
 }
 
 /// A status page may ask where no task looks.

@@ -4,6 +4,8 @@ use std::error::Error;
 
 use super::{Condition, Rule};
 use crate::alert::AlertKind;
+#[cfg(feature = "circuit-breaker")]
+use crate::alert::sighting::Turn;
 use crate::alert::sighting::{Holds, Lasts, Sighting};
 #[cfg(feature = "circuit-breaker")]
 use crate::circuit_breaker::{CircuitEventKind, CircuitOpen, OpenReason};
@@ -51,18 +53,22 @@ impl Rules {
         match event {
             Event::Retry(event) => given_up(event).into_iter().for_each(seen),
             #[cfg(feature = "circuit-breaker")]
-            Event::CircuitBreaker(event) => match event.kind {
-                // The refused calls tell of a latched credential.
-                _ if event.reason.is_some_and(OpenReason::is_latch) => {}
-                CircuitEventKind::Opened { cause, .. } => {
-                    seen(circuit(event.circuit, Lasts::UntilTold).cause(cause));
+            Event::CircuitBreaker(event) => {
+                let turn = Some(Turn(event.generation));
+                let circuit = |lasts| Sighting { turn, ..circuit(event.circuit, lasts) };
+                match event.kind {
+                    // The refused calls tell of a latched credential.
+                    _ if event.reason.is_some_and(OpenReason::is_latch) => {}
+                    CircuitEventKind::Opened { cause, .. } => {
+                        seen(circuit(Lasts::UntilTold).cause(cause));
+                    }
+                    CircuitEventKind::Closed => seen(circuit(Lasts::Over)),
+                    CircuitEventKind::HalfOpened
+                    | CircuitEventKind::Recovering
+                    | CircuitEventKind::Rejected { .. }
+                    | CircuitEventKind::WouldReject => {}
                 }
-                CircuitEventKind::Closed => seen(circuit(event.circuit, Lasts::Over)),
-                CircuitEventKind::HalfOpened
-                | CircuitEventKind::Recovering
-                | CircuitEventKind::Rejected { .. }
-                | CircuitEventKind::WouldReject => {}
-            },
+            }
             #[cfg(feature = "rate-limit")]
             Event::RateLimit(event) => {
                 if let RateLimitEventKind::GateClosed { pause } = event.kind {
