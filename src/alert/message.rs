@@ -113,7 +113,10 @@ fn begun(notice: &Notice) -> String {
                 "{value} % of the calls were slower than {label} in {over}, more than {limit} %"
             )
         }
-        (AlertKind::CallsHanging, _) => format!("{value} calls have had no answer for too long"),
+        (AlertKind::CallsHanging, _) if value > 1.0 => {
+            format!("{value} calls have had no answer for too long")
+        }
+        (AlertKind::CallsHanging, _) => "a call has had no answer for too long".to_owned(),
         (AlertKind::RetrySpend, _) => {
             format!("retries cost {value:.2} in {}, more than {limit:.2}", said(over))
         }

@@ -92,6 +92,11 @@ async fn calls_that_hang_until_they_end_or_are_dropped() {
     }
     sleep(MINUTE / 2).await;
     assert_eq!(chat.texts(), ["ℹ️ INFO: calls_hanging: no call hangs any more"]);
+    sleep(MINUTE * 10).await;
+    let _one = tokio::spawn(call(client));
+    sleep(MINUTE * 2).await;
+    let expected = "🟡 WARNING: calls_hanging: a call has had no answer for too long";
+    assert_eq!(chat.texts(), [expected]);
 }
 
 #[tokio::test(start_paused = true)]
