@@ -38,7 +38,29 @@ pub(crate) fn after(instant: Instant, duration: Duration) -> Instant {
     instant.checked_add(duration.min(FAR)).or_else(|| instant.checked_add(FAR)).unwrap_or(instant)
 }
 
-/// A duration in nanoseconds, or five centuries: what fits in an atomic.
+/// A beginning from which moments are counted in nanoseconds: a number fits in an atomic.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Epoch(Instant);
+
+impl Epoch {
+    pub(crate) fn new(start: Instant) -> Self {
+        Self(start)
+    }
+
+    /// How long after the beginning that is; 0 also before it.
+    #[inline]
+    pub(crate) fn nanos(self, at: Instant) -> u64 {
+        nanos(at.saturating_duration_since(self.0))
+    }
+
+    /// When it is that long after the beginning.
+    pub(crate) fn instant(self, nanos: u64) -> Instant {
+        after(self.0, Duration::from_nanos(nanos))
+    }
+}
+
+/// A duration in nanoseconds, or five centuries.
+#[inline]
 pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -12,7 +12,7 @@ use super::tripped::Tripped;
 use crate::chance::Chance;
 use crate::key::KeyRef;
 use crate::sync::{AtomicU64, Mutex, Ordering};
-use crate::time::{self, Instant};
+use crate::time::{self, Epoch, Instant};
 
 /// What all circuits of one layer share.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Common {
     /// Whether circuits of new keys are held open, or closed.
     forced: Mutex<Option<bool>>,
     chance: Chance,
-    start: Instant,
+    start: Epoch,
     /// When circuits that nobody calls are looked for next, in nanoseconds from `start`.
     next_look: AtomicU64,
 }
@@ -49,14 +49,14 @@ impl Common {
             opened: Arc::new(Notify::new()),
             forced: Mutex::default(),
             chance,
-            start: time::now(),
+            start: Epoch::new(time::now()),
             next_look: AtomicU64::new(0),
         }
     }
 
     /// Whether it is this caller's turn to look for circuits that nobody calls.
     pub(super) fn looks_for_rest(&self, now: Instant) -> bool {
-        let now = time::nanos(now.saturating_duration_since(self.start));
+        let now = self.start.nanos(now);
         let due = self.next_look.load(Ordering::Acquire);
         let next = now.saturating_add(time::nanos(Self::LOOK_EVERY));
         now >= due

@@ -13,7 +13,7 @@ use super::{CircuitOpen, OpenFor};
 use crate::chance::Chance;
 use crate::key::KeyRef;
 use crate::sync::{AtomicU64, Ordering};
-use crate::time::{self, Instant};
+use crate::time::{self, Epoch};
 
 /// When a credential that the upstream refuses is left unused, and for how long.
 ///
@@ -97,7 +97,7 @@ impl Default for CredentialLatch {
 #[derive(Debug)]
 pub(super) struct Latches {
     circuits: Circuits,
-    start: Instant,
+    start: Epoch,
     /// When a credential was last refused, in nanoseconds from `start`, plus one; 0:
     /// not lately.
     last_refusal: AtomicU64,
@@ -120,7 +120,7 @@ impl Latches {
         let common = Common::new(rules, audience, chance, None);
         let name = format!("{name}/credential").into();
         let circuits = Circuits::new(name, max_keys, common, false);
-        Self { circuits, start: time::now(), last_refusal: AtomicU64::new(0) }
+        Self { circuits, start: Epoch::new(time::now()), last_refusal: AtomicU64::new(0) }
     }
 
     pub(super) fn circuits(&self) -> &Circuits {
@@ -169,6 +169,6 @@ impl Latches {
     }
 
     fn nanos(&self) -> u64 {
-        time::nanos(time::now().saturating_duration_since(self.start)).saturating_add(1)
+        self.start.nanos(time::now()).saturating_add(1)
     }
 }

@@ -1,10 +1,8 @@
 //! Lifetime totals that threads don't fight over.
 
-use std::time::Duration;
-
 use super::Count;
 use crate::sync::{AtomicU64, Ordering};
-use crate::time::{self, Instant};
+use crate::time::{Epoch, Instant};
 
 /// What one thread's calls came to.
 #[derive(Debug, Default)]
@@ -47,23 +45,22 @@ impl Totals {
 /// When a circuit's last failure was.
 #[derive(Debug)]
 pub(super) struct LastFailure {
-    start: Instant,
+    start: Epoch,
     /// In nanoseconds from `start`, plus one; 0: never.
     at: AtomicU64,
 }
 
 impl LastFailure {
     pub(super) fn new(start: Instant) -> Self {
-        Self { start, at: AtomicU64::new(0) }
+        Self { start: Epoch::new(start), at: AtomicU64::new(0) }
     }
 
     pub(super) fn is_at(&self, now: Instant) {
-        let at = time::nanos(now.saturating_duration_since(self.start)).saturating_add(1);
-        self.at.fetch_max(at, Ordering::Relaxed);
+        self.at.fetch_max(self.start.nanos(now).saturating_add(1), Ordering::Relaxed);
     }
 
     pub(super) fn get(&self) -> Option<Instant> {
         let nanos = self.at.load(Ordering::Relaxed).checked_sub(1)?;
-        Some(time::after(self.start, Duration::from_nanos(nanos)))
+        Some(self.start.instant(nanos))
     }
 }

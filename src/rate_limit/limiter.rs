@@ -17,7 +17,7 @@ use crate::error::BoxError;
 use crate::event::Event;
 use crate::key::Keyed;
 use crate::stripe::{Handle, Spread};
-use crate::time::{self, Instant};
+use crate::time::{self, Epoch, Instant};
 
 /// How long nobody passes when a provider says that the quota is exhausted,
 /// and not until when.
@@ -27,7 +27,7 @@ const EXHAUSTED: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Limiter {
     name: Arc<str>,
-    start: Instant,
+    start: Epoch,
     pub(super) desk: Desk<Books>,
     pub(super) line: Line,
     pub(super) rules: Arc<Rules>,
@@ -52,13 +52,13 @@ pub(super) struct Patience {
 impl Limiter {
     pub(super) fn new(name: Arc<str>, rules: Arc<Rules>) -> Self {
         let desk = Desk::new(Books::new(&rules.quotas.lock()));
-        Self { name, start: time::now(), desk, line: Line::new(), rules }
+        Self { name, start: Epoch::new(time::now()), desk, line: Line::new(), rules }
     }
 
     /// Nanoseconds from the start.
     #[inline]
     pub(super) fn nanos(&self, instant: Instant) -> u64 {
-        time::nanos(instant.saturating_duration_since(self.start))
+        self.start.nanos(instant)
     }
 
     /// Nanoseconds from the start to now. What gives back asks for it with the books in hand, so
@@ -68,7 +68,7 @@ impl Limiter {
     }
 
     fn instant(&self, nanos: u64) -> Instant {
-        time::after(self.start, Duration::from_nanos(nanos))
+        self.start.instant(nanos)
     }
 
     /// Lets a call pass by the lane, as it is being sent.
