@@ -6,7 +6,7 @@ use std::future::{Future, pending};
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -747,16 +747,6 @@ async fn a_call_whose_inner_service_breaks_after_the_wait_gives_its_units_back()
 // Readiness.
 
 #[tokio::test(start_paused = true)]
-async fn an_unused_readiness_spends_nothing() {
-    let (client, _, handle) = build(builder(ten_seconds(1)));
-    for _ in 0..10 {
-        client.clone().ready().await.unwrap();
-    }
-    assert_eq!(handle.status().remaining, 1);
-    passes(&client, Status(200));
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_waiting_call_holds_no_readiness_of_the_inner_service() {
     let inner = ConcurrencyLimit::new(Upstream::default(), 1);
     let limit = builder(ten_seconds(1)).build();
@@ -774,18 +764,6 @@ async fn a_waiting_call_holds_no_readiness_of_the_inner_service() {
     assert!(waiting.is_woken());
     assert_pending!(waiting.poll());
     assert_eq!(limit.handle().status().remaining, 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_rejected_call_lets_go_of_the_readiness_it_held() {
-    let inner = ConcurrencyLimit::new(Upstream::default(), 1);
-    let limit = builder(ten_seconds(1)).no_wait().build();
-    let mut client = limit.layer(inner.clone());
-    client.ready().await.unwrap().call(Request::new(Status(200))).await.unwrap();
-    let rejected = client.ready().await.unwrap().call(Request::new(Status(200)));
-    let mut other = mock::Spawn::new(inner);
-    assert_ready_ok!(other.poll_ready::<Request<Answer>>());
-    assert!(rejected.await.is_err());
 }
 
 /// Ready when told to be; notes when it was called.
@@ -901,49 +879,6 @@ async fn a_call_that_has_its_permit_is_not_sent_through_a_closed_gate() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_readied_service_is_called_in_place() {
-    let clones = Arc::new(AtomicUsize::new(0));
-    let inner = CountsClones { ready: false, clones: Arc::clone(&clones) };
-    let mut client = builder(ten_seconds(10)).build().layer(inner);
-    let before = clones.load(Ordering::SeqCst);
-    for _ in 0..10 {
-        client.ready().await.unwrap().call(Request::new(Status(200))).await.unwrap();
-    }
-    assert_eq!(clones.load(Ordering::SeqCst), before);
-    // After a wait, another handle is readied.
-    client.ready().await.unwrap().call(Request::new(Status(200))).await.unwrap();
-}
-
-/// Counts its clones and asserts that it was readied before each call.
-struct CountsClones {
-    ready: bool,
-    clones: Arc<AtomicUsize>,
-}
-
-impl Clone for CountsClones {
-    fn clone(&self) -> Self {
-        self.clones.fetch_add(1, Ordering::SeqCst);
-        Self { ready: false, clones: Arc::clone(&self.clones) }
-    }
-}
-
-impl Service<Request<Answer>> for CountsClones {
-    type Response = Response<()>;
-    type Error = BoxError;
-    type Future = <Upstream as Service<Request<Answer>>>::Future;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.ready = true;
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Answer>) -> Self::Future {
-        assert!(std::mem::take(&mut self.ready), "called without being ready");
-        Box::pin(answer(request.into_body()))
-    }
-}
-
 // Keys and sharing.
 
 #[tokio::test(start_paused = true)]
@@ -1034,21 +969,6 @@ async fn spent_quotas_are_not_forgotten_for_new_keys() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn services_of_one_layer_and_their_clones_share_their_quota() {
-    let layer = builder(ten_seconds(3)).no_wait().build();
-    let first = layer.layer(Upstream::default());
-    let second = layer.clone().layer(Upstream::default());
-    let third = second.clone();
-    passes(&first, Status(200));
-    passes(&second, Status(200));
-    passes(&third, Status(200));
-    for client in [&first, &second, &third] {
-        rejected(client, Request::new(Hangs));
-    }
-    assert_eq!(layer.handle().status().remaining, 0);
-}
-
 // Events.
 
 #[derive(Clone, Default)]
@@ -1089,37 +1009,6 @@ async fn events_come_in_order() {
             RateLimitEventKind::GateClosed { pause: 7 * SECOND },
         ]
     );
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_observer_may_look_and_even_call() {
-    type Call = Box<dyn Fn() + Send + Sync>;
-    let reentrant = Arc::new(OnceLock::<Call>::new());
-    let heard = Arc::new(AtomicUsize::new(0));
-    let (calls, count) = (Arc::clone(&reentrant), Arc::clone(&heard));
-    let observer = observer_fn(move |_: &Event<'_>| {
-        if count.fetch_add(1, Ordering::SeqCst) < 100 {
-            calls.get().unwrap()();
-        }
-    });
-    let layer = builder(ten_seconds(2)).max_wait(15 * SECOND).observer(observer).build();
-    let client = layer.layer(Upstream::default());
-    let (handle, inside) = (layer.handle(), Mutex::new(client.clone()));
-    _ = reentrant.set(Box::new(move || {
-        _ = handle.status();
-        _ = handle.all();
-        let client = inside.lock().unwrap().clone();
-        drop(send(&client, Request::new(Status(200))));
-    }));
-    // Refunded, waiting, gate closed, rejected.
-    passes(&client, Refused);
-    advance(10 * SECOND).await;
-    passes(&client, After(429, 10));
-    drop(send(&client, Request::new(Status(200))));
-    advance(10 * SECOND).await;
-    drop(send(&client, Request::new(After(429, 20))));
-    drop(send(&client, Request::new(Hangs)));
-    assert!(heard.load(Ordering::SeqCst) > 3);
 }
 
 // Configuration.
@@ -1190,18 +1079,6 @@ fn is_built_and_rejects_outside_a_runtime() {
     passes(&client, Status(200));
     drop(call(&client, Request::new(Status(200))));
     assert_eq!(layer.handle().status().waiting, 0);
-}
-
-#[test]
-fn layers_services_and_futures_can_be_sent() {
-    fn check<T: Send>(_: &T) {}
-    fn check_sync<T: Send + Sync>(_: &T) {}
-    let layer = RateLimitLayer::new(Quota::per_second(1));
-    check_sync(&layer);
-    check_sync(&layer.handle());
-    let mut client = layer.layer(Upstream::default());
-    check_sync(&client);
-    check(&client.call(Request::new(Hangs)));
 }
 
 #[test]

@@ -98,15 +98,3 @@ fn is_built_and_answers_outside_a_runtime() {
         )
     );
 }
-
-#[test]
-fn layers_services_and_futures_can_be_sent() {
-    fn check<T: Send>(_: &T) {}
-    fn check_sync<T: Send + Sync>(_: &T) {}
-    let layer = CircuitBreakerLayer::new();
-    check_sync(&layer);
-    check_sync(&layer.handle());
-    let mut client = layer.layer(service_fn(answer));
-    check_sync(&client);
-    check(&client.call(Request::new(Hangs)));
-}

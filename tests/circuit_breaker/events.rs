@@ -56,38 +56,6 @@ async fn events_come_in_order() {
     );
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_observer_may_look_and_even_call() {
-    type Call = Box<dyn Fn() + Send + Sync>;
-    let call = Arc::new(OnceLock::<Call>::new());
-    let heard = Arc::new(AtomicUsize::new(0));
-    let layer = {
-        let (call, heard) = (Arc::clone(&call), Arc::clone(&heard));
-        let observer = observer_fn(move |_: &Event<'_>| {
-            if heard.fetch_add(1, Ordering::SeqCst) < 100 {
-                call.get().unwrap()();
-            }
-        });
-        builder().observer(observer).build().unwrap()
-    };
-    let client = layer.layer(service_fn(answer));
-    let (handle, reentrant) = (layer.handle(), Mutex::new(client.clone()));
-    _ = call.set(Box::new(move || {
-        _ = handle.status();
-        _ = handle.all();
-        let client = reentrant.lock().unwrap().clone();
-        _ = ask(&client, Status(200)).now_or_never();
-    }));
-    fails(&client, 3).await;
-    rejected(&client).await;
-    advance(10 * SECOND).await;
-    fails(&client, 1).await;
-    advance(10 * SECOND).await;
-    passes(&client, 200).await;
-    layer.handle().reset();
-    assert!(heard.load(Ordering::SeqCst) > 4);
-}
-
 #[test]
 fn totals_add_up_over_threads() {
     let layer = CircuitBreakerLayer::builder().consecutive_failures(100_000).build().unwrap();

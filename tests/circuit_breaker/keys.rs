@@ -173,21 +173,6 @@ async fn a_circuit_whose_probe_hangs_is_not_taken_for_one_that_nobody_calls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn services_of_one_layer_and_their_clones_share_their_circuits() {
-    let layer = builder().build().unwrap();
-    let first = layer.layer(service_fn(answer));
-    let second = layer.clone().layer(service_fn(answer));
-    let third = second.clone();
-    fails(&first, 1).await;
-    fails(&second, 1).await;
-    fails(&third, 1).await;
-    rejected(&first).await;
-    rejected(&second).await;
-    rejected(&third).await;
-    assert_eq!(layer.handle().status().state, CircuitState::Open);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_reset_closes_it_and_forgets() {
     let (client, handle) = build(builder());
     fails(&client, 2).await;

@@ -54,20 +54,6 @@ async fn the_readied_service_is_called_in_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejected_call_lets_go_of_the_readiness_it_held() {
-    let layer = builder().build().unwrap();
-    let inner = ConcurrencyLimit::new(service_fn(answer), 1);
-    let mut readied = layer.layer(inner.clone());
-    readied.ready().await.unwrap();
-    // The circuit opens meanwhile, by another service of the layer.
-    fails(&layer.layer(service_fn(answer)), 3).await;
-    let rejected = readied.ready().await.unwrap().call(Request::new(Status(200)));
-    let mut inner = mock::Spawn::new(inner);
-    assert_ready_ok!(inner.poll_ready::<Request<Answer>>());
-    assert!(rejected.await.is_err());
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_rejected_call_leaves_no_place_in_the_inner_queue() {
     let layer = builder().build().unwrap();
     let inner = ConcurrencyLimit::new(service_fn(answer), 1);
