@@ -162,6 +162,33 @@ impl Health {
         (!was_out).then_some(Change::Lost { out_for: out_for.max(asked) })
     }
 
+    /// A call that set out then, or later in the same phase, was turned away for this long, and
+    /// nothing else is wrong: no cooldown grows of it.
+    pub(super) fn asked_to_wait(
+        &mut self,
+        asked: Duration,
+        set_out: Instant,
+        now: Instant,
+    ) -> Option<Change> {
+        if set_out < self.since {
+            return None;
+        }
+        let (was_out, before) = match self.phase {
+            Phase::Out { until, asked_until, .. } => (true, (until, asked_until)),
+            Phase::Ramping { until } if now < until => (false, (now, now)),
+            Phase::Fit | Phase::Ramping { .. } => {
+                self.times = 0;
+                (false, (now, now))
+            }
+        };
+        let asked_until = time::after(now, asked).max(before.1);
+        self.phase = Phase::Out { until: asked_until.max(before.0), asked_until, good: 0 };
+        if before.0 <= now {
+            self.begins_phase(now);
+        }
+        (!was_out).then_some(Change::Lost { out_for: asked })
+    }
+
     /// A check found it well: it is on trial at once, unless its server asked for more time,
     /// or calls have found it wanting since a check last said so.
     pub(super) fn found_well(&mut self, now: Instant) {

@@ -74,9 +74,9 @@
 //!     └──── in time ── ramping ◀────────────── good calls ────────────┘
 //! ```
 //!
-//! - **Out** for a cooldown, or as long as its server asked. Cooldowns double while it fails
-//!   again before it has quite come back, and are up to a tenth longer at random, so that a fleet
-//!   doesn't come back together.
+//! - **Out** for a cooldown, or as long as its server asked if that is longer. Cooldowns double while it
+//!   fails again before it has quite come back, and are up to a tenth longer at random, so that a fleet
+//!   doesn't come back together. Where a 429 or an open circuit says for how long, that is all.
 //! - **On trial** it takes one call at a time from each process. One good call is enough by default,
 //!   and one bad call too. An answer that finds the request at fault, or asks for patience, is a good one:
 //!   the region is alive.

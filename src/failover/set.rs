@@ -18,7 +18,7 @@ use super::state::{Begun, State};
 use super::watch::Watch;
 use super::{FailoverEvent, FailoverEventKind};
 use crate::chance::Chance;
-use crate::classify::{Cause, Verdict};
+use crate::classify::{Cause, Class, Verdict};
 use crate::event::Event;
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 use crate::time::{self, Instant};
@@ -220,9 +220,13 @@ impl RegionSet {
     /// A call of this region failed that set out in this phase.
     pub(super) fn failed(&self, region: usize, verdict: &Verdict, phase: u64) {
         let (recovery, now, random) = (&self.settings.recovery, time::now(), self.random());
-        let asked = verdict.hint().retry_after;
-        self.change(region, Some(verdict.cause()), |health| {
-            health.failed(recovery, asked, self.instant(phase), now, random)
+        let (set_out, asked) = (self.instant(phase), verdict.hint().retry_after);
+        let turned_away = asked.map(|asked| asked.min(recovery.hint_cap)).filter(|asked| {
+            matches!(verdict.class(), Class::Throttled | Class::CircuitOpen) && !asked.is_zero()
+        });
+        self.change(region, Some(verdict.cause()), |health| match turned_away {
+            Some(asked) => health.asked_to_wait(asked, set_out, now),
+            None => health.failed(recovery, asked, set_out, now, random),
         });
     }
 

@@ -313,3 +313,23 @@ async fn a_cooldown_that_is_longer_than_the_longest_is_kept() {
     get(&mut client).await.unwrap();
     assert_eq!(world.take_called(), ["eu"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_region_is_out_until_the_hint_and_no_cooldown_grows_of_it() {
+    let world = World::default();
+    let layer = FailoverLayer::builder(regions()).quota_per_region().build().unwrap();
+    let handle = layer.handle();
+    let mut client = client(layer, &world);
+    world.set("us", Host::AsksFor(429, "2"));
+    for _ in 0..5 {
+        world.take_called();
+        get(&mut client).await.unwrap();
+        get(&mut client).await.unwrap();
+        assert_eq!(world.take_called(), ["us", "eu", "eu"]);
+        pass(2 * SECOND).await;
+    }
+    world.set("us", Host::Refuses);
+    get(&mut client).await.unwrap();
+    let out_for = handle.status()[0].out_until.unwrap() - tokio::time::Instant::now();
+    assert!((10.0..=11.0).contains(&out_for.as_secs_f64()), "{out_for:?}");
+}

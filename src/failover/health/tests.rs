@@ -160,6 +160,32 @@ fn it_is_out_for_as_long_as_the_server_asks_and_only_moves_later() {
 }
 
 #[test]
+fn who_only_asks_to_wait_has_no_cooldown_that_grows() {
+    let mut life = Life::new();
+    let asks = |life: &mut Life, sent, now, wait| {
+        life.health.asked_to_wait(secs(wait), life.at(sent), life.at(now))
+    };
+    assert_eq!(asks(&mut life, 0, 1, 4), Some(lost(4)));
+    // Sent before, and shorter: nothing new.
+    assert_eq!(asks(&mut life, 0, 2, 60), None);
+    assert_eq!(asks(&mut life, 2, 2, 1), None);
+    assert_eq!(life.out_until(), Some(5));
+    // Again, on trial, and it only moves later.
+    assert_eq!(asks(&mut life, 5, 5, 4), None);
+    assert_eq!(life.out_until(), Some(9));
+    life.health.found_well(life.at(6));
+    assert_eq!(life.out_until(), Some(9));
+    assert_eq!(life.fails(9, 9, None), None);
+    assert_eq!(life.out_until(), Some(19));
+    // Once it has quite come back, what was before is forgotten.
+    life.succeeds(19, 19);
+    assert_eq!(life.succeeds(19, 19), Some(Change::Back));
+    assert_eq!(asks(&mut life, 60, 60, 4), Some(lost(4)));
+    assert_eq!(life.fails(64, 64, None), None);
+    assert_eq!(life.out_until(), Some(74));
+}
+
+#[test]
 fn a_check_ends_a_cooldown_but_not_one_that_it_was_wrong_about_before() {
     let mut life = Life::new();
     life.fails(0, 0, None);
