@@ -129,12 +129,13 @@ impl Journey {
         was_called: bool,
         can_call: impl Fn(usize) -> bool,
     ) {
+        // First of all, should who hears of the failure panic.
+        self.is_over(set);
         // Not abandoned by its caller, but ended by a retry for taking too long.
         if was_called && CallScope::has_expired() {
             let timeout = Verdict::transient().cause_is(Cause::Timeout);
             self.failed(set, &timeout, can_call);
         }
-        self.is_over(set);
     }
 
     /// The attempt is over, however it ended. `None`: none was under way.

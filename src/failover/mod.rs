@@ -118,7 +118,10 @@
 //! all attempts. The failover then makes one attempt at a time, and asks for the
 //! next one, at once, in the next region. To wait for a region when none is fit is the
 //! retry's to do: with [`WhenAllOut::FailFast`] it knows for how long.
-
+//!
+//! An attempt that the retry ends counts as a timeout of its region, be it for the attempt's own timeout
+//! or for the deadline, however little of that was left. Calls that give up sooner than a region mostly
+//! answers take it out for all others.
 //!
 //! # Without a retry
 //!
@@ -127,7 +130,8 @@
 //! its deadline has passed. But:
 //!
 //! - It ends no attempt for taking long, not even at the deadline: that takes a timer a call, which
-//!   tower's timeout is, below for an attempt or above for the whole.
+//!   tower's timeout is. It belongs below, for each attempt: one above looks like a caller who gave up, which
+//!   says nothing of the region, so that one that hangs would be called again and again.
 //! - It doesn't repeat in the region that failed, and has no budget: each region gets a call once.
 //! - It writes no headers, so no idempotency key. One that the caller has set is understood.
 //!

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use futures_util::future::{FutureExt, join_all};
 use http::{Request, Response, StatusCode};
-use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::RetryLayer;
 use tower_upstream::classify::{Cause, Verdict};
+use tower_upstream::event::{Event, observer_fn};
 use tower_upstream::failover::{Condition, FailoverHandle, FailoverLayer};
 
 use super::{Host, World, client, get, regions};
@@ -175,7 +176,7 @@ async fn each_failure_on_trial_doubles_its_cooldown() {
 #[tokio::test(start_paused = true)]
 async fn a_retry_that_comes_by_when_all_were_tried_begins_anew() {
     let world = World::default();
-    let layer = tower::ServiceBuilder::new()
+    let layer = ServiceBuilder::new()
         .layer(RetryLayer::new().max_attempts(9))
         .layer(FailoverLayer::builder(regions()).max_attempts(7).build().unwrap())
         .into_inner();
@@ -332,4 +333,35 @@ async fn a_throttled_region_is_out_until_the_hint_and_no_cooldown_grows_of_it() 
     get(&mut client).await.unwrap();
     let out_for = handle.status()[0].out_until.unwrap() - tokio::time::Instant::now();
     assert!((10.0..=11.0).contains(&out_for.as_secs_f64()), "{out_for:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_region_that_hangs_until_the_deadline_is_lost() {
+    let world = World::default();
+    let failover = FailoverLayer::new(regions());
+    let retry = RetryLayer::new().deadline(5 * SECOND);
+    let mut client =
+        client(ServiceBuilder::new().layer(retry).layer(failover).into_inner(), &world);
+    world.set("us", Host::Hangs);
+    get(&mut client).await.unwrap_err();
+    world.take_called();
+    get(&mut client).await.unwrap();
+    assert_eq!(world.take_called(), ["eu"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_panics_at_a_timeout_leaves_no_call_under_way() {
+    let world = World::default();
+    let observer = observer_fn(|event: &Event<'_>| {
+        assert!(!matches!(event, Event::Failover(_)), "a bug in an observer");
+    });
+    let failover = FailoverLayer::builder(regions()).observer(observer).build().unwrap();
+    let handle = failover.handle();
+    let retry = RetryLayer::new().attempt_timeout(SECOND);
+    let mut client =
+        client(ServiceBuilder::new().layer(retry).layer(failover).into_inner(), &world);
+    world.set("us", Host::Hangs);
+    let call = client.ready().await.unwrap().call(Request::get("/").body(()).unwrap());
+    assert!(tokio::spawn(call).await.unwrap_err().is_panic());
+    assert_eq!(handle.status()[0].under_way, 0);
 }
