@@ -175,7 +175,7 @@ impl Wish {
             return None;
         }
         Some(match standing {
-            Standing::Fit => Rank::Open { priority },
+            Standing::Fit | Standing::Forced => Rank::Open { priority },
             Standing::Ramping { until } if draw() < Standing::share(until, now(), self.ramp) => {
                 Rank::Open { priority }
             }

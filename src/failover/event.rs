@@ -19,7 +19,7 @@ pub struct FailoverEvent<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FailoverEventKind {
-    /// It failed, and isn't chosen for a while.
+    /// It failed, and isn't chosen for a while, unless it is forced in.
     Lost {
         /// What the failure was.
         cause: Cause,
@@ -34,7 +34,7 @@ pub enum FailoverEventKind {
     Removed,
     /// Every region is lost, and none is back: what calls do is [`WhenAllOut`](super::WhenAllOut).
     AllLost,
-    /// A call failed here, and goes to another region.
+    /// A call failed here, and goes to another region. Under a retry that one's event tells of it.
     FailedOver {
         /// What the failure was.
         cause: Cause,

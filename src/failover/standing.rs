@@ -14,6 +14,8 @@ pub(super) enum Standing {
     Out {
         until: u64,
     },
+    /// Taken for fit by hand, and not so by its health, which its calls may show to be better.
+    Forced,
     /// Taken out of turn by hand: for when nothing else is left.
     Drained,
     /// Taken out by hand, or removed.
@@ -27,6 +29,7 @@ impl Standing {
     const RAMPING: u64 = 1;
     const OUT: u64 = 2;
     const DRAINED: u64 = 3;
+    const FORCED: u64 = 5;
     /// Three bits say which it is, and leave seventy years of nanoseconds.
     const BITS: u32 = 3;
     const FAR: u64 = u64::MAX >> Self::BITS;
@@ -38,6 +41,7 @@ impl Standing {
             Self::Ramping { until } => timed(until, Self::RAMPING),
             Self::Out { until } => timed(until, Self::OUT),
             Self::Drained => Self::DRAINED,
+            Self::Forced => Self::FORCED,
             Self::Gone => Self::GONE,
         }
     }
@@ -49,6 +53,7 @@ impl Standing {
             Self::RAMPING => Self::Ramping { until },
             Self::OUT => Self::Out { until },
             Self::DRAINED => Self::Drained,
+            Self::FORCED => Self::Forced,
             Self::GONE => Self::Gone,
             _ => Self::Fit,
         }
@@ -56,13 +61,13 @@ impl Standing {
 
     /// Whether it was lost, or taken out, and isn't back; on trial it is lost still.
     pub(super) const fn is_lost(self) -> bool {
-        !matches!(self, Self::Fit | Self::Ramping { .. })
+        !matches!(self, Self::Fit | Self::Ramping { .. } | Self::Forced)
     }
 
     /// Whether it isn't called at this time, but for want of a better one.
     pub(super) const fn is_out(self, now: u64) -> bool {
         match self {
-            Self::Fit | Self::Ramping { .. } => false,
+            Self::Fit | Self::Ramping { .. } | Self::Forced => false,
             Self::Out { until } => now < until,
             Self::Drained | Self::Gone => true,
         }
@@ -87,6 +92,7 @@ mod tests {
             Standing::Out { until: 0 },
             Standing::Out { until: Standing::FAR },
             Standing::Drained,
+            Standing::Forced,
             Standing::Gone,
         ] {
             assert_eq!(Standing::from_word(standing.word()), standing);

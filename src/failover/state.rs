@@ -47,7 +47,10 @@ impl Told {
     pub(super) fn standing(&self, start: Instant) -> Standing {
         match self.duty {
             Duty::ByHealth => self.health.standing(start),
-            Duty::In => Standing::Fit,
+            Duty::In => match self.health.standing(start) {
+                Standing::Fit => Standing::Fit,
+                _ => Standing::Forced,
+            },
             Duty::Drained => Standing::Drained,
             Duty::Out | Duty::Removed => Standing::Gone,
         }

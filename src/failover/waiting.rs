@@ -66,7 +66,7 @@ impl RegionSet {
             Standing::Out { until } if now < until => Some((until - now, until - now)),
             Standing::Out { .. } => Some(state.trial_takes(now)),
             Standing::Gone => None,
-            Standing::Fit | Standing::Ramping { .. } | Standing::Drained => Some((0, 0)),
+            _ => Some((0, 0)),
         });
         let (expected, latest) = waits.reduce(|a, b| (a.0.min(b.0), a.1.min(b.1)))?;
         let (expected, latest) = (Duration::from_nanos(expected), Duration::from_nanos(latest));

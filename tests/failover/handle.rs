@@ -9,7 +9,7 @@ use tower_upstream::RetryLayer;
 use tower_upstream::event::{Event, observer_fn};
 use tower_upstream::failover::{Condition, FailoverHandle, FailoverLayer, Region, ServingRegion};
 
-use super::{Host, World, client, get, regions};
+use super::{Host, World, client, get, post, regions};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -225,4 +225,34 @@ async fn nothing_more_is_told_of_a_region_that_is_removed() {
     late.await.unwrap();
     handle.reset();
     assert_eq!(*heard.lock().unwrap(), ["upstream, region us-west-2 was removed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_region_that_is_forced_in_is_told_back_as_it_was_told_lost() {
+    let heard: Arc<Mutex<Vec<String>>> = Arc::default();
+    let hears = Arc::clone(&heard);
+    let observer =
+        observer_fn(move |event: &Event<'_>| hears.lock().unwrap().push(event.to_string()));
+    let world = World::default();
+    let layer = FailoverLayer::builder(regions()).ramp(SECOND).observer(observer).build().unwrap();
+    let handle = layer.handle();
+    let mut client = client(layer, &world);
+    handle.force_in("us-west-2").unwrap();
+    world.set("us", Host::Answers(500));
+    post(&mut client).await.unwrap();
+    world.set("us", Host::Answers(200));
+    for _ in 0..3 {
+        post(&mut client).await.unwrap();
+        tokio::time::sleep(SECOND).await;
+    }
+    assert_eq!(
+        *heard.lock().unwrap(),
+        [
+            "upstream, region us-west-2 lost for 10.0s: status 500",
+            "upstream, region us-west-2 is back",
+        ]
+    );
+    // What it has shown while it was forced counts when it isn't any longer.
+    handle.release("us-west-2").unwrap();
+    assert_eq!(handle.status()[0].condition, Condition::Fit);
 }
