@@ -69,7 +69,8 @@ impl<C, R, T, K> FailoverBuilder<C, R, T, K> {
     }
 
     /// How many regions one call tries at most, from 1 to 7. Default: 3. Under a
-    /// retry, which counts all attempts, the smaller of the two holds.
+    /// retry, which counts all attempts, so many are tried at once, one after another; then it waits, and
+    /// the next attempt may go to any of them again.
     pub fn max_attempts(mut self, attempts: usize) -> Self {
         self.settings.rules.max_attempts = attempts;
         self

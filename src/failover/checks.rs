@@ -26,9 +26,9 @@ use crate::time::{self, Sleep};
 /// region's latency. Anything else takes the region out, before a
 /// call finds out, and at least until the next check. The next 200 puts it on trial at once,
 /// a cooldown that calls began notwithstanding, but for what its server asked for, and unless it
-/// has failed on trial since it was lost: then calls know better than checks.
+/// was lost again before it had quite come back: then its cooldown, which has grown, is waited for.
 ///
-/// The checks have a client of their own, so that no circuit, rate limit or
+/// A check that panics has failed. The checks have a client of their own, so that no circuit, rate limit or
 /// retry of the calls stands in their way or hears of them. Each region's run
 /// in a task of their own, which the first call through the layer starts on the runtime
 /// that makes it, and which ends when the last clone of the layer, of its

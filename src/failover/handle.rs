@@ -44,7 +44,8 @@ impl FailoverHandle {
     }
 
     /// A layer, to be put between this failover and its client, that takes a region out when a
-    /// response's body brings nothing for this long while it is being read, or breaks off.
+    /// response's body brings nothing for this long while it is being read, or breaks off. Zero: when
+    /// there is anything to wait for.
     ///
     /// Without it a region is judged by the heads of its responses. It takes clients that answer
     /// with `http::Response`.

@@ -190,7 +190,7 @@ impl Health {
     }
 
     /// A check found it well: it is on trial at once, unless its server asked for more time,
-    /// or calls have found it wanting since a check last said so.
+    /// or it was lost again before it had quite come back, when a check was wrong before.
     pub(super) fn found_well(&mut self, now: Instant) {
         self.last_check = Some(now);
         if let Phase::Out { until, asked_until, .. } = &mut self.phase

@@ -98,7 +98,8 @@ impl<C, R, T, K> FailoverLayer<C, R, T, K> {
     }
 
     /// A service that holds one client a region, in place of one whose requests
-    /// are rewritten. `make` is called once for each region.
+    /// are rewritten. `make` is called once for each region there is, and was: one that was removed may
+    /// come back.
     pub fn services<S>(
         &self,
         mut make: impl FnMut(&Target<'_>) -> S,

@@ -26,6 +26,8 @@ pub struct Region {
 impl Region {
     /// A region of this name, whose requests go under this URI: scheme, host, and
     /// the path that stands before a request's own.
+    ///
+    /// Each name and each base, however often it is used, is kept for as long as the process lives.
     pub fn new(name: impl Into<String>, base: impl Into<String>) -> Self {
         Self { name: name.into(), base: base.into(), priority: 1 }
     }

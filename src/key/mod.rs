@@ -118,7 +118,8 @@ impl<Req> Key<Req> for AllCalls {
     }
 }
 
-/// One state for each host and port.
+/// One state for each host and port, as requests write them: `API.example.com` is another than
+/// `api.example.com`, and `:443` than none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ByAuthority;
 
