@@ -172,12 +172,15 @@ impl<S, C, R, T> Shared<S, C, R, T> {
         let Some(back) = self.set.back_in(&moment, |region| self.can_call(region)) else {
             return Err(AllRegionsOut::new(Duration::ZERO));
         };
+        let deadline = journey.scope.deadline();
         let expected = time::after(moment.get(), back.expected);
-        let in_time = journey.scope.deadline().is_none_or(|deadline| expected < deadline);
-        let waits = self.set.settings.when_all_out == WhenAllOut::Wait && in_time;
-        waits
-            .then(|| time::after(moment.get(), back.latest))
-            .ok_or_else(|| AllRegionsOut::new(back.expected))
+        if self.set.settings.when_all_out != WhenAllOut::Wait
+            || deadline.is_some_and(|deadline| deadline <= expected)
+        {
+            return Err(AllRegionsOut::new(back.expected));
+        }
+        let latest = time::after(moment.get(), back.latest);
+        Ok(deadline.map_or(latest, |deadline| deadline.min(latest)))
     }
 
     /// The client of the region that is the next choice, of those that take calls.

@@ -74,3 +74,27 @@ async fn a_call_does_not_wait_for_a_region_past_its_deadline() {
     assert!(cause_ref::<AllRegionsOut>(&*error).is_some());
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_for_the_end_of_a_trial_waits_no_longer_than_its_deadline() {
+    let world = World::default();
+    let layer = FailoverLayer::builder(regions()).when_all_out(WhenAllOut::Wait).build().unwrap();
+    let handle = layer.handle();
+    for others in ["eu-west-1", "ap-southeast-1"] {
+        handle.remove(others).unwrap();
+    }
+    let mut client = client(layer, &world);
+    world.set("us", Host::Takes(SECOND));
+    get(&mut client).await.unwrap();
+    world.set("us", Host::Refuses);
+    get(&mut client).await.unwrap_err();
+    world.set("us", Host::Hangs);
+    tokio::time::sleep(11 * SECOND).await;
+    let hangs = tokio::spawn(client.call(asking(Override::new())));
+    let start = Instant::now();
+    let request = asking(Override::new().deadline(2 * SECOND));
+    let error = client.ready().await.unwrap().call(request).await.unwrap_err();
+    assert!(cause_ref::<AllRegionsOut>(&*error).is_some());
+    assert!(start.elapsed() <= 2 * SECOND, "{:?}", start.elapsed());
+    hangs.abort();
+}

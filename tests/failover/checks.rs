@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tower::{ServiceBuilder, service_fn};
 use tower_upstream::event::{Event, observer_fn};
 use tower_upstream::failover::{
-    FailoverBuilder, FailoverLayer, HealthChecks, Region, RegionStatus, Regions,
+    FailoverBuilder, FailoverLayer, HealthChecks, Region, RegionStatus, Regions, WhenAllOut,
 };
 use tower_upstream::{BoxError, CircuitBreakerLayer, Quota, RateLimitLayer};
 
@@ -498,4 +498,26 @@ async fn a_closure_that_panics_before_it_checks_touches_nothing_else() {
     // Once a region and interval, not with every call.
     assert_eq!(asked.load(Ordering::SeqCst), 3);
     assert_eq!(healthy(&handle.status()), [false, true, true]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_region_hears_of_one_that_is_found_well() {
+    let (world, checked) = (World::default(), Checker::default());
+    let found = World::default();
+    let layer = with(checked.checks(&found)).when_all_out(WhenAllOut::Wait).build().unwrap();
+    let mut client = client(layer, &world);
+    for host in ["us", "eu", "ap"] {
+        world.set(host, Host::Refuses);
+        found.set(host, Host::Refuses);
+    }
+    get(&mut client).await.unwrap_err();
+    pass(SECOND).await;
+    let start = Instant::now();
+    let call = tokio::spawn(async move { get(&mut client).await });
+    pass(60 * SECOND).await;
+    assert!(!call.is_finished());
+    world.set("eu", Host::Answers(200));
+    found.set("eu", Host::Answers(200));
+    assert_eq!(call.await.unwrap().unwrap(), 200);
+    assert!(start.elapsed() <= 72 * SECOND, "{:?}", start.elapsed());
 }
