@@ -85,6 +85,11 @@ impl Health {
         }
     }
 
+    /// Whether it isn't on trial yet.
+    pub(super) fn is_out(&self, now: Instant) -> bool {
+        matches!(self.phase, Phase::Out { until, .. } if now < until)
+    }
+
     /// A call succeeded that set out then, or later in the same phase.
     pub(super) fn succeeded(
         &mut self,

@@ -211,6 +211,8 @@ impl RegionSet {
         match state.standing() {
             // It is back, and only its time makes it more so.
             Standing::Ramping { until } if self.nanos(now) < until => {}
+            // Its calls go on while it is out, and would bring it back between any two that fail.
+            Standing::Forced if state.told().health.is_out(now) => {}
             _ => self.change(region, None, |health| {
                 health.succeeded(recovery, self.instant(phase), now)
             }),
