@@ -209,7 +209,8 @@ where
                 let failed = |region, error: &BoxError| {
                     shared.set.unready(region, &shared.classifier.classify(Err(&**error)));
                 };
-                let polled = journey.scope.poll(|| waiting.poll(cx, next, is_out, failed));
+                let hears = || shared.set.hears_of_back();
+                let polled = journey.scope.poll(|| waiting.poll(cx, next, is_out, failed, hears));
                 let Poll::Ready((region, ready)) = polled else { return Some(Poll::Pending) };
                 journey.moves_to(region, &shared.set);
                 let (client, request) = match ready {

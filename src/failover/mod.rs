@@ -38,7 +38,8 @@
 //! relative to the base, so that no request, and no credential, goes to a host outside
 //! the set. [`FailoverLayer::services`] has one client a region, and rewrites nothing. A client that
 //! isn't ready (its own limit is reached, it is connecting) holds up no call: as long as it isn't,
-//! the next choice of the regions that take calls may be ready sooner. That isn't a failure. To fail to get
+//! the next choice of the regions that take calls, or of one that is back meanwhile, may be ready
+//! sooner. That isn't a failure. To fail to get
 //! ready is one; but nothing was sent, so that any call goes elsewhere.
 //!
 //! A client that follows redirects of itself, as reqwest's does by default, goes where those lead:

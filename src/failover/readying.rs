@@ -1,7 +1,10 @@
 //! A call whose region's client isn't ready.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use tokio::sync::futures::OwnedNotified;
 use tower_service::Service;
 
 use super::FailoverEventKind;
@@ -20,6 +23,8 @@ pub(super) struct Readying<S, Req> {
     clients: Vec<(usize, S)>,
     /// The regions that aren't waited for any longer.
     left: Tried,
+    /// Tells of a region that is back meanwhile.
+    back: Option<Pin<Box<OwnedNotified>>>,
 }
 
 /// What is called, and with what; or why not.
@@ -31,7 +36,12 @@ where
     S::Error: Into<BoxError>,
 {
     pub(super) fn new(region: usize, client: S, request: Req) -> Self {
-        Self { request: Some(request), clients: vec![(region, client)], left: Tried::NONE }
+        Self {
+            request: Some(request),
+            clients: vec![(region, client)],
+            left: Tried::NONE,
+            back: None,
+        }
     }
 
     /// The region whose client is ready, for the request, or failed to get ready. As long as there
@@ -43,7 +53,18 @@ where
         next: impl Fn(Tried) -> Option<(usize, S)>,
         is_out: impl Fn(usize) -> bool,
         failed: impl Fn(usize, &BoxError),
+        hears_of_back: impl Fn() -> OwnedNotified,
     ) -> Poll<(usize, Ready<'_, S, Req>)> {
+        // First of all, so that no region that is back from now on is missed.
+        while self
+            .back
+            .get_or_insert_with(|| Box::pin(hears_of_back()))
+            .as_mut()
+            .poll(cx)
+            .is_ready()
+        {
+            self.back = None;
+        }
         let (mut nth, mut waited_for) = (0, self.left);
         loop {
             if nth == self.clients.len() {

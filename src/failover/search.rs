@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::choice::{Candidate, Wish, choose, choose_of_fit};
 use super::set::{RegionSet, seconds};
 use super::standing::Standing;
+use super::state::State;
 use crate::scope::{self, Tried};
 use crate::time::Instant;
 
@@ -78,14 +79,20 @@ impl RegionSet {
         }
     }
 
-    /// The region that is the best now, of those that aren't lost.
+    /// The region that is the best now, of those that take calls: that aren't lost, or are on trial with no
+    /// other call.
     pub(super) fn find_well(
         &self,
         search: &Search,
         moment: &Moment,
         is: impl Fn(usize) -> bool,
     ) -> Option<usize> {
-        self.find(search, moment, |region| is(region) && !self.state(region).standing().is_lost())
+        let now = self.nanos(moment.get());
+        let takes_calls = |state: &State| match state.standing() {
+            Standing::Out { until } => until <= now && !state.is_on_trial(now),
+            standing => !standing.is_lost(),
+        };
+        self.find(search, moment, |region| is(region) && takes_calls(self.state(region)))
     }
 }
 

@@ -244,3 +244,26 @@ async fn a_call_that_waits_for_a_region_does_not_go_there_once_that_is_lost() {
     );
     assert_eq!(places.free(), [1, 1, 0]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_wait_for_a_client_go_to_a_region_that_is_back_by_then() {
+    let (world, places) = (World::default(), Places::new([1, 1, 0]));
+    let layer = FailoverLayer::new(regions());
+    let mut client = places.over(&layer, &world);
+    world.set("us", Host::Refuses);
+    world.set("eu", Host::Refuses);
+    layer.handle().remove("ap-southeast-1").unwrap();
+    get(&mut client).await.unwrap_err();
+    layer.handle().force_in("us-west-2").unwrap();
+    // From now on us has no place for anybody, and eu has recovered.
+    let _held = places.0[0].clone().acquire_owned().await.unwrap();
+    world.set("eu", Host::Answers(200));
+    let first = tokio::spawn(client.clone().oneshot(Request::new(())));
+    tokio::time::sleep(12 * SECOND).await;
+    world.take_called();
+    // On trial, which it is by now, eu takes a call; and then those that came too early for that.
+    let start = Instant::now();
+    get(&mut client).await.unwrap();
+    first.await.unwrap().unwrap();
+    assert_eq!((world.take_called(), start.elapsed()), (vec!["eu".into(); 2], Duration::ZERO));
+}
