@@ -12,7 +12,7 @@ use super::set::RegionSet;
 use crate::classify::Verdict;
 use crate::error::BoxError;
 use crate::scope::Tried;
-use crate::time;
+use crate::time::{self, Instant, Sleep};
 
 /// Waits for the first client that gets ready: of the region that was chosen, and, as long as that
 /// isn't, of those that are the next choice. They queue side by side, so that a client that never
@@ -25,6 +25,14 @@ pub(super) struct Readying<S, Req> {
     left: Tried,
     /// Tells of a region that is back meanwhile.
     back: Option<Pin<Box<OwnedNotified>>>,
+    /// Until the cooldown of another one is over.
+    cooldown: Option<Pin<Box<Sleep>>>,
+}
+
+/// One more client to wait for, and its region; or when there may be one.
+pub(super) enum Next<S> {
+    Client(usize, S),
+    None { look_again: Option<Instant> },
 }
 
 /// What is called, and with what; or why not.
@@ -36,12 +44,9 @@ where
     S::Error: Into<BoxError>,
 {
     pub(super) fn new(region: usize, client: S, request: Req) -> Self {
-        Self {
-            request: Some(request),
-            clients: vec![(region, client)],
-            left: Tried::NONE,
-            back: None,
-        }
+        let clients = vec![(region, client)];
+        let (left, back, cooldown) = (Tried::NONE, None, None);
+        Self { request: Some(request), clients, left, back, cooldown }
     }
 
     /// The region whose client is ready, for the request, or failed to get ready. As long as there
@@ -50,26 +55,23 @@ where
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        next: impl Fn(Tried) -> Option<(usize, S)>,
+        next: impl Fn(Tried) -> Next<S>,
         is_out: impl Fn(usize) -> bool,
         failed: impl Fn(usize, &BoxError),
         hears_of_back: impl Fn() -> OwnedNotified,
     ) -> Poll<(usize, Ready<'_, S, Req>)> {
         // First of all, so that no region that is back from now on is missed.
-        while self
-            .back
-            .get_or_insert_with(|| Box::pin(hears_of_back()))
-            .as_mut()
-            .poll(cx)
-            .is_ready()
-        {
+        let hears = || Box::pin(hears_of_back());
+        while self.back.get_or_insert_with(hears).as_mut().poll(cx).is_ready() {
             self.back = None;
         }
         let (mut nth, mut waited_for) = (0, self.left);
         loop {
             if nth == self.clients.len() {
-                let Some(one_more) = next(waited_for) else { return Poll::Pending };
-                self.clients.push(one_more);
+                match next(waited_for) {
+                    Next::Client(region, client) => self.clients.push((region, client)),
+                    Next::None { look_again } => return self.sleeps(look_again, cx),
+                }
             }
             let (region, client) = &mut self.clients[nth];
             let region = *region;
@@ -102,12 +104,28 @@ where
         than: usize,
         is_ready: bool,
         is_out: impl Fn(usize) -> bool,
-        next: impl FnOnce() -> Option<(usize, S)>,
+        next: impl FnOnce() -> Next<S>,
     ) -> bool {
         let others = self.clients.iter().enumerate().filter(|(nth, _)| *nth != than);
         let mut regions = others.map(|(_, (region, _))| *region);
-        regions.any(|region| !is_ready || !is_out(region))
-            || next().map(|one_more| self.clients.push(one_more)).is_some()
+        if regions.any(|region| !is_ready || !is_out(region)) {
+            return true;
+        }
+        let Next::Client(region, client) = next() else { return false };
+        self.clients.push((region, client));
+        true
+    }
+
+    /// Nothing is ready, and there is no other client for now.
+    fn sleeps<T>(&mut self, until: Option<Instant>, cx: &mut Context<'_>) -> Poll<T> {
+        let Some(until) = until else { return Poll::Pending };
+        if self.cooldown.as_ref().is_none_or(|timer| timer.deadline() != until) {
+            self.cooldown = Some(Box::pin(time::sleep_until(until)));
+        }
+        if self.cooldown.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready()) {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::choice::WhenAllOut;
 use super::journey::Journey;
+use super::readying::Next;
 use super::search::{Moment, Search};
 use super::set::RegionSet;
 use super::slots::Slots;
@@ -184,20 +185,27 @@ impl<S, C, R, T> Shared<S, C, R, T> {
     }
 
     /// The client of the region that is the next choice, of those that take calls.
-    pub(super) fn next_client(&self, mut search: Search, waited_for: Tried) -> Option<(usize, S)>
+    pub(super) fn next_client(&self, mut search: Search, waited_for: Tried) -> Next<S>
     where
         S: Clone,
     {
-        // There are no others where all have one.
-        let Clients::Each(_) = &self.clients else { return None };
-        // Nor are more waited for than a call remembers: one would be chosen again and again.
-        if search.tried.len() + waited_for.len() >= Tried::MOST {
-            return None;
+        // There are no others where all have one. Nor are more waited for than a call remembers: one would
+        // be chosen again and again.
+        if matches!(self.clients, Clients::One(_))
+            || search.tried.len() + waited_for.len() >= Tried::MOST
+        {
+            return Next::None { look_again: None };
         }
         waited_for.iter().for_each(|region| search.tried.push(region));
         let moment = Moment::default();
-        let region = self.set.find_well(&search, &moment, |region| self.can_call(region))?;
-        Some((region, self.client(region)))
+        let well = self.set.find_well(&search, &moment, |region| self.can_call(region));
+        well.map_or_else(
+            || {
+                let is_other = |region| self.can_call(region) && !search.tried.contains(region);
+                Next::None { look_again: self.set.cooldown_ends(&moment, is_other) }
+            },
+            |region| Next::Client(region, self.client(region)),
+        )
     }
 
     /// What it takes to go to another region, if the call may do so here.

@@ -72,4 +72,19 @@ impl RegionSet {
         let (expected, latest) = (Duration::from_nanos(expected), Duration::from_nanos(latest));
         Some(Back { expected, latest })
     }
+
+    /// When the first cooldown is over of those that aren't yet.
+    pub(super) fn cooldown_ends(
+        &self,
+        moment: &Moment,
+        is: impl Fn(usize) -> bool,
+    ) -> Option<Instant> {
+        let now = self.nanos(moment.get());
+        let states = self.slots.iter().enumerate().filter(|(number, _)| is(*number));
+        let ends = states.filter_map(|(_, state)| match state.standing() {
+            Standing::Out { until } if now < until => Some(until),
+            _ => None,
+        });
+        ends.min().map(|until| self.instant(until))
+    }
 }
