@@ -12,26 +12,27 @@ use crate::event::{Event, Listener};
 /// A change of a circuit's state, as [subscribers](super::CircuitBreakerHandle::subscribe)
 /// get it.
 ///
-/// With the feature `serde` it can be serialised: names in kebab-case, and the time as whole
-/// milliseconds, null if it is held open.
+/// With the feature `serde` it can be serialised: names in kebab-case, and `open_for` as whole
+/// milliseconds, or null if it is held open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CircuitTransition {
     /// The circuit's name.
     pub circuit: Arc<str>,
-    /// What it was.
+    /// The state before.
     pub from: CircuitState,
-    /// What it is.
+    /// The state after.
     pub to: CircuitState,
-    /// The number of the state, as in [`CircuitEvent::generation`].
+    /// The number of the new state, as in [`CircuitEvent::generation`].
     pub generation: u32,
-    /// What opened it last; none if nothing has.
+    /// What opened the circuit last; `None` if nothing has.
     pub reason: Option<OpenReason>,
-    /// For how long at least, if it opened: [`Duration::MAX`] if it is held open. Zero otherwise.
+    /// How long it stays open at least, if it opened: [`Duration::MAX`] if it is held open. Zero
+    /// for other changes.
     pub open_for: Duration,
 }
 
-/// Who hears of a layer's circuits: the observer that it was given, and subscribers.
+/// Those who hear of a layer's circuits: its observer and its subscribers.
 #[derive(Clone, Debug)]
 pub(super) struct Audience {
     listener: Listener,
@@ -39,7 +40,7 @@ pub(super) struct Audience {
 }
 
 impl Audience {
-    /// How many transitions a subscriber can be behind.
+    /// How many transitions a subscriber can lag behind before it misses the oldest.
     const BEHIND: usize = 64;
 
     pub(super) fn new(listener: Listener) -> Self {
@@ -50,21 +51,22 @@ impl Audience {
         self.subscribers.subscribe()
     }
 
-    /// Tells the observer; called without a lock.
+    /// Tells the observer. The caller holds no lock.
     pub(super) fn tell<'a>(&self, event: impl FnOnce() -> CircuitEvent<'a>) {
         self.listener.tell(|| Event::CircuitBreaker(event()));
     }
 
-    /// Tells everybody of a circuit's change of state; called without a lock.
+    /// Tells subscribers and the observer of a change of state. The caller holds no lock.
     pub(super) fn tell_change(&self, circuit: &Arc<str>, Changed { transition, why }: Changed) {
         let Some(transition) = transition else { return };
         let Transition { from, to, generation, open_for } = transition;
         let reason = why.map(|why| why.reason);
-        // Subscribers first: an observer may change the state itself, and that is told after this.
+        // Subscribers first: an observer may change the state itself, and subscribers must hear of
+        // that after this change.
         if self.subscribers.receiver_count() > 0 {
             let circuit = Arc::clone(circuit);
             let told = CircuitTransition { circuit, from, to, generation, reason, open_for };
-            // The last one may just have gone.
+            // Fails only if the last subscriber has just gone.
             _ = self.subscribers.send(told);
         }
         let cause = why.map_or(Cause::Unknown, |why| why.cause);

@@ -26,7 +26,7 @@ pub struct CircuitBreakerBuilder<C = HttpClassifier, K = AllCalls, L = ByCredent
     settings: Settings,
 }
 
-/// What isn't a type.
+/// The settings that don't change the builder's type.
 #[derive(Clone, Debug)]
 struct Settings {
     name: Arc<str>,
@@ -56,17 +56,17 @@ impl CircuitBreakerBuilder {
     }
 }
 
-/// When it opens.
+/// When a circuit opens.
 impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
-    /// Opens at so many failures in a row, from 1 to 524,287. The default, at 5,
-    /// where no policy is set. Several policies are joined by "or".
+    /// Opens after `failures` failures in a row, from 1 to 524,287. Where no policy is set this one
+    /// applies, at 5. Where several are set, any of them opens the circuit.
     pub fn consecutive_failures(mut self, failures: u32) -> Self {
         self.settings.rules.counts.consecutive = Some(failures);
         self
     }
 
-    /// Opens when a leaky count, up one a failure and down one a success,
-    /// reaches so many, from 1 to 524,287.
+    /// Opens when a leaky count reaches `failures`, from 1 to 524,287. Each failure adds one to the
+    /// count, each success takes one off.
     pub fn leaky_failures(mut self, failures: u32) -> Self {
         self.settings.rules.counts.leaky = Some(failures);
         self
@@ -78,8 +78,8 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
         self
     }
 
-    /// Opens when too large a share of recent calls took `slow` or longer, from when
-    /// they were sent to the head of the answer. A probe that is slow has failed.
+    /// Opens when too large a share of recent calls took `slow` or longer, measured from when a
+    /// call is sent to the head of its answer. A slow probe counts as failed.
     pub fn slow_call_rate(mut self, slow: Duration, rate: FailureRate) -> Self {
         self.settings.rules.slow = Some(SlowCalls { from: slow, rate });
         self
@@ -107,16 +107,16 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
         self
     }
 
-    /// A call that its caller drops is a failure, a timeout, if it was sent so long ago or
-    /// longer. Default: it is neutral. For timeouts that stand above the breaker, except
-    /// this crate's retry layer's, which are known.
+    /// Counts a call that its caller drops as a failure (a timeout) if it was sent at least
+    /// `duration` ago. Default: a dropped call is neutral. Meant for timeouts that stand above the
+    /// breaker; those of this crate's retry layer are recognised without it.
     pub fn abandoned_after(mut self, duration: Duration) -> Self {
         self.settings.rules.abandoned_after = Some(duration);
         self
     }
 }
 
-/// How it recovers.
+/// How a circuit recovers.
 impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
     /// How long it stays open: always the same [`Duration`], or [growing](OpenFor::doubling).
     /// Default: 30 s.
@@ -132,8 +132,8 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
         self
     }
 
-    /// Half-open, lets through at most `probes` calls that are in flight or
-    /// succeeded, and closes after `successes` of them. Default: 1 and 1.
+    /// Half-open, lets a call through as a probe while fewer than `probes` are in flight or have
+    /// succeeded, and closes after `successes` successes. Default: 1 and 1.
     ///
     /// One failure opens it again. A probe that is dropped, or says nothing of the
     /// upstream's health, gives its place back.
@@ -141,11 +141,12 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
         self.recovery(Recovery::HalfOpen { probes, close_at: CloseAt::Successes(successes) })
     }
 
-    /// Half-open, lets `probes` calls through, and closes if this share of them succeeds:
-    /// above 0, at most 1. It decides as soon as it can be decided.
+    /// Half-open, lets `probes` calls through as probes, and closes if the share `rate` of them
+    /// succeeds: above 0, at most 1. It closes or opens as soon as the other probes can't change
+    /// that.
     ///
-    /// As many may fail as leave that share; places are given back as for
-    /// [`half_open`](Self::half_open).
+    /// Probes may fail as long as that share can still be reached. A probe that is dropped or
+    /// neutral gives its place back, as with [`half_open`](Self::half_open).
     pub fn half_open_rate(self, probes: NonZeroU32, rate: f64) -> Self {
         self.recovery(Recovery::HalfOpen { probes, close_at: CloseAt::Rate(rate) })
     }
@@ -168,16 +169,16 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
         self
     }
 
-    /// Gives a probe at least the time that an attempt has.
+    /// Gives probes at least `attempt`, the time that an attempt may take.
     pub(crate) fn lease_of_at_least(mut self, attempt: Duration) -> Self {
         self.settings.rules.probe_lease = self.settings.rules.probe_lease.max(attempt);
         self
     }
 
-    /// Once recovered, lets a share of the calls through that grows from none to all in
-    /// this time, so that an upstream which is just back isn't hit by everybody at once.
-    /// Results count as while it is closed, and go on counting when it is. Default: zero, all
-    /// calls at once.
+    /// Once recovered, lets a share of the calls through that grows from none to all within
+    /// `duration`, so that an upstream which is just back isn't hit by everybody at once. Results
+    /// count as in a closed circuit, and what was counted is kept when it closes. Default: zero,
+    /// which lets all calls through at once.
     pub fn recover_over(mut self, duration: Duration) -> Self {
         self.settings.rules.ramp = duration;
         self
@@ -190,7 +191,7 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
     }
 }
 
-/// What it is called, and who hears of it.
+/// The layer's name, and its reports.
 impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
     /// The name that errors, events and status show. Default: `upstream`.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
@@ -198,31 +199,31 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
         self
     }
 
-    /// Who hears of changes and rejections.
+    /// The observer that hears of changes of state and of rejections.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.settings.listener = Listener::new(observer);
         self
     }
 
-    /// This one hears too.
+    /// Adds a listener: it hears what the observer hears.
     pub(crate) fn also_tell(mut self, listener: &Listener) -> Self {
         self.settings.listener = self.settings.listener.and(listener);
         self
     }
 
-    /// Only reports what it would do: every call passes, also one whose circuit is held
-    /// open, and events, status and subscribers tell how it would have been. To try a
-    /// policy before it is in force.
+    /// Only reports what it would do: every call passes, also one whose circuit is held open, while
+    /// events, status and subscribers show what would have happened. Meant for trying out a policy
+    /// before it is in force.
     ///
-    /// A call that would have been turned away doesn't count anywhere, as it would never
-    /// have been made.
+    /// A call that would have been turned away isn't counted anywhere: in earnest it wouldn't have
+    /// been made.
     pub fn dry_run(mut self) -> Self {
         self.settings.rules.dry_run = true;
         self
     }
 }
 
-/// What it looks at.
+/// What the layer looks at in requests and answers.
 impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
     /// How answers are judged. Default: [`HttpClassifier`].
     pub fn classifier<C2>(self, classifier: C2) -> CircuitBreakerBuilder<C2, K, L> {
@@ -249,7 +250,7 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
         self.key(ByAuthority)
     }
 
-    /// A circuit for each region of a failover above; for each host and port where there is none.
+    /// A circuit for each region of a failover above; without a failover, for each host and port.
     pub fn by_region(self) -> CircuitBreakerBuilder<C, ByRegion, L> {
         self.key(ByRegion)
     }
@@ -259,8 +260,8 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
         self.key(ByCredential)
     }
 
-    /// A circuit for each text that a closure over the request's head tells;
-    /// for `None` the one that all others share.
+    /// A circuit for each text that a closure returns for the request's head. All calls for which
+    /// it returns `None` share one circuit.
     pub fn key_fn<F>(self, f: F) -> CircuitBreakerBuilder<C, KeyFn<F>, L>
     where
         F: for<'a> Fn(RequestHead<'a>) -> Option<&'a str>,
@@ -268,9 +269,9 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
         self.key(key_fn(f))
     }
 
-    /// How many keys have circuits of their own at once. Default: 1,024. Past
-    /// that, those that haven't failed for ten minutes or more make room, and
-    /// where none has, new keys share one. As many credentials can be latched.
+    /// How many keys have circuits of their own at once. Default: 1,024. Past that, circuits that
+    /// haven't failed for ten minutes or more make room. Where there is none of those, new keys
+    /// share one circuit. The number of credentials that can be latched has the same bound.
     pub fn max_keys(mut self, keys: usize) -> Self {
         self.settings.max_keys = keys;
         self
@@ -284,14 +285,14 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
     }
 
     /// Where a request's credential is found, for the [latch](super#latch). Default:
-    /// [`ByCredential`]. What a closure tells is shown in events and status: make it
-    /// a [`KeyRef::secret`](crate::key::KeyRef::secret).
+    /// [`ByCredential`]. What a closure returns is shown in events and status, so let it return a
+    /// [`KeyRef::secret`](crate::key::KeyRef::secret).
     pub fn credential<L2>(self, credential: L2) -> CircuitBreakerBuilder<C, K, L2> {
         let Self { classifier, key, credential: _, settings } = self;
         CircuitBreakerBuilder { classifier, key, credential, settings }
     }
 
-    /// Latches no credential. Needed for requests that aren't HTTP's.
+    /// Latches no credential. Needed where requests aren't HTTP requests.
     pub fn no_latch(self) -> CircuitBreakerBuilder<C, K, AllCalls> {
         self.latch(None).credential(AllCalls)
     }

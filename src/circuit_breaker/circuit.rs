@@ -17,7 +17,8 @@ use crate::key::Keyed;
 use crate::stripe::{Handle, Spread};
 use crate::time::{self, Instant};
 
-/// The [`Gate`] decides; this has a name, reads the clock, keeps totals, and tells.
+/// The [`Gate`] decides. The circuit around it has the name, reads the clock, keeps totals and
+/// tells observers.
 #[derive(Debug)]
 pub(super) struct Circuit {
     gate: Gate,
@@ -25,11 +26,11 @@ pub(super) struct Circuit {
     shut: Shut,
     name: Arc<str>,
     common: Arc<Common>,
-    /// Whether that it succeeded is all that must be known of a call that did.
+    /// True if a success only has to be counted: default counting, and no call is timed.
     plain: bool,
 }
 
-/// A circuit whose references and statistics are each thread's own.
+/// A circuit whose references and statistics are kept by each thread.
 pub(super) type SpreadCircuit = Spread<Circuit, Tally>;
 
 /// A call's reference to its circuit.
@@ -42,7 +43,8 @@ impl Circuit {
         let now = time::now();
         let gate = Gate::new(&common.rules, Arc::clone(&common.tripped), common.random(), now);
         if let Some(open) = common.forced() {
-            // Not told: it was never otherwise, and is made under the registry's lock.
+            // Not told: the circuit was never in another state, and it is made under the registry's
+            // lock.
             gate.force(open, FORCED, now);
         }
         let (last_failure, plain) = (LastFailure::new(now), common.rules.are_plain());
@@ -54,8 +56,7 @@ impl Circuit {
         &self.common
     }
 
-    /// The generation, if every call passes, and that it succeeded is all that must be known of
-    /// one that did.
+    /// Returns the generation if every call passes and a success only has to be counted.
     #[inline]
     pub(super) fn passes_plainly(&self) -> Option<u32> {
         self.gate.passes_all().filter(|_| self.plain)
@@ -70,7 +71,7 @@ impl Circuit {
         }
     }
 
-    /// Lets the call of this handle through again.
+    /// Asks again for a call that already has a handle.
     pub(super) fn admit_again(handle: &CircuitHandle) -> Result<Permit, Box<CircuitOpen>> {
         handle.admit_slowly(|| handle.clone())
     }
@@ -99,8 +100,9 @@ impl Circuit {
         match admission {
             Admission::Pass { probe } => {
                 let permit = Permit::new(handle(), generation, probe);
-                // With the permit in hand: should an observer panic, a probe gives its place
-                // back. Whatever changes here, the call that changes it passes.
+                // With the permit in hand: should an observer panic, dropping it gives a probe's
+                // place back. A state change made by `admit` always comes with a pass, so it is
+                // told only here.
                 self.tell_change(changed);
                 Ok(permit)
             }
@@ -129,7 +131,7 @@ impl Circuit {
         Err(open)
     }
 
-    /// Whether it must be known how long calls take.
+    /// Whether calls are timed.
     #[inline]
     pub(super) fn times_calls(&self) -> bool {
         !self.plain && self.common.rules.times_calls()
@@ -145,15 +147,15 @@ impl Circuit {
         self.common.rules.counting.count(verdict)
     }
 
-    /// Takes in a success where nothing has failed, and its time doesn't matter; whether it was
-    /// one. [`report`](Self::report) comes to the same, in four times the instructions.
+    /// Takes in a success in the common case: nothing has failed, and no call is timed. Returns
+    /// whether it did; if not, [`report`](Self::report) must. That comes to the same, in four times
+    /// the instructions.
     #[inline]
     pub(super) fn succeeded(&self, generation: u32) -> bool {
         self.plain && self.gate.succeed(generation, time::now)
     }
 
-    /// Takes in how a call that was let through has ended, and how long it took
-    /// where that matters.
+    /// Takes in how a call that was let through has ended, and how long it took if calls are timed.
     pub(super) fn report(
         &self,
         (generation, probe): (u32, bool),
@@ -180,7 +182,7 @@ impl Circuit {
         }
     }
 
-    /// Takes in that a call was dropped before it ended.
+    /// A call was dropped before it ended. A probe gives its place back.
     pub(super) fn abandoned(&self, generation: u32, probe: bool) {
         if probe {
             let (rules, ended) = (&self.common.rules, (Count::Neutral, None));
@@ -210,29 +212,29 @@ impl Circuit {
         self.tell_change(self.gate.probed(rules, generation, ended, why, time::now()));
     }
 
-    /// Closes the circuit and forgets its failures; what is to be told of it.
+    /// Closes the circuit and forgets its failures. Returns the change, for the caller to tell.
     pub(super) fn reset(&self) -> Changed {
         self.gate.reset(time::now())
     }
 
-    /// Forgets what it has counted while it was closed.
+    /// Forgets what a closed circuit has counted.
     pub(super) fn forget_results(&self, now: Instant) {
         self.gate.forget_results(now);
     }
 
-    /// Holds it open or closed until it is reset; what is to be told of it.
+    /// Holds it open or closed until it is reset. Returns the change, for the caller to tell.
     pub(super) fn force(&self, open: bool) -> Changed {
         self.gate.force(open, FORCED, time::now())
     }
 
-    /// Stops holding up the calls of other circuits (see
-    /// [`poll_ready`](super::CircuitBreaker)) if nobody has called this one for
-    /// long. It stays open: its next call is a probe.
+    /// Stops counting as tripped if nobody has called this circuit for long: a tripped one changes
+    /// [`poll_ready`](super::CircuitBreaker) for the calls of all circuits. It stays open, and its
+    /// next call is a probe.
     pub(super) fn rest(&self, now: Instant) {
         self.gate.rest(&self.common.rules, self.last_failure.get(), now);
     }
 
-    /// Tells a change of state; called without a lock.
+    /// Tells of a change of state. The caller holds no lock.
     pub(super) fn tell_change(&self, changed: Changed) {
         if changed.transition.is_some_and(|transition| transition.to.is_open()) {
             self.common.opened.notify_waiters();
@@ -249,7 +251,7 @@ impl Circuit {
         });
     }
 
-    /// How the circuit is now, after calls that came to these totals.
+    /// The circuit's status, with these totals of its calls.
     fn status(&self, totals: Totals) -> CircuitStatus {
         let now = time::now();
         let glance = self.gate.glance(&self.common.rules);
@@ -264,7 +266,7 @@ impl Circuit {
             cause: glance.why.map_or(Cause::Unknown, |why| why.cause),
             calls: totals.calls,
             successes: totals.successes,
-            // One of the two is zero unless both policies are on.
+            // One of the two counts is zero unless both policies are on.
             failure_count: glance.counts.consecutive.max(glance.counts.leaky),
             last_failure: self.last_failure.get(),
         }
@@ -272,20 +274,21 @@ impl Circuit {
 }
 
 impl SpreadCircuit {
-    /// How the circuit is now.
+    /// The circuit's status, with the totals of all threads.
     pub(super) fn status(&self) -> CircuitStatus {
         Circuit::status(self, Totals::of(self.parts()))
     }
 }
 
 impl Keyed for SpreadCircuit {
-    /// Other references are services that have called it before, and may never again.
+    /// Only calls in flight hold a handle. Services that called it last keep other references, and
+    /// may never call it again.
     fn is_held(circuit: &Arc<Self>) -> bool {
         Self::is_held(circuit)
     }
 
-    /// One that has failed lately matters, whatever its state; one that failed
-    /// long ago must not take a place for ever.
+    /// A circuit that failed lately is kept, whatever its state. One that failed long ago, even if
+    /// it is open, must not take a place for ever.
     fn retires(&self, now: Instant) -> bool {
         self.gate.is_past(&self.common.rules, self.last_failure.get(), now)
     }

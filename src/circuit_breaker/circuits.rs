@@ -11,9 +11,10 @@ use crate::time;
 #[derive(Debug)]
 pub(super) struct Circuits {
     registry: Registry<SpreadCircuit>,
-    /// Whether calls without a key have a circuit, too: as credentials they have none.
+    /// Whether calls without a key share a circuit. Not where the keys are credentials.
     shares: bool,
-    /// One after the other changes all circuits: none is left as only one of two wanted it.
+    /// Serialises changes to all circuits, so that two callers can't leave some as one wanted and
+    /// some as the other.
     pub(super) turn: Mutex<()>,
     pub(super) common: Arc<Common>,
 }
@@ -28,7 +29,7 @@ impl Circuits {
         Self { registry, shares, turn: Mutex::default(), common }
     }
 
-    /// The circuit of a call with this key, by way of the one that was called last.
+    /// The circuit of this key. `last` saves the look-up if it is the one that was called last.
     #[inline]
     pub(super) fn by_last<'a>(
         &'a self,
@@ -38,7 +39,8 @@ impl Circuits {
         self.registry.by_last(key, last)
     }
 
-    /// The circuit that is this key's alone: none without a key, or a place for it.
+    /// The key's own circuit, made if it is new. `None` without a key, or without room for one
+    /// more.
     pub(super) fn get_own(&self, key: &KeyRef<'_>) -> Option<Arc<SpreadCircuit>> {
         let circuit = self.registry.get(key);
         (!self.is_shared(&circuit)).then_some(circuit)
@@ -48,7 +50,7 @@ impl Circuits {
         Arc::ptr_eq(circuit, self.registry.common())
     }
 
-    /// The circuit that is this key's alone, if it has one.
+    /// The key's own circuit, if it has one already.
     pub(super) fn find_own(&self, key: &KeyRef<'_>) -> Option<Arc<SpreadCircuit>> {
         self.find(key).filter(|circuit| !self.is_shared(circuit))
     }
@@ -62,21 +64,22 @@ impl Circuits {
         self.registry.common()
     }
 
-    /// The one of calls without a key first, unless they have none.
+    /// All circuits. The one of calls without a key comes first, if they have one.
     pub(super) fn all(&self) -> Vec<Arc<SpreadCircuit>> {
         let mut all = self.registry.all();
         all.drain(..usize::from(!self.shares));
         all
     }
 
-    /// Whether a circuit isn't closed that has been called lately.
+    /// Whether any circuit that was called lately isn't closed.
     #[inline]
     pub(super) fn is_any_tripped(&self) -> bool {
         self.common.tripped.is_any()
     }
 
-    /// Looks now and then for circuits that nobody calls: one of a host that is gone
-    /// for good must not end the backpressure for all others.
+    /// Looks now and then for circuits that nobody calls, so that they no longer count as tripped.
+    /// An open circuit of a host that is gone for good must not end the backpressure for all
+    /// others.
     pub(super) fn look_for_rest(&self) {
         let now = time::now();
         if self.common.looks_for_rest(now) {
@@ -90,14 +93,15 @@ impl Circuits {
         self.all().iter().for_each(|circuit| circuit.forget_results(now));
     }
 
-    /// Holds every circuit open or closed, also those of new keys; what is to be told of it.
+    /// Holds every circuit open or closed, also those of new keys. Returns the changes, for the
+    /// caller to tell.
     pub(super) fn force(&self, open: bool) -> Vec<Change> {
-        // First: a circuit that is made meanwhile sees it, or is among all.
+        // First: a circuit that is made meanwhile sees this, or is among those changed below.
         self.common.force(Some(open));
         self.change_all(|circuit| circuit.force(open))
     }
 
-    /// Closes every circuit and forgets its failures; what is to be told of it.
+    /// Closes every circuit and forgets its failures. Returns the changes, for the caller to tell.
     pub(super) fn reset(&self) -> Vec<Change> {
         self.common.force(None);
         self.change_all(Circuit::reset)
@@ -112,14 +116,14 @@ impl Circuits {
     }
 }
 
-/// What was done to a circuit, and isn't told yet.
+/// A change of a circuit that isn't told yet.
 pub(super) struct Change {
     circuit: Arc<SpreadCircuit>,
     changed: Changed,
 }
 
 impl Change {
-    /// Tells it; called without a lock.
+    /// Tells it. The caller holds no lock.
     pub(super) fn tell(self) {
         self.circuit.tell_change(self.changed);
     }

@@ -21,9 +21,9 @@ pub(super) struct Common {
     pub(super) audience: Audience,
     pub(super) latches: Option<Latches>,
     pub(super) tripped: Arc<Tripped>,
-    /// Wakes those who wait for the inner service when a circuit opens.
+    /// Notified when a circuit opens: wakes tasks that wait in `poll_ready` for the inner service.
     pub(super) opened: Arc<Notify>,
-    /// Whether circuits of new keys are held open, or closed.
+    /// How circuits of new keys are held: open (`true`), closed (`false`) or neither.
     forced: Mutex<Option<bool>>,
     chance: Chance,
     start: Epoch,
@@ -66,7 +66,7 @@ impl Common {
                 .is_ok()
     }
 
-    /// Whether a call's credential matters: one was refused lately.
+    /// Whether calls are checked by their credentials, since one was refused lately.
     #[inline]
     pub(super) fn watches_credentials(&self) -> bool {
         self.latches.as_ref().is_some_and(Latches::is_watching)
@@ -80,7 +80,7 @@ impl Common {
         self.latches.as_ref().map_or(Ok(None), |latches| latches.admit(credential))
     }
 
-    /// A credential was refused.
+    /// A credential was refused: starts the watch.
     #[cold]
     pub(super) fn notice_refusal(&self) {
         if let Some(latches) = &self.latches {
@@ -88,7 +88,7 @@ impl Common {
         }
     }
 
-    /// Whether new circuits are held open or closed.
+    /// How new circuits are held: open (`true`), closed (`false`) or neither.
     pub(super) fn forced(&self) -> Option<bool> {
         *self.forced.lock()
     }
@@ -97,7 +97,7 @@ impl Common {
         *self.forced.lock() = open;
     }
 
-    /// A source of chance for one circuit.
+    /// A source of random numbers for one circuit.
     pub(super) fn random(&self) -> fastrand::Rng {
         self.chance.draw(fastrand::Rng::fork)
     }

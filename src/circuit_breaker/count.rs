@@ -18,11 +18,11 @@ pub enum Count {
 impl Count {
     /// What a verdict counts as by default.
     ///
-    /// Failures are [`Overloaded`](Class::Overloaded),
-    /// [`NotSent`](Class::NotSent) and [`Transient`](Class::Transient), except
-    /// for the statuses 409 and 425, and gRPC's `ABORTED`. Those are neutral. So is a throttled call, as a
-    /// server that asks for patience is well, and a rejected one. All of them prove a
-    /// half-open circuit's upstream alive.
+    /// Failures are [`Overloaded`](Class::Overloaded), [`NotSent`](Class::NotSent) and
+    /// [`Transient`](Class::Transient), except for the statuses 409 and 425, and gRPC's `ABORTED`.
+    /// Those are neutral. So is a throttled call, as a server that asks for patience is well, and
+    /// so is a rejected one. As a probe's result each of these is a success, since it proves the
+    /// upstream alive.
     #[must_use]
     pub fn by_default(verdict: &Verdict) -> Self {
         if verdict.is_success() {
@@ -34,8 +34,8 @@ impl Count {
         }
     }
 
-    /// What it counts as for a probe: a sign of life is a success. Were it not so, a suspended key
-    /// would look like an open circuit for ever.
+    /// What it counts as for a probe: a sign of life is a success. Otherwise a circuit could never
+    /// close for a client whose key is suspended.
     fn of_probe(self, verdict: &Verdict) -> Self {
         match self {
             Self::Neutral if verdict.is_sign_of_life() => Self::Success,
@@ -44,8 +44,8 @@ impl Count {
     }
 }
 
-/// Why a verdict speaks against the credential that was used, if it does and the
-/// upstream itself said so.
+/// Why a verdict speaks against the credential that was used. `None` if it doesn't, or if it wasn't
+/// the upstream that said so.
 pub(super) fn refusal(verdict: &Verdict) -> Option<OpenReason> {
     match verdict.class() {
         _ if verdict.never_left() => None,
@@ -62,8 +62,8 @@ pub(super) enum Counting {
     ByDefault,
     /// By the user's closure.
     By(Arc<Closure>),
-    /// In a credential's circuit: refusals are the failures. No other failure speaks
-    /// against a credential, but only a success brings one back.
+    /// For a credential's circuit: refusals are the failures. Other failures don't speak against a
+    /// credential, but only a success brings it back.
     Refusals,
 }
 
@@ -85,18 +85,20 @@ impl Counting {
         matches!(self, Self::ByDefault)
     }
 
-    /// What a count counts as for a probe.
+    /// What a result counts as if the call was a probe.
     pub(super) fn of_probe(&self, count: Count, verdict: &Verdict) -> Count {
         match self {
             Self::ByDefault | Self::By(_) => count.of_probe(verdict),
-            // One slow probe means one: what proves nothing mustn't let the next call be another.
+            // A latch sends one probe at a time, far apart. A neutral result would give the probe's
+            // place back at once, and the next call would be another probe; so it counts as a
+            // failure.
             Self::Refusals if count == Count::Success => Count::Success,
             Self::Refusals => Count::Failure,
         }
     }
 
-    /// Why a circuit opens at this verdict, where its policy found `reason`; none: for
-    /// what it was open for.
+    /// Why a circuit opens at this verdict, given the `reason` that its policy found. `None`: for
+    /// the reason for which it was open before.
     pub(super) fn reason(&self, reason: OpenReason, verdict: &Verdict) -> Option<OpenReason> {
         match self {
             Self::ByDefault | Self::By(_) => Some(reason),

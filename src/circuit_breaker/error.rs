@@ -20,7 +20,7 @@ pub struct CircuitOpen {
     why: Option<Why>,
     /// When the call was turned away.
     at: Instant,
-    /// When one may pass again, where that is known.
+    /// When a call may pass again, if that is known.
     until: Option<Instant>,
     status: LazyStatus,
 }
@@ -41,8 +41,7 @@ impl CircuitOpen {
         &self.circuit
     }
 
-    /// What the circuit is: open, half-open with all probes under way, recovering,
-    /// or held open.
+    /// The circuit's state: open, half-open with all probes under way, recovering, or held open.
     #[must_use]
     pub fn state(&self) -> CircuitState {
         self.state
@@ -64,16 +63,16 @@ impl CircuitOpen {
         self.why.map_or(Cause::Unknown, |why| why.cause)
     }
 
-    /// When a call may pass again. `None` where that isn't known: a half-open circuit
-    /// waits for its probes, a recovering one lets some calls pass, one that is held
-    /// open is held.
+    /// How long until a call may pass again. `None` where that isn't known: a half-open circuit
+    /// waits for its probes, a recovering one lets only some calls pass, and one that is held open
+    /// waits for a reset.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.until.map(|until| until.saturating_duration_since(self.at))
     }
 
-    /// A latched credential is what the server said it is: no layer above should
-    /// wait for it, or try it elsewhere.
+    /// A latched credential has the verdict that the server gave it: no layer above should wait for
+    /// it, or try it in another region.
     pub(crate) fn verdict(&self) -> Verdict {
         let class = match self.reason() {
             OpenReason::CredentialRejected => Class::CredentialRejected,

@@ -10,11 +10,11 @@ use crate::classify::Cause;
 pub struct CircuitEvent<'a> {
     /// The circuit's name.
     pub circuit: &'a str,
-    /// The number of the state that it was told in: one more at each change of
-    /// state, from zero again after 8 million. Events of two threads may come in
-    /// another order than they happened.
+    /// The number of the state in which this happened. It grows with each change of state, and
+    /// starts from zero again after 8 million. Events of two threads may arrive in another order
+    /// than they happened in.
     pub generation: u32,
-    /// What opened the circuit last; none if nothing has.
+    /// What opened the circuit last; `None` if nothing has.
     pub reason: Option<OpenReason>,
     /// What it did.
     pub kind: CircuitEventKind,
@@ -28,7 +28,7 @@ pub enum CircuitEventKind {
     Opened {
         /// What was seen then: the last failure, or the success that filled a window.
         cause: Cause,
-        /// For how long at least; [`Duration::MAX`] if it is held open.
+        /// How long it stays open at least; [`Duration::MAX`] if it is held open.
         open_for: Duration,
     },
     /// It lets probes through.
@@ -39,11 +39,11 @@ pub enum CircuitEventKind {
     Closed,
     /// It turned a call away.
     Rejected {
-        /// When to come back, where that is known.
+        /// How long until a call may pass, if that is known.
         retry_after: Option<Duration>,
     },
-    /// It would have turned a call away, but for the
-    /// [dry run](super::CircuitBreakerBuilder::dry_run).
+    /// In a [dry run](super::CircuitBreakerBuilder::dry_run), it let a call pass that it would
+    /// otherwise have turned away.
     WouldReject,
 }
 

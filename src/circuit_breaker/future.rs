@@ -35,7 +35,7 @@ pub(super) struct Waiting<S, Req, C> {
     pub(super) service: S,
     pub(super) request: Req,
     pub(super) passed: Passed<C>,
-    /// Whether it belongs to a call that layers above know of.
+    /// Whether a layer above offered its call scope to this call.
     pub(super) scoped: bool,
 }
 
@@ -54,7 +54,8 @@ where
 }
 
 impl<Res, C: Classify<Res>> Held<Res> for Passed<C> {
-    // Else LLVM leaves it out of `poll`, its one caller, and the whole verdict must be made.
+    // Without it LLVM doesn't inline this into `poll`, its only caller, and the whole verdict has
+    // to be built.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn answered(&mut self, response: &mut Res) {
@@ -81,7 +82,7 @@ where
     fn poll_pass(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         let ready = ready!(self.service.poll_ready(cx));
         ready.map_err(|error| Held::<S::Response>::failed(&mut self.passed, error.into()))?;
-        // Getting ready took its time: the circuit may have opened meanwhile.
+        // Waiting for readiness took time, in which the circuit may have opened.
         Poll::Ready(self.passed.passage.renew().map_err(|open| open as BoxError))
     }
 

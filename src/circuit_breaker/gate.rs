@@ -14,9 +14,9 @@ use super::{CircuitState, Count};
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::time::Instant;
 
-/// The [`Machine`] behind a lock, which decides, and the [`Word`], which is what
-/// calls see of it without the lock. The word is written only while holding the lock,
-/// except for the counts of a circuit that counts results.
+/// The [`Machine`], which decides, is behind a lock. The [`Word`] shows its state to calls without
+/// the lock. The word is written only under the lock, except for the counts of failures, which
+/// calls change by [`count`](Self::count).
 ///
 /// It reads no clock and tells nobody: its callers do, outside the lock.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(super) struct Gate {
     tripped: Arc<Tripped>,
 }
 
-/// What became of a call that wants to pass.
+/// The decision on a call that wants to pass.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Admitted {
     pub(super) admission: Admission,
@@ -36,7 +36,7 @@ pub(super) struct Admitted {
     pub(super) changed: Changed,
 }
 
-/// What an event did to the state, for observers.
+/// What something did to the state, to be told to observers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Changed {
     pub(super) transition: Option<Transition>,
@@ -71,7 +71,7 @@ impl Gate {
         }
     }
 
-    /// The generation, if every call passes: one load.
+    /// Returns the generation if every call passes. This is one atomic load.
     #[inline]
     pub(super) fn passes_all(&self) -> Option<u32> {
         let word = Word::unpack(self.word.load(Ordering::Acquire));
@@ -103,8 +103,8 @@ impl Gate {
         Admitted { admission, generation, state, changed }
     }
 
-    /// Counts a success, if nothing has failed that it would be counted against and it fills no
-    /// window. Whether it did.
+    /// Counts a success in the common case: there are no failures to count it against, and it can't
+    /// fill a window. Returns whether it did; if not, [`count`](Self::count) must.
     #[inline]
     pub(super) fn succeed(&self, generation: u32, now: impl FnOnce() -> Instant) -> bool {
         let quiet = Word::new(generation, CircuitState::Closed).pack();
@@ -112,8 +112,9 @@ impl Gate {
             && self.windows.as_ref().is_none_or(|windows| windows.success(generation, now))
     }
 
-    /// Remembers what a result asked for that speaks for opening. Before it is counted: whoever
-    /// counts the last one opens for as long as any has asked for.
+    /// Remembers for how long a failed or slow call's server asked to be left alone. Called before
+    /// that result is counted, so that the call whose result opens the circuit sees what all of
+    /// them asked for.
     pub(super) fn note(
         &self,
         rules: &Rules,
@@ -126,16 +127,16 @@ impl Gate {
             return;
         }
         let settled = self.windows.as_ref().is_none_or(Windows::are_settled);
-        // What was asked before is over, then: successes have shown it. Of two that are first at the
-        // same moment one may forget what the other has just asked.
+        // No failure counts any more, so older hints are void. Two threads that find this at once
+        // may drop one new hint.
         let first = word.counts == Counts::default() && settled;
         if first || asked.is_some() {
             self.inner.lock().ask(rules, generation, first, asked, now);
         }
     }
 
-    /// Counts a result where results count; what must open the circuit, if
-    /// something does. `now` is asked for only where windows are kept.
+    /// Counts a result, if the state counts results. Returns the reason if this must open the
+    /// circuit. `now` is called only if windows are kept.
     #[inline]
     pub(super) fn count(
         &self,
@@ -167,14 +168,15 @@ impl Gate {
         self.windows.as_ref()?.record(count, slow, generation, now)
     }
 
-    /// Opens the circuit, unless the result is late.
+    /// Opens the circuit, unless the result is late: from an earlier generation.
     pub(super) fn trip(&self, rules: &Rules, generation: u32, why: Why, now: Instant) -> Changed {
         self.change(now, Some(why), |inner| {
             inner.machine.trip(rules, now, generation, inner.asked_for(now))
         })
     }
 
-    /// Takes in how a probe ended, and what the server asked for; `why` is what to remember if it opens the circuit.
+    /// Takes in how a probe ended, and for how long the server asked to be left alone. `why` is
+    /// remembered if this opens the circuit.
     pub(super) fn probed(
         &self,
         rules: &Rules,
@@ -196,7 +198,7 @@ impl Gate {
         self.change(now, None, |inner| inner.machine.reset(now))
     }
 
-    /// Forgets what it has counted while it was closed.
+    /// Forgets what a closed circuit has counted.
     pub(super) fn forget_results(&self, now: Instant) {
         let mut inner = self.inner.lock();
         inner.machine.forget_results();
@@ -223,13 +225,13 @@ impl Gate {
         Changed { transition, why: inner.why }
     }
 
-    /// Makes the machine's state what calls see; called with its lock held.
+    /// Shows calls the machine's state, if it is a new one. The caller holds the lock.
     fn publish(&self, inner: &mut Inner, now: Instant) {
         let (generation, state) = (inner.machine.generation(), inner.machine.state());
         if self.is_at(generation) {
             return;
         }
-        // Swapped, not stored: in one order with the compare-and-swaps of the counts.
+        // A swap, not a store, to be in one order with the compare-and-swaps of the counts.
         self.word.swap(Word::new(generation, state).pack(), Ordering::AcqRel);
         if let Some(windows) = &self.windows {
             windows.clear(generation, now);
@@ -238,11 +240,12 @@ impl Gate {
         self.count_tripped(inner, !state.passes_all());
     }
 
-    /// The same at the end of a ramp: what was counted while it lasted counts on.
+    /// As [`publish`](Self::publish), at the end of a ramp: what was counted during the ramp is
+    /// kept.
     fn publish_ramped(&self, inner: &mut Inner) {
         let (generation, state) = (inner.machine.generation(), inner.machine.state());
         let counts_on = |packed| Some(Word { generation, state, ..Word::unpack(packed) }.pack());
-        // Always done: it is never refused.
+        // Can't fail, as the closure never refuses.
         _ = self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, counts_on);
         if let Some(windows) = &self.windows {
             windows.go_on(generation);
@@ -255,7 +258,7 @@ impl Gate {
         self.tripped.count(counted, tripped);
     }
 
-    /// Counts it as tripped no longer if it is [past](Self::is_past).
+    /// Stops counting the circuit as tripped if it is [past](Self::is_past).
     pub(super) fn rest(&self, rules: &Rules, last_failure: Option<Instant>, now: Instant) {
         let mut inner = self.inner.lock();
         if inner.is_past(rules, last_failure, now) {
@@ -263,7 +266,7 @@ impl Gate {
         }
     }
 
-    /// Whether what it knows is too old to matter.
+    /// Whether what the circuit knows is too old to matter.
     pub(super) fn is_past(
         &self,
         rules: &Rules,

@@ -9,7 +9,7 @@ use crate::key::KeyRef;
 
 /// Looks at a breaker's circuits, closes them, and holds them open or closed.
 ///
-/// Cheap to clone, and good for as long as it is kept.
+/// Cheap to clone. It works for as long as it is kept, also when the layer is gone.
 ///
 /// ```
 /// use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::key::KeyRef;
 ///
 /// let breaker = CircuitBreakerLayer::builder().by_authority().build()?;
 /// let handle = breaker.handle();
-/// // Maintenance there: nothing is sent until it is over.
+/// // That host is under maintenance: nothing is sent until it is over.
 /// let host = KeyRef::Authority("api.example");
 /// assert!(handle.force_open_of(&host));
 /// assert_eq!(handle.status_of(&host).unwrap().state, CircuitState::ForcedOpen);
@@ -39,25 +39,25 @@ impl CircuitBreakerHandle {
         Self { circuits }
     }
 
-    /// How the circuit is.
+    /// The circuit's status.
     ///
-    /// Where circuits are kept by key it is the one in the worst state: held open, open, half-open,
-    /// recovering, closed, held closed. Of several alike it is the one that failed last, or else
-    /// the one with the most calls. Its name says which it is.
+    /// Where circuits are kept by key, this is the one in the worst state: held open, open,
+    /// half-open, recovering, closed, held closed. Of several in that state it is the one that
+    /// failed last or, if none has failed, the one with the most calls. Its name says which it is.
     #[must_use]
     pub fn status(&self) -> CircuitStatus {
         let worse = |a: CircuitStatus, b: CircuitStatus| if b.rank() > a.rank() { b } else { a };
         self.all().into_iter().fold(self.circuits.shared().status(), worse)
     }
 
-    /// How the circuit of this key is, if it has one: `KeyRef::text("us-west-2")` of a region,
-    /// [`KeyRef::Authority`] of a host, [`KeyRef::Shared`] of calls without a key.
+    /// The status of this key's circuit, if it has one. The key is `KeyRef::text("us-west-2")` for
+    /// a region, [`KeyRef::Authority`] for a host, [`KeyRef::Shared`] for calls without a key.
     #[must_use]
     pub fn status_of(&self, key: &KeyRef<'_>) -> Option<CircuitStatus> {
         self.circuits.find(key).map(|circuit| circuit.status())
     }
 
-    /// How every circuit is, the one of calls without a key first.
+    /// The status of every circuit. The one of calls without a key comes first.
     #[must_use]
     pub fn all(&self) -> Vec<CircuitStatus> {
         self.circuits.all().iter().map(|circuit| circuit.status()).collect()
@@ -74,20 +74,21 @@ impl CircuitBreakerHandle {
 
     /// The changes of state from now on, of circuits and of latched credentials.
     ///
-    /// A subscriber that is more than 64 behind misses the oldest ones, and is told
-    /// how many: as tokio's [`Lagged`](broadcast::error::RecvError::Lagged).
+    /// A subscriber that is more than 64 behind misses the oldest ones, and learns how many from
+    /// tokio's [`Lagged`](broadcast::error::RecvError::Lagged).
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<CircuitTransition> {
         self.circuits.common.audience.subscribe()
     }
 
-    /// Closes every circuit, lifts every latch, ends what is forced, and forgets failures.
+    /// Closes every circuit, lifts every latch, lets go of those that are held, and forgets
+    /// failures.
     pub fn reset(&self) {
         self.change_all(self.latches(), Circuits::reset);
     }
 
-    /// The same for one key, and for the latch of a credential (`KeyRef::secret` of its
-    /// header's value). False if there is no such key.
+    /// Resets one key's circuit, or the latch of a credential (`KeyRef::secret` of its header's
+    /// value). Returns false if there is no such key.
     #[must_use]
     pub fn reset_of(&self, key: &KeyRef<'_>) -> bool {
         let latch = self.latches().and_then(|latches| latches.find_own(key));
@@ -96,34 +97,35 @@ impl CircuitBreakerHandle {
         known.map(|circuit| circuit.tell_change(circuit.reset())).count() > 0
     }
 
-    /// Holds every circuit open, also those of new keys: nothing is sent until a reset,
-    /// but in a [dry run](super::CircuitBreakerBuilder::dry_run), which only reports.
+    /// Holds every circuit open, also those of new keys: nothing is sent until a reset. A [dry
+    /// run](super::CircuitBreakerBuilder::dry_run) only reports this.
     pub fn force_open(&self) {
         self.change_all(None, |circuits| circuits.force(true));
     }
 
     /// Holds one key's circuit open until a reset, as [`force_open`](Self::force_open) does all.
-    /// False if [the bound on
-    /// keys](super::CircuitBreakerBuilder::max_keys) leaves it no circuit of its own.
+    /// Returns false if [the bound on keys](super::CircuitBreakerBuilder::max_keys) leaves it no
+    /// circuit of its own.
     #[must_use]
     pub fn force_open_of(&self, key: &KeyRef<'_>) -> bool {
         self.force_one(key, true)
     }
 
-    /// Holds every circuit and latch closed, also those of new keys: every call passes and
-    /// none counts until a reset. The breaker is disabled.
+    /// Disables the breaker until a reset: holds every circuit and latch closed, also those of new
+    /// keys, so that every call passes and none counts.
     pub fn force_closed(&self) {
         self.change_all(self.latches(), |circuits| circuits.force(false));
     }
 
-    /// Holds one key's circuit closed until a reset. False as for
+    /// Holds one key's circuit closed until a reset. Returns false as does
     /// [`force_open_of`](Self::force_open_of).
     #[must_use]
     pub fn force_closed_of(&self, key: &KeyRef<'_>) -> bool {
         self.force_one(key, false)
     }
 
-    /// Changes all circuits, then tells it: an observer may change them again.
+    /// Changes all circuits, and tells of it only then, without the lock: an observer may change
+    /// them again.
     fn change_all(&self, latches: Option<&Circuits>, change: impl Fn(&Circuits) -> Vec<Change>) {
         let turn = self.circuits.turn.lock();
         let all = std::iter::once(&*self.circuits).chain(latches);

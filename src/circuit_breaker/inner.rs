@@ -10,7 +10,8 @@ use crate::time::{self, Instant};
 pub(super) struct Inner {
     pub(super) machine: Machine,
     pub(super) why: Option<Why>,
-    /// Until when results of this state that speak for opening asked to be left alone.
+    /// The latest time until which a failed or slow call of this state was asked to leave the
+    /// server alone.
     pub(super) asked: Option<Instant>,
     /// Whether it is counted in [`Tripped`](super::tripped::Tripped).
     pub(super) counted: bool,
@@ -21,8 +22,8 @@ impl Inner {
         Self { machine, why: None, asked: None, counted: false }
     }
 
-    /// A result of this generation speaks for opening, and asks to be left alone for so long;
-    /// `first`: none that still counts came before.
+    /// Takes in that a call of this generation failed or was slow, and for how long its server
+    /// `asked` to be left alone. `first`: no earlier one still counts, so what they asked is void.
     pub(super) fn ask(
         &mut self,
         rules: &Rules,
@@ -37,12 +38,12 @@ impl Inner {
         }
     }
 
-    /// For how long it is asked to be left alone, from now on.
+    /// For how long, from now on, the server has asked to be left alone.
     pub(super) fn asked_for(&self, now: Instant) -> Option<Duration> {
         self.asked.map(|until| until.saturating_duration_since(now))
     }
 
-    /// Whether what it knows is too old to matter.
+    /// Whether what the circuit knows is too old to matter.
     pub(super) fn is_past(
         &self,
         rules: &Rules,

@@ -21,7 +21,7 @@ use crate::time::{self, Epoch};
 /// use tower_upstream::CircuitBreakerLayer;
 /// use tower_upstream::circuit_breaker::CredentialLatch;
 ///
-/// // Nothing more until somebody resets it, or the key is another one.
+/// // Nothing more is sent until somebody resets the latch, or uses another key.
 /// let latch = CredentialLatch::new().refusals(5).no_probe();
 /// let breaker = CircuitBreakerLayer::builder().latch(latch).build()?;
 /// # let _ = breaker;
@@ -37,17 +37,17 @@ pub struct CredentialLatch {
 }
 
 impl CredentialLatch {
-    /// After 2 refusals in a row, with a probe after 10 minutes, then 20, 40 and so on
-    /// up to 2 hours, each up to a tenth later by chance.
+    /// Latches after 2 refusals in a row, and sends a probe after 10 minutes, then 20, 40 and so on
+    /// up to 2 hours, each up to a tenth later at random.
     pub const fn new() -> Self {
         const TEN_MINUTES: Duration = Duration::from_secs(600);
         const TWO_HOURS: Duration = Duration::from_secs(7_200);
         Self { refusals: 2, probe_after: OpenFor::doubling(TEN_MINUTES).max(TWO_HOURS) }
     }
 
-    /// How many refusals in a row, without a success in between, latch a credential:
-    /// from 1 to 524,287. The first one in a quiet while isn't counted: it makes the
-    /// breaker look at credentials.
+    /// How many refusals in a row, without a success in between, latch a credential: from 1 to
+    /// 524,287. The first refusal after a quiet time isn't counted: it makes the breaker start to
+    /// watch credentials.
     pub const fn refusals(mut self, refusals: u32) -> Self {
         self.refusals = refusals;
         self
@@ -72,10 +72,10 @@ impl CredentialLatch {
             counts: CountTrip { consecutive: Some(self.refusals), leaky: None },
             counting: Counting::Refusals,
             open_for: self.probe_after,
-            // A server that says when the quota is back is believed, for a day at a time.
+            // A server that says when the quota is back is believed, up to a day at a time.
             hint_cap: Duration::from_secs(86_400),
-            // One slow probe is one that is sent, whether its caller waits for it or not,
-            // and whether or not it ever ends.
+            // One probe is sent per interval. So a probe that its caller drops has failed, and one
+            // that never ends keeps its place for the length of the first interval.
             abandoned_after: Some(Duration::ZERO),
             probe_lease: self.probe_after.first().max(Duration::from_secs(60)),
             dry_run,
@@ -92,8 +92,8 @@ impl Default for CredentialLatch {
 
 /// The circuits of credentials.
 ///
-/// While no credential is refused nobody looks at any: a call costs one load. The first
-/// refusal makes the layer watch, until none has been refused for a while.
+/// While no credential is refused, calls don't look at theirs, and pay one atomic load. The first
+/// refusal makes the layer watch credentials, until none has been refused for a while.
 #[derive(Debug)]
 pub(super) struct Latches {
     circuits: Circuits,
@@ -106,8 +106,8 @@ pub(super) struct Latches {
 impl Latches {
     /// How long credentials are watched after the last refusal, if none is latched.
     const WATCH: Duration = Duration::from_secs(600);
-    /// How long also for one that is, and that nobody uses: past that, all who come at once
-    /// would be sent until the first is refused. Watching costs each call a hash.
+    /// How long an unused latched credential keeps the watch going, which costs each call a hash.
+    /// After that a burst would be sent until the first refusal.
     const WATCH_LATCHED: Duration = Duration::from_secs(86_400);
 
     pub(super) fn new(
@@ -132,8 +132,9 @@ impl Latches {
         self.last_refusal.load(Ordering::Acquire) != 0
     }
 
-    /// Lets a call with this credential through. One without a credential that can be
-    /// seen has no latch: a new key couldn't be told from the old one.
+    /// Lets a call with this credential through, or says why not. `Ok(None)`: no latch applies.
+    /// That includes calls whose credential can't be seen, as a new key couldn't be told from the
+    /// old one.
     #[cold]
     pub(super) fn admit(
         &self,
@@ -146,7 +147,7 @@ impl Latches {
         circuit.map(|circuit| Circuit::admit(&circuit).map(Box::new)).transpose()
     }
 
-    /// Watches credentials from now on: one was refused.
+    /// A credential was refused: credentials are watched from now on.
     pub(super) fn notice(&self) {
         self.last_refusal.fetch_max(self.nanos(), Ordering::AcqRel);
     }
@@ -160,10 +161,10 @@ impl Latches {
         if quiet_for < time::nanos(Self::WATCH) || self.circuits.is_any_tripped() {
             return true;
         }
-        // Nobody sees a success from now on, so refusals of this while are in a row with none of the
-        // next. Before the watch ends: what the next one counts is kept.
+        // Successes aren't seen while nobody watches, so refusals from before must not add up with
+        // later ones. Forgotten before the watch ends, so that what the next watch counts is kept.
         self.circuits.forget_results();
-        // Unless another one was refused just now.
+        // Fails if another credential was refused just now: then the watch goes on.
         _ = self.last_refusal.compare_exchange(last, 0, Ordering::AcqRel, Ordering::Acquire);
         false
     }

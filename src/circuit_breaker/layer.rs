@@ -22,12 +22,12 @@ pub struct CircuitBreakerLayer<C = HttpClassifier, K = AllCalls, L = ByCredentia
 impl CircuitBreakerLayer {
     /// A breaker that opens after 5 failures in a row, for 30 s, and closes
     /// when one probe succeeds.
-    #[allow(clippy::missing_panics_doc)] // it doesn't, as each test shows that makes one
+    #[allow(clippy::missing_panics_doc)] // the defaults are valid: it never does
     pub fn new() -> Self {
         CircuitBreakerBuilder::new().build().expect("the defaults are valid")
     }
 
-    /// Everything else.
+    /// A builder, for all other settings.
     pub fn builder() -> CircuitBreakerBuilder {
         CircuitBreakerBuilder::new()
     }

@@ -1,9 +1,8 @@
 //! The circuit's state machine: plain functions of `(state, now, event)`.
 //!
-//! The [module](super) draws it. Every arrow starts a new *generation*. A call
-//! remembers the generation that let it through, and its result counts in no
-//! other: a timeout of a call begun before the circuit opened can't reopen one
-//! that has recovered since.
+//! The [module](super) draws its states. Every arrow starts a new *generation*. A call remembers
+//! the generation that let it through, and its result counts in no other: a timeout of a call begun
+//! before the circuit opened can't reopen one that has recovered since.
 //!
 //! Nothing here reads a clock, takes a lock or tells anybody.
 
@@ -18,7 +17,7 @@ enum State {
     Closed,
     Open { until: Instant },
     HalfOpen { in_flight: u32, succeeded: u32, failed: u32, last_admitted: Instant },
-    // A call passes for every ramp's length of credit, and brings the time since the start.
+    // Each call adds the time since recovery began; one passes whenever that sums up to `ramp`.
     Recovering { credit: Duration },
     ForcedOpen,
     ForcedClosed,
@@ -40,7 +39,7 @@ pub(super) struct Transition {
 pub(super) enum Admission {
     /// It passes.
     Pass { probe: bool },
-    /// It doesn't; until when none does, where that is known.
+    /// It is turned away. No call passes before `until`, if that is known.
     Reject { until: Option<Instant> },
 }
 
@@ -50,9 +49,9 @@ pub(super) struct Machine {
     state: State,
     generation: u32,
     since: Instant,
-    /// How often the time that it stays open is doubled next.
+    /// The number of doublings for the next opening.
     doublings: u32,
-    /// How long it was open last, chance apart.
+    /// How long it was opened for last, without jitter.
     held: Duration,
     random: fastrand::Rng,
 }
@@ -82,8 +81,8 @@ impl Machine {
         self.since
     }
 
-    /// When time alone changes the state: an open circuit lets a call through, a
-    /// recovering one all.
+    /// When time alone changes the state: from then on an open circuit lets a call through, and a
+    /// recovering one lets all through.
     pub(super) fn until(&self, rules: &Rules) -> Option<Instant> {
         match self.state {
             State::Open { until } => Some(until),
@@ -97,7 +96,7 @@ impl Machine {
         matches!(self.state, State::ForcedOpen | State::ForcedClosed)
     }
 
-    /// Until when a circuit that isn't closed has mattered to its callers, at least.
+    /// The last time at which a circuit that isn't closed is known to have mattered to its callers.
     pub(super) fn mattered(&self, rules: &Rules) -> Option<Instant> {
         match self.state {
             State::HalfOpen { last_admitted, .. } => Some(last_admitted),
@@ -126,7 +125,7 @@ impl Machine {
     fn admit_now(&mut self, rules: &Rules, now: Instant) -> Admission {
         match &mut self.state {
             State::Closed | State::ForcedClosed => Admission::Pass { probe: false },
-            // When somebody lets go of it isn't known.
+            // Nobody knows when a handle will let go of it.
             State::Open { .. } | State::ForcedOpen => Admission::Reject { until: None },
             State::Recovering { credit } => {
                 let ramped = now.saturating_duration_since(self.since);
@@ -145,10 +144,10 @@ impl Machine {
                     return Admission::Pass { probe: true };
                 }
                 if now < time::after(*last_admitted, rules.probe_lease) {
-                    // When a probe ends isn't known, only when its lease does.
+                    // Nobody knows when a probe ends, only when its lease does.
                     return Admission::Reject { until: None };
                 }
-                // The probes hang: another round, in which theirs count no more.
+                // The probes hang. Another round begins, in which their results no longer count.
                 self.generation = next(self.generation);
                 self.state = half_open(now);
                 self.admit_now(rules, now)
@@ -160,7 +159,7 @@ impl Machine {
         now >= time::after(self.since, rules.ramp)
     }
 
-    /// A trip policy says that the circuit must open.
+    /// A trip policy says that the circuit must open, for at least `asked`.
     pub(super) fn trip(
         &mut self,
         rules: &Rules,
@@ -172,7 +171,7 @@ impl Machine {
         current.then(|| self.open(rules, now, asked))
     }
 
-    /// A probe has ended.
+    /// A probe has ended. If that opens the circuit, it opens for at least `asked`.
     pub(super) fn probed(
         &mut self,
         rules: &Rules,
@@ -228,7 +227,8 @@ impl Machine {
 
     fn open(&mut self, rules: &Rules, now: Instant, asked: Option<Duration>) -> Transition {
         let doublings = self.doublings_left(now);
-        // At least for as long as the server asked, up to a cap of its own.
+        // At least for as long as the server asked, up to a cap that is separate from the
+        // doubling's.
         let asked = asked.unwrap_or_default().min(rules.hint_cap);
         self.held = rules.open_for.doubled(doublings).max(asked);
         self.doublings = more(&rules.open_for, doublings);
@@ -237,8 +237,8 @@ impl Machine {
         Transition { open_for, ..transition }
     }
 
-    /// What health has left of the doublings: one less each time that it has been
-    /// closed for as long as it was open.
+    /// The doublings that are left now: each stretch of health as long as the last opening takes
+    /// one back.
     fn doublings_left(&self, now: Instant) -> u32 {
         if !self.state().counts_results() {
             return self.doublings;
@@ -253,7 +253,7 @@ impl Machine {
         let state = if rules.ramp.is_zero() {
             State::Closed
         } else {
-            // The first call passes.
+            // Enough credit for the first call to pass.
             State::Recovering { credit: rules.ramp }
         };
         self.go(state, now)
@@ -281,13 +281,13 @@ fn half_open(now: Instant) -> State {
     State::HalfOpen { in_flight: 0, succeeded: 0, failed: 0, last_admitted: now }
 }
 
-/// One doubling more, unless that makes no difference: health would have to take
-/// back what never was.
+/// One doubling more, unless that makes no difference. Doublings beyond the cap aren't counted, or
+/// recovery would have to undo them one by one.
 fn more(open_for: &OpenFor, doublings: u32) -> u32 {
     let longer = open_for.doubled(doublings + 1) > open_for.doubled(doublings);
     doublings + u32::from(longer)
 }
 
 #[cfg(test)]
-#[path = "machine/tests.rs"] // also where tests/loom takes this file in
+#[path = "machine/tests.rs"] // found also from tests/loom, which includes this file
 mod tests;

@@ -1,11 +1,10 @@
 //! Stop calling what is down.
 //!
-//! A client that goes on calling a dead upstream makes every one of its own
-//! callers wait for a timeout, and the upstream's recovery harder. A
-//! [`CircuitBreakerLayer`] counts failures and, past a threshold, *opens*: calls are
-//! answered at once with [`CircuitOpen`], and nothing is sent. After a while
-//! it is *half-open* and lets a few calls through as probes; if they succeed
-//! it *closes*, and all is as before.
+//! A client that goes on calling a dead upstream makes every one of its own callers wait for a
+//! timeout, and makes the upstream's recovery harder. A [`CircuitBreakerLayer`] counts failures
+//! and, past a threshold, *opens*: calls are answered at once with [`CircuitOpen`], and nothing is
+//! sent. After a while it is *half-open* and lets a few calls through as probes; if they succeed it
+//! *closes*, and all is as before.
 //!
 //! ```
 //! use std::time::Duration;
@@ -55,40 +54,43 @@
 //!
 //! *Recovering* takes no time unless [`recover_over`](CircuitBreakerBuilder::recover_over) gives it
 //! some: then a growing share of the calls passes. *Half-open* is left out with
-//! [`no_half_open`](CircuitBreakerBuilder::no_half_open). A result counts only in the state that let its call through: one that comes late, from before the
-//! circuit opened, neither opens nor closes it again.
+//! [`no_half_open`](CircuitBreakerBuilder::no_half_open). A result counts only in the state that
+//! let its call through: a late one, of a call made before the circuit opened, neither opens nor
+//! closes it again.
 //!
 //! # What counts
 //!
-//! By default ([`Count::by_default`]) failures are what speaks against the
-//! upstream: timeouts, connections refused or broken, 5xx. A 429 isn't one, nor
-//! is the request's own fault. [`count_fn`](CircuitBreakerBuilder::count_fn)
-//! says it otherwise. A call that its caller drops is neutral, unless it took longer than
-//! [`abandoned_after`](CircuitBreakerBuilder::abandoned_after): for timeouts that stand above.
+//! By default ([`Count::by_default`]) failures are what speaks against the upstream: timeouts,
+//! connections refused or broken, 5xx. A 429 isn't a failure, nor is what is the request's own
+//! fault. [`count_fn`](CircuitBreakerBuilder::count_fn) changes this. A call that its caller drops
+//! is neutral, unless it took at least [`abandoned_after`](CircuitBreakerBuilder::abandoned_after),
+//! a setting for timeouts that stand above.
 //!
 //! # When it opens
 //!
-//! By failures in a row (the default: 5), by a leaky count, by the share of
-//! failures among the last calls or in the last while ([`FailureRate`]), or by the share of
-//! [slow calls](CircuitBreakerBuilder::slow_call_rate); several are joined by "or".
+//! At a number of failures in a row (the default: 5), at a leaky count, at a share of failures
+//! among the last calls or in the last while ([`FailureRate`]), or at a share of [slow
+//! calls](CircuitBreakerBuilder::slow_call_rate). Where several of these are set, any of them opens
+//! the circuit.
 //!
 //! # For how long
 //!
-//! For 30 s by default, or for a time that [grows](OpenFor::doubling) while probes fail; and
-//! always for as long as the server asked in any of the failures that opened it, up to
-//! [a cap](CircuitBreakerBuilder::hint_cap). What it asked for before successes that have outweighed
-//! its failures is over.
+//! For 30 s by default, or for a time that [grows](OpenFor::doubling) while probes fail. If the
+//! server asked for longer in any of the failures that opened the circuit, then for that long, up
+//! to [a cap](CircuitBreakerBuilder::hint_cap). What it asked earlier is void once successes have
+//! outweighed all failures.
 //!
 //! # Latch
 //!
-//! A provider suspends the key of a client that goes on calling with a refused one, and every
-//! call with a spent quota is one more refusal. So each *credential* has a circuit of its own
-//! beside, whatever the breaker's key is: refused often enough
+//! A provider suspends the key of a client that goes on calling after it was refused, and every
+//! call with a spent quota is one more refusal. So each *credential* has a circuit of its own as
+//! well, whatever the breaker's key is. A credential that is refused often enough
 //! ([`CredentialRejected`](crate::classify::Class::CredentialRejected),
-//! [`QuotaExhausted`](crate::classify::Class::QuotaExhausted)), it is latched, and
-//! nothing is sent with it but a slow probe: after 10 minutes, 20, 40, up to 2 hours, as
-//! suspensions may lift by themselves; and not before the server said, up to a day. Only a
-//! success lifts it, or a [reset](CircuitBreakerHandle::reset). Another credential passes at once.
+//! [`QuotaExhausted`](crate::classify::Class::QuotaExhausted)) is latched: nothing more is sent
+//! with it, except a probe after 10 minutes, then 20, 40, up to 2 hours, as a suspension may lift
+//! by itself. A probe isn't sent before the time that the server named, up to a day. Only a success
+//! lifts the latch, or a [reset](CircuitBreakerHandle::reset). Calls with another credential pass
+//! at once.
 //!
 //! ```text
 //!                refused again, and again                nothing is sent
@@ -101,25 +103,25 @@
 //!   the first refusal
 //! ```
 //!
-//! It is on by default, since one who has a key, a quota and a pager loses more by a suspended key
-//! than by a few calls turned away, which say why. But one 401 is not enough: an endpoint that the
-//! key may not use, or a token that has just expired, answers so too. So it takes refusals in a row,
-//! without one success of that credential in between: one that makes the breaker look at
-//! credentials, and two more ([`CredentialLatch::refusals`]). Once nobody looks any more they are
-//! forgotten, as nobody would see a success. A 403 is the request's own fault until
-//! a classifier says that it means a suspension; it then counts as a 401 does.
+//! The latch is on by default: a suspended key costs its owner more than a few calls that are
+//! turned away, and those say why. But one 401 is not enough: an endpoint that the key may not use,
+//! or a token that has just expired, answers 401 too. So it takes refusals in a row, without a
+//! success of that credential in between: one that makes the breaker start to watch credentials,
+//! and two more ([`CredentialLatch::refusals`]). When the watch ends their count is forgotten, as a
+//! success wouldn't be seen from then on. A 403 is the request's own fault, unless a classifier
+//! says that it means a suspension; then it counts as a 401 does.
 //!
-//! While no credential is refused nobody looks at any, at the cost of one atomic load a call; for
-//! ten minutes after a refusal, and while one is latched, a call costs a look-up and an allocation.
-//! One that nobody uses any more, as another has taken its place, counts for this until a day after
-//! the last refusal.
+//! While no credential is refused, none is watched, and a call pays one atomic load for that. For
+//! ten minutes after a refusal, and while a credential is latched, each call pays a look-up and an
+//! allocation. A latched credential that is no longer used, as another has taken its place, keeps
+//! the watch going until a day after the last refusal.
 //!
-//! A credential that isn't seen here, as a layer below adds it, is never latched: nobody could tell
-//! the new one from the old. Requests that aren't HTTP's need
-//! [`no_latch`](CircuitBreakerBuilder::no_latch), or [to be
-//! told](CircuitBreakerBuilder::credential) where the credential is.
+//! A credential that a layer below adds isn't seen here and is never latched: a new one couldn't be
+//! told from the old. Where requests aren't HTTP requests, set
+//! [`no_latch`](CircuitBreakerBuilder::no_latch), or [say](CircuitBreakerBuilder::credential) where
+//! the credential is.
 //!
-//! # Who holds the pager
+//! # For whoever is on call
 //!
 //! A [handle](CircuitBreakerLayer::handle) shows every circuit, tells of
 //! [changes](CircuitBreakerHandle::subscribe), holds circuits open or closed, and resets them. A
@@ -127,20 +129,19 @@
 //!
 //! # Where it stands in the stack
 //!
-//! Below a retry, which waits for it if there's time; below a rate limiter,
-//! whose permit it gives back; above the attempt's timeout, so that timeouts
-//! are seen here. One circuit a region or host: [`CircuitBreakerBuilder::by_authority`].
+//! Below a retry, which waits for an open circuit if there's time. Below a rate limiter, which gets
+//! a call's permit back if its circuit is open. Above the attempt's timeout, so that timeouts are
+//! seen here. Keep one circuit for each region or host: [`CircuitBreakerBuilder::by_authority`].
 //!
 //! # Readiness
 //!
-//! An open circuit answers without asking the inner service, which may never get
-//! ready. So while any circuit of the layer isn't closed, `poll_ready` is ready
-//! at once, and the call itself waits for the inner service where it is let
-//! through; should its circuit open meanwhile, it isn't sent. Those who are waiting when
-//! a circuit opens are woken. (A circuit that
-//! nobody has called for ten minutes no longer counts for this, as the next call of another one
-//! finds out: it may be that of a host which is gone.) An inner service that fails to get ready counts as a failed call:
-//! its error comes from `call`.
+//! An open circuit answers without asking the inner service, which may never get ready. So while
+//! any circuit of the layer isn't closed, `poll_ready` is ready at once, and a call that is let
+//! through waits for the inner service itself; should its circuit open meanwhile, it isn't sent.
+//! Tasks that wait in `poll_ready` when a circuit opens are woken. (A circuit that nobody has
+//! called for ten minutes no longer counts for this, as it may be that of a host which is gone. The
+//! next call of another circuit finds it.) An inner service that fails to get ready counts as a
+//! failed call: its error comes from `call`.
 
 mod audience;
 mod builder;

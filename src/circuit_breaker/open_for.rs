@@ -4,7 +4,7 @@ use crate::error::InvalidConfig;
 
 /// How long a circuit stays open.
 ///
-/// A [`Duration`] is one that is always the same:
+/// A [`Duration`] means the same time at each opening:
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,30 +26,30 @@ pub struct OpenFor {
 }
 
 impl OpenFor {
-    /// Always so long, without jitter.
+    /// Always `duration`, without jitter.
     pub const fn fixed(duration: Duration) -> Self {
         Self { first: duration, max: duration, jitter: 0.0 }
     }
 
-    /// So long at first, and twice as long each time that it opens again, up to
-    /// 5 minutes or, if that is longer, `first`; with a jitter of a tenth.
+    /// The time `first` at first, and twice as long each time that the circuit opens again, up to 5
+    /// minutes or, if that is longer, `first`; with a jitter of a tenth.
     ///
-    /// Health takes the doublings back, one by one: each time that the circuit has been
-    /// closed for as long as it last was open.
+    /// Health takes the doublings back: one for each stretch of time closed that is as long as the
+    /// circuit was last open.
     pub const fn doubling(first: Duration) -> Self {
         const MAX: Duration = Duration::from_secs(300);
         let max = if first.as_nanos() > MAX.as_nanos() { first } else { MAX };
         Self { first, max, jitter: 0.1 }
     }
 
-    /// What the doubling goes up to, jitter apart; at least the first.
+    /// The longest time that doubling leads to, before jitter. At least the first time.
     pub const fn max(mut self, max: Duration) -> Self {
         self.max = max;
         self
     }
 
-    /// Makes each time longer by chance, by up to this share of it, from 0 to 1, so
-    /// that clients that opened together don't probe together.
+    /// Makes each time longer at random, by up to `share` of it (from 0 to 1), so that clients that
+    /// opened together don't probe together.
     pub const fn jitter(mut self, share: f64) -> Self {
         self.jitter = share;
         self
@@ -73,7 +73,7 @@ impl OpenFor {
         self.first
     }
 
-    /// After so many doublings, chance apart.
+    /// The time after this number of doublings, without jitter.
     pub(super) fn doubled(&self, doublings: u32) -> Duration {
         // A nanosecond doubled this often is longer than the longest duration.
         const MOST: u32 = 94;
@@ -81,13 +81,13 @@ impl OpenFor {
         (0..doublings.min(MOST)).fold(self.first, twice)
     }
 
-    /// That time made longer by chance.
+    /// This time, made longer by the jitter.
     pub(super) fn spread(&self, time: Duration, random: &mut fastrand::Rng) -> Duration {
         if self.jitter == 0.0 {
             return time;
         }
         let more = time.as_secs_f64() * self.jitter * random.f64();
-        // The longest of all durations can't be made of a float.
+        // As a float, the longest duration rounds up to one that is too long to convert back.
         time.saturating_add(Duration::try_from_secs_f64(more).unwrap_or(time))
     }
 }

@@ -7,15 +7,15 @@ use crate::classify::{Cause, Verdict};
 use crate::scope::CallScope;
 use crate::time::{self, Instant};
 
-/// That a circuit let a call through; small enough to be handed over in registers.
+/// Shows that a circuit let a call through. Small enough to be handed over in registers.
 ///
-/// Dropped without a report, the call wasn't made, and a probe gives its slot back.
+/// If it is dropped without a report, the call wasn't made, and a probe gives its slot back.
 #[derive(Debug)]
 pub(super) struct Permit {
     circuit: CircuitHandle,
     generation: u32,
     probe: bool,
-    /// Whether it has taken its report, or takes none.
+    /// Whether the call's result was reported, or isn't to be.
     reported: bool,
 }
 
@@ -25,14 +25,15 @@ impl Permit {
         Self { circuit, generation, probe, reported: false }
     }
 
-    /// Of a call that would have been turned away, but for a dry run: it takes no report.
+    /// For a call that passes only because of a dry run: its result isn't reported.
     pub(super) fn uncounted(circuit: CircuitHandle, generation: u32) -> Self {
         Self { circuit, generation, probe: false, reported: true }
     }
 
     fn renew(&mut self) -> Result<(), Box<CircuitOpen>> {
         if !self.circuit.is_at(self.generation) {
-            // Of a state that is past, this one holds nothing, and nothing was sent.
+            // The state that granted it is over, so there is no slot to give back and nothing to
+            // report.
             self.reported = true;
             *self = Circuit::admit_again(&self.circuit)?;
         }
@@ -44,7 +45,7 @@ impl Permit {
         self.circuit.times_calls()
     }
 
-    /// Reports a success if it changes nothing, as most don't; whether it did.
+    /// Reports a success in the common case, where it changes no state. Returns whether it did.
     #[inline]
     fn succeeded(&mut self) -> bool {
         let succeeded = self.circuit.succeeded(self.generation);
@@ -56,14 +57,15 @@ impl Permit {
     }
 
     fn report(&mut self, verdict: &Verdict, took: Option<Duration>) {
-        // The user's closure first: should it panic, the call was abandoned.
+        // The user's closure first: should it panic, the call isn't reported yet, and counts as
+        // abandoned.
         let count = self.circuit.count(verdict);
         self.reported = true;
         self.circuit.part().record(count);
         self.circuit.report((self.generation, self.probe), count, verdict, took);
     }
 
-    /// Gives back what it holds, and takes no report any more.
+    /// Gives back what it holds. No report can follow.
     #[cold]
     fn withdraw(&mut self) {
         if !self.reported {
@@ -80,8 +82,8 @@ impl Permit {
         }
     }
 
-    /// Reports a call that its caller has dropped after it was sent, if it took too long: a
-    /// retry above dropped it for that, or it took as long as the layer was told.
+    /// Reports a timeout for a call that its caller dropped after it was sent, if it took too long:
+    /// a retry above dropped it for that, or it took `abandoned_after` or longer.
     fn time_out(&mut self, took: Option<Duration>) {
         let longest = self.circuit.common().rules.abandoned_after;
         let long = |(took, longest)| took >= longest;
@@ -105,12 +107,12 @@ impl Drop for Permit {
 #[derive(Debug)]
 pub(super) struct Passage {
     permit: Permit,
-    /// Boxed, since it is rarely there, and would be carried by every call.
+    /// Boxed, since it is rare: every call's future would be larger by it.
     credential: Option<Box<Permit>>,
     sent: Sent,
 }
 
-/// Whether a call has been sent and, where it matters how long it takes, when.
+/// Whether a call has been sent and, if it is timed, when.
 #[derive(Clone, Copy, Debug)]
 enum Sent {
     No,
@@ -124,16 +126,16 @@ impl Passage {
         Self { permit, credential, sent: Sent::No }
     }
 
-    /// Of a call that was sent through a closed circuit, for which it doesn't matter how long it
-    /// takes.
+    /// For a call that was sent through a closed circuit, and isn't timed.
     #[inline]
     pub(super) fn sent_plainly(circuit: CircuitHandle, generation: u32) -> Self {
         let permit = Permit::new(circuit, generation, false);
         Self { permit, credential: None, sent: Sent::Yes }
     }
 
-    /// Asks again just before a call that had to wait is sent: the same passage if
-    /// nothing has changed, else what the circuits say now. A refused one takes no report.
+    /// Asks the circuits again, just before a call that had to wait is sent. Permits of circuits
+    /// that haven't changed are kept; the others are decided anew. If one is refused, no report
+    /// follows.
     pub(super) fn renew(&mut self) -> Result<(), Box<CircuitOpen>> {
         let credential = self.credential.as_mut().map_or(Ok(()), |permit| permit.renew());
         let renewed = credential.and_then(|()| self.permit.renew());
@@ -182,14 +184,14 @@ impl Passage {
         }
     }
 
-    /// Whether a report is still to come. What either circuit would have turned away counts in
-    /// neither: it would never have been made.
+    /// Whether the call's result is still to be reported. In a dry run, a call that either circuit
+    /// would have turned away counts in neither: in earnest it wouldn't have been made.
     fn counts(&self) -> bool {
         let credential = self.credential.as_ref();
         !self.permit.reported && credential.is_none_or(|credential| !credential.reported)
     }
 
-    /// Its caller has dropped it.
+    /// The caller has dropped the call.
     #[cold]
     fn abandon(&mut self) {
         if !self.counts() {

@@ -11,12 +11,13 @@ use crate::error::BoxError;
 /// What `poll_ready` found.
 #[derive(Debug, Default)]
 pub(super) enum Readiness {
-    /// Not asked: a call readies a handle of its own.
+    /// The inner service wasn't asked: a call readies a handle of its own.
     #[default]
     Unready,
-    /// Asked, and not ready yet: the handle may stand in a queue for its readiness.
+    /// The inner service was asked and isn't ready yet: the handle may hold a place in a queue for
+    /// that.
     Asked,
-    /// The inner service is ready, and holds what that takes.
+    /// The inner service is ready, and holds whatever its readiness takes, such as a permit.
     Ready,
     /// The inner service failed to get ready. The failure belongs to the call
     /// that comes next, whose circuit must count it.
@@ -25,13 +26,13 @@ pub(super) enum Readiness {
 
 /// Hears of circuits that open while the inner service isn't ready.
 ///
-/// It is made when an inner service isn't ready for the first time, and kept.
+/// The notification is made when an inner service isn't ready for the first time, and then kept.
 #[derive(Debug, Default)]
 pub(super) struct Watch(Option<Pin<Box<OwnedNotified>>>);
 
 impl Watch {
-    /// Wakes this task when a circuit opens; ready if one has opened since it was
-    /// last asked.
+    /// Ready if a circuit has opened since the last poll. Otherwise the task is woken when one
+    /// opens.
     pub(super) fn poll(&mut self, opened: &Arc<Notify>, cx: &mut Context<'_>) -> Poll<()> {
         let notified = || Arc::clone(opened).notified_owned();
         let watch = self.0.get_or_insert_with(|| Box::pin(notified()));

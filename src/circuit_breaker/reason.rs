@@ -6,15 +6,15 @@ use crate::classify::Cause;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OpenReason {
-    /// So many failures in a row.
+    /// Too many failures in a row.
     Consecutive,
-    /// The leaky count.
+    /// The leaky count reached its threshold.
     Leaky,
-    /// The share of failures.
+    /// Too large a share of failures.
     FailureRate,
-    /// The share of slow calls.
+    /// Too large a share of slow calls.
     SlowCallRate,
-    /// Probes that failed.
+    /// Too many probes failed.
     Probe,
     /// The upstream refused the credential: it is latched.
     CredentialRejected,
@@ -40,7 +40,7 @@ impl OpenReason {
         }
     }
 
-    /// Whether it is a credential that is out of use, not an upstream.
+    /// Whether a credential was latched, rather than a circuit of the upstream opened.
     #[must_use]
     pub const fn is_latch(self) -> bool {
         matches!(self, Self::CredentialRejected | Self::QuotaExhausted)

@@ -10,7 +10,7 @@ use crate::error::InvalidConfig;
 /// How an open circuit becomes a closed one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Recovery {
-    /// By probes: so many at most, in flight or ended.
+    /// By probes: at most `probes` of them, in flight or ended.
     HalfOpen { probes: NonZeroU32, close_at: CloseAt },
     /// By time alone.
     Reset,
@@ -19,7 +19,7 @@ pub(super) enum Recovery {
 /// What closes a half-open circuit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum CloseAt {
-    /// So many successes; one failure opens it.
+    /// This number of successes; one failure opens it again.
     Successes(NonZeroU32),
     /// This share of successes among all probes.
     Rate(f64),
@@ -43,9 +43,10 @@ pub(super) struct Rules {
     pub(super) hint_cap: Duration,
     pub(super) recovery: Recovery,
     pub(super) probe_lease: Duration,
-    /// How long the share of calls that pass grows after recovery; zero: not at all.
+    /// For how long after recovery the share of calls that pass grows to all; zero: all pass at
+    /// once.
     pub(super) ramp: Duration,
-    /// A call that its caller drops is a failure when it has taken so long.
+    /// A call that its caller drops is a failure if it took at least this long.
     pub(super) abandoned_after: Option<Duration>,
     pub(super) dry_run: bool,
 }
@@ -70,7 +71,7 @@ impl Default for Rules {
 }
 
 impl Rules {
-    /// How many failures in a row open a circuit that was told no policy.
+    /// How many failures in a row open a circuit if no policy is set.
     const CONSECUTIVE: u32 = 5;
 
     const MEMORY: Duration = Duration::from_secs(600);
@@ -83,7 +84,7 @@ impl Rules {
         self
     }
 
-    /// The rules with defaults filled in, or what can't work about them.
+    /// Returns the rules with defaults filled in, or says what about them can't work.
     pub(super) fn checked(self) -> Result<Self, InvalidConfig> {
         for threshold in [self.counts.consecutive, self.counts.leaky].into_iter().flatten() {
             if !(1..=MAX_COUNT).contains(&threshold) {
@@ -128,21 +129,22 @@ impl Rules {
         self.rate.into_iter().chain(self.slow.map(|slow| slow.rate))
     }
 
-    /// How long a failure is remembered where memory is scarce.
+    /// How long after its last failure a circuit still matters: until then it isn't forgotten to
+    /// make room.
     pub(super) fn memory(&self) -> Duration {
         let window = self.rates().map(|rate| rate.time()).max().unwrap_or_default();
-        // On top, so that a half-open circuit whose probes hang isn't forgotten
-        // between two of them.
+        // The sum of both, so that a half-open circuit whose probes hang isn't forgotten between
+        // two of them.
         let longest = window.max(self.open_for.first()).max(self.probe_lease).max(self.ramp);
         Self::MEMORY.saturating_add(longest)
     }
 
-    /// Whether it must be known how long calls take.
+    /// Whether calls are timed.
     pub(super) fn times_calls(&self) -> bool {
         self.slow.is_some() || self.abandoned_after.is_some()
     }
 
-    /// Whether that it succeeded is all that must be known of a call that did.
+    /// True if a success only has to be counted: default counting, and no call is timed.
     pub(super) fn are_plain(&self) -> bool {
         self.counting.is_default() && !self.times_calls()
     }
@@ -192,7 +194,8 @@ impl Rules {
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // from 0 to `all`
 fn smallest_at(rate: f64, all: u32) -> u32 {
     let near = (f64::from(all) * rate).ceil() as u32;
-    // Multiplied, 0.07 of 100 is a little more than 7; divided, 7 of 100 is 0.07.
+    // As floats, 100 * 0.07 is a little more than 7, but 7 / 100 is exactly 0.07: so the quotient
+    // decides.
     let reaches = |number: u32| f64::from(number) / f64::from(all) >= rate;
     let below = near.saturating_sub(1);
     if below > 0 && reaches(below) { below } else { near.min(all) }

@@ -31,17 +31,17 @@ pub struct CircuitBreaker<S, C = HttpClassifier, K = AllCalls, L = ByCredential>
     shared: Arc<Shared<S>>,
 }
 
-/// What is behind one call of `layer()`.
+/// What one call of `layer()` makes, and all clones of its service share.
 #[derive(Debug)]
 struct Shared<S> {
     spare: Spare<S>,
     circuits: Arc<Circuits>,
-    /// The circuits' own: each `poll_ready` asks.
+    /// The one in `circuits`, kept here too because each `poll_ready` reads it.
     tripped: Arc<Tripped>,
 }
 
 impl<S> Shared<S> {
-    /// Whether calls pass the inner service's readiness by, as a circuit isn't closed.
+    /// Whether `poll_ready` leaves the inner service alone, as some circuit isn't closed.
     #[inline]
     fn is_tripped(&self) -> bool {
         self.tripped.is_any() && !self.circuits.common.rules.dry_run
@@ -68,8 +68,8 @@ impl<S: Clone, C: Clone, K: Clone, L: Clone> CircuitBreaker<S, C, K, L> {
 }
 
 impl<S: Clone, C, K, L> CircuitBreaker<S, C, K, L> {
-    /// Lets go of what the inner service's readiness, or its place in a queue
-    /// for that, holds: another handle takes its place.
+    /// Lets go of the inner service's readiness, or its place in a queue for that: a fresh handle
+    /// takes the old one's place.
     #[inline]
     fn let_go(&mut self) {
         if !matches!(self.readiness, Readiness::Unready) {
@@ -143,8 +143,8 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        // Only now, at the moment of sending, and not in `poll_ready`: a
-        // readiness that isn't used must not cost a probe its place.
+        // The circuit is asked now, at the moment of sending, and not in `poll_ready`: a readiness
+        // that isn't used must not cost a probe its place.
         let circuits = &self.shared.circuits;
         if circuits.common.watches_credentials() {
             return self.call_watched(request);
@@ -155,7 +155,8 @@ where
                 self.readiness = Readiness::Unready;
                 note_sent();
                 let future = self.inner.call(request);
-                // Only now: what is held during a call must be let go of should that panic.
+                // Made only now: what exists during the call needs code to drop it should the call
+                // panic.
                 let passage = Passage::sent_plainly(circuit.handle(), generation);
                 let held = Passed { passage, classifier: self.classifier.clone() };
                 ResponseFuture { sending: Sending::sent(future, held) }
@@ -177,8 +178,8 @@ fn note_sent() {
 }
 
 impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
-    /// Ready when a circuit has opened, also one that opened before this task could hear of it:
-    /// that makes the breaker ready.
+    /// Ready when a circuit has opened, which makes the breaker ready. Looks again after the task
+    /// has registered, as a circuit may have opened just before.
     #[cold]
     fn poll_opened(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.readiness = Readiness::Asked;
@@ -186,7 +187,7 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
         if self.shared.is_tripped() { Poll::Ready(()) } else { opened }
     }
 
-    /// A call that isn't let through.
+    /// Answers a call that isn't let through.
     fn turn_away<Req>(&mut self, open: Box<CircuitOpen>) -> ResponseFuture<S, Req, C>
     where
         S: Service<Req>,
@@ -195,8 +196,8 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
         ResponseFuture { sending: Sending::refused(open) }
     }
 
-    /// A call that is let through, of which more has to be known than that. Apart, or a call of
-    /// which no more has to be known would have to clean up after it.
+    /// Makes a call that was let through and needs more than its success to be counted. Kept out of
+    /// line: `call` would otherwise carry its clean-up code for plain calls too.
     #[inline(never)]
     fn call_admitted<Req>(
         &mut self,
@@ -218,7 +219,8 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
         ResponseFuture { sending: Sending::sent(future, held) }
     }
 
-    /// A call whose credential's circuit is asked, before its own.
+    /// Makes a call while credentials are watched: asks the credential's circuit first, then the
+    /// call's own.
     #[cold]
     fn call_watched<Req>(&mut self, request: Req) -> ResponseFuture<S, Req, C>
     where
@@ -239,7 +241,8 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
         }
     }
 
-    /// A call that was let through past a readiness that failed or wasn't waited for.
+    /// Makes a call that was let through while the inner service isn't ready: `poll_ready` failed,
+    /// or didn't wait for it.
     #[cold]
     fn call_unready<Req>(&mut self, request: Req, passage: Passage) -> ResponseFuture<S, Req, C>
     where
@@ -255,7 +258,7 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
                 return ResponseFuture { sending: Sending::refused(passed.failed(error)) };
             }
         }
-        // By a call that passes while a circuit isn't closed: that may be one which nobody calls.
+        // This call passes while some circuit isn't closed. That may be one which nobody calls.
         self.shared.circuits.look_for_rest();
         let (service, scoped) = (self.shared.spare.fresh(), CallScope::offered().is_some());
         ResponseFuture { sending: Sending::waiting(Waiting { service, request, passed, scoped }) }

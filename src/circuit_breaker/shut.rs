@@ -8,7 +8,8 @@ use super::reason::Why;
 use super::{CircuitOpen, CircuitState};
 use crate::time::Instant;
 
-/// How many open circuits a thread remembers at a time; who comes late to a place goes without.
+/// How many open circuits a thread remembers. A circuit whose place another one has isn't
+/// remembered.
 const PLACES: usize = 16;
 
 thread_local! {
@@ -18,15 +19,16 @@ thread_local! {
 
 /// A circuit's place in what each thread remembers.
 ///
-/// From there a call is turned away without the circuit's lock, and without a count that other
-/// threads write: while it is open its calls may be as many as ever.
+/// A thread that remembers the circuit turns calls away without its lock, and without a reference
+/// count that other threads write: an open circuit may get as many calls as ever.
 #[derive(Debug)]
 pub(super) struct Shut {
-    /// No other circuit's.
+    /// No other circuit has the same.
     id: u64,
 }
 
-/// Nothing about an open circuit changes before its time, but by a new generation.
+/// What a thread knows of an open circuit. It holds until its time is up, or a new generation
+/// begins.
 #[derive(Debug)]
 struct Known {
     id: u64,
@@ -43,7 +45,8 @@ impl Shut {
         Self { id: NEXT.fetch_add(1, Ordering::Relaxed) }
     }
 
-    /// The rejection of a call at this time, if this thread knows of this generation.
+    /// Returns the rejection of a call, if this thread knows that the circuit is open in this
+    /// generation.
     #[inline]
     pub(super) fn reject(&self, generation: u32, now: Instant) -> Option<Box<CircuitOpen>> {
         let reject = |known: &Known| {
@@ -54,8 +57,9 @@ impl Shut {
         KNOWN.try_with(|known| known.borrow()[self.place()].as_ref().and_then(reject)).ok()?
     }
 
-    /// Remembers it for the next calls of this thread, unless another open circuit has its place:
-    /// two that are called in turns would each time be written down anew.
+    /// Remembers the open circuit for the next calls of this thread, unless another open circuit
+    /// has its place. If the place were taken over, two circuits that are called in turns would be
+    /// written down anew each time.
     pub(super) fn remember(
         &self,
         generation: u32,

@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// Whether calls pass.
+/// The state of a circuit: which calls pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CircuitState {
@@ -8,7 +8,7 @@ pub enum CircuitState {
     Closed,
     /// Tripped: every call is answered at once with [`CircuitOpen`](super::CircuitOpen).
     Open,
-    /// Probing: a few calls pass, and decide.
+    /// Probing: a few calls pass, and their results decide.
     HalfOpen,
     /// Recovered just now: a growing share of the calls passes.
     Recovering,
@@ -33,7 +33,7 @@ impl CircuitState {
         }
     }
 
-    /// The greater, the worse for its callers.
+    /// A greater number is a worse state for callers.
     pub(super) const fn severity(self) -> u8 {
         match self {
             Self::ForcedClosed => 0,

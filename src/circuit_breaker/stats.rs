@@ -1,10 +1,10 @@
-//! Lifetime totals that threads don't fight over.
+//! Lifetime totals, counted by each thread so that threads don't contend.
 
 use super::Count;
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::{Epoch, Instant};
 
-/// What one thread's calls came to.
+/// The results of one thread's calls, counted.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     successes: AtomicU64,

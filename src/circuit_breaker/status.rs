@@ -4,7 +4,7 @@ use super::{CircuitState, OpenReason};
 use crate::classify::Cause;
 use crate::time::Instant;
 
-/// How a circuit is, at one moment.
+/// The status of a circuit at one moment.
 ///
 /// With the feature `serde` it can be serialised: names in kebab-case, times as whole
 /// milliseconds before [`at`](Self::at) or, for `retry-after-ms`, after it, and what is
@@ -14,17 +14,17 @@ use crate::time::Instant;
 pub struct CircuitStatus {
     /// The layer's name, and the key where circuits are kept by key.
     pub name: Arc<str>,
-    /// When this was so.
+    /// When the status was taken.
     pub at: Instant,
     /// Whether calls pass.
     pub state: CircuitState,
     /// The number of the state, as in [`CircuitEvent::generation`](super::CircuitEvent::generation).
     pub generation: u32,
-    /// Since when it is in this state.
+    /// When it entered this state.
     pub since: Instant,
-    /// When an open circuit lets the next call through, and a recovering one all.
+    /// When an open circuit lets the next call through, or a recovering one lets all through.
     pub until: Option<Instant>,
-    /// What opened it last; none if nothing has.
+    /// What opened it last; `None` if nothing has.
     pub reason: Option<OpenReason>,
     /// What was seen then; [`Cause::Unknown`] if nothing was.
     pub cause: Cause,
@@ -49,7 +49,8 @@ impl CircuitStatus {
         if self.calls == 0 { 0.0 } else { self.successes as f64 / self.calls as f64 }
     }
 
-    /// The greater, the more it is what somebody who asks wants to know.
+    /// Of several circuits, the one with the greatest rank is what somebody who asks wants to know
+    /// of.
     pub(super) fn rank(&self) -> (u8, Option<Instant>, u64) {
         (self.state.severity(), self.last_failure, self.calls)
     }

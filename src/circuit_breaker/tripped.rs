@@ -1,7 +1,7 @@
 use crate::sync::{AtomicUsize, Ordering};
 
-/// How many circuits of a layer aren't closed, those that rest apart: while none
-/// is, nobody looks further.
+/// How many circuits of a layer aren't closed, except those that nobody has called for long. While
+/// there are none, `poll_ready` looks no further.
 #[derive(Debug)]
 pub(super) struct Tripped(AtomicUsize);
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::circuit_breaker::rules::CloseAt;
 
-/// What a model's circuit is.
+/// The state of the model's circuit.
 #[derive(Clone, Debug, PartialEq)]
 enum Phase {
     Closed,
@@ -30,7 +30,7 @@ enum Probe {
 
 struct Model {
     phase: Phase,
-    /// How often the phase has begun anew: a call belongs to one beginning.
+    /// How many phases have begun. A call belongs to the phase that let it through.
     begun: usize,
     open_for: u64,
     hint_cap: u64,
@@ -111,7 +111,7 @@ impl Model {
 enum Step {
     Wait(u64),
     Call,
-    /// The call at this place among those that were ever let through ends so.
+    /// The call at this place, among all that were ever let through, ends with this result.
     End(prop::sample::Index, Count, u64),
     /// A policy says that the call at this place trips the circuit.
     Trip(prop::sample::Index, u64),
@@ -281,7 +281,7 @@ fn the_most_probes_do_not_overflow() {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A machine that is told its failures, at a time that is moved by hand.
+/// A machine to which the test reports failures, at a time that it moves by hand.
 struct Driven {
     rules: Rules,
     machine: Machine,
@@ -302,13 +302,14 @@ impl Driven {
         matches!(self.machine.admit(&self.rules, self.now).0, Admission::Pass { .. })
     }
 
-    /// Trips it; for how long.
+    /// Trips it, and returns for how long.
     fn trip(&mut self) -> Duration {
         let generation = self.machine.generation();
         self.machine.trip(&self.rules, self.now, generation, None).unwrap().open_for
     }
 
-    /// A probe that is let through and ends so; for how long it opened, if it did.
+    /// Lets a probe through that ends with `count`. If that opens the circuit, returns for how
+    /// long.
     fn probe(&mut self, count: Count) -> Option<Duration> {
         assert!(self.passes());
         let generation = self.machine.generation();
@@ -327,11 +328,11 @@ fn failed_probes_double_the_time_and_health_takes_that_back() {
         circuit.wait(held);
         assert_eq!(circuit.probe(Count::Failure), Some(seconds * SECOND));
     }
-    // Closed for a moment is no health.
+    // No time spent closed takes no doubling back.
     circuit.wait(40 * SECOND);
     assert_eq!(circuit.probe(Count::Success), None);
     assert_eq!(circuit.trip(), 40 * SECOND);
-    // Closed for as long as it was open takes one doubling back, for twice as long both.
+    // Being closed as long as it was open takes one doubling back; twice as long, both.
     circuit.wait(40 * SECOND);
     assert_eq!(circuit.probe(Count::Success), None);
     circuit.wait(40 * SECOND);

@@ -14,7 +14,7 @@ use crate::window::{CallCounts, TimeWindow};
 ///
 /// // Half of the last 100 calls, once there were 20.
 /// let calls = FailureRate::over_calls(100).at(0.5).min_calls(20);
-/// // A fifth of the last minute's.
+/// // A fifth of the last minute's calls.
 /// let minute = FailureRate::over_time(Duration::from_secs(60)).at(0.2);
 /// # let _ = (calls, minute);
 /// ```
@@ -40,19 +40,19 @@ const BUCKETS: usize = 64;
 /// The shortest window of time: a millisecond a bucket.
 const SHORTEST_TIME: Duration = Duration::from_millis(BUCKETS as u64);
 
-/// The largest window of calls: a bit each.
+/// The largest window of calls. Each call takes a bit.
 const MAX_CALLS: u32 = 1 << 20;
 
 impl FailureRate {
-    /// Over the last `calls` calls, from 1 to 1,048,576. Opens at half, once
-    /// the window is full, unless told otherwise; also where a success fills it.
+    /// Over the last `calls` calls, from 1 to 1,048,576. Opens at half, once the window is full,
+    /// unless set otherwise. The call that fills the window may open the circuit even if it is a
+    /// success.
     pub const fn over_calls(calls: u32) -> Self {
         Self { over: Over::Calls(calls), rate: 0.5, min_calls: None }
     }
 
-    /// Over the calls of the last `window`, kept in 64 buckets of equal length, at
-    /// least a millisecond each. Opens at half, once there were 10 calls, unless
-    /// told otherwise.
+    /// Over the calls of the last `window`, kept in 64 buckets of equal length, at least a
+    /// millisecond each. Opens at half, once there were 10 calls, unless set otherwise.
     pub const fn over_time(window: Duration) -> Self {
         Self { over: Over::Time(window), rate: 0.5, min_calls: None }
     }
@@ -69,7 +69,7 @@ impl FailureRate {
         self
     }
 
-    /// How long the window reaches back, where it is one of time.
+    /// How far a window of time reaches back. Zero for a window of calls.
     pub(in crate::circuit_breaker) fn time(&self) -> Duration {
         match self.over {
             Over::Calls(_) => Duration::ZERO,
@@ -85,7 +85,7 @@ impl FailureRate {
         })
     }
 
-    /// Refuses what could never open, or would open by nothing.
+    /// Refuses settings that could never open a circuit, or would open it without a failure.
     pub(in crate::circuit_breaker) fn check(&self) -> Result<(), InvalidConfig> {
         if !(self.rate > 0.0 && self.rate <= 1.0) {
             let message = format!("a failure rate is above 0 and at most 1, not {}", self.rate);
@@ -111,7 +111,7 @@ impl FailureRate {
     }
 }
 
-/// Divided, 7 of 100 is the same number as a literal 0.07; multiplied, it isn't.
+/// A quotient, because 7 / 100 is the same float as a literal 0.07, while 100 * 0.07 isn't 7.
 #[allow(clippy::cast_precision_loss)] // from 2^53 calls on
 fn share(failures: u64, calls: u64) -> f64 {
     failures as f64 / calls as f64
@@ -146,7 +146,8 @@ impl RateTrip {
         Self { window, rate: config.rate, min_calls: config.least_calls().into(), held: 0 }
     }
 
-    /// Takes one call in; whether the rate is reached. Only a window of time asks for `now`.
+    /// Takes one call in, and returns whether the rate is reached. `now` is called only for a
+    /// window of time.
     #[inline]
     pub(super) fn record(&mut self, bad: bool, now: impl FnOnce() -> Instant) -> bool {
         let (failures, calls) = match &mut self.window {
@@ -161,8 +162,8 @@ impl RateTrip {
         (bad || fills) && calls >= self.min_calls && share(failures, calls) >= self.rate
     }
 
-    /// Whether the next call may be the one from which on there are enough: it can open the
-    /// circuit even if it is good.
+    /// Whether the next call may be the one with which the window holds enough calls. That one can
+    /// open the circuit even if it is good.
     pub(super) fn may_fill(&self) -> bool {
         self.held + 1 == self.min_calls
     }

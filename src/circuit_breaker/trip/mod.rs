@@ -1,9 +1,8 @@
 //! When a closed circuit opens.
 //!
-//! The policies are joined by "or", and each is a plain function of what it has
-//! seen: two counts that live in the circuit's atomic word (here), and windows
-//! over the last calls or the last while ([`window`]), of failures and of slow calls
-//! ([`rates`]).
+//! Any of the policies opens it. Each is a plain function of what it has seen: two counts that live
+//! in the circuit's atomic word (here), and windows over the last calls or the last while
+//! ([`window`]), of failures and of slow calls ([`rates`]).
 
 mod failure_rate;
 mod rates;
@@ -28,7 +27,7 @@ pub(super) struct CountTrip {
 }
 
 impl CountTrip {
-    /// The counts after one more result, and which threshold is reached.
+    /// Returns the counts after one more result, and the reason to open if a threshold is reached.
     #[inline]
     pub(super) fn after(self, counts: Counts, count: Count) -> (Counts, Option<OpenReason>) {
         let next = match count {

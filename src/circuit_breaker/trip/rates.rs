@@ -16,15 +16,15 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    /// None where no policy needs one.
+    /// Returns `None` if no policy needs a window.
     pub(super) fn new(rules: &Rules, now: Instant) -> Option<Self> {
         let failures = rules.rate.map(|rate| RateTrip::new(rate, now));
         let slow = rules.slow.map(|slow| RateTrip::new(slow.rate, now));
         (failures.is_some() || slow.is_some()).then_some(Self { failures, slow, generation: 0 })
     }
 
-    /// Takes one result in; which rate is reached. `now` is asked for once, if at all. A result of another
-    /// generation than the windows' is late and changes nothing.
+    /// Takes one result in, and returns the reason to open if a rate is reached. `now` is called
+    /// once at most. A result of another generation than the windows' is late and changes nothing.
     #[inline]
     pub(super) fn record(
         &mut self,
@@ -40,14 +40,14 @@ impl Rates {
         let record = |rate: &mut Option<RateTrip>, bad| {
             rate.as_mut().is_some_and(|rate| rate.record(bad, || *now))
         };
-        // Both take it in, whatever the first says.
+        // Both windows take it in, whatever the first one says.
         let failing = record(&mut self.failures, count == Count::Failure);
         let slow = record(&mut self.slow, slow);
         let failing = failing.then_some(OpenReason::FailureRate);
         failing.or(slow.then_some(OpenReason::SlowCallRate))
     }
 
-    /// Whether one more success, a fast one, changes nothing.
+    /// Whether one more fast success changes nothing.
     pub(super) fn are_settled(&self) -> bool {
         self.all().all(RateTrip::is_settled)
     }

@@ -18,7 +18,7 @@ impl CallWindow {
         Self { bits, size, next: 0, calls: 0, failures: 0 }
     }
 
-    /// Takes a result in, and tells the window's failures and calls.
+    /// Takes a result in, and returns the window's failures and calls.
     #[inline]
     pub(super) fn record(&mut self, failed: bool) -> (u64, u64) {
         let (word, bit) = (self.next / 64, 1 << (self.next % 64));

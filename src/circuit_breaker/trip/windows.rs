@@ -7,26 +7,26 @@ use crate::time::Instant;
 
 /// The windows of one circuit, as threads share them.
 ///
-/// A window of the last calls that is full of successes stays what it is with one more: while an
-/// upstream is well, nothing is written and no lock is taken. A window of time isn't so: how many
-/// calls it holds changes with each.
+/// One more success doesn't change a window of calls that is full of successes. So while an
+/// upstream is well, nothing is written and no lock is taken. A window of time has no such rest:
+/// the number of calls that it holds changes with each.
 #[derive(Debug)]
 pub(in crate::circuit_breaker) struct Windows {
     rates: Mutex<Rates>,
-    /// Whether a success changes nothing. Written with the lock held, after the windows: who still
-    /// reads that it doesn't came before the failure that is being taken in.
+    /// Whether a success changes nothing. Written under the lock, after the windows. A thread that
+    /// still reads `true` while a failure is taken in counts as having come before that failure.
     settled: AtomicBool,
 }
 
 impl Windows {
-    /// None where no policy needs one.
+    /// Returns `None` if no policy needs a window.
     pub(in crate::circuit_breaker) fn new(rules: &Rules, now: Instant) -> Option<Self> {
         let rates = Mutex::new(Rates::new(rules, now)?);
         Some(Self { rates, settled: AtomicBool::new(false) })
     }
 
-    /// Takes a fast success in, unless it may reach a rate, as the one that fills a window;
-    /// whether it did.
+    /// Takes a fast success in, unless it may fill a window and so reach a rate. Returns whether it
+    /// did.
     #[inline]
     pub(in crate::circuit_breaker) fn success(
         &self,
@@ -36,7 +36,8 @@ impl Windows {
         self.are_settled() || self.take_success(generation, now)
     }
 
-    /// Apart, or what takes in a success that changes nothing isn't compiled into its caller.
+    /// Kept out of line: otherwise `success`, which mostly changes nothing, isn't inlined into its
+    /// caller.
     #[inline(never)]
     fn take_success(&self, generation: u32, now: impl FnOnce() -> Instant) -> bool {
         let mut rates = self.rates.lock();
@@ -47,7 +48,8 @@ impl Windows {
         takes
     }
 
-    /// Takes one result in; which rate is reached. `now` is asked for once, if at all.
+    /// Takes one result in, and returns the reason to open if a rate is reached. `now` is called
+    /// once at most.
     pub(in crate::circuit_breaker) fn record(
         &self,
         count: Count,
@@ -101,7 +103,7 @@ mod tests {
     use crate::circuit_breaker::FailureRate;
 
     proptest! {
-        /// What isn't taken in makes no difference: not to which result reaches the rate.
+        /// Leaving out a success that changes nothing doesn't change which result reaches the rate.
         #[test]
         fn a_success_that_is_passed_over_changes_nothing(
             size in 1u32..6,
