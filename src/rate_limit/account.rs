@@ -12,10 +12,10 @@ use crate::time::nanos;
 
 /// One of a limiter's limits: what is configured, and what the server tells of it.
 ///
-/// Units are spent in two steps, since between the decision and the sending a
-/// call may have to wait for the inner service: they are *taken*, which keeps
-/// them from others, and count in time only from when they are *sent*. Else calls
-/// that were let through in several windows could be sent in one.
+/// Units are spent in two steps, since a call may have to wait for the inner service between the
+/// decision and the sending. First they are *taken*, which keeps them from other calls. They count
+/// in time only from when they are *sent*: otherwise calls that were let through in several windows
+/// could all be sent in one.
 #[derive(Debug)]
 pub(super) struct Account {
     label: Label,
@@ -26,7 +26,7 @@ pub(super) struct Account {
     reserved: u64,
     /// How many units were ever sent.
     sent: u64,
-    /// Those of them that never left, after the last call whose answer told something.
+    /// Those of them that never left, since the last call whose answer told something.
     unsent: Option<Unsent>,
 }
 
@@ -34,20 +34,20 @@ pub(super) struct Account {
 #[derive(Debug)]
 struct Unsent {
     units: u64,
-    /// The smallest of their numbers.
+    /// The smallest of the numbers on their receipts.
     first: NonZeroU64,
 }
 
-/// How long an unknown limit is tried with one call.
+/// While a limit is unknown, one call passes per `TRY`.
 const TRY: u64 = 1_000_000_000;
 
-/// What giving back units that were sent takes.
+/// What is needed to give back units that were sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Receipt {
-    /// How many units had been sent until then, with these. `None` where nobody has counted:
-    /// by the lane, or before all others.
+    /// How many units had been sent by then, with these. `None` if they passed by the lane, which
+    /// doesn't count, or if nothing had been sent.
     pub(super) number: Option<NonZeroU64>,
-    /// Where they are in a paced quota: see [`Paced::give_back`].
+    /// Their place in a paced quota: see [`Paced::give_back`].
     pub(super) mark: u64,
 }
 
@@ -67,19 +67,20 @@ impl Account {
         self.label.name()
     }
 
-    /// Another quota from now on, with nothing forgotten of what was spent.
+    /// Puts another quota in force from now on. Nothing that was spent is forgotten.
     pub(super) fn set_quota(&mut self, now: u64, quota: &Quota) {
         let told = self.server.as_ref().and_then(|server| server.used(now));
         self.ceiling.change(now, quota, self.sent, told);
     }
 
-    /// The most units that can ever be taken at once: what is configured. What is told may change.
+    /// The most units that can ever be taken at once, as configured. What the server tells doesn't
+    /// matter here, as it may change.
     pub(super) fn capacity(&self) -> u32 {
         self.ceiling.capacity()
     }
 
-    /// Whether units may be taken now, no more than the capacity, or before when that
-    /// won't be possible.
+    /// Whether `units`, at most the capacity, may be taken now. If not, the error is a time before
+    /// which they can't be.
     #[inline]
     pub(super) fn admit(&self, now: u64, units: u32) -> Result<(), u64> {
         let here = match &self.ceiling {
@@ -131,7 +132,7 @@ impl Account {
         self.spend(now, units)
     }
 
-    /// A call turned out to cost so much.
+    /// A call turned out to cost `used` units.
     pub(super) fn settle(&mut self, now: u64, bill: &mut Bill, used: u32) {
         while let Some(spent) = bill.take_off(used) {
             self.give_back(now, spent);
@@ -185,8 +186,8 @@ impl Account {
         }
     }
 
-    /// What alone decides about it, if that is so: a paced quota of which the server has told
-    /// nothing, and all that was taken is sent.
+    /// The paced quota, if it alone decides: the server has told nothing, and all that was taken is
+    /// sent.
     pub(super) fn loan(&self) -> Option<&Paced> {
         match &self.ceiling {
             Ceiling::Known(meter) if self.server.is_none() && self.reserved == 0 => {
@@ -196,7 +197,7 @@ impl Account {
         }
     }
 
-    /// What had been lent comes back changed.
+    /// Takes back the arrival time that was lent, as it is now.
     pub(super) fn take_back(&mut self, arrival: u64) {
         if let Ceiling::Known(Meter::Paced(paced)) = &mut self.ceiling {
             paced.arrival = arrival;
@@ -207,9 +208,10 @@ impl Account {
     pub(super) fn learn(&mut self, now: u64, limits: &Limits, receipt: Receipt, longest: Duration) {
         let limits = self.label.resource().map(|resource| limits.of(resource));
         if let Some(limits) = limits.filter(|limits| !limits.is_empty()) {
-            // What passed by the lane after it isn't counted: its answers tell the same soon.
+            // A call that passed by the lane has no number: it counts as the last one sent. Calls
+            // after it are missed at first, but their answers tell the same soon.
             let number = receipt.number.map_or(self.sent, NonZeroU64::get);
-            // Known to have never left: only what came after this call all together.
+            // Units that never left are subtracted only if all of them were sent after this call.
             self.unsent.take_if(|unsent| unsent.first.get() <= number);
             let unsent = self.unsent.as_ref().map_or(0, |unsent| unsent.units);
             let after = (self.sent - number).saturating_sub(unsent) + self.reserved;
@@ -225,8 +227,8 @@ impl Account {
         self.server = None;
     }
 
-    /// When units that come after so many others can be taken, as far as is
-    /// known, none before `from`. Of no units: when those others can.
+    /// When `units` that come after `ahead` others can be taken, as far as is known: at `from` or
+    /// later. If `units` is zero, when those others can.
     pub(super) fn available_at(&self, from: u64, ahead: u64, units: u32) -> u64 {
         let before = self.reserved.saturating_add(ahead);
         let here = match &self.ceiling {
@@ -258,7 +260,7 @@ impl Account {
         LimitStatus { name: self.name(), remaining: self.remaining(now), limit }
     }
 
-    /// Whether nothing would be lost if it were forgotten now.
+    /// Whether nothing would be lost if the account were forgotten now.
     pub(super) fn is_idle(&self, now: u64) -> bool {
         let here = match &self.ceiling {
             Ceiling::Known(meter) => meter.used(now) == 0,

@@ -4,13 +4,13 @@ use super::account::Receipt;
 #[derive(Debug)]
 pub(super) struct Bill {
     taken: Spent,
-    /// What came on top, as its answer told.
+    /// What was spent on top, as the answer told a higher cost.
     owed: Vec<Spent>,
-    /// All of it.
+    /// The sum of both.
     units: u32,
 }
 
-/// Units that were spent together, and what giving them back takes.
+/// Units that were spent together, and what is needed to give them back.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spent {
     pub(super) units: u32,
@@ -28,13 +28,14 @@ impl Bill {
         self.units
     }
 
-    /// So much more was spent.
+    /// Adds what was spent on top.
     pub(super) fn owe(&mut self, spent: Spent) {
         self.units += spent.units;
         self.owed.push(spent);
     }
 
-    /// Takes something off, if it is more than this: what was spent last first.
+    /// If the bill is above `to`, takes units off what was spent last, and returns them. It may
+    /// take several calls to get down to `to`.
     pub(super) fn take_off(&mut self, to: u32) -> Option<Spent> {
         let over = self.units.checked_sub(to).filter(|over| *over > 0)?;
         let last = self.owed.last_mut().unwrap_or(&mut self.taken);

@@ -10,34 +10,34 @@ use super::lane::Passage;
 use super::meter::Paced;
 use crate::hint::Limits;
 
-/// All that a limiter keeps under its one lock: its limits, the gate that the
-/// server closes, and who waits. Plain functions of what happens and when, in
-/// nanoseconds from the limiter's start.
+/// All that a limiter keeps under its one lock: its limits, the gate that the server closes, and a
+/// count of the waiting calls. Plain functions of what happens and when, in nanoseconds from the
+/// limiter's start.
 #[derive(Debug)]
 pub(super) struct Books {
     pub(super) accounts: Box<[Account]>,
     pub(super) gate: Gate,
     pub(super) line: Waiting,
-    /// The latest moment that was seen: of two threads one may come later with an earlier one.
+    /// The latest moment that was seen. A thread may get the lock late, with an earlier moment.
     latest: u64,
-    /// Whether its key has another limiter from now on, by which all pass who still come here.
+    /// Retired: the registry has dropped this limiter, so callers must look their key up again.
     retired: bool,
 }
 
-/// Who waits.
+/// The waiting calls.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     pub(super) calls: usize,
-    /// What they will take.
+    /// The units that they will take, of each limit.
     units: [u64; Costs::MOST],
-    /// How long the one waited that was served last.
+    /// How long the call that was served last had waited.
     pub(super) last_wait: Option<Duration>,
 }
 
 /// Why a call doesn't pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
-    /// When it may, as far as is known.
+    /// When it may pass, as far as is known.
     pub(super) at: u64,
     /// The limit that binds; `None`: the server's pause.
     pub(super) limit: Option<&'static str>,
@@ -51,7 +51,7 @@ pub(super) struct Above {
     pub(super) limit: &'static str,
 }
 
-/// What giving back units that were sent takes, of each limit.
+/// What is needed to give back units that were sent, for each limit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Receipts {
     /// When they were sent.
@@ -78,7 +78,7 @@ impl Books {
         }
     }
 
-    /// The cost that is above the most that can ever be taken at once, if one is.
+    /// The cost that is above what its limit can ever pass at once, if one is.
     pub(super) fn above(&self, costs: &Costs) -> Option<Above> {
         self.accounts.iter().zip(costs.units).find_map(|(account, cost)| {
             let capacity = account.capacity();
@@ -86,10 +86,11 @@ impl Books {
         })
     }
 
-    /// Takes and sends in one step, unless others wait.
+    /// Takes and sends a call's units in one step. `None` if the call doesn't pass: also while
+    /// others wait, and once this has retired.
     #[inline]
     pub(super) fn pass(&mut self, now: u64, costs: &Costs) -> Option<Receipts> {
-        // What costs nothing takes nothing from those who wait.
+        // A call that costs nothing takes nothing from waiting calls.
         if self.retired || self.line.calls > 0 && !costs.are_nothing() {
             return None;
         }
@@ -98,7 +99,7 @@ impl Books {
         Some(self.note(now, costs, |account, units| account.pass(now, units)))
     }
 
-    /// Takes of all limits, or of none.
+    /// Takes units of all limits, or of none.
     pub(super) fn take(&mut self, now: u64, costs: &Costs) -> Result<(), Refusal> {
         let now = self.no_earlier(now);
         self.admit(now, costs)?;
@@ -108,7 +109,7 @@ impl Books {
         Ok(())
     }
 
-    /// Lets one through if all limits admit it.
+    /// Lets a call through the gate if all limits admit it.
     #[inline]
     fn admit(&mut self, now: u64, costs: &Costs) -> Result<(), Refusal> {
         self.gate.admit(now).map_err(|at| Refusal { at, limit: None })?;
@@ -127,14 +128,14 @@ impl Books {
         Ok(())
     }
 
-    /// What was taken is being sent, unless the gate has closed since.
+    /// Sends what was taken. `None` if the gate has closed since.
     pub(super) fn send(&mut self, now: u64, costs: &Costs) -> Option<Receipts> {
         let now = self.no_earlier(now);
         let open = self.gate.closed_until(now).is_none();
         open.then(|| self.note(now, costs, |account, units| account.send(now, units)))
     }
 
-    /// Sends of all limits, and notes the receipts.
+    /// Sends units of all limits, and returns the receipts.
     #[inline]
     fn note(
         &mut self,
@@ -150,20 +151,20 @@ impl Books {
         receipts
     }
 
-    /// What was taken isn't sent.
+    /// Puts back what was taken and won't be sent.
     pub(super) fn put_back(&mut self, costs: &Costs) {
         for (account, units) in self.accounts.iter_mut().zip(costs.units) {
             account.put_back(units);
         }
     }
 
-    /// Another quota from now on, in the place of this one.
+    /// Puts another quota in the place of this limit's, from now on.
     pub(super) fn set_quota(&mut self, now: u64, limit: usize, quota: &Quota) {
         let now = self.no_earlier(now);
         self.accounts[limit].set_quota(now, quota);
     }
 
-    /// What was sent never left.
+    /// Gives back what was sent but never left.
     pub(super) fn give_back(&mut self, now: u64, costs: &Costs, receipts: &Receipts) {
         let now = self.no_earlier(now);
         let given = costs.units.into_iter().zip(receipts.limits);
@@ -172,7 +173,7 @@ impl Books {
         }
     }
 
-    /// A call turned out to cost so much of this limit.
+    /// A call turned out to cost `used` units of this limit.
     pub(super) fn settle(&mut self, now: u64, limit: usize, bill: &mut Bill, used: u32) {
         let now = self.no_earlier(now);
         self.accounts[limit].settle(now, bill, used);
@@ -192,14 +193,14 @@ impl Books {
         }
     }
 
-    /// When a call would pass behind all who wait, as far as is known, and what it waits for.
+    /// When a call that joins the line would pass, as far as is known, and what it would wait for.
     pub(super) fn foresee(&mut self, now: u64, costs: &Costs) -> Refusal {
         let now = self.no_earlier(now);
         let calls = u64::try_from(self.line.calls).unwrap_or(u64::MAX);
         self.foresee_behind(now, calls, &self.line.units, costs)
     }
 
-    /// The same for one that waits already.
+    /// The same for a call that waits already: as if it stood behind all others.
     pub(super) fn foresee_waiting(&mut self, now: u64, costs: &Costs) -> Refusal {
         let mut before = self.line.units;
         for (units, own) in before.iter_mut().zip(costs.units) {
@@ -228,7 +229,7 @@ impl Books {
         refusal
     }
 
-    /// Joins the line.
+    /// A call joins the line.
     pub(super) fn join(&mut self, costs: &Costs) {
         self.line.calls += 1;
         for (units, own) in self.line.units.iter_mut().zip(costs.units) {
@@ -236,7 +237,7 @@ impl Books {
         }
     }
 
-    /// Leaves it.
+    /// A call leaves the line.
     pub(super) fn leave(&mut self, costs: &Costs) {
         self.line.calls -= 1;
         for (units, own) in self.line.units.iter_mut().zip(costs.units) {
@@ -244,7 +245,8 @@ impl Books {
         }
     }
 
-    /// Lets nobody pass any more, if nothing is lost when all this is forgotten now.
+    /// Retires, if nothing is lost by forgetting all this now: no call passes any more. Returns
+    /// whether it did.
     pub(super) fn retire(&mut self, now: u64) -> bool {
         self.retired = self.line.calls == 0
             && self.gate.is_open(now)
@@ -264,7 +266,7 @@ impl Books {
 }
 
 impl Lend for Books {
-    /// The only limit's, while nobody waits and the gate is wide open.
+    /// The number of the only limit, while no call waits and the gate is wide open.
     fn loan(&self) -> Option<&Paced> {
         match &*self.accounts {
             [only] if self.lends() => only.loan(),

@@ -53,8 +53,8 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
         self
     }
 
-    /// The longest that a call waits. Default: two minutes. One that would wait longer
-    /// is turned away on arrival, as far as that can be [foreseen](super#how-it-decides), with
+    /// The longest that a call waits. Default: two minutes. A call that would wait longer is turned
+    /// away on arrival, as far as that can be [foreseen](super#how-it-decides), with
     /// [`RateLimited`](super::RateLimited).
     pub fn max_wait(mut self, wait: Duration) -> Self {
         self.settings.max_wait = wait;
@@ -72,15 +72,15 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
         self
     }
 
-    /// The longest that a server's hint (`Retry-After` on a 429) can keep every
-    /// call waiting, and the minute that an exhausted quota does without a hint. Default: an hour;
-    /// zero ignores both.
+    /// The longest that a server can keep every call waiting, by a hint (`Retry-After` on a 429) or
+    /// by an exhausted quota, which does so for a minute if it comes without a hint. Default: an
+    /// hour; zero ignores both.
     pub fn max_pause(mut self, pause: Duration) -> Self {
         self.settings.max_pause = pause;
         self
     }
 
-    /// Who hears of waits, rejections and pauses.
+    /// The observer that hears of waits, rejections and pauses.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.settings.listener = Listener::new(observer);
         self
@@ -106,12 +106,12 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
         RateLimitBuilder { name, quotas, max_keys, settings, classifier, key, cost }
     }
 
-    /// A limit for each credential: as most providers count.
+    /// A limit for each credential, which is how most providers count.
     pub fn by_credential(self) -> RateLimitBuilder<C, ByCredential, W> {
         self.key(ByCredential)
     }
 
-    /// A limit for each region of a failover above; for each host and port where there is none.
+    /// A limit for each region of a failover above; without a failover, for each host and port.
     pub fn by_region(self) -> RateLimitBuilder<C, ByRegion, W> {
         self.key(ByRegion)
     }
@@ -121,8 +121,8 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
         self.key(ByAuthority)
     }
 
-    /// A limit for each text that a closure over the request's head tells; for
-    /// `None` the one that all others share.
+    /// A limit for each text that a closure returns for the request's head. All calls for which it
+    /// returns `None` share one limit.
     pub fn key_fn<F>(self, f: F) -> RateLimitBuilder<C, KeyFn<F>, W>
     where
         F: for<'a> Fn(RequestHead<'a>) -> Option<&'a str>,
@@ -130,16 +130,16 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
         self.key(key_fn(f))
     }
 
-    /// How many keys have limits of their own at once. Default: 1,024. Past that,
-    /// those with nothing spent make room, and where none has, new keys share one.
+    /// How many keys have limits of their own at once. Default: 1,024. Past that, keys with nothing
+    /// spent make room. Where there is none of those, new keys share one limit.
     pub fn max_keys(mut self, keys: usize) -> Self {
         self.max_keys = keys;
         self
     }
 
-    /// Settles what calls cost when their answers tell: a closure over the response and the
-    /// [`Usage`] of its call, to be told the true cost now, or carried to where it will
-    /// be known. It isn't asked where there is no response. Given again, the last one counts.
+    /// Settles what calls cost, once their answers tell. The closure gets the response and the
+    /// [`Usage`] of its call: it settles that now, or puts it where the true cost will be known. It
+    /// isn't called if there is no response. If several are set, the last one counts.
     ///
     /// ```
     /// use tower_upstream::hint::Resource;
@@ -152,7 +152,7 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
     ///         let used = response.headers().get("x-tokens-used");
     ///         match used.and_then(|used| used.to_str().ok()?.parse().ok()) {
     ///             Some(used) => usage.settle("tokens", used).expect("there is such a quota"),
-    ///             // The body will tell: who reads it takes this along.
+    ///             // Only the body will tell: whoever reads it finds the usage here.
     ///             None => _ = response.extensions_mut().insert(usage),
     ///         }
     ///     })
@@ -168,26 +168,27 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
         RateLimitBuilder { name, quotas, max_keys, settings, classifier, key, cost }
     }
 
-    /// Whether the server's answers [teach](super#what-the-server-says) the quotas that count what
-    /// a server knows of. Default: no, but for [`Quota::taught`], which knows nothing else. Say yes
-    /// where all calls of a key are under one limit of the server's.
+    /// Whether answers [teach](super#what-the-server-says) the layer the server's limits, for
+    /// quotas that count something a server knows of. Default: no, unless there is a
+    /// [`Quota::taught`], which has no other limit. Say yes where all calls of a key are under one
+    /// limit of the server's.
     ///
-    /// It keeps a client under a limit that is lowered without a word: by waits here, where else there
-    /// would be a 429 and its pause. It takes reading the headers of answers that have such, and the
-    /// limiter's lock for these.
+    /// It keeps a client under a limit that is lowered without notice: calls wait here, where
+    /// otherwise there would be a 429 and its pause. It costs reading the headers of answers, and
+    /// taking the limiter's lock for answers that tell limits.
     pub fn taught(mut self, taught: bool) -> Self {
         self.settings.taught = taught;
         self
     }
 
-    /// Makes what is random, how long calls pass by degrees after a pause, the same
-    /// each time. Default: another each time.
+    /// Makes what is random repeatable: how long the calls after a pause pass by degrees. Default:
+    /// different each time.
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = Some(seed);
         self
     }
 
-    /// This one hears too.
+    /// Adds a listener: it hears what the observer hears.
     pub(crate) fn also_tell(mut self, listener: &Listener) -> Self {
         self.settings.listener = self.settings.listener.and(listener);
         self
@@ -225,8 +226,8 @@ impl<C, K> RateLimitBuilder<C, K> {
 }
 
 impl<C, K, W: Quotas> RateLimitBuilder<C, K, W> {
-    /// One more quota, up to four in all, and what a request takes of it. A call passes all
-    /// of them or waits; what it waits for takes nothing of the others.
+    /// Adds a quota, up to four in all, and what a request takes of it. A call passes all quotas or
+    /// waits; while it waits for one, it takes nothing of the others.
     ///
     /// ```
     /// use http::Request;
@@ -245,11 +246,11 @@ impl<C, K, W: Quotas> RateLimitBuilder<C, K, W> {
     /// # let _ = limit;
     /// ```
     ///
-    /// Quotas that count no resource of a server's are [named](Quota::named), each its own name, by which
-    /// they are shown, [settled](super::Usage::settle) and
-    /// [changed](super::RateLimitHandle::set_quota). Of one resource there may be several, such as
-    /// tokens a minute and a day: they are settled together, and can't be changed. A fifth quota
-    /// doesn't compile.
+    /// A quota that counts no resource of a server's needs a [name](Quota::named) of its own, by
+    /// which it is shown, [settled](super::Usage::settle) and
+    /// [changed](super::RateLimitHandle::set_quota). Several quotas may count the same resource,
+    /// such as tokens a minute and tokens a day: they are settled together, and can't be changed. A
+    /// fifth quota doesn't compile.
     pub fn and<Req, F>(self, quota: Quota, cost: F) -> RateLimitBuilder<C, K, And<W, F>>
     where
         F: Fn(&Req) -> u32,

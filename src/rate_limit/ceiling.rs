@@ -1,16 +1,16 @@
 use super::Quota;
 use super::meter::{Meter, Rate};
 
-/// What is configured.
+/// A limit as it is configured.
 #[derive(Debug)]
 pub(super) enum Ceiling {
     Known(Meter),
-    /// Nothing, and until the server tells something, one call passes in a while.
+    /// No limit is configured. Until the server tells one, a call passes once in a while.
     Unknown {
         next: u64,
-        /// What was known before, as it was then.
+        /// The meter of the quota before this, as it was then.
         before: Option<Box<Meter>>,
-        /// How many units had been sent until then.
+        /// How many units had been sent by then.
         sent: u64,
     },
 }
@@ -40,8 +40,8 @@ impl Ceiling {
         }
     }
 
-    /// Another quota from now on; so many units were ever sent, of which the server's limit
-    /// still counts what is told.
+    /// Puts another quota in force from now on. `sent` units were ever sent; of them the server's
+    /// limit, if it is known, still counts `told`.
     pub(super) fn change(&mut self, now: u64, quota: &Quota, sent: u64, told: Option<u64>) {
         match (&mut *self, quota.taught) {
             (Self::Unknown { .. }, true) => {}
@@ -58,8 +58,8 @@ impl Ceiling {
                     }
                     None => Meter::since(now, quota),
                 };
-                // When what was sent meanwhile was sent isn't known: now, at the latest, and no
-                // more than is ever passed at once.
+                // When the units since then were sent isn't known. They count as sent now, which is
+                // the latest possible, and as no more than the capacity.
                 let meanwhile = told.unwrap_or(u64::MAX).min(sent - *known);
                 meter.send(now, meanwhile.min(meter.capacity().into()));
                 *self = Self::Known(meter);

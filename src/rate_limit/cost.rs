@@ -10,8 +10,8 @@ use crate::hint::Resource;
     note = "name the request's type in the closure: `.cost_fn(|request: &MyRequest| ..)`"
 )]
 pub trait Cost<Req> {
-    /// How many units the request takes, of each of the layer's quotas. What costs 0
-    /// of all passes at once, unless the server has asked for a pause.
+    /// How many units the request takes, of each of the layer's quotas. A request that costs 0 of
+    /// all of them passes at once, unless the server has asked for a pause.
     fn costs(&self, request: &Req) -> Costs;
 }
 
@@ -26,7 +26,7 @@ impl Costs {
     /// How many quotas one layer keeps at most.
     pub(super) const MOST: usize = 4;
 
-    /// So many units of the only quota.
+    /// The cost where there is only one quota.
     #[must_use]
     pub const fn of(units: u32) -> Self {
         Self { units: [units, 0, 0, 0], quotas: 1 }
@@ -36,7 +36,7 @@ impl Costs {
         self.units == [0; Self::MOST]
     }
 
-    /// So many of the next quota.
+    /// Adds the units of the next quota.
     pub(super) fn and(mut self, units: u32) -> Self {
         self.units[self.quotas] = units;
         self.quotas += 1;
@@ -44,17 +44,17 @@ impl Costs {
     }
 }
 
-/// What is known of the quotas that a cost is told for.
+/// What the type of a cost says of the quotas that it is for.
 pub trait Quotas {
     /// How many they are.
     const COUNT: usize;
-    /// What the first counts unless it [says so](super::Quota::of) itself.
+    /// What the first quota counts, unless [that is set](super::Quota::of).
     const FIRST: Option<Resource>;
 }
 
 /// Takes in what an answer tells of a call's true cost.
 ///
-/// Implemented by [`Settled`] and, doing nothing, by all costs that know nothing of answers.
+/// Implemented by [`Settled`]. Costs that know nothing of answers implement it by doing nothing.
 pub trait Settle<Res> {
     /// Takes in what this answer tells.
     fn settle(&self, response: &mut Res, usage: impl FnOnce() -> Usage) {
@@ -105,7 +105,7 @@ impl<F> fmt::Debug for CostFn<F> {
     }
 }
 
-/// Other costs, and what a closure says is that of one quota more. Made by
+/// Other costs, and a closure for the cost of one more quota. Made by
 /// [`and`](super::RateLimitBuilder::and).
 #[derive(Clone, Copy)]
 pub struct And<W, F>(pub(super) W, pub(super) F);
@@ -125,7 +125,7 @@ impl<W: Quotas, F> Quotas for And<W, F> {
     const FIRST: Option<Resource> = W::FIRST;
 }
 
-/// Settled as the others are, whichever was given first.
+/// Settles as the other costs do, whichever of `and` and `settle_fn` was called first.
 impl<W: Settle<Res>, F, Res> Settle<Res> for And<W, F> {
     fn settle(&self, response: &mut Res, usage: impl FnOnce() -> Usage) {
         self.0.settle(response, usage);

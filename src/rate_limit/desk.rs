@@ -7,21 +7,22 @@ use crate::sync::{Mutex, MutexGuard};
 /// The books under their lock, and the lane beside it.
 #[derive(Debug)]
 pub(super) struct Desk<B: Lend> {
-    /// Where there was something to lend when this was made.
+    /// `None` if there was nothing to lend when this was made.
     pub(super) lane: Option<Lane>,
     books: Mutex<B>,
 }
 
-/// Books that can lend their number.
+/// Books that can lend their one number to the lane.
 pub(super) trait Lend {
-    /// What alone decides, if there is such a thing.
+    /// The paced quota, if it alone decides.
     fn loan(&self) -> Option<&Paced>;
 
-    /// What had been lent comes back changed.
+    /// Takes back the arrival time that was lent, as it is now.
     fn take_back(&mut self, arrival: u64);
 }
 
-/// The books, with nothing lent. What alone decides by the end is lent again.
+/// The books, with nothing lent. On drop the paced number is lent to the lane again, if it alone
+/// decides.
 pub(super) struct Open<'a, B: Lend> {
     lane: Option<&'a Lane>,
     books: MutexGuard<'a, B>,

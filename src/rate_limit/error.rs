@@ -27,7 +27,7 @@ pub enum RateLimitedReason {
     MaxWait,
     /// It would have had to wait past the call's deadline.
     Deadline,
-    /// As many calls as may wait are waiting.
+    /// The most calls that may wait are waiting already.
     QueueFull,
 }
 
@@ -47,8 +47,8 @@ impl RateLimited {
         &self.limiter
     }
 
-    /// The limit that binds, by the [name](super::Quota::named) of its quota, or what that
-    /// counts. `None`: the server's pause.
+    /// The limit that the call would wait for: the [name](super::Quota::named) of its quota, or
+    /// what that counts. `None`: the server's pause.
     #[must_use]
     pub fn limit(&self) -> Option<&'static str> {
         self.limit
@@ -60,7 +60,7 @@ impl RateLimited {
         self.reason
     }
 
-    /// When a call like this one would pass, as far as is known now.
+    /// How long until a call like this one would pass, as far as is known now.
     #[must_use]
     pub fn retry_after(&self) -> Duration {
         self.retry_after

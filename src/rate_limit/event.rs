@@ -19,12 +19,12 @@ pub enum RateLimitEventKind {
     Waiting {
         /// For about how long.
         wait: Duration,
-        /// How many wait before it.
+        /// How many calls wait before it.
         ahead: usize,
     },
     /// A call was turned away.
     Rejected {
-        /// When it would pass.
+        /// How long until it would pass.
         retry_after: Duration,
     },
     /// A call was turned away that costs more than can ever be taken at once.
@@ -34,7 +34,7 @@ pub enum RateLimitEventKind {
         /// The most that can be taken at once.
         capacity: u32,
     },
-    /// The server asked for a pause: nobody passes for so long.
+    /// The server asked for a pause: no call passes until it is over.
     GateClosed {
         /// How long.
         pause: Duration,
@@ -44,7 +44,7 @@ pub enum RateLimitEventKind {
         /// How much of the first quota.
         cost: u32,
     },
-    /// A call cost otherwise than what was taken for it.
+    /// A call cost more or less than was taken for it.
     Settled {
         /// The quota's name, or what it counts.
         limit: &'static str,

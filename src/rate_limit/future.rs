@@ -39,11 +39,11 @@ pub(super) struct Waiting<S, Req, C, W> {
     pub(super) request: Req,
     pub(super) classifier: C,
     pub(super) cost: W,
-    /// Whether it belongs to a call that layers above know of.
+    /// Whether a layer above offered its call scope to this call.
     pub(super) scoped: bool,
 }
 
-/// How far it has got past the limiter.
+/// How far a call has got past the limiter.
 pub(super) enum Entry {
     InLine(Pin<Box<Ticket>>),
     Passed(Reservation),
@@ -91,7 +91,8 @@ where
     type Held = Passed<C, W>;
     type Pass = Permit;
 
-    /// Waits for its turn, and then for its service to get ready; sent, if the gate is open still.
+    /// Waits for the call's turn, and then for its service to get ready. The call is sent if the
+    /// gate is still open then.
     fn poll_pass(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, BoxError>> {
         loop {
             match &mut self.entry {
@@ -107,7 +108,8 @@ where
                     if let Some(permit) = reservation.send() {
                         return Poll::Ready(Ok(permit));
                     }
-                    // The gate has closed meanwhile. The readiness goes with the old handle.
+                    // The gate has closed meanwhile. Dropping the old handle lets go of its
+                    // readiness.
                     self.service = self.service.clone();
                     self.entry = Entry::InLine(Box::pin(reservation.line_up_anew()?));
                 }

@@ -1,9 +1,9 @@
 /// The gate that a server closes for a time, and the ramp behind it.
 ///
-/// When it opens, all who waited would pass at once, in every process at the same
-/// moment. So only one passes then, and the number that may have passed doubles
-/// with each of ten steps; after the last it is open. How long that takes is
-/// another number each time it is closed.
+/// Without the ramp all waiting calls would pass when it opens, in every process at the same
+/// moment. So only one call passes then, and the number that may have passed doubles with each of
+/// ten steps; after the last step the gate is open to all. Whoever closes the gate says how long
+/// the ramp is, so that processes can differ.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     opens: u64,
@@ -14,7 +14,8 @@ pub(super) struct Gate {
 const STEPS: u64 = 10;
 
 impl Gate {
-    /// Closes it until `opens`, unless it is closed for longer. True if it was open before then.
+    /// Closes it until `opens`, unless it is closed for longer already. Returns whether this keeps
+    /// it closed for longer.
     pub(super) fn close(&mut self, opens: u64, ramp: u64) -> bool {
         let later = opens > self.opens;
         if later {
@@ -28,18 +29,18 @@ impl Gate {
         *self = Self::default();
     }
 
-    /// Until when nobody passes, if it is closed.
+    /// Until when no call passes, if it is closed.
     pub(super) fn closed_until(&self, now: u64) -> Option<u64> {
         (now < self.opens).then_some(self.opens)
     }
 
-    /// Whether all may pass.
+    /// Whether all calls may pass.
     #[inline]
     pub(super) fn is_open(&self, now: u64) -> bool {
         now >= self.opens.saturating_add(self.ramp)
     }
 
-    /// Whether one may pass; else when, at the earliest.
+    /// Whether a call may pass. If not, the error is when one may at the earliest.
     #[inline]
     pub(super) fn admit(&self, now: u64) -> Result<(), u64> {
         if self.is_open(now) {
@@ -51,16 +52,16 @@ impl Gate {
         }
     }
 
-    /// When one passes that comes after so many others.
+    /// When a call passes that comes after `before` others.
     pub(super) fn admits_at(&self, before: u64) -> u64 {
         let passed = self.passed.saturating_add(before);
-        // The first step after which more than those may have passed.
+        // The first step after which more than these may have passed.
         let step = u64::from(u64::BITS - passed.leading_zeros());
         let into = self.ramp.saturating_mul(step.min(STEPS)) / STEPS;
         self.opens.saturating_add(into)
     }
 
-    /// One passes.
+    /// A call passes.
     #[inline]
     pub(super) fn pass(&mut self) {
         self.passed = self.passed.saturating_add(1);
@@ -71,7 +72,7 @@ impl Gate {
 mod tests {
     use super::*;
 
-    /// When so many pass who all wait.
+    /// When `count` calls pass, if all wait from the start.
     fn passes(gate: &mut Gate, count: usize) -> Vec<u64> {
         let mut now = 0;
         let mut passed = Vec::new();

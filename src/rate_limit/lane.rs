@@ -10,10 +10,10 @@ use crate::sync::{Apart, AtomicU64, Ordering};
 /// Where calls pass without the books' lock, while one number alone decides about them: the
 /// theoretical arrival time of the only quota, a paced one.
 ///
-/// The books lend it to an atomic word, on which governor then decides. Who holds the books' lock
-/// takes it back first, in one swap, and leaves a time there that is so late that governor
-/// refuses all who ask; they come to the books. So a call passes by the word or by the books,
-/// never by both.
+/// The books lend that number to an atomic word, on which governor then decides. A thread that
+/// takes the books' lock takes the number back first, in one swap. It leaves a time in the word
+/// that is so late that governor refuses every call; those calls come to the books. So a call
+/// passes by the word or by the books, never by both.
 #[derive(Debug)]
 pub(super) struct Lane {
     pace: Pace,
@@ -21,7 +21,7 @@ pub(super) struct Lane {
     word: Word,
 }
 
-/// What giving back units that passed takes.
+/// What is needed to give back units that passed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Passage {
     pub(super) at: u64,
@@ -34,18 +34,19 @@ struct Word(Arc<Lent>);
 
 #[derive(Debug)]
 struct Lent {
-    /// The number, or [`AWAY`]. Every call writes it; all else here is only read by most.
+    /// The number, or [`AWAY`]. Every call writes it, while most calls only read what else is here.
     arrival: Apart<AtomicU64>,
-    /// What a [mark](Paced::send) takes beside it; written while the number is with the books.
+    /// What makes up a [mark](Paced::send) together with the number. Written while that is with the
+    /// books.
     refunded: AtomicU64,
 }
 
-/// Later than any time at which something may pass, and far enough from the largest
-/// number that governor can add to it.
+/// Later than any time at which something may pass, and so far from the largest number that
+/// governor can add to it without overflow.
 const AWAY: u64 = 1 << 63;
 
 impl Lane {
-    /// One for quotas of this pace. Its number is with the books.
+    /// A lane for quotas of this pace. At first its number is with the books.
     pub(super) fn new(pace: Pace) -> Self {
         let lent = Lent { arrival: Apart(AtomicU64::new(AWAY)), refunded: AtomicU64::new(0) };
         let word = Word(Arc::new(lent));
@@ -57,14 +58,15 @@ impl Lane {
     pub(super) fn pass(&self, now: u64, units: u32) -> Option<Passage> {
         let units = NonZeroU32::new(units).filter(|units| *units <= self.pace.burst)?;
         let lent = &*self.word.0;
-        // Before governor decides: more may be refunded until it has, but a mark that is too small
-        // only makes a refund smaller, and by no more than the time until then.
+        // Read before governor decides. If others are refunded in between, the mark is too small.
+        // That only makes this call's own refund smaller, by no more than the time from its sending
+        // to its refund.
         let refunded = lent.refunded.load(Ordering::Acquire);
         let arrival = self.judge.ask(now, units).ok()?;
         Some(Passage { at: now, mark: arrival.wrapping_add(refunded) })
     }
 
-    /// Lends the number, if it is one of this lane's pace.
+    /// Lends the number, if its quota has this lane's pace.
     pub(super) fn lend(&self, paced: &Paced) {
         if paced.pace() == self.pace {
             let lent = &*self.word.0;

@@ -28,7 +28,7 @@ impl RateLimitLayer {
         Self::builder(quota).build()
     }
 
-    /// Everything else.
+    /// A builder, for all other settings.
     pub fn builder(quota: Quota) -> RateLimitBuilder {
         RateLimitBuilder::new(quota)
     }

@@ -19,11 +19,10 @@ use crate::key::Keyed;
 use crate::stripe::{Handle, Spread};
 use crate::time::{self, Epoch, Instant};
 
-/// How long nobody passes when a provider says that the quota is exhausted,
-/// and not until when.
+/// The pause after a provider says that the quota is exhausted, but not until when.
 const EXHAUSTED: Duration = Duration::from_secs(60);
 
-/// What is left of the quotas, and the line of those who wait.
+/// What is left of the quotas, and the line of waiting calls.
 #[derive(Debug)]
 pub(super) struct Limiter {
     name: Arc<str>,
@@ -61,8 +60,8 @@ impl Limiter {
         self.start.nanos(instant)
     }
 
-    /// Nanoseconds from the start to now. What gives back asks for it with the books in hand, so
-    /// that it is later than all that was sent.
+    /// Nanoseconds from the start to now. Code that gives units back calls this while it holds the
+    /// books, so that the time is no earlier than any sending.
     pub(super) fn now(&self) -> u64 {
         self.nanos(time::now())
     }
@@ -71,7 +70,7 @@ impl Limiter {
         self.start.instant(nanos)
     }
 
-    /// Lets a call pass by the lane, as it is being sent.
+    /// Lets a call that is being sent pass by the lane, if that can be.
     #[inline]
     pub(super) fn pass_by_lane(&self, at: Instant, costs: &Costs) -> Option<Passage> {
         self.desk.lane.as_ref()?.pass(self.nanos(at), costs.units[0])
@@ -87,8 +86,8 @@ impl Limiter {
         }
     }
 
-    /// The next try of the call at the head of the line: whether it has taken what it costs,
-    /// when to try again, or that it isn't worth waiting for.
+    /// The next try of the call at the head of the line to take what it costs. If it can't, the
+    /// error is when to try again or, if that is past its patience, the rejection.
     pub(super) fn retake(
         &self,
         costs: Costs,
@@ -116,8 +115,8 @@ impl Limiter {
         Err(Ok(at))
     }
 
-    /// Turns away a call in the line that has no more patience. It may be one
-    /// behind a head that has: the server's pause came after both.
+    /// Turns away a call in the line that has no patience left. It may stand behind a head that has
+    /// some, if the server's pause came after both had joined.
     pub(super) fn give_up(&self, costs: Costs, patience: Patience) -> BoxError {
         let now = time::now();
         let foreseen = self.desk.books().foresee_waiting(self.nanos(now), &costs);
@@ -140,7 +139,8 @@ impl Limiter {
     pub(super) fn obey(&self, verdict: &Verdict) {
         let pause = match verdict.class() {
             Class::Throttled => verdict.hint().retry_after,
-            // A circuit breaker's latch is no news, and ends when it is reset.
+            // A circuit breaker's latch repeats what the server said before, and ends when it is
+            // reset.
             _ if verdict.never_left() => None,
             Class::QuotaExhausted => Some(verdict.hint().retry_after.unwrap_or(EXHAUSTED)),
             _ => None,
@@ -154,7 +154,7 @@ impl Limiter {
     fn close_gate(&self, pause: Duration) {
         let opens = self.now().saturating_add(time::nanos(pause));
         let ramp = time::nanos(self.rules.ramp(pause));
-        // Those who wait find out now whether it is still worth it.
+        // By `change`, so that the head of the line finds out now if its wait has become too long.
         if self.change(|books| books.gate.close(opens, ramp)) {
             self.tell(|| RateLimitEventKind::GateClosed { pause });
         }
@@ -168,7 +168,7 @@ impl Limiter {
         });
     }
 
-    /// Another quota from now on, in the place of this one.
+    /// Puts another quota in this place from now on.
     pub(super) fn set_quota(&self, at: usize, quota: &Quota) {
         let now = self.now();
         self.change(|books| books.set_quota(now, at, quota));
@@ -179,8 +179,8 @@ impl Limiter {
         self.tell(|| RateLimitEventKind::Refunded { cost: costs.units[0] });
     }
 
-    /// Changes something, and makes the head of the line look again. Who joins later finds the
-    /// change at its first look.
+    /// Changes the books, and makes the head of the line look again. A call that joins later finds
+    /// the change at its first look.
     pub(super) fn change<R>(&self, change: impl FnOnce(&mut Books) -> R) -> R {
         let mut books = self.desk.books();
         let result = change(&mut books);
@@ -218,14 +218,14 @@ impl Arrival {
         self.limiter.desk.books().pass(now, &self.costs)
     }
 
-    /// Lets the call wait or go.
+    /// Lets the call wait in the line, or turns it away.
     pub(super) fn line_up(self, deadline: Option<Instant>) -> Result<Ticket, BoxError> {
         let patience = self.limiter.patience(self.at, deadline);
         self.wait(patience)
     }
 
-    /// The same for a call of this patience. That it would wait too long is found here, and not
-    /// after the wait.
+    /// The same for a call with this patience. One that would wait too long is turned away here,
+    /// and not after the wait.
     pub(super) fn wait(self, patience: Patience) -> Result<Ticket, BoxError> {
         let Self { limiter, costs, at } = self;
         let now = limiter.nanos(at);

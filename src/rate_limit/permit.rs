@@ -14,7 +14,8 @@ use crate::hint::Limits;
 use crate::stripe::Handle;
 use crate::time;
 
-/// What was taken for a call that isn't sent yet. Dropped before it is, it is given back.
+/// What was taken for a call that isn't sent yet. If this is dropped before the call is sent, the
+/// units are given back.
 #[derive(Debug)]
 pub(super) struct Reservation {
     limiter: Handle<Limiter>,
@@ -48,7 +49,7 @@ impl Reservation {
         Some(Permit::by_books(self.limiter.clone(), costs, receipts))
     }
 
-    /// Gives back what it took, and waits again, with the patience that is left.
+    /// Gives back what was taken, and lines up again with the patience that is left.
     pub(super) fn line_up_anew(&mut self) -> Result<Ticket, BoxError> {
         let (limiter, costs) = (self.limiter.clone(), self.costs);
         self.put_back();
@@ -86,7 +87,7 @@ impl Permit {
         Self { limiter, taken: Taken::ByBooks { costs, receipts } }
     }
 
-    /// What was sent, and what giving it back takes.
+    /// What was sent, and what is needed to give it back.
     fn receipts(&self) -> (Costs, Receipts) {
         match self.taken {
             Taken::ByLane { units, passage } => (Costs::of(units), passage.into()),
@@ -140,7 +141,8 @@ impl Permit {
         if !limits.is_empty() {
             let (_, receipts) = self.receipts();
             let (now, longest) = (self.limiter.now(), self.limiter.rules.settings.max_pause);
-            // There may be more to take than was known, or less.
+            // By `change`, which wakes the head of the line: there may be more to take than it
+            // knew, or less.
             self.limiter.change(|books| books.learn(now, &limits, &receipts, longest));
         }
     }

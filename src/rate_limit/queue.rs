@@ -1,9 +1,9 @@
 //! The line of waiting calls: first come, first served.
 //!
-//! One *turn* goes through the line, and only who holds it asks for a permit and
-//! sets a timer for the next look; the others sleep until their patience ends. Who
-//! leaves with the turn, served, turned away or dropped, hands it on. So a grant
-//! wakes one waiter for the turn and once by its timer, however many wait.
+//! One *turn* goes through the line. Only the call that holds it asks for a permit and sets a timer
+//! for its next look; the others sleep until their patience ends. A call that leaves with the turn,
+//! whether served, turned away or dropped, hands it on. So a grant wakes one call twice, by the
+//! turn and by its timer, however many wait.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -22,12 +22,12 @@ use crate::error::BoxError;
 use crate::stripe::Handle;
 use crate::time::{self, Sleep};
 
-/// The line of one limiter. Who is in it, its books say.
+/// The line of one limiter. The limiter's books count the calls in it.
 #[derive(Debug)]
 pub(super) struct Line {
     /// Holds the turn as a stored notification while nobody else does.
     turn: Arc<Notify>,
-    /// Stirs who holds the turn: there may be more to take than was foreseen, or less.
+    /// Wakes the call that holds the turn: there may be more to take than was foreseen, or less.
     stirred: Arc<Notify>,
 }
 
@@ -53,7 +53,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// That of a call that the books have let join.
+    /// The place of a call that has joined the line in the books.
     pub(super) fn joined(limiter: Handle<Limiter>, costs: Costs) -> Self {
         Self { limiter, costs, has_turn: false }
     }
@@ -71,11 +71,11 @@ impl Drop for Place {
 pin_project! {
     /// Waits in the line for a permit. The order is that of the first polls.
     pub(super) struct Ticket {
-        // Before `place`, so that a turn that was handed to a ticket which is being
-        // dropped goes on by itself.
+        // Dropped before `place`: a notification that arrives during the drop is then forwarded by
+        // `Notify`.
         #[pin]
         stage: Stage,
-        // In line: until our patience ends. At the head: until the next look.
+        // In line it runs until our patience ends, at the head until the next look.
         #[pin]
         timer: Option<Sleep>,
         place: Option<Place>,
@@ -90,9 +90,9 @@ pin_project! {
         InLine { #[pin] turn: OwnedNotified },
         // Our turn: look now.
         Head,
-        // Our turn, and nothing to take before the timer ends, unless we are stirred.
+        // Our turn, and nothing to take before the timer ends, unless `stirred` is notified first.
         Timed { #[pin] stirred: OwnedNotified },
-        // Served or turned away; whatever notification still comes goes on to another.
+        // Served or turned away. A notification that still arrives is forwarded to another call.
         Done,
     }
 }
@@ -104,8 +104,8 @@ impl Ticket {
     }
 }
 
-/// How much longer than its patience a call stays in the line: where the patience of
-/// several ends when units come free, the turn must get through to the last of them.
+/// How much longer than its patience a call stays in the line. If the patience of several calls
+/// ends just when units come free, the turn needs this time to get to the last of them.
 const GRACE: Duration = Duration::from_millis(5);
 
 fn expired(timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> Poll<()> {

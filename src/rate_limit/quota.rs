@@ -53,18 +53,18 @@ impl Quota {
 
     /// No limit on this side: calls wait only while the server has asked for a pause.
     ///
-    /// That is of calls, one unit each. Of what calls [cost](super::RateLimitBuilder::cost_fn) it
-    /// passes 2³² − 1 units at once, and then a billion a second.
+    /// That is so for calls of one unit each. Where calls [cost](super::RateLimitBuilder::cost_fn)
+    /// more, 2³² − 1 units pass at once, and then a billion a second.
     pub const fn unlimited() -> Self {
         Self::per_second(u32::MAX).burst(u32::MAX)
     }
 
-    /// Whatever the server's answers tell: a limit that isn't known here.
+    /// A limit that isn't known here: whatever the server's answers tell.
     ///
-    /// It begins with one call a second, until an answer tells what is
-    /// [left](crate::hint#limits), and stays with that if none ever does. What is
-    /// learned later is in the [module](super#what-the-server-says). A burst and a margin
-    /// mean nothing to it.
+    /// It begins with one call a second, until an answer tells how much is
+    /// [left](crate::hint#limits), and keeps that pace if none ever does. The
+    /// [module](super#what-the-server-says) says what is learned from then on. A burst or a margin
+    /// has no effect.
     pub const fn taught() -> Self {
         Self { taught: true, ..Self::per_second(1) }
     }
@@ -75,8 +75,9 @@ impl Quota {
     /// The burst comes on top: in a window up to `limit + burst - 1` pass. A burst of 0 lets
     /// nothing through that costs anything.
     ///
-    /// The time of a unit is kept in whole nanoseconds, rounded up so that it is never faster than
-    /// said. Of millions of units a second that makes it slower: 600 million a second are 500.
+    /// The time for a unit is kept in whole nanoseconds, rounded up so that the quota is never
+    /// exceeded. With many millions of units a second that makes it slower: 600 million a second
+    /// become 500.
     pub const fn burst(mut self, burst: u32) -> Self {
         self.burst = Some(burst);
         self
@@ -85,23 +86,23 @@ impl Quota {
     /// By how much a strict window is longer here than at the server. Default:
     /// a hundredth of the window.
     ///
-    /// The server counts when calls *arrive*. One that is slow to get there,
-    /// having to connect first, and others that are fast a window later would
-    /// be in one window for the server, though not for the client.
+    /// The server counts when calls *arrive*. A call that is slow to get there, as it has to
+    /// connect first, and fast ones a window later could be in one window for the server, though
+    /// not for the client.
     pub const fn margin(mut self, margin: Duration) -> Self {
         self.margin = Some(margin);
         self
     }
 
-    /// What it counts, which also is its name: of this resource the server's answers
-    /// [teach](super#what-the-server-says) it. Default: requests; where they
-    /// [cost](super::RateLimitBuilder::cost_fn) other than one each, something that no server knows of.
+    /// What it counts, which is also its name. It is [taught](super#what-the-server-says) what the
+    /// server's answers tell of this resource. Default: requests or, where calls have a
+    /// [cost](super::RateLimitBuilder::cost_fn), something that no server knows of.
     pub const fn of(mut self, resource: Resource) -> Self {
         self.label = Label::Of(resource);
         self
     }
 
-    /// A name for what it counts that no server knows of, such as `cents`. It is shown in
+    /// Names what it counts, if no server knows of that, such as `cents`. The name is shown in
     /// errors, events and status.
     pub const fn named(mut self, name: &'static str) -> Self {
         self.label = Label::Named(name);
@@ -135,7 +136,7 @@ impl Label {
         }
     }
 
-    /// What the server's answers call it.
+    /// The resource by which the server's answers tell of it.
     pub(super) fn resource(self) -> Option<Resource> {
         match self {
             Self::Of(resource) => Some(resource),
@@ -143,7 +144,7 @@ impl Label {
         }
     }
 
-    /// What it is unless it was said.
+    /// This label or, if none was set, `default`.
     pub(super) fn or(self, default: Self) -> Self {
         if self == Self::Unsaid { default } else { self }
     }

@@ -8,7 +8,7 @@ use crate::event::Listener;
 use crate::hint::Resource;
 use crate::sync::Mutex;
 
-/// What a layer is set to.
+/// A layer's settings.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) max_wait: Duration,
@@ -25,7 +25,7 @@ pub(super) struct Rules {
     pub(super) settings: Settings,
     /// As they are now, for the limiters of new keys.
     pub(super) quotas: Mutex<Vec<Quota>>,
-    /// Held by who changes a quota until all limiters have it.
+    /// Held while a quota is changed, until all limiters have it.
     pub(super) changing: Mutex<()>,
     names: Box<[&'static str]>,
     chance: Chance,
@@ -46,7 +46,8 @@ impl Rules {
         }
     }
 
-    /// Puts a quota in the place of that of its name.
+    /// Puts a quota in the place of the one with its name. Returns that place, and the quota with
+    /// its label.
     pub(super) fn set_quota(&self, quota: Quota) -> Result<(usize, Quota), InvalidConfig> {
         if quota.taught && !self.settings.taught {
             return Err(InvalidConfig::new(
@@ -59,10 +60,10 @@ impl Rules {
         Ok((at, quotas[at]))
     }
 
-    /// The place of the quota that is meant.
+    /// The place of the quota that this label means.
     fn place_of(&self, label: Label) -> Result<usize, InvalidConfig> {
         let requests = Label::Of(Resource::Requests);
-        // One that doesn't say what it counts is the only one, or else that of requests.
+        // A quota that doesn't say what it counts means the only one, or else the one of requests.
         let label = match label {
             Label::Unsaid if self.names.len() == 1 => return Ok(0),
             Label::Unsaid if self.places_of(label.name()).next().is_none() => requests,
@@ -89,14 +90,14 @@ impl Rules {
         places.filter_map(move |(at, known)| (*known == name).then_some(at))
     }
 
-    /// That no quota is called so.
+    /// The error that no quota has this name.
     pub(super) fn none_of(&self, name: &str) -> InvalidConfig {
         let names = self.names.join(", ");
         InvalidConfig::new(format!("the layer has no quota of {name}; name one of: {names}"))
     }
 
-    /// How long after a pause calls pass by degrees: as long as the pause or five seconds, less
-    /// up to a half, so that other processes take another time.
+    /// For how long after a pause calls pass by degrees: as long as the pause, or five seconds if
+    /// that is shorter, less a random share of up to a half, so that processes differ.
     pub(super) fn ramp(&self, pause: Duration) -> Duration {
         pause.min(LONGEST_RAMP).mul_f64(1.0 - self.chance.draw(fastrand::Rng::f64) / 2.0)
     }

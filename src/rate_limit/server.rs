@@ -11,19 +11,20 @@ use crate::time::nanos;
 /// One limit of the server's, as far as its answers have told it. What is configured
 /// here holds beside it, so it can only make that stricter.
 ///
-/// Two things are told. How many are allowed in what time: a strict quota, lowered at
-/// once and raised slowly, and [spread] over its window where it is lower than what is configured.
-/// And what is left until the reset: where that is less than can be left after all that was sent
-/// from here, others use the limit too, and what they used is kept for them until then.
+/// Two things are told. One is how many units are allowed in what time. This is kept as a strict
+/// quota, which is lowered at once and raised slowly, and [spread] over its window where it is
+/// lower than what is configured. The other is how many units are left until the reset. If that is
+/// less than all that was sent from here would leave, others use the limit too, and what they used
+/// is kept for them until then.
 #[derive(Debug)]
 pub(super) struct Server {
     rate: Option<Strict>,
-    /// While the rate is lower than what is configured.
+    /// Only while the rate is lower than what is configured.
     pace: Option<Paced>,
     raised: u64,
     /// What others have used.
     elsewhere: Option<Told>,
-    /// Where no rate is known: what may be sent.
+    /// What may still be sent, where no rate is known.
     left: Option<Told>,
     /// The limit that was told last, and the longest reset that was told with it.
     limit: Option<u64>,
@@ -35,30 +36,30 @@ pub(super) struct Server {
 struct Told {
     units: u64,
     until: u64,
-    /// The call whose answer told it, by what was sent until then.
+    /// Which call's answer told it: the number of units that had been sent with that call.
     number: u64,
 }
 
 /// What was sent around the call whose answer tells something.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
-    /// How many units until then, with the call's own.
+    /// How many units were sent up to that call, with its own.
     pub(super) number: u64,
-    /// How many units after it, or about to be.
+    /// How many units were sent after it, or are about to be.
     pub(super) after: u64,
 }
 
-/// Resets within so many parts of themselves, or a second, are taken for one and the same:
-/// they are told in whole seconds, and answers take their time.
+/// Two resets are taken for the same one if they differ by at most this part of the time until
+/// then, and by at most a second: they are told in whole seconds, and answers take time to arrive.
 const SLACK: u64 = 10;
 const SECOND: u64 = 1_000_000_000;
 
-/// A raised limit gets there in so many steps, one each such part of its window.
+/// A raised limit is reached in this many steps, spread over its window.
 const STEPS: u32 = 10;
 
 impl Told {
-    /// What holds of what is known and what is told now: of one reset what `cautious` chooses,
-    /// as answers come out of order; of two, what the later call's answer tells.
+    /// Which number holds, of the known one and the one told now. If both are of one reset,
+    /// `cautious` chooses, as answers come out of order. Otherwise the later call's answer holds.
     fn or(self, known: Option<Self>, now: u64, cautious: fn(u64, u64) -> u64) -> Self {
         let slack = (self.until.saturating_sub(now) / SLACK).min(SECOND);
         match known.filter(|known| now < known.until) {
@@ -73,7 +74,7 @@ impl Told {
     }
 }
 
-/// How many units it tells now.
+/// The units of a number that still holds.
 fn units(told: Option<Told>, now: u64) -> Option<u64> {
     told.filter(|told| now < told.until).map(|told| told.units)
 }
@@ -96,11 +97,11 @@ impl Server {
             && self.used(now).unwrap_or(0) == 0
     }
 
-    /// Takes in what an answer tells of limits that count the same; `longest` is the longest that
-    /// is waited for a reset.
+    /// Takes in what an answer tells of the limits of one resource. No reset is waited for longer
+    /// than `longest`.
     pub(super) fn learn(&mut self, now: u64, limits: &Limits, sent: Sent, longest: u64) {
         let reset = |told: &Limit| told.reset.map(|reset| nanos(reset).min(longest));
-        // Of a limit a minute and one a day the rate is the first one's.
+        // Of a limit per minute and one per day, the first one's rate counts.
         let rates = limits.iter().filter(|told| told.limit.is_some());
         let shortest = rates.min_by_key(|told| told.window.or(told.reset).unwrap_or(Duration::MAX));
         if let Some(told) = shortest {
@@ -111,7 +112,7 @@ impl Server {
         {
             let until = now.saturating_add(reset);
             let told = |units| Told { units, until, number: sent.number };
-            // What was sent from here the server may have counted, and more it can't have.
+            // Of the server's count at most what was sent from here is ours. The rest is others'.
             if let Some((limit, used)) = binding.limit.zip(self.used(now))
                 && shortest == Some(binding)
             {
@@ -127,14 +128,15 @@ impl Server {
     fn learn_rate(&mut self, now: u64, told: &Limit, reset: Option<u64>) {
         if told.limit != self.limit {
             self.limit = told.limit;
-            // Another limit may have another window: it has, if the server counts far fewer.
+            // Another limit may have another window. It has one if the server counts far fewer
+            // units than were sent from here within the old one.
             let used = self.used(now).unwrap_or(0);
             let counted = told.limit.zip(told.remaining.filter(|remaining| *remaining > 0));
             if counted.is_some_and(|(limit, left)| limit.saturating_sub(left) < used / 2) {
                 self.longest = 0;
             }
         }
-        // A window that isn't told is as long as the longest reset.
+        // A window that isn't told is taken to be as long as the longest reset.
         self.longest = self.longest.max(reset.unwrap_or(0));
         let window = told.window.map(nanos).or((self.longest > 0).then_some(self.longest));
         let Some((limit, window)) = told.limit.zip(window) else {
@@ -142,7 +144,7 @@ impl Server {
         };
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
         let window = Duration::from_nanos(window.max(SECOND));
-        // As with a quota that is configured: the server counts when calls arrive.
+        // Longer by a hundredth, as a configured window is: the server counts when calls arrive.
         let window = window.saturating_add(window / 100);
         let Some(rate) = &mut self.rate else {
             (self.rate, self.raised) = (Some(Strict::new(limit, window)), now);
@@ -173,7 +175,8 @@ impl Server {
         }
     }
 
-    /// Whether units may be taken while so many are taken and not sent yet; else when.
+    /// Whether `wanted` units may be taken while `reserved` are taken and not sent yet. If not, the
+    /// error is a time before which they can't be.
     pub(super) fn admit(&self, now: u64, reserved: u64, wanted: u32) -> Result<(), u64> {
         if let Some(left) = self.left.filter(|left| now < left.until)
             && left.units < u64::from(wanted)
@@ -205,14 +208,14 @@ impl Server {
         }
     }
 
-    /// Units are sent that were taken.
+    /// Units that were taken are sent.
     pub(super) fn send(&mut self, now: u64, units: u64) {
         let Some(rate) = &mut self.rate else {
             return;
         };
         rate.send(now, units);
         if let Some(pace) = &mut self.pace {
-            // What costs more than the limit uses up all of it.
+            // A call that costs more than the limit uses up all of it.
             pace.send(now, units.min(rate.limit().into()));
         }
     }
@@ -224,9 +227,11 @@ impl Server {
         }
     }
 
-    /// Units that were sent then never left; `number` is how many were sent until then.
+    /// Gives back units that were sent at `sent` but never left. `number`: how many had been sent
+    /// by then.
     pub(super) fn give_back(&mut self, now: u64, units: u32, sent: u64, number: u64) {
-        // An answer to a later call doesn't count them as used.
+        // What an earlier call's answer left was reduced by them. A later call's answer didn't
+        // count them.
         if self.left.is_some_and(|left| number > left.number) {
             self.put_back(units);
         }
@@ -238,7 +243,7 @@ impl Server {
         }
     }
 
-    /// When units that come after so many others can be taken, none before `from`.
+    /// When `wanted` units that come after `before` others can be taken: at `from` or later.
     pub(super) fn available_at(&self, from: u64, before: u64, wanted: u32) -> u64 {
         let sum = before.saturating_add(wanted.into());
         let left = self.left.filter(|left| from < left.until && left.units < sum);
@@ -265,7 +270,7 @@ impl Server {
         self.rate.as_ref().map(|rate| rate.used(now))
     }
 
-    /// How many units could be taken now, while so many are taken and not sent yet.
+    /// How many units could be taken now, while `reserved` are taken and not sent yet.
     pub(super) fn remaining(&self, now: u64, reserved: u64) -> u64 {
         let left = units(self.left, now).unwrap_or(u64::MAX);
         let elsewhere = units(self.elsewhere, now).unwrap_or(0);

@@ -27,7 +27,7 @@ pub struct RateLimit<S, C = HttpClassifier, K = AllCalls, W = OneEach> {
     shared: Arc<Shared<S>>,
 }
 
-/// What is behind one call of `layer()`.
+/// What one call of `layer()` makes, and all clones of its service share.
 #[derive(Debug)]
 struct Shared<S> {
     spare: Spare<S>,
@@ -88,7 +88,7 @@ where
             return self.call_by_books(arrival, request);
         };
         let future = self.inner.call(request);
-        // Only now: what is held during a call must be let go of should that panic.
+        // Made only now: what exists during the call needs code to drop it should the call panic.
         let permit = Permit::by_lane(limiter.handle(), &costs, passage);
         let (classifier, cost) = (self.classifier.clone(), self.cost.clone());
         ResponseFuture { sending: Sending::sent(future, Passed { permit, classifier, cost }) }
@@ -96,7 +96,8 @@ where
 }
 
 impl<S: Clone, C: Clone, K, W: Clone> RateLimit<S, C, K, W> {
-    /// A call that doesn't pass by the lane. Apart, so that one that does is made where it goes.
+    /// Makes a call that doesn't pass by the lane. Kept out of line, so that `call` builds the
+    /// future of one that does in place.
     #[inline(never)]
     fn call_by_books<Req>(&mut self, arrival: Arrival, request: Req) -> ResponseFuture<S, Req, C, W>
     where
@@ -114,14 +115,14 @@ impl<S: Clone, C: Clone, K, W: Clone> RateLimit<S, C, K, W> {
         ResponseFuture { sending: Sending::sent(future, Passed { permit, classifier, cost }) }
     }
 
-    /// A call that doesn't pass at once.
+    /// Lets a call wait that doesn't pass at once, or turns it away.
     #[cold]
     fn line_up<Req>(&mut self, arrival: Arrival, request: Req) -> ResponseFuture<S, Req, C, W>
     where
         S: Service<Req>,
     {
-        // Who waits holds no readiness of the inner service, nor does who is turned away: it
-        // goes with the old handle, and another is readied after the wait.
+        // A call that waits or is turned away holds no readiness of the inner service. That goes
+        // with the old handle, and another handle is readied after the wait.
         self.inner = self.shared.spare.fresh();
         let scope = CallScope::offered();
         let deadline = scope.and_then(|scope| scope.deadline());

@@ -9,35 +9,36 @@ use crate::key::{KeyRef, Registry};
 use crate::stripe::Spread;
 use crate::time::Instant;
 
-/// How a rate limiter is, at one moment.
+/// The status of a rate limiter at one moment.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RateLimitStatus {
     /// The layer's name, and the key where limits are kept by key.
     pub name: Arc<str>,
-    /// How many units of the first quota could be taken now, the server's pause apart.
+    /// How many units of the first quota could be taken now, were there no pause of the server's.
     pub remaining: u32,
     /// Each limit, in the order of the quotas.
     pub limits: Vec<LimitStatus>,
     /// How many calls are waiting.
     pub waiting: usize,
-    /// How long the call waited that was let through last of those that did. `None`: none yet.
+    /// How long the waiting call that was let through last had waited. `None` if there was none
+    /// yet.
     pub last_wait: Option<Duration>,
-    /// Until when nobody passes, as the server asked for a pause.
+    /// Until when no call passes, as the server asked for a pause.
     pub paused_until: Option<Instant>,
 }
 
-/// How one of a limiter's limits is.
+/// The status of one of a limiter's limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LimitStatus {
     /// The quota's name, or what it counts.
     pub name: &'static str,
-    /// How many units could be taken now, apart from the server's pause, and from the pace of a
+    /// How many units could be taken now. This leaves out the server's pause, and the pace of a
     /// limit that it has [lowered](super#what-the-server-says).
     pub remaining: u32,
-    /// How many can be taken at once at most: as configured or, if that is less, as the
-    /// server has told. What costs more than is told passes alone.
+    /// The most units that can be taken at once: as configured or, if that is less, as the server
+    /// has told. A call that costs more than the server has told passes alone.
     pub limit: u32,
 }
 
@@ -54,14 +55,14 @@ impl RateLimitHandle {
         Self { limiters, rules }
     }
 
-    /// How the limiter of calls without a key is: the only one, unless limits
-    /// are kept by key.
+    /// The status of the limiter of calls without a key. It is the only one, unless limits are kept
+    /// by key.
     #[must_use]
     pub fn status(&self) -> RateLimitStatus {
         self.limiters.common().status()
     }
 
-    /// How the limiter of this key is, if it has one.
+    /// The status of this key's limiter, if it has one.
     #[must_use]
     pub fn status_of(&self, key: &KeyRef<'_>) -> Option<RateLimitStatus> {
         self.limiters.find(key).map(|limiter| limiter.status())
@@ -76,14 +77,15 @@ impl RateLimitHandle {
         }
     }
 
-    /// Another quota from now on, for every key, in the place of that of the same
-    /// [name](Quota::named), or [resource](Quota::of); one that says neither, in the place of the
-    /// only one, or that of requests. Calls that wait see it at once.
+    /// Puts another quota in force from now on, for every key. It replaces the quota of the same
+    /// [name](Quota::named) or [resource](Quota::of). One that has neither replaces the only quota,
+    /// or else the one of requests. For waiting calls it holds at once.
     ///
-    /// Nothing is forgotten. What a strict quota has passed counts as if the new one had always
-    /// been in force; what was used of a paced one, and isn't replenished, is used of another pace,
-    /// too. Where it isn't known when units were sent (the quota becomes paced or was, it was taught, or
-    /// the window is longer now), they count as sent at the latest moment that they can have been.
+    /// Nothing that was spent is forgotten. What a strict quota has passed counts as if the new one
+    /// had always been in force. What was used of a paced quota, and isn't replenished yet, is used
+    /// of one with another pace too. Where it isn't known when units were sent (a strict quota
+    /// becomes paced or the other way round, the quota was taught, or its window is longer now),
+    /// they count as sent at the latest time possible.
     ///
     /// ```
     /// use tower_upstream::{Quota, RateLimitLayer};
@@ -96,10 +98,10 @@ impl RateLimitHandle {
     ///
     /// # Errors
     ///
-    /// If the layer has no quota of that name, or several, or is to be taught and doesn't read what
-    /// answers tell.
+    /// If the layer has no quota of that name, or several; or if the new quota is
+    /// [taught](Quota::taught) and the layer doesn't read what answers tell.
     pub fn set_quota(&self, quota: Quota) -> Result<(), InvalidConfig> {
-        // One change after the other, so that all keys end with the same one.
+        // Serialises changes, so that all keys end with the same quota.
         let _changing = self.rules.changing.lock();
         let (at, quota) = self.rules.set_quota(quota)?;
         for limiter in self.limiters.all() {
@@ -108,7 +110,7 @@ impl RateLimitHandle {
         Ok(())
     }
 
-    /// How every limiter is, the one of calls without a key first.
+    /// The status of every limiter. The one of calls without a key comes first.
     #[must_use]
     pub fn all(&self) -> Vec<RateLimitStatus> {
         self.limiters.all().iter().map(|limiter| limiter.status()).collect()

@@ -33,8 +33,8 @@ impl Usage {
         Self(Arc::new(Answered { limiter, bills: Mutex::new(std::array::from_fn(bill)) }))
     }
 
-    /// The call cost this much of the quotas that have this name, or count the resource of this
-    /// name (`tokens`). Told again, the last number counts.
+    /// Tells that the call cost `used` units of the quotas that have this name, or count the
+    /// resource of this name (`tokens`). If this is told again, the last number counts.
     ///
     /// # Errors
     ///

@@ -1,3 +1,6 @@
+//! governor decides here, though GCRA is a few lines: the crate promises that a well-kept library
+//! judges. The state and the clock are ours, for paused time, live quotas and refunds.
+
 use std::cell::Cell;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -8,13 +11,14 @@ use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::{DirectStateStore, NotKeyed, StateStore};
 
-/// Below this no sum of governor's overflows, in whatever century.
+/// The longest duration with which none of governor's sums overflows, however long a process runs.
 pub(in crate::rate_limit) const LONGEST: Duration = Duration::from_nanos(1 << 61);
 
 thread_local! {
     /// The present that this thread asks governor about, in nanoseconds from the limiter's start.
     static NOW: Cell<u64> = const { Cell::new(0) };
-    /// The theoretical arrival time that it asks about, and then the one with what was allowed.
+    /// The theoretical arrival time that it asks about; after the answer, the one that includes
+    /// what was allowed.
     static ARRIVAL: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -26,8 +30,8 @@ pub(in crate::rate_limit) struct Judge<S: DirectStateStore = Given> {
     governor: RateLimiter<NotKeyed, S, Moment, NoOpMiddleware<Nanos>>,
 }
 
-/// What governor takes for its clock. It takes its first reading when a limiter is made and
-/// counts from there; as that reading is zero, its numbers and ours are the same.
+/// The clock that governor is given. It counts from its first reading, taken when a limiter is
+/// made; as that reading is zero, its numbers and ours are the same.
 #[derive(Debug)]
 struct Moment;
 
@@ -40,7 +44,8 @@ impl Clock for Moment {
     }
 }
 
-/// What governor takes for its state where who asks has that, and changes it himself.
+/// The state store that governor is given where the caller keeps the state itself. The number is
+/// handed over in [`ARRIVAL`].
 #[derive(Debug)]
 pub(in crate::rate_limit) struct Given;
 
@@ -59,8 +64,8 @@ impl StateStore for Given {
 }
 
 impl Judge {
-    /// Whether the units, no more than the burst, may pass now with this
-    /// theoretical arrival time; else when they may.
+    /// Whether `units`, at most the burst, may pass now, given this theoretical arrival time. If
+    /// not, the error is when they may.
     pub(super) fn allows(&self, now: u64, arrival: u64, units: NonZeroU32) -> Result<(), u64> {
         ARRIVAL.set(arrival);
         self.ask(now, units).map(|_after| ())
@@ -77,8 +82,8 @@ impl<S: DirectStateStore> Judge<S> {
         Self { governor: RateLimiter::new(quota, state, Moment) }
     }
 
-    /// Whether the units, no more than the burst, may pass now: the theoretical arrival time
-    /// with them, or else when they may.
+    /// Whether `units`, at most the burst, may pass now. Returns the theoretical arrival time that
+    /// includes them or, as the error, when they may.
     #[inline]
     pub(in crate::rate_limit) fn ask(&self, now: u64, units: NonZeroU32) -> Result<u64, u64> {
         NOW.set(now);
@@ -91,7 +96,7 @@ impl<S: DirectStateStore> Judge<S> {
     }
 }
 
-/// Tells who asked the theoretical arrival time with what was allowed.
+/// Hands the theoretical arrival time that includes what was allowed to [`Judge::ask`].
 #[inline]
 pub(in crate::rate_limit) fn allowed(arrival: Nanos) {
     ARRIVAL.set(arrival.as_u64());

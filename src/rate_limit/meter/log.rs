@@ -7,10 +7,11 @@ use std::collections::VecDeque;
 #[derive(Debug)]
 pub(super) struct Log {
     entries: VecDeque<Entry>,
-    /// Of all units ever sent, the number of the first in `entries`: so many are forgotten.
+    /// The number, among all units, of the first one in `entries`. It is also how many are
+    /// forgotten.
     start: u64,
     grain: u64,
-    /// When the youngest that is forgotten was sent.
+    /// When the youngest of the forgotten units was sent.
     forgotten: Option<u64>,
 }
 
@@ -18,7 +19,7 @@ pub(super) struct Log {
 struct Entry {
     /// When the oldest of its units was sent …
     oldest: u64,
-    /// … and when the youngest, and so all of them.
+    /// … and when the youngest was, which counts for all of them.
     sent: u64,
     /// The number of the unit after its last one.
     end: u64,
@@ -54,7 +55,7 @@ impl Log {
         self.entries.get(entry).map(|entry| entry.sent)
     }
 
-    /// How many of its units were sent no later than this.
+    /// How many of its units were sent at `moment` or before.
     pub(super) fn sent_by(&self, moment: u64) -> u64 {
         let sent = self.entries.partition_point(|entry| entry.sent <= moment);
         self.begin(sent) - self.start
@@ -71,7 +72,7 @@ impl Log {
         }
     }
 
-    /// Takes units out that were sent then, as if they hadn't been.
+    /// Takes out units that were sent at `sent`, as if they hadn't been.
     pub(super) fn take_out(&mut self, units: u64, sent: u64) {
         let at = self.entries.partition_point(|entry| entry.sent < sent);
         let begin = self.begin(at);
@@ -79,7 +80,7 @@ impl Log {
             return;
         };
         if entry.oldest > sent {
-            // They are free, and forgotten: these are others.
+            // The units are free and forgotten already: those of this entry are others.
             return;
         }
         let units = units.min(entry.end - begin);
@@ -92,7 +93,7 @@ impl Log {
         }
     }
 
-    /// Forgets the units that were sent no later than this.
+    /// Forgets the units that were sent at `moment` or before.
     pub(super) fn forget(&mut self, moment: u64) {
         while let Some(oldest) = self.entries.front()
             && oldest.sent <= moment
@@ -103,9 +104,8 @@ impl Log {
         }
     }
 
-    /// Remembers what was forgotten, if it was sent later than this (`None`: at any time),
-    /// as if it had been all, up to so many units, that were ever forgotten, and all sent when the
-    /// last of them was.
+    /// If forgotten units were sent after `moment` (`None`: at any time), counts up to `most` of
+    /// them again, all at the time of the last.
     pub(super) fn recall(&mut self, moment: Option<u64>, most: u64) {
         let units = most.min(self.start);
         if let Some(sent) = self.forgotten.take_if(|sent| Some(*sent) > moment)

@@ -2,9 +2,9 @@
 //! in nanoseconds from the limiter's start. governor judges; its clock and its
 //! state are ours.
 //!
-//! governor's GCRA keeps one number, the theoretical arrival time. A
-//! [paced](paced) quota is one such number; a [strict](strict) one asks about
-//! a [log](log) of them, one a unit that was sent.
+//! governor's GCRA keeps one number, the theoretical arrival time. A [paced](paced) quota is one
+//! such number. A [strict](strict) one keeps a [log](log) of when units were sent, and asks about
+//! one of them.
 
 mod judge;
 mod log;
@@ -33,7 +33,7 @@ pub(super) enum Meter {
 }
 
 impl Meter {
-    /// One that comes into force now.
+    /// A meter of a quota that comes into force now.
     pub(super) fn since(now: u64, quota: &Quota) -> Self {
         match quota.burst {
             Some(burst) if burst > 0 && quota.limit > 0 => {
@@ -44,8 +44,9 @@ impl Meter {
         }
     }
 
-    /// Another quota from now on. What was sent stays sent: a strict quota knows when; where
-    /// one becomes paced or the other way round, it counts as sent now.
+    /// Puts another quota in force from now on. What was sent stays sent. Between two quotas of one
+    /// kind that is exact; where a strict quota becomes paced or the other way round, all of it
+    /// counts as sent now.
     pub(super) fn change(&mut self, now: u64, quota: &Quota) {
         let used = self.used(now);
         match (&mut *self, Self::since(now, quota)) {
@@ -83,8 +84,8 @@ impl Meter {
         }
     }
 
-    /// Whether units may be taken, no more than the capacity, while so many are
-    /// taken and not sent yet; else before when that won't be possible.
+    /// Whether `units`, at most the capacity, may be taken while `reserved` are taken and not sent
+    /// yet. If not, the error is a time before which they can't be.
     pub(super) fn admit(&self, now: u64, reserved: u64, units: u32) -> Result<(), u64> {
         match self {
             Self::Paced(paced) => paced.admit(now, reserved, units),
@@ -92,7 +93,7 @@ impl Meter {
         }
     }
 
-    /// Notes units that are sent; the mark by which those of a paced quota are given back.
+    /// Notes units that are sent. Returns the mark by which those of a paced quota are given back.
     pub(super) fn send(&mut self, now: u64, units: u64) -> u64 {
         match self {
             Self::Paced(paced) => paced.send(now, units),
@@ -103,7 +104,7 @@ impl Meter {
         }
     }
 
-    /// Units that were sent then, with this mark, turn out to have never left.
+    /// Units that were sent at `sent`, with this mark, turn out to have never left.
     pub(super) fn give_back(&mut self, now: u64, units: u32, sent: u64, mark: u64) {
         match self {
             Self::Paced(paced) => paced.give_back(now, units, sent, Some(mark)),
@@ -111,8 +112,8 @@ impl Meter {
         }
     }
 
-    /// When units that come after so many others can be taken, as far as is
-    /// known, none before `from`.
+    /// When `units` that come after `before` others can be taken, as far as is known: at `from` or
+    /// later.
     pub(super) fn available_at(&self, from: u64, before: u64, units: u32) -> u64 {
         match self {
             Self::Paced(paced) => paced.available_at(from, before, units),

@@ -14,17 +14,18 @@ pub(in crate::rate_limit) struct Paced {
     pace: Pace,
     /// GCRA's theoretical arrival time.
     pub(in crate::rate_limit) arrival: u64,
-    /// By how much all refunds together have made it earlier: with it, it never goes back. Only
-    /// differences of such sums matter, so they may wrap: long intervals add up to centuries.
+    /// The sum of all refunds. `arrival + refunded` only grows; it wraps, as only differences
+    /// matter.
     pub(in crate::rate_limit) refunded: u64,
-    /// From when on units weigh what they do now. Of what was sent before only its mark is known.
+    /// When the present pace came into force. Of units that were sent before only the mark says
+    /// something about their refund.
     since: u64,
 }
 
-/// What a paced quota comes to.
+/// A paced quota as governor needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::rate_limit) struct Pace {
-    /// Nanoseconds a unit.
+    /// Nanoseconds for each unit.
     interval: u64,
     pub(in crate::rate_limit) burst: NonZeroU32,
 }
@@ -46,20 +47,21 @@ impl Pace {
         Duration::from_nanos(self.interval)
     }
 
-    /// Who decides by it, with its state there.
+    /// A judge that decides by this pace, and has its state in `state`.
     pub(in crate::rate_limit) fn judge<S: DirectStateStore>(&self, state: S) -> Judge<S> {
         Judge::new(self.interval(), self.burst, state)
     }
 }
 
 impl Paced {
-    /// One that comes into force now.
+    /// A quota that comes into force now.
     pub(in crate::rate_limit) fn since(now: u64, pace: Pace) -> Self {
         Self { judge: pace.judge(Given), pace, arrival: 0, refunded: 0, since: now }
     }
 
-    /// Another pace from now on. So many units, and parts of one, as are used are used still. For
-    /// those that are given back later, they count as sent now.
+    /// Puts another pace in force from now on. As many units as are used, with fractions, stay
+    /// used. If units sent before are given back later, all that is used now counts as sent after
+    /// them.
     pub(in crate::rate_limit) fn set_pace(&mut self, now: u64, pace: Pace) {
         if pace == self.pace {
             return;
@@ -81,15 +83,16 @@ impl Paced {
         self.pace.burst.get()
     }
 
-    /// Whether units may be taken, no more than the burst, while so many are taken
-    /// and not sent yet; else when, at the earliest.
+    /// Whether `units`, at most the burst, may be taken while `reserved` are taken and not sent
+    /// yet. If not, the error is when they may at the earliest.
     pub(in crate::rate_limit) fn admit(
         &self,
         now: u64,
         reserved: u64,
         units: u32,
     ) -> Result<(), u64> {
-        // As if all that is taken were sent now: so whatever is sent later conforms.
+        // Decided as if all that is taken were sent now, so that it conforms whenever it is sent
+        // later.
         let wanted = reserved.saturating_add(units.into());
         match u32::try_from(wanted).map(NonZeroU32::new) {
             Ok(None) => Ok(()),
@@ -100,20 +103,21 @@ impl Paced {
         }
     }
 
-    /// Notes units that are sent; the mark by which they are [given back](Self::give_back).
+    /// Notes units that are sent. Returns the mark by which they are [given back](Self::give_back).
     pub(in crate::rate_limit) fn send(&mut self, now: u64, units: u64) -> u64 {
         let weight = self.pace.interval.saturating_mul(units);
-        // More than was admitted may be owed: not for centuries.
+        // A call may turn out to owe more than was admitted. The debt is capped: it doesn't last
+        // for centuries.
         let latest = now.saturating_add(nanos(LONGEST));
         self.arrival = self.arrival.max(now).saturating_add(weight).min(latest);
         self.arrival.wrapping_add(self.refunded)
     }
 
-    /// Units that were sent then, with this mark if it is known, never left.
+    /// Gives back units that were sent at `sent`, with this mark if it is known, but never left.
     ///
-    /// Without them the arrival time might not be earlier by all of it: those that were sent
-    /// after them may have found the burst replenished. Each of two bounds tells how much of it
-    /// is sure.
+    /// Without them the arrival time might not be earlier by their full weight: units that were
+    /// sent after them may have found the burst replenished. Each of two bounds, by time and by
+    /// mark, tells how much of the weight is sure to come back; the larger counts.
     pub(in crate::rate_limit) fn give_back(
         &mut self,
         now: u64,
@@ -122,10 +126,11 @@ impl Paced {
         mark: Option<u64>,
     ) {
         let refund = self.pace.interval.saturating_mul(units.into());
-        // No more was replenished than there was time for since then.
+        // No more was replenished than there was time for since they were sent.
         let replenished = if sent < self.since { u64::MAX } else { now.saturating_sub(sent) };
         let by_time = refund.saturating_sub(replenished);
-        // It would be at most what it is had all that came after them been sent now.
+        // Without them the arrival time would be at most what it is if all that came after them
+        // were sent now.
         let by_mark = mark.map_or(0, |mark| {
             let floor = match self.arrival.wrapping_add(self.refunded).wrapping_sub(mark) {
                 0 => 0,
@@ -138,7 +143,7 @@ impl Paced {
         self.refunded = self.refunded.wrapping_add(refund);
     }
 
-    /// When units that come after so many others can be taken, none before `from`.
+    /// When `units` that come after `before` others can be taken: at `from` or later.
     pub(in crate::rate_limit) fn available_at(&self, from: u64, before: u64, units: u32) -> u64 {
         let weight = self.pace.interval.saturating_mul(before.saturating_add(units.into()));
         let tolerance = self.pace.interval.saturating_mul(self.pace.burst.get().into());
@@ -152,6 +157,6 @@ impl Paced {
     }
 }
 
-// Not where models are checked.
+// Not under loom.
 #[cfg(all(test, not(loom)))]
 mod tests;

@@ -19,9 +19,9 @@ pub(in crate::rate_limit) struct Strict {
 }
 
 impl Strict {
-    /// A larger limit's log is coarse: entries as long as the window's part in
-    /// so many, so that it takes no more memory than this one's. That makes the
-    /// window longer by less than a ten-thousandth.
+    /// The largest limit with an exact log. For a larger one the window is cut into this many
+    /// parts, and units that are sent within the length of a part share an entry: so the log takes
+    /// no more memory. That makes the window longer by less than a ten-thousandth.
     const FINEST: u32 = 1 << 14;
 
     pub(in crate::rate_limit) fn new(limit: u32, window: Duration) -> Self {
@@ -35,9 +35,9 @@ impl Strict {
         if limit > Self::FINEST { window / u64::from(Self::FINEST) } else { 0 }
     }
 
-    /// Another limit and window from now on. What was sent counts as if they had always
-    /// been in force; what a shorter window has forgotten, as if it had all been sent at once, up
-    /// to the limit.
+    /// Puts another limit and window in force from now on. What was sent counts as if they had
+    /// always been in force. Units that a shorter window has forgotten count as all sent at once,
+    /// up to the limit.
     pub(in crate::rate_limit) fn change(&mut self, now: u64, limit: u32, window: Duration) {
         let log = std::mem::replace(&mut self.log, Log::new(0));
         *self = Self { log, ..Self::new(limit, window) };
@@ -57,8 +57,8 @@ impl Strict {
         Rate { limit: self.limit, window: self.window() }
     }
 
-    /// Whether units may be taken, no more than the limit, while so many are
-    /// taken and not sent yet; else when, at the earliest.
+    /// Whether `units`, at most the limit, may be taken while `reserved` are taken and not sent
+    /// yet. If not, the error is when they may at the earliest.
     pub(in crate::rate_limit) fn admit(
         &self,
         now: u64,
@@ -66,13 +66,14 @@ impl Strict {
         units: u32,
     ) -> Result<(), u64> {
         let wanted = self.log.units() + reserved + u64::from(units);
-        // So many of those in the log must be free.
+        // How many of the units in the log must be free.
         let over = wanted.saturating_sub(self.limit.into());
         let free_at = match over.checked_sub(1) {
             None => 0,
             Some(last) => match self.log.sent_at(last) {
                 Some(sent) => sent.saturating_add(self.window),
-                // It takes some that are yet to be sent: now, at the earliest.
+                // Units that are yet to be sent must be free too. They are sent now at the
+                // earliest.
                 None => return Err(now.saturating_add(self.window)),
             },
         };
@@ -89,20 +90,21 @@ impl Strict {
         }
     }
 
-    /// Units that were sent then never left.
+    /// Gives back units that were sent at `sent` but never left.
     pub(in crate::rate_limit) fn give_back(&mut self, units: u32, sent: u64) {
         self.log.take_out(units.into(), sent);
     }
 
-    /// When units that come after so many others can be taken, none before `from`.
+    /// When `units` that come after `before` others can be taken: at `from` or later.
     pub(in crate::rate_limit) fn available_at(&self, from: u64, before: u64, units: u32) -> u64 {
         let Some(limit) = NonZeroU32::new(self.limit).map(|limit| u64::from(limit.get())) else {
             return u64::MAX;
         };
         let sent = self.log.units();
-        // The place of the last unit asked for, were all before it sent. What was
-        // sent a limit before it must be free; and what a limit before that, for
-        // that to be sent; and so on, back to one that is in the log.
+        // `last` is the place that the last unit asked for would have in the log, were all before
+        // it sent. The unit `limit` places before it must be free then. For that one to be sent,
+        // the unit `limit` places before that must be free, and so on, back to a unit that is in
+        // the log.
         let wanted = before.saturating_add(units.into());
         let last = sent.saturating_add(wanted.saturating_sub(1));
         let windows = (last - sent) / limit;
@@ -119,6 +121,6 @@ impl Strict {
     }
 }
 
-// Not where models are checked.
+// Not under loom.
 #[cfg(all(test, not(loom)))]
 mod tests;

@@ -30,7 +30,7 @@ fn limiter_of(quotas: Vec<Quota>, max_wait: Duration) -> Handle<Limiter> {
     Spread::new(limiter).handle()
 }
 
-/// What a call gets.
+/// What a call gets on arrival.
 enum Entry {
     Pass(Permit),
     Wait(Ticket),
@@ -56,7 +56,7 @@ fn enter_with(limiter: &Handle<Limiter>, costs: Costs, deadline: Option<Instant>
     }
 }
 
-/// At most so many in any ten seconds.
+/// At most `limit` in any ten seconds.
 fn ten_seconds(limit: u32) -> Quota {
     Quota::new(limit, 10 * SECOND).margin(Duration::ZERO)
 }
@@ -136,7 +136,7 @@ async fn a_deadline_holds_behind_a_head_with_more_patience() {
     let until_free = (80 * SECOND).saturating_sub(GRACE);
     assert_eq!(reason(&mut hurried), (RateLimitedReason::Deadline, until_free));
     assert_eq!(limiter.status().waiting, 1);
-    // Kept after its end, it gets in nobody's way.
+    // A ticket that is kept after its end is in nobody's way.
     let mut last = waits(&limiter, None);
     advance(70 * SECOND).await;
     is_served(&mut patient);
@@ -214,13 +214,13 @@ fn many_threads_lose_no_wake_up() {
     let limiter = lose_no_wake_up(Quota::new(2, year));
     assert_eq!(limiter.status().remaining, 2);
     let limiter = lose_no_wake_up(Quota::new(1, year).burst(2));
-    // A refund may be smaller than what was taken, by the time that it was out.
+    // A paced refund may be smaller than what was taken, by the time between the two.
     std::thread::sleep(SECOND);
     assert_eq!(limiter.status().remaining, 2);
 }
 
-/// Never more than two at once, given back as soon as taken: whoever waits is
-/// woken by another's refund, or sleeps for the quota's window.
+/// No more than two pass at once, and give back at once what they took. A call that waits is woken
+/// by another's refund; if a wake-up were lost, it would sleep for the quota's window.
 fn lose_no_wake_up(quota: Quota) -> Handle<Limiter> {
     const CALLS: u32 = 20_000;
     let limiter = limiter(quota, Duration::MAX);

@@ -16,12 +16,12 @@ fn limits(headers: &[(&str, &str)]) -> Limits {
     Limits::from_headers(&headers)
 }
 
-/// What is left until a reset, in seconds.
+/// A number of units left until a reset, in seconds.
 fn left(remaining: &str, reset: &str) -> Limits {
     limits(&[("x-ratelimit-remaining", remaining), ("x-ratelimit-reset", reset)])
 }
 
-/// So many a minute, nearly all of them left.
+/// A limit per minute.
 fn minute(limit: &str) -> Limits {
     limits(&[("ratelimit-policy", &format!("{limit};w=60")), ("ratelimit-limit", limit)])
 }
@@ -138,7 +138,7 @@ fn what_never_left_is_left_again_unless_a_later_answer_knew() {
     assert_eq!(server.remaining(0, 0), 5);
 }
 
-/// So many of a limit left until a reset, in seconds.
+/// A limit, what is left of it, and the reset, in seconds.
 fn of_limit(limit: &str, remaining: &str, reset: &str) -> Limits {
     limits(&[
         ("x-ratelimit-limit", limit),

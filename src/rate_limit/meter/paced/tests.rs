@@ -37,7 +37,7 @@ fn steps(refunds: u32) -> impl Strategy<Value = Vec<Step>> {
 /// When, how many units, and their mark.
 type Sent = (u64, u32, u64);
 
-/// Never above `burst + rate * time`, from whichever call on one counts.
+/// Never above `burst + rate * time`, whichever call one counts from.
 fn conforms(sent: &[Sent], burst: u32) {
     for (at, (from, ..)) in sent.iter().enumerate() {
         let mut units = 0;
@@ -142,7 +142,7 @@ proptest! {
         }
         let used = paced.used(now);
         if units <= burst && paced.admit(now, 0, units).is_ok() {
-            // However little is known of the mark: nothing was replenished since.
+            // All of it comes back, however little the mark tells: nothing was replenished since.
             let mark = paced.send(now, units.into());
             paced.give_back(now, units, now, smaller.map(|smaller| mark.wrapping_sub(smaller)));
         }
@@ -154,7 +154,7 @@ proptest! {
         steps in prop::collection::vec((0..2_000_u32, 0_u32..2, 1_u32..5), 0..60),
     ) {
         let (mut paced, mut now, mut sent) = (paced(5), 0, Vec::new());
-        // What is used, in parts of a unit, of which each takes so long.
+        // The units that are used, with fractions, and the interval of one unit.
         let (mut used, mut interval) = (0.0_f64, 1_000_u32);
         for (wait, units, intervals) in steps {
             now += u64::from(wait);

@@ -41,7 +41,7 @@ fn sum(sent: &[Sent], from: u64, to: u64) -> u64 {
     inside.map(|sent| u64::from(sent.units)).sum()
 }
 
-/// What is used `now` if a window were so long.
+/// What is used `now`, for a window of this length.
 fn used(taken: &[u32], sent: &[Sent], now: u64, window: u64) -> u64 {
     let taken: u64 = taken.iter().copied().map(u64::from).sum();
     // Times are counted from a window after zero, so that nothing underflows.
