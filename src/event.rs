@@ -1,8 +1,8 @@
 //! One stream of typed events from every layer.
 //!
-//! Logs, metrics and alerts are [`Observer`]s of the same [`Event`]s. A layer
-//! given none pays one branch. Events carry names, numbers and kinds of
-//! failure; never an error's text, a body, a credential or a full URL.
+//! Logs, metrics and alerts are [`Observer`]s of the same [`Event`]s. A layer without an observer
+//! pays one branch. Events carry names, numbers and kinds of failure; never an error's text, a
+//! body, a credential or a full URL.
 //!
 //! ```
 //! # #[cfg(feature = "retry")] {
@@ -59,9 +59,9 @@ impl fmt::Display for Event<'_> {
 
 /// Hears every [`Event`] of the layers it is given to.
 ///
-/// It is called outside locks, mostly on the caller's task: a layer's own tasks (health checks, alerts
-/// that time brings) tell what they find. It must be quick and not block: hand slow work to a bounded
-/// queue. If it panics, so does the call that it was told of.
+/// It is called outside locks, mostly on the caller's task; a layer's own tasks (health checks,
+/// alerts that come due) call it too. It must be quick and not block: hand slow work to a bounded
+/// queue. If it panics, the call that caused the event panics.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` isn't an observer",
     note = "wrap a closure as `observer_fn(|event: &Event<'_>| ..)`"
@@ -119,8 +119,9 @@ where
 
 /// Tells every event to `tracing`, under the target `tower_upstream`.
 ///
-/// Circuits that open, retries that are given up, pauses that a server asked for, regions that are lost,
-/// and alerts that are raised (but for information), dropped or not taken are warnings, the rest is debug.
+/// Circuits that open, retries that are given up, pauses that a server asked for, regions that are
+/// lost, and alerts that are raised (except for information), dropped or not taken by a sink are
+/// warnings. All else is debug.
 #[cfg(feature = "tracing")]
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]

@@ -14,14 +14,14 @@ pin_project! {
     pub(crate) enum Sending<F, H, W> {
         // Waiting for the answer, which `held` takes in.
         Sent { #[pin] future: F, held: H },
-        // None: it has answered.
+        // `None` once it has answered.
         Unsent { unsent: Option<Unsent<W>> },
     }
 }
 
 /// A call that isn't sent, or not yet.
 pub(crate) enum Unsent<W> {
-    /// Boxed: it is rare, and as large as a request, which every call's future would be.
+    /// Boxed: it is rare, and holds the request, which would make every call's future as large.
     Waiting(Box<W>),
     /// Turned away: answers at the first poll.
     Refused(BoxError),
@@ -29,7 +29,7 @@ pub(crate) enum Unsent<W> {
 
 /// What a call holds from being sent until its future is dropped.
 pub(crate) trait Held<Res> {
-    /// Takes in its answer where that lies: it is large, and each move of it a copy.
+    /// Takes in the answer in place: it is large, and each move would copy it.
     fn answered(&mut self, response: &mut Res);
 
     /// Takes in an error, and hands it back.
@@ -38,11 +38,11 @@ pub(crate) trait Held<Res> {
 
 /// A call that waits to be sent.
 pub(crate) trait Waits: Sized {
-    /// What waits for its answer.
+    /// The inner service's future, which waits for the answer.
     type Future;
-    /// What it holds when it has been sent.
+    /// What the call holds once it is sent.
     type Held;
-    /// That it may be sent.
+    /// The permission to send it.
     type Pass;
 
     fn poll_pass(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Pass, BoxError>>;
@@ -95,16 +95,17 @@ where
     }
 }
 
-/// What a call that waited is when it has been sent.
+/// What a call that waited turns into when it is sent.
 pub(crate) type Sent<W> = (<W as Waits>::Future, <W as Waits>::Held);
 
-/// Sends it when it may be. Apart, as most calls were sent before the first poll.
+/// Sends a call as soon as it may be sent. Kept out of line: most calls were sent before the first
+/// poll.
 #[cold]
 fn poll_sent<W: Waits>(
     place: &mut Option<Unsent<W>>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Sent<W>, BoxError>> {
-    // Polled on after its end: a misuse by the caller, as with every future.
+    // Polling it after its end is the caller's mistake, as with every future.
     let mut waiting = match place.take().expect("polled after it was done") {
         Unsent::Waiting(waiting) => waiting,
         Unsent::Refused(error) => return Poll::Ready(Err(error)),

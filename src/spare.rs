@@ -1,4 +1,4 @@
-//! How a layer calls its inner service more than in place.
+//! Where a layer gets further handles on its inner service.
 //!
 //! `poll_ready` readies the inner service, and `call` uses that readiness in
 //! place. Two things need another handle on the inner service: a call that is
@@ -6,9 +6,9 @@
 //! `ConcurrencyLimit` holds a permit with it, a `Buffer` a place), and a future
 //! that calls later must ready a handle of its own.
 //!
-//! Cloning the inner service for each call would do, and cost as many counted
-//! references as there are layers below. Instead one spare handle, never
-//! readied, waits behind a lock that only the slow paths take.
+//! Cloning the inner service for each call would do, but it costs a counted reference for each
+//! layer below. Instead one spare handle, never readied, is kept behind a lock that only the slow
+//! paths take.
 
 use crate::sync::Mutex;
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::sync::Apart;
 
-/// More threads than this share parts.
+/// The number of parts. If there are more threads, some share a part.
 const STRIPES: usize = 16;
 
 /// Sixteen parts, each on cache lines of its own.
@@ -26,10 +26,10 @@ impl<T> Striped<T> {
     }
 }
 
-/// A value in an `Arc`, and for each thread a count of references of its own, and a part `P`.
+/// A shared value with a reference count per thread. Each thread also has its own `P`.
 ///
-/// Every call in flight holds a reference to its layer's state. Counted in one place, which
-/// each call writes twice, that costs two threads more than all else that a layer does.
+/// Every call in flight holds a reference to its layer's state. With one count for all, which each
+/// call writes twice, that would cost two threads more than all else that a layer does.
 #[derive(Debug)]
 pub(crate) struct Spread<T, P = ()> {
     value: Arc<T>,
@@ -40,7 +40,7 @@ pub(crate) struct Spread<T, P = ()> {
 #[derive(Debug)]
 pub(crate) struct Handle<T, P = ()>(Arc<Counted<T, P>>);
 
-/// Aligned, so that the count before it shares its cache line with nothing.
+/// Aligned, so that the `Arc`'s reference count, which lies before it, has a cache line to itself.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Counted<T, P> {
@@ -116,7 +116,7 @@ impl<T, P> Deref for Handle<T, P> {
     }
 }
 
-/// A number below [`STRIPES`] that stays a thread's.
+/// This thread's number, below [`STRIPES`]. It never changes.
 #[inline]
 fn stripe() -> usize {
     #[cold]

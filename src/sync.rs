@@ -19,8 +19,8 @@ use std::sync::PoisonError;
 
 /// A mutex without poisoning.
 ///
-/// What it guards here is changed in one step or is a count that stays
-/// meaningful, so a panic elsewhere must not take every other call down.
+/// What mutexes guard in this crate is changed in one step, or is a count that stays meaningful. So
+/// a panic while one is held must not fail every later call.
 #[derive(Default)]
 pub(crate) struct Mutex<T>(Raw<T>);
 

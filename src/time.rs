@@ -38,7 +38,7 @@ pub(crate) fn after(instant: Instant, duration: Duration) -> Instant {
     instant.checked_add(duration.min(FAR)).or_else(|| instant.checked_add(FAR)).unwrap_or(instant)
 }
 
-/// A beginning from which moments are counted in nanoseconds: a number fits in an atomic.
+/// A beginning from which moments are counted in nanoseconds, as a number that fits in an atomic.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Epoch(Instant);
 
@@ -47,19 +47,19 @@ impl Epoch {
         Self(start)
     }
 
-    /// How long after the beginning that is; 0 also before it.
+    /// How long `at` is after the beginning; 0 if it is before.
     #[inline]
     pub(crate) fn nanos(self, at: Instant) -> u64 {
         nanos(at.saturating_duration_since(self.0))
     }
 
-    /// When it is that long after the beginning.
+    /// The moment that is this long after the beginning.
     pub(crate) fn instant(self, nanos: u64) -> Instant {
         after(self.0, Duration::from_nanos(nanos))
     }
 }
 
-/// A duration in nanoseconds, or five centuries.
+/// A duration in nanoseconds: at most [`u64::MAX`] of them, which are five centuries.
 #[inline]
 pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)

@@ -3,7 +3,7 @@ use std::fmt;
 
 use super::{Key, KeyRef};
 
-/// One state for each pair of what two keys tell.
+/// One state for each pair of values of two keys.
 ///
 /// ```
 /// use tower_upstream::key::{ByBoth, ByCredential, ByRegion};
@@ -35,7 +35,7 @@ where
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Both<'a>(Part<'a>, Part<'a>);
 
-/// One of two: a [`KeyRef`] without a pair in it, or it would need an allocation.
+/// One half of a pair: a [`KeyRef`] that isn't a pair itself, as that would need an allocation.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Part<'a> {
     Shared,
@@ -45,7 +45,7 @@ enum Part<'a> {
 }
 
 impl KeyRef<'_> {
-    /// Both keys at once; of two that are shared, the shared one.
+    /// Both keys at once. Where both are [`Shared`](Self::Shared), so is the pair.
     #[must_use]
     pub fn both(a: Self, b: Self) -> Self {
         match (Part::of(a), Part::of(b)) {

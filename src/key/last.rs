@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use super::{Both, KeyRef};
 
-/// The key that one service looked up last, and its state: a client mostly calls one upstream.
+/// The key that one service looked up last, and its state. A client mostly calls one upstream.
 ///
-/// A look-up in the registry takes a hash, and a lock that all threads write; this takes a
+/// A look-up in the registry costs a hash, and a lock that all threads write. This costs a
 /// comparison.
 #[derive(Debug)]
 pub(crate) struct Last<V>(Option<Found<V>>);
@@ -12,7 +12,8 @@ pub(crate) struct Last<V>(Option<Found<V>>);
 #[derive(Debug)]
 struct Found<V> {
     filed: Arc<Filed<V>>,
-    /// How often the registry had forgotten states by then: it may forget this one, too.
+    /// How often the registry had forgotten states at the look-up. If it has since, this state may
+    /// be among them.
     forgotten: u64,
 }
 
@@ -24,14 +25,14 @@ pub(super) struct Filed<V> {
 }
 
 impl<V> Last<V> {
-    /// Whether it was this key, and its state can't be forgotten.
+    /// Whether it was this key, and no state has been forgotten since.
     #[inline]
     pub(super) fn is(&self, key: &KeyRef<'_>, forgotten: u64) -> bool {
         let is_it = |found: &Found<V>| found.forgotten == forgotten && found.filed.key.is(key);
         self.0.as_ref().is_some_and(is_it)
     }
 
-    /// Its state; none of a key that has none of its own.
+    /// Its state. `None` if the key has no state of its own.
     #[inline]
     pub(super) fn state(&self) -> Option<&V> {
         self.0.as_ref().map(|found| &*found.filed.state)
@@ -84,7 +85,7 @@ impl KeptKey {
         }
     }
 
-    /// Apart, as what is rare and long.
+    /// Kept out of line: pairs are rare, and comparing them is long.
     #[inline(never)]
     fn are(kept: &(Self, Self), both: &Both<'_>) -> bool {
         let (a, b) = both.parts();

@@ -39,13 +39,13 @@ pub trait Key<Req> {
 #[derive(Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyRef<'a> {
-    /// No key: the state that all such calls share.
+    /// No key: all such calls share one state.
     Shared,
     /// A text that may be shown, such as a tenant or a model.
     Text(Cow<'a, str>),
     /// A host, and the port where the target names one.
     Authority(&'a str),
-    /// A number: one that counts or, for a [secret](KeyRef::secret), a hash.
+    /// A number, such as a shard's or, for a [secret](KeyRef::secret), a hash.
     Number(u64),
     /// Two of these at once.
     Both(Both<'a>),
@@ -65,7 +65,7 @@ impl<'a> KeyRef<'a> {
     }
 }
 
-/// A hash that is another in each process.
+/// A hash that differs from process to process.
 fn salted(value: impl Hash) -> u64 {
     static SALT: OnceLock<RandomState> = OnceLock::new();
     SALT.get_or_init(RandomState::new).hash_one(value)
@@ -81,7 +81,7 @@ impl KeyRef<'_> {
         (!matches!(self, Self::Shared)).then(hash)
     }
 
-    /// The name of this key's state in a layer of that name.
+    /// The name of this key's state in the layer of this name.
     pub(crate) fn name_in(&self, layer: &Arc<str>) -> Arc<str> {
         match self {
             Self::Shared => Arc::clone(layer),
@@ -118,8 +118,8 @@ impl<Req> Key<Req> for AllCalls {
     }
 }
 
-/// One state for each host and port, as requests write them: `API.example.com` is another than
-/// `api.example.com`, and `:443` than none.
+/// One state for each host and port, exactly as requests write them: `API.example.com` and
+/// `api.example.com` are two keys, and so are a host with `:443` and one without a port.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ByAuthority;
 
@@ -164,10 +164,11 @@ impl<Req: HttpRequest> Key<Req> for ByCredential {
 #[derive(Clone, Copy)]
 pub struct KeyFn<F>(F);
 
-/// Makes a key of a closure over a request's head; `None` is the shared state.
+/// Makes a key of a closure over a request's head. Calls for which it returns `None` share one
+/// state.
 ///
-/// The closure needs no type annotation, and works over every client. What it
-/// answers is shown in events and status: for a secret use [`ByCredential`].
+/// The closure needs no type annotation, and works over every client. What it returns is shown in
+/// events and status: for a secret use [`ByCredential`].
 ///
 /// ```
 /// use tower_upstream::key::key_fn;

@@ -14,25 +14,26 @@ use crate::time::{self, Instant};
 
 /// A state that a registry can hold, and let go of.
 pub(crate) trait Keyed: Sized {
-    /// Whether a call is in it.
+    /// Whether somebody uses it, such as a call.
     fn is_held(state: &Arc<Self>) -> bool {
         Arc::strong_count(state) > 1
     }
 
-    /// Whether nothing is lost if this state is forgotten now, which it is then. One
-    /// that remembers a failing upstream or a spent quota doesn't retire.
+    /// Whether the state may be forgotten. On `true` the registry drops it, so one that keeps a
+    /// limit must admit nobody from here on. A state that remembers a failing upstream or a spent
+    /// quota doesn't retire.
     fn retires(&self, now: Instant) -> bool;
 }
 
 /// The states of all keys.
 ///
-/// Bounded: once full, a new key takes the place of an idle one and, where none
-/// is idle, shares the common state, so that no flood of keys can take the
-/// memory or make a state that matters forgotten.
+/// Bounded: once it is full, a new key takes the place of an idle one or, where none is idle,
+/// shares the common state. So a flood of keys can neither use up the memory nor push out a state
+/// that matters.
 pub(crate) struct Registry<V> {
     common: Arc<V>,
-    /// By 64 salted bits of the key: that two of some thousands of keys share
-    /// those, and so a state, is less likely than a fault of the hardware.
+    /// By a salted hash of 64 bits. Two keys with the same hash would share a state; among some
+    /// thousands of keys that is less likely than a fault of the hardware.
     keyed: RwLock<States<V>>,
     salt: RandomState,
     /// How often states were forgotten.
@@ -43,11 +44,11 @@ pub(crate) struct Registry<V> {
 
 struct States<V> {
     by_hash: HashMap<u64, Arc<Filed<V>>, BuildHasherDefault<Hashed>>,
-    /// Before this nobody looks for idle ones: there were none just now.
+    /// Until then nobody looks for idle states: there were none a moment ago.
     look_from: Option<Instant>,
 }
 
-/// The hash of what is one already.
+/// A hasher for keys that are hashes already.
 #[derive(Default)]
 struct Hashed(u64);
 
@@ -65,7 +66,7 @@ impl Hasher for Hashed {
     }
 }
 
-/// How long a full registry without an idle state is taken for that.
+/// How long a full registry in which no state was idle isn't searched again.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl<V: Keyed> Registry<V> {
@@ -102,9 +103,9 @@ impl<V: Keyed> Registry<V> {
         self.find_filed(hash_of(&self.salt, key)).map(|filed| Arc::clone(&filed.state))
     }
 
-    /// The state of `key`, made if it is new, by way of the key that was looked up last. It is
-    /// no reason to keep a state: what isn't [held](Keyed::is_held) may be forgotten before it
-    /// is used.
+    /// The state of `key`, made if it is new. `last` saves the look-up if it is the same key. It
+    /// doesn't keep the state: one that isn't [held](Keyed::is_held) may be forgotten before it is
+    /// used.
     #[inline]
     pub(crate) fn by_last<'a>(&'a self, key: KeyRef<'_>, last: &'a mut Last<V>) -> &'a V {
         match key {
@@ -123,12 +124,12 @@ impl<V: Keyed> Registry<V> {
 
     #[inline(never)]
     fn look_up(&self, key: &KeyRef<'_>, last: &mut Last<V>) {
-        // Before the look-up: what is forgotten from then on, is so after this count.
+        // Read before the look-up: if a state is forgotten from here on, the count will differ.
         let forgotten = self.forgotten.load(Ordering::Acquire);
         last.set(self.filed(key), forgotten);
     }
 
-    /// The state of `key` alone, made if it is new; none if there is no room for it.
+    /// The key's own state, made if it is new. `None` if there is no room for it.
     fn filed(&self, key: &KeyRef<'_>) -> Option<Arc<Filed<V>>> {
         let hash = hash_of(&self.salt, key);
         self.find_filed(hash).or_else(|| self.insert(hash, key))
@@ -160,7 +161,7 @@ impl<V: Keyed> Registry<V> {
         Some(filed)
     }
 
-    /// Every state there is, the common one first.
+    /// All states. The common one comes first.
     pub(crate) fn all(&self) -> Vec<Arc<V>> {
         let keyed = self.keyed.read().unwrap_or_else(PoisonError::into_inner);
         let states = keyed.by_hash.values().map(|filed| &filed.state);
@@ -169,9 +170,9 @@ impl<V: Keyed> Registry<V> {
 }
 
 impl<V: Keyed> States<V> {
-    /// Drops all that are idle, not one: so a scan is paid for by as many keys
-    /// as it makes room for. One that makes none isn't repeated for a while, or
-    /// a flood of new keys would keep everybody waiting for scans.
+    /// Drops all idle states, not just one, so that one scan makes room for as many new keys. A
+    /// scan that makes no room isn't repeated for a while, or a flood of new keys would keep
+    /// everybody waiting for scans.
     fn make_room(&mut self, capacity: usize) -> bool {
         let now = time::now();
         if self.look_from.is_some_and(|from| now < from) {
@@ -279,7 +280,7 @@ mod tests {
         assert!(last.state().is_none());
     }
 
-    /// Held by calls alone, of which there are none here.
+    /// Only calls hold it, and there are none here.
     struct Numbered(usize);
 
     impl Keyed for Numbered {

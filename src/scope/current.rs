@@ -8,7 +8,7 @@ use crate::time::{self, Instant};
 /// How the current scope came to be current.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// There is none.
+    /// There is no current scope.
     Outside,
     /// Around an inner `call`: a layer called now belongs to this scope.
     Call,
@@ -16,11 +16,12 @@ pub(super) enum Mode {
     Poll,
 }
 
-/// The scope that this thread runs in, and how: apart, since what most ask is only the latter.
+/// The scope that this thread runs in. The mode is a cell of its own because most callers only read
+/// that.
 struct Current {
     mode: Cell<Mode>,
     scope: Cell<CallScope>,
-    /// The clock as the first layer to ask has read it, while a call goes down the stack.
+    /// The reading of the clock by the first layer that asked, while a call goes down the stack.
     reading: Cell<Option<Instant>>,
 }
 
@@ -34,8 +35,8 @@ thread_local! {
     };
 }
 
-/// The time that a scope is current. When that is over, also by a panic, the scope takes over
-/// what was noted, and the outer one is put back.
+/// A guard: while it exists, its scope is current. On drop, also in a panic, the scope takes over
+/// what was noted, and the outer scope is put back.
 pub(crate) struct Within<'a> {
     scope: &'a mut CallScope,
     outer_mode: Mode,
@@ -43,7 +44,8 @@ pub(crate) struct Within<'a> {
 }
 
 impl Current {
-    /// Changes the mode; what it was. A reading is good for one way down only.
+    /// Changes the mode, and returns the one before. Forgets the reading of the clock, which is
+    /// good for one way down only, unless this goes further down.
     #[inline]
     fn enter(&self, mode: Mode) -> Mode {
         let outer = self.mode.replace(mode);
@@ -79,13 +81,13 @@ impl Drop for Within<'_> {
     }
 }
 
-/// The current scope, if it came to be so in this way.
+/// The current scope, if its mode is one of those asked for.
 #[inline]
 pub(super) fn current_if(is: impl FnOnce(Mode) -> bool) -> Option<CallScope> {
     CURRENT.with(|current| is(current.mode.get()).then(|| current.scope.get()))
 }
 
-/// Now; for the layers that a call passes on its way down one reading of the clock is enough.
+/// The time now. The layers that a call passes on its way down share one reading of the clock.
 #[inline]
 pub(crate) fn now() -> Instant {
     CURRENT.with(|current| {

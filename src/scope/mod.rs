@@ -41,18 +41,18 @@ pub struct CallScope {
     expired: bool,
 }
 
-/// What repeats the call.
+/// What stands above and repeats the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Above {
     Nothing,
     /// A retry loop, which also moves the call from region to region.
     Retry,
-    /// A failover below such a loop, which has that for its own regions.
+    /// A retry loop, and below it a failover, which uses the loop for its own regions.
     RetryAndFailover,
 }
 
 impl CallScope {
-    /// That of a call's first attempt.
+    /// The scope of a call's first attempt.
     const FIRST: Self = Self {
         attempt: 1,
         deadline: None,
@@ -64,8 +64,8 @@ impl CallScope {
         expired: false,
     };
 
-    /// The scope of a call that begins here, or goes on from an outer layer's,
-    /// with a deadline that is the earlier of the two.
+    /// The scope of a call that begins here or, given `outer`, is part of an outer layer's call. Of
+    /// two deadlines the earlier one holds.
     #[inline]
     pub(crate) fn begin(outer: Option<Self>, deadline: Option<Instant>) -> Self {
         let mut scope = outer.unwrap_or(Self::FIRST);
@@ -112,8 +112,8 @@ impl CallScope {
         f()
     }
 
-    /// An inner `call` can be made within this scope, as long as this is held: not in a closure,
-    /// which would move the request in and the future out.
+    /// Makes this scope current for an inner `call`, as long as the guard is held. With a closure
+    /// in its place the request would be moved in and the future out.
     #[inline]
     pub(crate) fn calling(&mut self) -> Within<'_> {
         Within::new(self, Mode::Call)
@@ -126,21 +126,21 @@ impl CallScope {
         f()
     }
 
-    /// Ends an attempt that has taken too long: what `end` drops isn't abandoned by
-    /// its caller, but timed out.
+    /// Ends an attempt that has taken too long. Futures that `end` drops see that they were timed
+    /// out, not abandoned by their caller.
     pub(crate) fn expire(&mut self, end: impl FnOnce()) {
         self.expired = true;
         self.poll(end);
         self.expired = false;
     }
 
-    /// Whether what is dropped now is an attempt that has taken too long.
+    /// True while an attempt is dropped because it has taken too long.
     pub(crate) fn has_expired() -> bool {
         Self::current().is_some_and(|scope| scope.expired)
     }
 
-    /// The same scope at its next attempt. One that doesn't go to another region
-    /// begins with all of them again.
+    /// The scope of the next attempt. If no other region was asked for, no region counts as tried
+    /// any more.
     pub(crate) fn next_attempt(mut self) -> Self {
         self.attempt = self.attempt.saturating_add(1);
         self.sent_at = None;
@@ -165,7 +165,7 @@ impl CallScope {
         self
     }
 
-    /// The same scope at its next attempt, in another region than this one.
+    /// The scope of the next attempt, in another region than this one.
     pub(crate) fn leave(mut self, region: usize, turned_away: bool) -> Self {
         self.tried.push_failed(region, turned_away);
         self.elsewhere = true;
@@ -181,10 +181,10 @@ impl CallScope {
         self.elsewhere
     }
 
-    /// The same scope with a retry loop in it; an inner one passes through.
+    /// The same scope below a retry loop. An inner retry layer then passes calls through.
     pub(crate) const fn with_retry(mut self) -> Self {
         self.above = Above::Retry;
-        // Those of a failover above are its own.
+        // The attempts that a failover above makes are counted there.
         self.attempt = 1;
         self.among_new_regions()
     }

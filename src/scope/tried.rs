@@ -1,4 +1,4 @@
-/// The regions that a call has tried, by number: at most so many.
+/// The regions that a call has tried, by number: at most [`MOST`](Self::MOST).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tried {
     regions: [u16; Tried::MOST],
@@ -42,7 +42,7 @@ impl Tried {
         }
     }
 
-    /// Adds a region; past the bound it is forgotten.
+    /// Adds a region. Past the bound it isn't remembered.
     #[inline]
     pub(crate) fn push(&mut self, region: usize) {
         let len = self.len();
