@@ -3,10 +3,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::audience::Audience;
+use super::breaker::Breaker;
 use super::circuits::Circuits;
 use super::common::Common;
 use super::count::Counting;
 use super::latch::Latches;
+use super::refusals::Refusals;
 use super::rules::{CloseAt, Recovery, Rules, SlowCalls};
 use super::{CircuitBreakerLayer, Count, CredentialLatch, FailureRate, OpenFor};
 use crate::chance::Chance;
@@ -309,10 +311,14 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
         let rules = rules.checked()?;
         let latch = latch.map(|latch| latch.rules(rules.dry_run).checked()).transpose()?;
         let audience = Audience::new(listener);
-        let latches = latch
-            .map(|latch| Latches::new(&name, max_keys, latch, audience.clone(), chance.clone()));
-        let common = Common::new(rules, audience, chance, latches);
-        let circuits = Arc::new(Circuits::new(name, max_keys, common, true));
-        Ok(CircuitBreakerLayer { classifier, key, credential, circuits })
+        let refusals = Arc::new(Refusals::new());
+        let latches = latch.map(|latch| {
+            let (audience, chance) = (audience.clone(), chance.clone());
+            Latches::new(&name, max_keys, latch, audience, chance, Arc::clone(&refusals))
+        });
+        let common = Common::new(rules, audience, chance, refusals);
+        let circuits = Circuits::new(name, max_keys, common, true);
+        let breaker = Arc::new(Breaker::new(circuits, latches));
+        Ok(CircuitBreakerLayer { classifier, key, credential, breaker })
     }
 }

@@ -4,7 +4,6 @@ use super::circuit::{Circuit, SpreadCircuit};
 use super::common::Common;
 use super::gate::Changed;
 use crate::key::{KeyRef, Last, Registry};
-use crate::sync::Mutex;
 use crate::time;
 
 /// The circuits of all keys, and what they share.
@@ -13,9 +12,6 @@ pub(super) struct Circuits {
     registry: Registry<SpreadCircuit>,
     /// Whether calls without a key share a circuit. Not where the keys are credentials.
     shares: bool,
-    /// Serialises changes to all circuits, so that two callers can't leave some as one wanted and
-    /// some as the other.
-    pub(super) turn: Mutex<()>,
     pub(super) common: Arc<Common>,
 }
 
@@ -26,7 +22,7 @@ impl Circuits {
         let registry = Registry::new(max_keys, move |key| {
             SpreadCircuit::new(Circuit::new(key.name_in(&name), Arc::clone(&for_circuits)))
         });
-        Self { registry, shares, turn: Mutex::default(), common }
+        Self { registry, shares, common }
     }
 
     /// The circuit of this key. `last` saves the look-up if it is the one that was called last.

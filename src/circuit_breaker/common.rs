@@ -3,14 +3,11 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::CircuitOpen;
 use super::audience::Audience;
-use super::latch::Latches;
-use super::permit::Permit;
+use super::refusals::Refusals;
 use super::rules::Rules;
 use super::tripped::Tripped;
 use crate::chance::Chance;
-use crate::key::KeyRef;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::time::{self, Epoch, Instant};
 
@@ -19,7 +16,7 @@ use crate::time::{self, Epoch, Instant};
 pub(super) struct Common {
     pub(super) rules: Rules,
     pub(super) audience: Audience,
-    pub(super) latches: Option<Latches>,
+    pub(super) refusals: Arc<Refusals>,
     pub(super) tripped: Arc<Tripped>,
     /// Notified when a circuit opens: wakes tasks that wait in `poll_ready` for the inner service.
     pub(super) opened: Arc<Notify>,
@@ -39,12 +36,12 @@ impl Common {
         rules: Rules,
         audience: Audience,
         chance: Chance,
-        latches: Option<Latches>,
+        refusals: Arc<Refusals>,
     ) -> Self {
         Self {
             rules,
             audience,
-            latches,
+            refusals,
             tripped: Arc::new(Tripped::new()),
             opened: Arc::new(Notify::new()),
             forced: Mutex::default(),
@@ -64,28 +61,6 @@ impl Common {
                 .next_look
                 .compare_exchange(due, next, Ordering::AcqRel, Ordering::Acquire)
                 .is_ok()
-    }
-
-    /// Whether calls are checked by their credentials, since one was refused lately.
-    #[inline]
-    pub(super) fn watches_credentials(&self) -> bool {
-        self.latches.as_ref().is_some_and(Latches::is_watching)
-    }
-
-    /// Lets a call with this credential through, or says why not.
-    pub(super) fn admit_credential(
-        &self,
-        credential: &KeyRef<'_>,
-    ) -> Result<Option<Box<Permit>>, Box<CircuitOpen>> {
-        self.latches.as_ref().map_or(Ok(None), |latches| latches.admit(credential))
-    }
-
-    /// A credential was refused: starts the watch.
-    #[cold]
-    pub(super) fn notice_refusal(&self) {
-        if let Some(latches) = &self.latches {
-            latches.notice();
-        }
     }
 
     /// How new circuits are held: open (`true`), closed (`false`) or neither.

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
-use super::circuits::{Change, Circuits};
-use super::latch::Latches;
+use super::breaker::Breaker;
+use super::circuits::Circuits;
 use super::{CircuitStatus, CircuitTransition};
 use crate::key::KeyRef;
 
@@ -31,12 +31,12 @@ use crate::key::KeyRef;
 /// ```
 #[derive(Clone, Debug)]
 pub struct CircuitBreakerHandle {
-    circuits: Arc<Circuits>,
+    breaker: Arc<Breaker>,
 }
 
 impl CircuitBreakerHandle {
-    pub(super) fn new(circuits: Arc<Circuits>) -> Self {
-        Self { circuits }
+    pub(super) fn new(breaker: Arc<Breaker>) -> Self {
+        Self { breaker }
     }
 
     /// The circuit's status.
@@ -47,27 +47,27 @@ impl CircuitBreakerHandle {
     #[must_use]
     pub fn status(&self) -> CircuitStatus {
         let worse = |a: CircuitStatus, b: CircuitStatus| if b.rank() > a.rank() { b } else { a };
-        self.all().into_iter().fold(self.circuits.shared().status(), worse)
+        self.all().into_iter().fold(self.breaker.circuits.shared().status(), worse)
     }
 
     /// The status of this key's circuit, if it has one. The key is `KeyRef::text("us-west-2")` for
     /// a region, [`KeyRef::Authority`] for a host, [`KeyRef::Shared`] for calls without a key.
     #[must_use]
     pub fn status_of(&self, key: &KeyRef<'_>) -> Option<CircuitStatus> {
-        self.circuits.find(key).map(|circuit| circuit.status())
+        self.breaker.circuits.find(key).map(|circuit| circuit.status())
     }
 
     /// The status of every circuit. The one of calls without a key comes first.
     #[must_use]
     pub fn all(&self) -> Vec<CircuitStatus> {
-        self.circuits.all().iter().map(|circuit| circuit.status()).collect()
+        self.breaker.circuits.all().iter().map(|circuit| circuit.status()).collect()
     }
 
     /// The credentials that are [latched](super#latch) or on probation, each shown as a
     /// salted hash.
     #[must_use]
     pub fn latched(&self) -> Vec<CircuitStatus> {
-        let all = self.latches().map(Circuits::all).unwrap_or_default();
+        let all = self.breaker.credentials().map(Circuits::all).unwrap_or_default();
         let statuses = all.iter().map(|circuit| circuit.status());
         statuses.filter(|status| !status.state.passes_all()).collect()
     }
@@ -78,21 +78,21 @@ impl CircuitBreakerHandle {
     /// tokio's [`Lagged`](broadcast::error::RecvError::Lagged).
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<CircuitTransition> {
-        self.circuits.common.audience.subscribe()
+        self.breaker.circuits.common.audience.subscribe()
     }
 
     /// Closes every circuit, lifts every latch, lets go of those that are held, and forgets
     /// failures.
     pub fn reset(&self) {
-        self.change_all(self.latches(), Circuits::reset);
+        self.breaker.change_all(true, Circuits::reset);
     }
 
     /// Resets one key's circuit, or the latch of a credential (`KeyRef::secret` of its header's
     /// value). Returns false if there is no such key.
     #[must_use]
     pub fn reset_of(&self, key: &KeyRef<'_>) -> bool {
-        let latch = self.latches().and_then(|latches| latches.find_own(key));
-        let both = [self.circuits.find(key), latch];
+        let latch = self.breaker.credentials().and_then(|circuits| circuits.find_own(key));
+        let both = [self.breaker.circuits.find(key), latch];
         let known = both.into_iter().flatten();
         known.map(|circuit| circuit.tell_change(circuit.reset())).count() > 0
     }
@@ -100,7 +100,7 @@ impl CircuitBreakerHandle {
     /// Holds every circuit open, also those of new keys: nothing is sent until a reset. A [dry
     /// run](super::CircuitBreakerBuilder::dry_run) only reports this.
     pub fn force_open(&self) {
-        self.change_all(None, |circuits| circuits.force(true));
+        self.breaker.change_all(false, |circuits| circuits.force(true));
     }
 
     /// Holds one key's circuit open until a reset, as [`force_open`](Self::force_open) does all.
@@ -114,7 +114,7 @@ impl CircuitBreakerHandle {
     /// Disables the breaker until a reset: holds every circuit and latch closed, also those of new
     /// keys, so that every call passes and none counts.
     pub fn force_closed(&self) {
-        self.change_all(self.latches(), |circuits| circuits.force(false));
+        self.breaker.change_all(true, |circuits| circuits.force(false));
     }
 
     /// Holds one key's circuit closed until a reset. Returns false as does
@@ -124,25 +124,11 @@ impl CircuitBreakerHandle {
         self.force_one(key, false)
     }
 
-    /// Changes all circuits, and tells of it only then, without the lock: an observer may change
-    /// them again.
-    fn change_all(&self, latches: Option<&Circuits>, change: impl Fn(&Circuits) -> Vec<Change>) {
-        let turn = self.circuits.turn.lock();
-        let all = std::iter::once(&*self.circuits).chain(latches);
-        let changes: Vec<_> = all.flat_map(change).collect();
-        drop(turn);
-        changes.into_iter().for_each(Change::tell);
-    }
-
     fn force_one(&self, key: &KeyRef<'_>, open: bool) -> bool {
         let circuit = match key {
-            KeyRef::Shared => self.circuits.find(key),
-            key => self.circuits.get_own(key),
+            KeyRef::Shared => self.breaker.circuits.find(key),
+            key => self.breaker.circuits.get_own(key),
         };
         circuit.map(|circuit| circuit.tell_change(circuit.force(open))).is_some()
-    }
-
-    fn latches(&self) -> Option<&Circuits> {
-        self.circuits.common.latches.as_ref().map(Latches::circuits)
     }
 }

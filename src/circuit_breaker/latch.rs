@@ -7,13 +7,13 @@ use super::circuits::Circuits;
 use super::common::Common;
 use super::count::Counting;
 use super::permit::Permit;
+use super::refusals::Refusals;
 use super::rules::Rules;
 use super::trip::CountTrip;
 use super::{CircuitOpen, OpenFor};
 use crate::chance::Chance;
 use crate::key::KeyRef;
-use crate::sync::{AtomicU64, Ordering};
-use crate::time::{self, Epoch};
+use crate::time;
 
 /// When a credential that the upstream refuses is left unused, and for how long.
 ///
@@ -97,10 +97,7 @@ impl Default for CredentialLatch {
 #[derive(Debug)]
 pub(super) struct Latches {
     circuits: Circuits,
-    start: Epoch,
-    /// When a credential was last refused, in nanoseconds from `start`, plus one; 0:
-    /// not lately.
-    last_refusal: AtomicU64,
+    refusals: Arc<Refusals>,
 }
 
 impl Latches {
@@ -116,11 +113,12 @@ impl Latches {
         rules: Rules,
         audience: Audience,
         chance: Chance,
+        refusals: Arc<Refusals>,
     ) -> Self {
-        let common = Common::new(rules, audience, chance, None);
+        let common = Common::new(rules, audience, chance, Arc::clone(&refusals));
         let name = format!("{name}/credential").into();
         let circuits = Circuits::new(name, max_keys, common, false);
-        Self { circuits, start: Epoch::new(time::now()), last_refusal: AtomicU64::new(0) }
+        Self { circuits, refusals }
     }
 
     pub(super) fn circuits(&self) -> &Circuits {
@@ -128,8 +126,8 @@ impl Latches {
     }
 
     #[inline]
-    pub(super) fn is_watching(&self) -> bool {
-        self.last_refusal.load(Ordering::Acquire) != 0
+    pub(super) fn are_watching(&self) -> bool {
+        self.refusals.are_any()
     }
 
     /// Lets a call with this credential through, or says why not. `Ok(None)`: no latch applies.
@@ -147,14 +145,8 @@ impl Latches {
         circuit.map(|circuit| Circuit::admit(&circuit).map(Box::new)).transpose()
     }
 
-    /// A credential was refused: credentials are watched from now on.
-    pub(super) fn notice(&self) {
-        self.last_refusal.fetch_max(self.nanos(), Ordering::AcqRel);
-    }
-
     fn still_watches(&self) -> bool {
-        let last = self.last_refusal.load(Ordering::Acquire);
-        let quiet_for = self.nanos().saturating_sub(last);
+        let (last, quiet_for) = self.refusals.last();
         if quiet_for >= time::nanos(Self::WATCH_LATCHED) {
             self.circuits.look_for_rest();
         }
@@ -164,12 +156,7 @@ impl Latches {
         // Successes aren't seen while nobody watches, so refusals from before must not add up with
         // later ones. Forgotten before the watch ends, so that what the next watch counts is kept.
         self.circuits.forget_results();
-        // Fails if another credential was refused just now: then the watch goes on.
-        _ = self.last_refusal.compare_exchange(last, 0, Ordering::AcqRel, Ordering::Acquire);
+        self.refusals.forget(last);
         false
-    }
-
-    fn nanos(&self) -> u64 {
-        self.start.nanos(time::now()).saturating_add(1)
     }
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::circuits::Circuits;
+use super::breaker::Breaker;
 use super::{CircuitBreaker, CircuitBreakerBuilder, CircuitBreakerHandle};
 use crate::classify::HttpClassifier;
 use crate::key::{AllCalls, ByCredential};
@@ -16,7 +16,7 @@ pub struct CircuitBreakerLayer<C = HttpClassifier, K = AllCalls, L = ByCredentia
     pub(super) classifier: C,
     pub(super) key: K,
     pub(super) credential: L,
-    pub(super) circuits: Arc<Circuits>,
+    pub(super) breaker: Arc<Breaker>,
 }
 
 impl CircuitBreakerLayer {
@@ -43,12 +43,12 @@ impl<C, K, L> CircuitBreakerLayer<C, K, L> {
     /// A handle to look at the circuits, to close them, and to hold them open or closed.
     #[must_use]
     pub fn handle(&self) -> CircuitBreakerHandle {
-        CircuitBreakerHandle::new(Arc::clone(&self.circuits))
+        CircuitBreakerHandle::new(Arc::clone(&self.breaker))
     }
 
     /// How many failures can open a circuit that has seen nothing else.
     pub(crate) fn failures_to_open(&self) -> u32 {
-        self.circuits.common.rules.failures_to_open()
+        self.breaker.circuits.common.rules.failures_to_open()
     }
 }
 

@@ -144,6 +144,7 @@
 //! failed call: its error comes from `call`.
 
 mod audience;
+mod breaker;
 mod builder;
 mod circuit;
 mod circuits;
@@ -164,6 +165,7 @@ mod open_for;
 mod permit;
 mod readiness;
 mod reason;
+mod refusals;
 mod rules;
 mod service;
 mod shut;

@@ -180,7 +180,7 @@ impl Passage {
             credential.report(verdict, took);
         }
         if refusal(verdict).is_some() {
-            self.permit.circuit.common().notice_refusal();
+            self.permit.circuit.common().refusals.notice();
         }
     }
 

@@ -4,9 +4,10 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
+use super::breaker::Breaker;
 use super::circuit::{Circuit, SpreadCircuit};
-use super::circuits::Circuits;
 use super::future::{Passed, ResponseFuture, Waiting};
+use super::latch::Latches;
 use super::permit::Passage;
 use super::readiness::{Readiness, Watch};
 use super::tripped::Tripped;
@@ -35,8 +36,8 @@ pub struct CircuitBreaker<S, C = HttpClassifier, K = AllCalls, L = ByCredential>
 #[derive(Debug)]
 struct Shared<S> {
     spare: Spare<S>,
-    circuits: Arc<Circuits>,
-    /// The one in `circuits`, kept here too because each `poll_ready` reads it.
+    breaker: Arc<Breaker>,
+    /// The one in `breaker`, kept here too because each `poll_ready` reads it.
     tripped: Arc<Tripped>,
 }
 
@@ -44,16 +45,16 @@ impl<S> Shared<S> {
     /// Whether `poll_ready` leaves the inner service alone, as some circuit isn't closed.
     #[inline]
     fn is_tripped(&self) -> bool {
-        self.tripped.is_any() && !self.circuits.common.rules.dry_run
+        self.tripped.is_any() && !self.breaker.circuits.common.rules.dry_run
     }
 }
 
 impl<S: Clone, C: Clone, K: Clone, L: Clone> CircuitBreaker<S, C, K, L> {
     pub(super) fn new(inner: S, layer: &CircuitBreakerLayer<C, K, L>) -> Self {
         let spare = Spare::new(&inner);
-        let circuits = Arc::clone(&layer.circuits);
-        let tripped = Arc::clone(&circuits.common.tripped);
-        let shared = Shared { spare, circuits, tripped };
+        let breaker = Arc::clone(&layer.breaker);
+        let tripped = Arc::clone(&breaker.circuits.common.tripped);
+        let shared = Shared { spare, breaker, tripped };
         Self {
             inner,
             readiness: Readiness::Unready,
@@ -145,11 +146,11 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         // The circuit is asked now, at the moment of sending, and not in `poll_ready`: a readiness
         // that isn't used must not cost a probe its place.
-        let circuits = &self.shared.circuits;
-        if circuits.common.watches_credentials() {
+        let breaker = &self.shared.breaker;
+        if breaker.watches_credentials() {
             return self.call_watched(request);
         }
-        let circuit = circuits.by_last(self.key.key(&request), &mut self.last);
+        let circuit = breaker.circuits.by_last(self.key.key(&request), &mut self.last);
         match circuit.passes_plainly() {
             Some(generation) if matches!(self.readiness, Readiness::Ready) => {
                 self.readiness = Readiness::Unready;
@@ -183,7 +184,7 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
     #[cold]
     fn poll_opened(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.readiness = Readiness::Asked;
-        let opened = self.watch.poll(&self.shared.circuits.common.opened, cx);
+        let opened = self.watch.poll(&self.shared.breaker.circuits.common.opened, cx);
         if self.shared.is_tripped() { Poll::Ready(()) } else { opened }
     }
 
@@ -229,8 +230,9 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
         K: Key<Req>,
         L: Key<Req>,
     {
-        let circuits = &self.shared.circuits;
-        let credential = circuits.common.admit_credential(&self.credential.key(&request));
+        let Breaker { circuits, latches, .. } = &*self.shared.breaker;
+        let admit = |latches: &Latches| latches.admit(&self.credential.key(&request));
+        let credential = latches.as_ref().map_or(Ok(None), admit);
         let admitted = credential.and_then(|credential| {
             let circuit = circuits.by_last(self.key.key(&request), &mut self.last);
             Ok(Passage::new(Circuit::admit(circuit)?, credential))
@@ -259,7 +261,7 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
             }
         }
         // This call passes while some circuit isn't closed. That may be one which nobody calls.
-        self.shared.circuits.look_for_rest();
+        self.shared.breaker.circuits.look_for_rest();
         let (service, scoped) = (self.shared.spare.fresh(), CallScope::offered().is_some());
         ResponseFuture { sending: Sending::waiting(Waiting { service, request, passed, scoped }) }
     }
