@@ -66,7 +66,7 @@ impl Gate {
         Self {
             word: AtomicU64::new(word),
             inner: Mutex::new(Inner::new(machine)),
-            windows: Windows::new(rules, now),
+            windows: Windows::new(rules.rate, rules.slow.map(|slow| slow.rate), now),
             tripped,
         }
     }

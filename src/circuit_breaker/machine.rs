@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use super::rules::{Recovery, Rules};
+use super::word::GENERATIONS;
 use super::{CircuitState, Count, OpenFor};
 use crate::time::{self, Instant};
 
@@ -268,10 +269,6 @@ impl Machine {
         Transition { from, to, generation, open_for: Duration::ZERO }
     }
 }
-
-/// Generations are kept in 23 bits of an atomic word; a result would have to be
-/// late by exactly 8 million transitions to be taken for a current one.
-pub(super) const GENERATIONS: u32 = 1 << 23;
 
 fn next(generation: u32) -> u32 {
     (generation + 1) % GENERATIONS

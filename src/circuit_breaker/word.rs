@@ -10,7 +10,9 @@
 //! moved on. A success where nothing has failed changes nothing and writes nothing.
 
 use super::CircuitState;
-use super::machine::GENERATIONS;
+
+/// A result would have to be late by exactly 8 million transitions to be taken for a current one.
+pub(super) const GENERATIONS: u32 = 1 << 23;
 
 /// The largest count that fits.
 pub(super) const MAX_COUNT: u32 = (1 << 19) - 1;

@@ -1,9 +1,9 @@
 use std::cell::LazyCell;
 
+use super::FailureRate;
 use super::failure_rate::RateTrip;
 use crate::circuit_breaker::Count;
 use crate::circuit_breaker::reason::OpenReason;
-use crate::circuit_breaker::rules::Rules;
 use crate::time::Instant;
 
 /// The windows of one circuit.
@@ -16,10 +16,14 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    /// Returns `None` if no policy needs a window.
-    pub(super) fn new(rules: &Rules, now: Instant) -> Option<Self> {
-        let failures = rules.rate.map(|rate| RateTrip::new(rate, now));
-        let slow = rules.slow.map(|slow| RateTrip::new(slow.rate, now));
+    /// Windows for a rate of failures, and one of slow calls. Returns `None` if there is neither.
+    pub(super) fn new(
+        failures: Option<FailureRate>,
+        slow: Option<FailureRate>,
+        now: Instant,
+    ) -> Option<Self> {
+        let failures = failures.map(|rate| RateTrip::new(rate, now));
+        let slow = slow.map(|rate| RateTrip::new(rate, now));
         (failures.is_some() || slow.is_some()).then_some(Self { failures, slow, generation: 0 })
     }
 
@@ -77,22 +81,14 @@ impl Rates {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::circuit_breaker::FailureRate;
-    use crate::circuit_breaker::rules::SlowCalls;
 
     const ALL: FailureRate = FailureRate::over_calls(2).at(1.0);
-
-    fn rates(rules: &Rules) -> Rates {
-        Rates::new(rules, crate::time::now()).unwrap()
-    }
 
     #[test]
     fn results_of_another_generation_are_not_taken_in() {
         let now = crate::time::now();
-        let mut rates = rates(&Rules { rate: Some(ALL), ..Rules::default() });
+        let mut rates = Rates::new(Some(ALL), None, now).unwrap();
         let mut fails = |generation| rates.record(Count::Failure, false, generation, || now);
         assert_eq!(fails(0), None);
         rates.clear(1, now);
@@ -104,8 +100,7 @@ mod tests {
     #[test]
     fn slow_successes_and_fast_failures_are_counted_apart() {
         let now = crate::time::now();
-        let slow = SlowCalls { from: Duration::from_secs(1), rate: ALL };
-        let mut rates = rates(&Rules { rate: Some(ALL), slow: Some(slow), ..Rules::default() });
+        let mut rates = Rates::new(Some(ALL), Some(ALL), now).unwrap();
         assert_eq!(rates.record(Count::Success, true, 0, || now), None);
         assert_eq!(rates.record(Count::Failure, false, 0, || now), None);
         assert_eq!(rates.record(Count::Success, true, 0, || now), None);

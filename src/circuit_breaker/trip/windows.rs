@@ -1,7 +1,6 @@
-use super::Rates;
+use super::{FailureRate, Rates};
 use crate::circuit_breaker::Count;
 use crate::circuit_breaker::reason::OpenReason;
-use crate::circuit_breaker::rules::Rules;
 use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::time::Instant;
 
@@ -20,8 +19,12 @@ pub(in crate::circuit_breaker) struct Windows {
 
 impl Windows {
     /// Returns `None` if no policy needs a window.
-    pub(in crate::circuit_breaker) fn new(rules: &Rules, now: Instant) -> Option<Self> {
-        let rates = Mutex::new(Rates::new(rules, now)?);
+    pub(in crate::circuit_breaker) fn new(
+        failures: Option<FailureRate>,
+        slow: Option<FailureRate>,
+        now: Instant,
+    ) -> Option<Self> {
+        let rates = Mutex::new(Rates::new(failures, slow, now)?);
         Some(Self { rates, settled: AtomicBool::new(false) })
     }
 
@@ -100,7 +103,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::circuit_breaker::FailureRate;
 
     proptest! {
         /// Leaving out a success that changes nothing doesn't change which result reaches the rate.
@@ -110,10 +112,9 @@ mod tests {
             results in prop::collection::vec(prop::bool::weighted(0.25), 0..60),
         ) {
             let now = crate::time::now();
-            let rate = FailureRate::over_calls(size).at(0.5);
-            let rules = Rules { rate: Some(rate), ..Rules::default() };
-            let mut all = Rates::new(&rules, now).unwrap();
-            let some = Windows::new(&rules, now).unwrap();
+            let rate = Some(FailureRate::over_calls(size).at(0.5));
+            let mut all = Rates::new(rate, None, now).unwrap();
+            let some = Windows::new(rate, None, now).unwrap();
             for failed in results {
                 let count = if failed { Count::Failure } else { Count::Success };
                 let reached = all.record(count, false, 0, || now);
@@ -130,8 +131,7 @@ mod tests {
     #[test]
     fn nothing_is_passed_over_before_a_window_is_full_and_after_a_failure() {
         let now = crate::time::now();
-        let rules = Rules { rate: Some(FailureRate::over_calls(3)), ..Rules::default() };
-        let windows = Windows::new(&rules, now).unwrap();
+        let windows = Windows::new(Some(FailureRate::over_calls(3)), None, now).unwrap();
         let settles = |count| {
             windows.record(count, false, 0, || now);
             windows.settled.load(Ordering::Acquire)
