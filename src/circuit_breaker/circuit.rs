@@ -230,8 +230,8 @@ impl Circuit {
     /// Stops counting as tripped if nobody has called this circuit for long: a tripped one changes
     /// [`poll_ready`](super::CircuitBreaker) for the calls of all circuits. It stays open, and its
     /// next call is a probe.
-    pub(super) fn rest(&self, now: Instant) {
-        self.gate.rest(&self.common.rules, self.last_failure.get(), now);
+    pub(super) fn release_if_idle(&self, now: Instant) {
+        self.gate.release_if_idle(&self.common.rules, self.last_failure.get(), now);
     }
 
     /// Tells of a change of state. The caller holds no lock.

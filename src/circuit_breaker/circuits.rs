@@ -76,10 +76,10 @@ impl Circuits {
     /// Looks now and then for circuits that nobody calls, so that they no longer count as tripped.
     /// An open circuit of a host that is gone for good must not end the backpressure for all
     /// others.
-    pub(super) fn look_for_rest(&self) {
+    pub(super) fn release_idle(&self) {
         let now = time::now();
-        if self.common.looks_for_rest(now) {
-            self.all().iter().for_each(|circuit| circuit.rest(now));
+        if self.common.is_turn_to_look(now) {
+            self.all().iter().for_each(|circuit| circuit.release_if_idle(now));
         }
     }
 

@@ -52,7 +52,7 @@ impl Common {
     }
 
     /// Whether it is this caller's turn to look for circuits that nobody calls.
-    pub(super) fn looks_for_rest(&self, now: Instant) -> bool {
+    pub(super) fn is_turn_to_look(&self, now: Instant) -> bool {
         let now = self.start.nanos(now);
         let due = self.next_look.load(Ordering::Acquire);
         let next = now.saturating_add(time::nanos(Self::LOOK_EVERY));

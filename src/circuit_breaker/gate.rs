@@ -259,7 +259,12 @@ impl Gate {
     }
 
     /// Stops counting the circuit as tripped if it is [past](Self::is_past).
-    pub(super) fn rest(&self, rules: &Rules, last_failure: Option<Instant>, now: Instant) {
+    pub(super) fn release_if_idle(
+        &self,
+        rules: &Rules,
+        last_failure: Option<Instant>,
+        now: Instant,
+    ) {
         let mut inner = self.inner.lock();
         if inner.is_past(rules, last_failure, now) {
             self.count_tripped(&mut inner, false);

@@ -148,7 +148,7 @@ impl Latches {
     fn still_watches(&self) -> bool {
         let (last, quiet_for) = self.refusals.last();
         if quiet_for >= time::nanos(Self::WATCH_LATCHED) {
-            self.circuits.look_for_rest();
+            self.circuits.release_idle();
         }
         if quiet_for < time::nanos(Self::WATCH) || self.circuits.is_any_tripped() {
             return true;

@@ -261,7 +261,7 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
             }
         }
         // This call passes while some circuit isn't closed. That may be one which nobody calls.
-        self.shared.breaker.circuits.look_for_rest();
+        self.shared.breaker.circuits.release_idle();
         let (service, scoped) = (self.shared.spare.fresh(), CallScope::offered().is_some());
         ResponseFuture { sending: Sending::waiting(Waiting { service, request, passed, scoped }) }
     }
