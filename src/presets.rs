@@ -203,15 +203,11 @@ pub fn grpc() -> RetryLayer {
 /// 30 s count from the failure that opened it.
 #[cfg(feature = "circuit-breaker")]
 pub fn circuit_breaker_a() -> CircuitBreakerBuilder<crate::classify::HttpClassifier, ByAuthority> {
-    use std::num::NonZeroU32;
-
-    const PROBES: NonZeroU32 = NonZeroU32::new(3).unwrap();
-    const SUCCESSES: NonZeroU32 = NonZeroU32::new(2).unwrap();
     CircuitBreakerLayer::builder()
         .consecutive_failures(5)
         .open_for(Duration::from_secs(30))
         .hint_cap(Duration::ZERO)
-        .half_open(PROBES, SUCCESSES)
+        .half_open(3, 2)
         .count_fn(|verdict| match (verdict.cause(), verdict.class()) {
             (Cause::Status(status), _) => {
                 let raised = status.as_u16() >= 500

@@ -16,7 +16,6 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::hint::black_box;
 use std::mem;
-use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -165,13 +164,12 @@ async fn circuit_breaker() {
     let builders = || CircuitBreakerLayer::builder().name("upstream");
     let rate = FailureRate::over_calls(100);
     let minute = FailureRate::over_time(Duration::from_secs(60));
-    let two = NonZeroU32::new(2).expect("not zero");
     for builder in [
         builders(),
         builders().leaky_failures(5),
         builders().failure_rate(rate),
         builders().failure_rate(minute).consecutive_failures(5),
-        builders().half_open(two, two),
+        builders().half_open(2, 2),
         builders().observer(observer_fn(|_: &Event<'_>| {})),
     ] {
         let layer = builder.build().expect("a valid configuration");

@@ -1,4 +1,3 @@
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -135,21 +134,22 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
     }
 
     /// Half-open, lets a call through as a probe while fewer than `probes` are in flight or have
-    /// succeeded, and closes after `successes` successes. Default: 1 and 1.
+    /// succeeded, and closes after `successes` successes: both at least 1, and successes at most
+    /// probes. Default: 1 and 1.
     ///
     /// One failure opens it again. A probe that is dropped, or says nothing of the
     /// upstream's health, gives its place back.
-    pub fn half_open(self, probes: NonZeroU32, successes: NonZeroU32) -> Self {
+    pub fn half_open(self, probes: u32, successes: u32) -> Self {
         self.recovery(Recovery::HalfOpen { probes, close_at: CloseAt::Successes(successes) })
     }
 
-    /// Half-open, lets `probes` calls through as probes, and closes if the share `rate` of them
+    /// Half-open, lets `probes` calls through as probes, at least 1, and closes if the share `rate` of them
     /// succeeds: above 0, at most 1. It closes or opens as soon as the other probes can't change
     /// that.
     ///
     /// Probes may fail as long as that share can still be reached. A probe that is dropped or
     /// neutral gives its place back, as with [`half_open`](Self::half_open).
-    pub fn half_open_rate(self, probes: NonZeroU32, rate: f64) -> Self {
+    pub fn half_open_rate(self, probes: u32, rate: f64) -> Self {
         self.recovery(Recovery::HalfOpen { probes, close_at: CloseAt::Rate(rate) })
     }
 

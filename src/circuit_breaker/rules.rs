@@ -1,4 +1,3 @@
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::count::Counting;
@@ -11,7 +10,7 @@ use crate::error::InvalidConfig;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Recovery {
     /// By probes: at most `probes` of them, in flight or ended.
-    HalfOpen { probes: NonZeroU32, close_at: CloseAt },
+    HalfOpen { probes: u32, close_at: CloseAt },
     /// By time alone.
     Reset,
 }
@@ -20,7 +19,7 @@ pub(super) enum Recovery {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum CloseAt {
     /// This number of successes; one failure opens it again.
-    Successes(NonZeroU32),
+    Successes(u32),
     /// This share of successes among all probes.
     Rate(f64),
 }
@@ -53,7 +52,7 @@ pub(super) struct Rules {
 
 impl Default for Rules {
     fn default() -> Self {
-        let close_at = CloseAt::Successes(NonZeroU32::MIN);
+        let close_at = CloseAt::Successes(1);
         Self {
             counts: CountTrip::default(),
             rate: None,
@@ -61,7 +60,7 @@ impl Default for Rules {
             counting: Counting::ByDefault,
             open_for: OpenFor::fixed(Duration::from_secs(30)),
             hint_cap: Duration::from_secs(300),
-            recovery: Recovery::HalfOpen { probes: NonZeroU32::MIN, close_at },
+            recovery: Recovery::HalfOpen { probes: 1, close_at },
             probe_lease: Duration::from_secs(60),
             ramp: Duration::ZERO,
             abandoned_after: None,
@@ -106,6 +105,10 @@ impl Rules {
 
     fn check_recovery(&self) -> Result<(), InvalidConfig> {
         match self.recovery {
+            Recovery::HalfOpen { probes: 0, .. }
+            | Recovery::HalfOpen { close_at: CloseAt::Successes(0), .. } => Err(
+                InvalidConfig::new("a half-open circuit needs at least one probe, and one success"),
+            ),
             Recovery::HalfOpen { close_at: CloseAt::Rate(rate), .. }
                 if !(rate > 0.0 && rate <= 1.0) =>
             {
@@ -163,7 +166,7 @@ impl Rules {
     /// How many probes a half-open circuit lets through.
     pub(super) fn probes(&self) -> u32 {
         match self.recovery {
-            Recovery::HalfOpen { probes, .. } => probes.get(),
+            Recovery::HalfOpen { probes, .. } => probes,
             Recovery::Reset => 0,
         }
     }
@@ -171,9 +174,9 @@ impl Rules {
     /// How many of them must succeed.
     pub(super) fn successes(&self) -> u32 {
         match self.recovery {
-            Recovery::HalfOpen { close_at: CloseAt::Successes(successes), .. } => successes.get(),
+            Recovery::HalfOpen { close_at: CloseAt::Successes(successes), .. } => successes,
             Recovery::HalfOpen { probes, close_at: CloseAt::Rate(rate) } => {
-                smallest_at(rate, probes.get())
+                smallest_at(rate, probes)
             }
             Recovery::Reset => 0,
         }

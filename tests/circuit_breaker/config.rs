@@ -14,8 +14,8 @@ fn what_cannot_work_is_refused_when_built() {
         new().consecutive_failures(u32::MAX),
         new().leaky_failures(0),
         new().leaky_failures(u32::MAX),
-        new().half_open(some(1), some(2)),
-        new().half_open(some(u32::MAX - 1), some(u32::MAX)),
+        new().half_open(1, 2),
+        new().half_open(u32::MAX - 1, u32::MAX),
         new().probe_lease(Duration::ZERO),
         rate(over_calls(0)),
         rate(over_calls(u32::MAX)),
@@ -39,7 +39,7 @@ fn what_cannot_work_is_refused_when_built() {
 #[tokio::test(start_paused = true)]
 async fn nothing_panics_at_the_ends_of_the_numbers() {
     let new = CircuitBreakerLayer::builder;
-    let most = some(u32::MAX);
+    let most = u32::MAX;
     let layers = [
         new().consecutive_failures(1).open_for(Duration::MAX),
         new().consecutive_failures(1).open_for(Duration::ZERO),

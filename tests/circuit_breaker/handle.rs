@@ -168,7 +168,7 @@ async fn a_subscriber_hears_of_a_reset_by_an_observer_before_it_hears_what_was_r
 #[tokio::test(start_paused = true)]
 async fn a_dry_run_reports_and_never_rejects() {
     let log = events::Log::default();
-    let layer = builder().name("eu").observer(log.clone()).half_open(some(2), some(2)).dry_run();
+    let layer = builder().name("eu").observer(log.clone()).half_open(2, 2).dry_run();
     let (client, handle) = build(layer);
     fails(&client, 3).await;
     assert_eq!(handle.status().state, CircuitState::Open);
@@ -329,7 +329,7 @@ async fn a_status_says_since_when_until_when_and_why() {
 #[cfg(feature = "serde")]
 #[tokio::test(start_paused = true)]
 async fn snapshots_are_data_without_a_credential() {
-    let layer = builder().by_credential().half_open(some(2), some(2)).build().unwrap();
+    let layer = builder().by_credential().half_open(2, 2).build().unwrap();
     let client = layer.layer(service_fn(answer));
     let call =
         |status| client.clone().oneshot(to("/", Some(("authorization", "sk-secret")), status));

@@ -4,7 +4,6 @@
 
 use std::future::{Future, pending};
 use std::io;
-use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -114,10 +113,6 @@ fn builder() -> CircuitBreakerBuilder {
 fn build(builder: CircuitBreakerBuilder) -> (impl Upstream, CircuitBreakerHandle) {
     let layer = builder.build().unwrap();
     (layer.layer(service_fn(answer)), layer.handle())
-}
-
-fn some(number: u32) -> NonZeroU32 {
-    NonZeroU32::new(number).unwrap()
 }
 
 /// A call whose status is told later: polled once, so that it is sent.

@@ -52,7 +52,7 @@ async fn peer_late_failures_open_a_circuit_that_has_recovered() {
 #[tokio::test(start_paused = true)]
 async fn peer_half_open_is_stuck_for_ever() {
     // By dropped probes, and by those that hang.
-    let (client, handle) = build(builder().half_open(some(2), some(2)).probe_lease(30 * SECOND));
+    let (client, handle) = build(builder().half_open(2, 2).probe_lease(30 * SECOND));
     fails(&client, 3).await;
     advance(10 * SECOND).await;
     for _ in 0..10 {
@@ -66,12 +66,12 @@ async fn peer_half_open_is_stuck_for_ever() {
     assert_eq!(handle.status().state, CircuitState::Closed);
     drop(hung);
     // And by a policy that can't be met: refused.
-    assert!(builder().half_open(some(2), some(3)).build().is_err());
+    assert!(builder().half_open(2, 3).build().is_err());
 }
 
 #[tokio::test(start_paused = true)]
 async fn peer_probe_slots_are_lost() {
-    let (client, handle) = build(builder().half_open(some(3), some(3)));
+    let (client, handle) = build(builder().half_open(3, 3));
     fails(&client, 3).await;
     advance(10 * SECOND).await;
     for _ in 0..1_000 {
@@ -97,9 +97,9 @@ fn peer_zero_and_the_largest_number_panic() {
         over_calls(0),
         over_calls(u32::MAX),
         new().slow_call_rate(SECOND, FailureRate::over_calls(0)),
-        new().half_open_rate(some(1), 0.0),
-        new().half_open_rate(some(1), 1.1),
-        new().half_open_rate(some(1), f64::NAN),
+        new().half_open_rate(1, 0.0),
+        new().half_open_rate(1, 1.1),
+        new().half_open_rate(1, f64::NAN),
         new().open_for(OpenFor::fixed(SECOND).jitter(-0.1)),
         new().open_for(OpenFor::fixed(SECOND).jitter(f64::NAN)),
         new().open_for(OpenFor::fixed(SECOND).jitter(1.1)),

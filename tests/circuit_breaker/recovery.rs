@@ -86,7 +86,7 @@ async fn health_takes_the_growth_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rate_of_successes_closes_it() {
-    let (client, handle) = build(builder().half_open_rate(some(10), 0.8));
+    let (client, handle) = build(builder().half_open_rate(10, 0.8));
     fails(&client, 3).await;
     advance(10 * SECOND).await;
     for status in [500, 200, 200, 500, 200, 200, 200, 200, 200] {
@@ -99,7 +99,7 @@ async fn a_rate_of_successes_closes_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rate_that_cannot_be_reached_any_more_opens_it() {
-    let (client, handle) = build(builder().half_open_rate(some(10), 0.8));
+    let (client, handle) = build(builder().half_open_rate(10, 0.8));
     fails(&client, 3).await;
     advance(10 * SECOND).await;
     fails(&client, 2).await;

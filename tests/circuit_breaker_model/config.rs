@@ -1,4 +1,3 @@
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use tower_upstream::CircuitBreakerLayer;
@@ -104,9 +103,9 @@ impl Config {
         match self.recovery {
             Recovery::Time => builder.no_half_open(),
             Recovery::Successes { probes, successes } => {
-                builder.half_open(some(probes), some(successes))
+                builder.half_open(small(probes), small(successes))
             }
-            Recovery::Rate { probes, at } => builder.half_open_rate(some(probes), hundredths(at)),
+            Recovery::Rate { probes, at } => builder.half_open_rate(small(probes), hundredths(at)),
         }
     }
 
@@ -143,10 +142,6 @@ pub(crate) fn millis(number: u64) -> Duration {
 
 fn small(number: u64) -> u32 {
     number.try_into().expect("a small number")
-}
-
-fn some(number: u64) -> NonZeroU32 {
-    NonZeroU32::new(small(number)).expect("not zero")
 }
 
 /// The number that somebody would write: `0.07`.

@@ -2,7 +2,6 @@
 //! when the layer is built, or the layer serves without a panic, an overflow or
 //! a hang.
 
-use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -144,7 +143,10 @@ fn what_could_never_work_is_refused() {
         builder().failure_rate(FailureRate::over_time(Duration::ZERO)),
         builder().failure_rate(over.min_calls(0)),
         builder().failure_rate(over.min_calls(11)),
-        builder().half_open(NonZeroU32::MIN, NonZeroU32::MAX),
+        builder().half_open(0, 1),
+        builder().half_open(1, 0),
+        builder().half_open_rate(0, 0.5),
+        builder().half_open(1, u32::MAX),
     ] {
         let shown = format!("{refused:?}");
         assert!(refused.build().is_err(), "{shown}");

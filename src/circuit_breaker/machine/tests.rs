@@ -1,8 +1,6 @@
 //! The machine against a model of it that shares none of its representation:
 //! a list of the probes of this round, and plain milliseconds.
 
-use std::num::NonZeroU32;
-
 use proptest::prelude::*;
 
 use super::*;
@@ -144,10 +142,6 @@ fn random() -> fastrand::Rng {
     fastrand::Rng::with_seed(1)
 }
 
-fn some(number: usize) -> NonZeroU32 {
-    NonZeroU32::new(u32::try_from(number).unwrap()).unwrap()
-}
-
 struct Call {
     generation: u32,
     probe: bool,
@@ -168,8 +162,8 @@ proptest! {
         let recovery = match half_open {
             None => Recovery::Reset,
             Some((probes, successes)) => Recovery::HalfOpen {
-                probes: some(probes),
-                close_at: CloseAt::Successes(some(successes)),
+                probes: u32::try_from(probes).unwrap(),
+                close_at: CloseAt::Successes(u32::try_from(successes).unwrap()),
             },
         };
         let rules = Rules {
@@ -266,7 +260,7 @@ fn generations_wrap() {
 
 #[test]
 fn the_most_probes_do_not_overflow() {
-    let most = NonZeroU32::MAX;
+    let most = u32::MAX;
     let recovery = Recovery::HalfOpen { probes: most, close_at: CloseAt::Successes(most) };
     let rules = Rules { recovery, ..Rules::default() }.checked().unwrap();
     let now = time::now();
@@ -386,7 +380,7 @@ fn a_recovering_circuit_opens_again_for_longer() {
 fn a_rate_decides_as_soon_as_it_can() {
     use Count::{Failure, Neutral, Success};
 
-    let recovery = |rate| Recovery::HalfOpen { probes: some(10), close_at: CloseAt::Rate(rate) };
+    let recovery = |rate| Recovery::HalfOpen { probes: 10, close_at: CloseAt::Rate(rate) };
     let run = |rate: f64, counts: &[Count]| {
         let mut circuit = Driven::new(Rules { recovery: recovery(rate), ..Rules::default() });
         circuit.trip();

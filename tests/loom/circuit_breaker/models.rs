@@ -1,6 +1,5 @@
 //! What must hold in every interleaving.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,10 +87,6 @@ impl Circuit {
 
 const WHY: Why = Why { reason: OpenReason::Consecutive, cause: Cause::Unknown };
 
-fn some(number: u32) -> NonZeroU32 {
-    NonZeroU32::new(number).unwrap()
-}
-
 fn consecutive(failures: u32) -> Rules {
     let mut rules = Rules::default();
     rules.counts.consecutive = Some(failures);
@@ -99,8 +94,8 @@ fn consecutive(failures: u32) -> Rules {
 }
 
 fn probes(probes: u32, successes: u32) -> Rules {
-    let close_at = CloseAt::Successes(some(successes));
-    Rules { recovery: Recovery::HalfOpen { probes: some(probes), close_at }, ..consecutive(1) }
+    let close_at = CloseAt::Successes(successes);
+    Rules { recovery: Recovery::HalfOpen { probes, close_at }, ..consecutive(1) }
 }
 
 /// Runs `f` on `threads` threads, and tells what each made of it.
