@@ -265,7 +265,8 @@ pub fn upstream_a() -> UpstreamBuilder<PlainClassifier, HttpReplay, ByCredential
     UpstreamLayer::builder()
         .deadline(Duration::MAX)
         .retry(|_| retry_a())
-        .rate_limit(STANDARD_TIER, |limit| limit.max_pause(Duration::MAX))
+        .quota(STANDARD_TIER)
+        .rate_limit(|limit| limit.max_pause(Duration::MAX))
         .circuit_breaker(|_| circuit_breaker_a())
 }
 

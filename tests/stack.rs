@@ -1,6 +1,7 @@
 //! The recommended stack: all five layers from one builder.
 #![cfg(feature = "upstream")]
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -14,7 +15,7 @@ use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::alert::{AlertKind, Alerts};
 use tower_upstream::circuit_breaker::{CircuitOpen, CircuitState};
 use tower_upstream::event::{Event, observer_fn};
-use tower_upstream::failover::{Region, Regions, ServingRegion};
+use tower_upstream::failover::{FailoverBuilder, Region, Regions, ServingRegion};
 use tower_upstream::key::KeyRef;
 use tower_upstream::retry::{DeadlineExceeded, HintUse, Override, RetryBudget};
 use tower_upstream::stack::UpstreamBuilder;
@@ -198,7 +199,8 @@ async fn without_regions_there_is_a_circuit_a_host() {
 #[tokio::test(start_paused = true)]
 async fn each_credential_has_its_quota() {
     let upstream = UpstreamLayer::builder()
-        .rate_limit(Quota::per_minute(2), |limit| limit.no_wait())
+        .quota(Quota::per_minute(2))
+        .rate_limit(|limit| limit.no_wait())
         .build()
         .unwrap();
     let client = upstream.over(service_fn(|_: Request<()>| async { status(200) }));
@@ -211,6 +213,67 @@ async fn each_credential_has_its_quota() {
     assert!(call("b").await.is_ok());
     let limits = upstream.limits().all();
     assert!(limits.iter().any(|limiter| limiter.remaining == 0), "{limits:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quota_keeps_the_rate_limits_other_settings() {
+    let upstream = UpstreamLayer::builder()
+        .rate_limit(|limit| limit.by_authority().cost_fn(|_: &Request<()>| 2).no_wait())
+        .quota(Quota::per_minute(4))
+        .build()
+        .unwrap();
+    let client = upstream.over(service_fn(|_: Request<()>| async { status(200) }));
+    let call = |host: &str| {
+        client.clone().oneshot(Request::get(format!("http://{host}/")).body(()).unwrap())
+    };
+    assert!(call("a").await.is_ok() && call("a").await.is_ok());
+    assert!(call("a").await.is_err(), "two calls cost four, and a third doesn't wait");
+    assert!(call("b").await.is_ok(), "another host's quota");
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_to_the_rate_limit_add_up() {
+    let upstream = UpstreamLayer::builder()
+        .quota(Quota::per_minute(1))
+        .rate_limit(|limit| limit.no_wait())
+        .rate_limit(|limit| limit.max_pause(Duration::MAX))
+        .build()
+        .unwrap();
+    let client = upstream.over(service_fn(|_: Request<()>| async { status(200) }));
+    assert!(client.clone().oneshot(get()).await.is_ok());
+    let start = Instant::now();
+    assert!(client.oneshot(get()).await.is_err(), "the quota is used up");
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+/// How many regions a call tries where all of them answer 500.
+async fn tried(builder: UpstreamBuilder) -> usize {
+    let seen = Seen::default();
+    let noted = seen.clone();
+    let client = builder.build().unwrap().over(service_fn(move |request: Request<()>| {
+        noted.note(&request);
+        async { status(500) }
+    }));
+    client.oneshot(get()).await.unwrap();
+    let hosts: HashSet<_> = seen.take().into_iter().collect();
+    hosts.len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn regions_keep_the_failovers_other_settings() {
+    let builder = UpstreamLayer::builder();
+    assert_eq!(tried(builder.clone().regions(regions())).await, 3);
+    let twice = |failover: FailoverBuilder| failover.max_attempts(2).cooldown(Duration::ZERO);
+    assert_eq!(tried(builder.failover(twice).regions(regions())).await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_to_the_failover_add_up() {
+    let builder = UpstreamLayer::builder()
+        .regions(regions())
+        .failover(|failover| failover.max_attempts(2))
+        .failover(|failover| failover.cooldown(Duration::ZERO));
+    assert_eq!(tried(builder).await, 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -245,7 +308,8 @@ async fn without_a_quota_too_a_429_stops_all_calls_of_its_key_until_its_hint() {
 #[tokio::test(start_paused = true)]
 async fn several_quotas_in_the_recommended_stack() {
     let upstream = UpstreamLayer::builder()
-        .rate_limit(Quota::per_minute(60), |limit| {
+        .quota(Quota::per_minute(60))
+        .rate_limit(|limit| {
             limit.and(Quota::per_minute(100).named("tokens"), |_: &Request<()>| 40).no_wait()
         })
         .build()
@@ -296,7 +360,8 @@ async fn alerts_and_observers_hear_every_layer_and_parts_keep_their_own() {
         .observer(note(&all))
         .retry(|retry| retry.observer(note(&own)))
         .quota(Quota::per_minute(2))
-        .failover(regions(), |failover| failover.cooldown(Duration::from_secs(300)))
+        .regions(regions())
+        .failover(|failover| failover.cooldown(Duration::from_secs(300)))
         .circuit_breaker(|breaker| breaker.consecutive_failures(1))
         .build()
         .unwrap();
@@ -439,14 +504,15 @@ fn what_cannot_work_together_is_refused() {
             .build()
             .map(|_| UpstreamLayer::builder().build().unwrap()),
     );
-    let brief = |builder: UpstreamBuilder| {
-        builder.rate_limit(Quota::per_minute(60), |limit| limit.max_pause(secs(5))).build()
-    };
+    let brief =
+        |builder: UpstreamBuilder| builder.rate_limit(|limit| limit.max_pause(secs(5))).build();
     refused("raise max_pause", brief(builder()));
     // A retry that ignores hints waits for none.
     let _ = brief(builder().retry(|retry| retry.hint(HintUse::Ignore))).unwrap();
     // What one layer refuses, the stack does.
-    refused("regions", builder().failover(regions(), |failover| failover.max_attempts(9)).build());
+    let nine = |builder: UpstreamBuilder| builder.failover(|failover| failover.max_attempts(9));
+    refused("a call tries", nine(builder().regions(regions())).build());
+    refused("give the builder `.regions(..)`", nine(builder()).build());
     refused(
         "failures",
         builder().circuit_breaker(|breaker| breaker.consecutive_failures(0)).build(),

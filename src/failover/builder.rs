@@ -61,6 +61,20 @@ impl FailoverBuilder {
     }
 }
 
+#[cfg(feature = "upstream")]
+impl FailoverBuilder {
+    /// One that is given its [`regions`](Self::regions) before it is built.
+    pub(crate) fn unplaced() -> Self {
+        Self::new(Regions(Vec::new()))
+    }
+
+    /// Sends calls to these regions.
+    pub(crate) fn regions(mut self, regions: Regions) -> Self {
+        self.regions = regions;
+        self
+    }
+}
+
 impl<C, R, T, K> FailoverBuilder<C, R, T, K> {
     /// The name that events show. Default: `upstream`.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {

@@ -53,6 +53,13 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
         self
     }
 
+    /// Replaces the first quota.
+    #[cfg(feature = "upstream")]
+    pub(crate) fn quota(mut self, quota: Quota) -> Self {
+        self.quotas[0] = quota;
+        self
+    }
+
     /// The longest that a call waits. Default: two minutes. A call that would wait longer is turned
     /// away on arrival, as far as that can be [foreseen](super#how-it-decides), with
     /// [`RateLimited`](super::RateLimited).

@@ -39,6 +39,7 @@ struct Common {
     attempt_timeout: Option<Duration>,
     alerts: Option<Alerts>,
     listener: Listener,
+    regions: Option<Regions>,
     failover: Option<FailoverBuilder>,
     region_in_response: bool,
 }
@@ -54,6 +55,7 @@ impl UpstreamBuilder {
             attempt_timeout: None,
             alerts: None,
             listener: Listener::default(),
+            regions: None,
             failover: None,
             region_in_response: false,
         };
@@ -87,16 +89,19 @@ impl<C, R, K, B, W> UpstreamBuilder<C, R, K, B, W> {
         self
     }
 
-    /// Limits the rate of each credential's attempts to this quota. Default:
-    /// [no limit](Quota::unlimited) but the server's word. For more than one quota, or other settings, see [`rate_limit`](Self::rate_limit).
-    pub fn quota(self, quota: Quota) -> UpstreamBuilder<C, R, ByCredential, B> {
-        self.rate_limit(quota, |limit| limit)
+    /// Limits the rate of attempts to this quota, for each credential unless
+    /// [`rate_limit`](Self::rate_limit) sets another key. That also adds quotas. Default:
+    /// [no limit](Quota::unlimited) but the server's word.
+    pub fn quota(mut self, quota: Quota) -> Self {
+        self.rate_limit = self.rate_limit.quota(quota);
+        self
     }
 
-    /// Sends attempts to these regions. Default: none, and requests go where they say. For
-    /// more than the regions see [`failover`](Self::failover).
-    pub fn regions(self, regions: Regions) -> Self {
-        self.failover(regions, |failover| failover)
+    /// Sends attempts to these regions. Default: none, and requests go where they say. How one is
+    /// chosen is set by [`failover`](Self::failover).
+    pub fn regions(mut self, regions: Regions) -> Self {
+        self.common.regions = Some(regions);
+        self
     }
 
     /// Puts the region that served a response into its extensions, as a
@@ -133,8 +138,8 @@ impl<C, R, K, B, W> UpstreamBuilder<C, R, K, B, W> {
         self.classifier(classify_fn(f))
     }
 
-    /// Changes the retry. How it judges answers and repeats requests holds
-    /// for all layers; its attempt timeout goes below the circuit breaker, so that that sees it.
+    /// Changes the retry. How it judges answers and repeats requests holds for all layers, and is
+    /// part of the stack's type. Its attempt timeout goes below the circuit breaker, which so sees it.
     ///
     /// ```
     /// use tower_upstream::{UpstreamLayer, presets};
@@ -156,45 +161,59 @@ impl<C, R, K, B, W> UpstreamBuilder<C, R, K, B, W> {
         }
     }
 
-    /// Sends attempts to these regions, by a failover with other settings.
-    pub fn failover(
-        mut self,
-        regions: Regions,
-        change: impl FnOnce(FailoverBuilder) -> FailoverBuilder,
-    ) -> Self {
-        self.common.failover = Some(change(FailoverLayer::builder(regions)));
+    /// Changes the failover, which needs [`regions`](Self::regions).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_upstream::UpstreamLayer;
+    /// use tower_upstream::failover::{Region, Regions};
+    ///
+    /// let upstream = UpstreamLayer::builder()
+    ///     .regions(Regions::new([
+    ///         Region::new("east", "https://east.example.com"),
+    ///         Region::new("west", "https://west.example.com"),
+    ///     ])?)
+    ///     .failover(|failover| failover.cooldown(Duration::from_secs(5)))
+    ///     .build()?;
+    /// # let _ = upstream;
+    /// # Ok::<_, tower_upstream::InvalidConfig>(())
+    /// ```
+    pub fn failover(mut self, change: impl FnOnce(FailoverBuilder) -> FailoverBuilder) -> Self {
+        let failover = self.common.failover.take();
+        self.common.failover = Some(change(failover.unwrap_or_else(FailoverBuilder::unplaced)));
         self
     }
 
-    /// Limits the rate of attempts to this quota, by credential unless `change` says otherwise,
-    /// with other settings.
+    /// Changes the rate limit, which counts by credential. Another key, another cost or one more
+    /// quota changes the stack's type.
     ///
     /// ```
     /// use std::time::Duration;
     /// use tower_upstream::{Quota, UpstreamLayer};
     ///
     /// let upstream = UpstreamLayer::builder()
-    ///     .rate_limit(Quota::per_minute(60), |limit| limit.max_wait(Duration::from_secs(5)))
+    ///     .quota(Quota::per_minute(60))
+    ///     .rate_limit(|limit| limit.max_wait(Duration::from_secs(5)))
     ///     .build()?;
     /// # let _ = upstream;
     /// # Ok::<_, tower_upstream::InvalidConfig>(())
     /// ```
     pub fn rate_limit<K2, W2>(
         self,
-        quota: Quota,
         change: impl FnOnce(
-            RateLimitBuilder<HttpClassifier, ByCredential>,
+            RateLimitBuilder<HttpClassifier, K, W>,
         ) -> RateLimitBuilder<HttpClassifier, K2, W2>,
     ) -> UpstreamBuilder<C, R, K2, B, W2> {
         UpstreamBuilder {
             common: self.common,
             retry: self.retry,
-            rate_limit: change(RateLimitLayer::builder(quota).by_credential()),
+            rate_limit: change(self.rate_limit),
             circuit_breaker: self.circuit_breaker,
         }
     }
 
-    /// Changes the circuit breaker, which has a circuit a region.
+    /// Changes the circuit breaker, which has a circuit a region. Another key changes the stack's
+    /// type.
     ///
     /// ```
     /// use tower_upstream::UpstreamLayer;
@@ -226,11 +245,11 @@ impl<C: Clone, R: Clone, K, B: 'static, W: Quotas> UpstreamBuilder<C, R, K, B, W
     ///
     /// # Errors
     ///
-    /// If a layer's settings can't work, or those of two can't work
-    /// [together](super#what-is-checked).
+    /// If a layer's settings can't work, if those of two can't work
+    /// [together](super#what-is-checked), or if the failover was changed and has no regions.
     pub fn build(self) -> Result<UpstreamLayer<C, R, K, B, W>, InvalidConfig> {
         let Self { common, retry, rate_limit, circuit_breaker } = self;
-        let Common { name, alerts, listener, failover, .. } = common;
+        let Common { name, alerts, listener, regions, failover, .. } = common;
         let classifier = retry.config.classifier.clone();
         let alert = alerts.map(|alerts| alerts.layer().classifier(classifier.clone()));
         let listener = match &alert {
@@ -257,7 +276,7 @@ impl<C: Clone, R: Clone, K, B: 'static, W: Quotas> UpstreamBuilder<C, R, K, B, W
             .classifier(classifier.clone())
             .also_tell(&listener)
             .build();
-        let failover = failover
+        let failover = with_regions(failover, regions)?
             .map(|failover| {
                 failover.name(Arc::clone(&name)).classifier(classifier).replay(NoReplay)
             })
@@ -289,6 +308,20 @@ impl<C: Clone, R: Clone, K, B: 'static, W: Quotas> UpstreamBuilder<C, R, K, B, W
 /// Whether attempts in different regions go through different circuits.
 fn is_by_region<B: 'static>() -> bool {
     [TypeId::of::<ByRegion>(), TypeId::of::<ByAuthority>()].contains(&TypeId::of::<B>())
+}
+
+/// The failover as it was changed, over these regions; none where there are no regions.
+fn with_regions(
+    failover: Option<FailoverBuilder>,
+    regions: Option<Regions>,
+) -> Result<Option<FailoverBuilder>, InvalidConfig> {
+    match (failover, regions) {
+        (Some(_), None) => Err(InvalidConfig::new(
+            "the failover was changed, but it has no regions: give the builder `.regions(..)`",
+        )),
+        (None, regions) => Ok(regions.map(FailoverLayer::builder)),
+        (Some(failover), Some(regions)) => Ok(Some(failover.regions(regions))),
+    }
 }
 
 /// What is set on the stack, or on its retry.

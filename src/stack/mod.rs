@@ -61,8 +61,8 @@
 //! | [circuit breaker](crate::circuit_breaker) | always | a circuit a region, or a host where there are no regions |
 //! | attempt timeout | always | 30 s |
 //!
-//! Each part's own settings are changed by a closure, which keeps those that it doesn't touch:
-//! [`retry`](UpstreamBuilder::retry), [`failover`](UpstreamBuilder::failover),
+//! Each part's own settings are changed by a closure. It is given the part as it is, so settings that
+//! it doesn't touch stay: [`retry`](UpstreamBuilder::retry), [`failover`](UpstreamBuilder::failover),
 //! [`rate_limit`](UpstreamBuilder::rate_limit), [`circuit_breaker`](UpstreamBuilder::circuit_breaker).
 //! Where that isn't enough, stack the layers yourself: this is a `ServiceBuilder` of the same
 //! layers, and no more.

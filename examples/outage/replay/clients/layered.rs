@@ -46,7 +46,8 @@ pub(crate) fn layered(with: Layered<'_>) -> Result<Client, InvalidConfig> {
         // Two bursts can be repeated at once, as where the limit is lowered or a region goes under one.
         .retry(|retry| retry.max_attempts(5).budget(RetryBudget::new(0.2, 0.1, 40)))
         .quota(Quota::per_minute(60))
-        .failover(regions, |failover| failover.health_checks(HealthChecks::new(with.plain)))
+        .regions(regions)
+        .failover(|failover| failover.health_checks(HealthChecks::new(with.plain)))
         .alerts(&alerts)
         .build()?;
     let service = upstream.over(with.wire);
