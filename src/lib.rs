@@ -55,19 +55,24 @@
 //! # Beyond HTTP
 //!
 //! The layers name no request, response or error type. For a service that
-//! doesn't speak HTTP say how answers are judged and requests repeated:
+//! doesn't speak HTTP say how answers are judged and requests repeated, and where credentials are:
 //!
 //! ```
 //! # #[cfg(all(feature = "retry", feature = "circuit-breaker"))]
 //! # {
 //! use tower::ServiceBuilder;
 //! use tower_upstream::classify::ErrorClassifier;
+//! use tower_upstream::key::AllCalls;
 //! use tower_upstream::{BoxError, CircuitBreakerLayer, RetryLayer};
 //!
 //! # fn main() -> Result<(), BoxError> {
+//! let breaker = CircuitBreakerLayer::builder()
+//!     .classifier(ErrorClassifier::new())
+//!     .credential(AllCalls) // There are none to latch.
+//!     .build()?;
 //! let client = ServiceBuilder::new()
 //!     .layer(RetryLayer::new().replay_clone().classifier(ErrorClassifier::new()))
-//!     .layer(CircuitBreakerLayer::builder().classifier(ErrorClassifier::new()).no_latch().build()?)
+//!     .layer(breaker)
 //!     .service_fn(|number: u32| async move { Ok::<_, std::io::Error>(number + 1) });
 //! # fn check<S: tower::Service<u32>>(_: S) {}
 //! # check(client);

@@ -220,7 +220,7 @@ pub fn circuit_breaker_a() -> CircuitBreakerBuilder<crate::classify::HttpClassif
             _ => Count::Failure,
         })
         .by_authority()
-        .latch(None)
+        .no_latch()
 }
 
 /// Breaker B: a leaky count, and no probes.
@@ -242,7 +242,7 @@ pub fn circuit_breaker_b() -> CircuitBreakerBuilder {
             cause if is_timeout_or_connection(cause) => Count::Failure,
             _ => Count::Neutral,
         })
-        .latch(None)
+        .no_latch()
 }
 
 /// The provider's standard tier: 60 requests in any minute for each key.

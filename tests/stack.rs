@@ -119,6 +119,17 @@ async fn the_status_of_the_circuits_is_that_of_the_worst_region() {
     assert_eq!(east.state, CircuitState::Closed);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stack_that_latches_no_credential() {
+    let upstream =
+        UpstreamLayer::builder().circuit_breaker(|breaker| breaker.no_latch()).build().unwrap();
+    let client = upstream.over(service_fn(|_: Request<()>| async { status(401) }));
+    for _ in 0..10 {
+        assert_eq!(client.clone().oneshot(get()).await.unwrap().status(), 401);
+    }
+    assert!(upstream.circuits().latched().is_empty());
+}
+
 /// How the circuits are after callers that wait for 5 s each have given up on a client that hangs.
 async fn given_up_on(upstream: UpstreamLayer) -> CircuitState {
     let hangs = service_fn(|_: Request<()>| std::future::pending::<Answers>());

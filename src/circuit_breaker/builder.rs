@@ -280,23 +280,24 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
     }
 
     /// When a credential that is refused is [latched](super#latch), and for how long.
-    /// `None`: never.
-    pub fn latch(mut self, latch: impl Into<Option<CredentialLatch>>) -> Self {
-        self.settings.latch = latch.into();
+    pub fn latch(mut self, latch: CredentialLatch) -> Self {
+        self.settings.latch = Some(latch);
+        self
+    }
+
+    /// Latches no credential.
+    pub fn no_latch(mut self) -> Self {
+        self.settings.latch = None;
         self
     }
 
     /// Where a request's credential is found, for the [latch](super#latch). Default:
     /// [`ByCredential`]. What a closure returns is shown in events and status, so let it return a
-    /// [`KeyRef::secret`](crate::key::KeyRef::secret).
+    /// [`KeyRef::secret`](crate::key::KeyRef::secret). [`AllCalls`] finds no credential, and so none is
+    /// latched. Where requests aren't HTTP requests, set `AllCalls` or a closure.
     pub fn credential<L2>(self, credential: L2) -> CircuitBreakerBuilder<C, K, L2> {
         let Self { classifier, key, credential: _, settings } = self;
         CircuitBreakerBuilder { classifier, key, credential, settings }
-    }
-
-    /// Latches no credential. Needed where requests aren't HTTP requests.
-    pub fn no_latch(self) -> CircuitBreakerBuilder<C, K, AllCalls> {
-        self.latch(None).credential(AllCalls)
     }
 
     /// The layer.

@@ -117,9 +117,9 @@
 //! the watch going until a day after the last refusal.
 //!
 //! A credential that a layer below adds isn't seen here and is never latched: a new one couldn't be
-//! told from the old. Where requests aren't HTTP requests, set
-//! [`no_latch`](CircuitBreakerBuilder::no_latch), or [say](CircuitBreakerBuilder::credential) where
-//! the credential is.
+//! told from the old. Where requests aren't HTTP requests,
+//! [say](CircuitBreakerBuilder::credential) where the credential is, or that there is none:
+//! `.credential(AllCalls)`.
 //!
 //! # For whoever is on call
 //!

@@ -28,7 +28,7 @@ pub(crate) use self::registry::{Keyed, Registry};
     label = "no key for this request",
     note = "`ByAuthority`, `ByCredential` and `key_fn` read `http::Request<B>` and, with the feature `reqwest`, `reqwest::Request`",
     note = "for other requests use `.key(request_key_fn(|request: &MyRequest| ..))`",
-    note = "a circuit breaker looks for credentials, unless it is told `.no_latch()`"
+    note = "a circuit breaker looks for credentials, unless it is told `.credential(AllCalls)`"
 )]
 pub trait Key<Req> {
     /// The key of this request.

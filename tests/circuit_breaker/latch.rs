@@ -1,5 +1,7 @@
 //! Credentials that the upstream refuses.
 
+use tower_upstream::key::AllCalls;
+
 use super::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -326,6 +328,15 @@ async fn a_credential_that_is_not_seen_is_never_latched() {
         passes(&client, 401).await;
     }
     assert!(handle.latched().is_empty());
+    let layer = builder().latch(latch()).credential(AllCalls).build().unwrap();
+    let client = layer.layer(service_fn(answer));
+    for _ in 0..100 {
+        assert!(send(&client, "key", Status(401)).await.is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_latch_no_credential_is_latched() {
     let layer = builder().latch(latch()).no_latch().build().unwrap();
     let client = layer.layer(service_fn(answer));
     for _ in 0..100 {

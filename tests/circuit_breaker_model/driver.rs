@@ -13,7 +13,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Layer, Service, service_fn};
 use tower_upstream::cause_ref;
 use tower_upstream::circuit_breaker::{CircuitBreakerHandle, CircuitOpen, CircuitTransition};
-use tower_upstream::key::{KeyRef, request_key_fn};
+use tower_upstream::key::{AllCalls, KeyRef, request_key_fn};
 
 use crate::chance::Chance;
 use crate::config::{Config, millis};
@@ -60,7 +60,8 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn new(config: Config) -> Self {
         let key = request_key_fn(|request: &Request| KeyRef::Number(request.key));
-        let layer = config.builder().key(key).no_latch().build().expect("a valid configuration");
+        let layer =
+            config.builder().key(key).credential(AllCalls).build().expect("a valid configuration");
         let upstream = service_fn(|request: Request| async move {
             poll_fn(|_| match request.slot.lock().unwrap().take() {
                 Some(Answer::Refused) => {

@@ -63,7 +63,7 @@ impl Subject for CircuitBreaker {
 
     fn plain() -> Self::Plain {
         let builder = CircuitBreakerLayer::builder().classifier(ErrorClassifier::new());
-        builder.no_latch().build().expect("a valid configuration")
+        builder.credential(AllCalls).build().expect("a valid configuration")
     }
 
     fn use_up(layer: &Self::Layer) {
@@ -112,7 +112,11 @@ impl Subject for CircuitBreakerByAuthority {
     fn plain() -> Self::Plain {
         let key: fn(&u32) -> KeyRef<'_> = |request| KeyRef::Number(u64::from(*request));
         let builder = CircuitBreakerLayer::builder().classifier(ErrorClassifier::new());
-        builder.key(request_key_fn(key)).no_latch().build().expect("a valid configuration")
+        builder
+            .key(request_key_fn(key))
+            .credential(AllCalls)
+            .build()
+            .expect("a valid configuration")
     }
 
     fn use_up(layer: &Self::Layer) {
