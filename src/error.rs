@@ -107,14 +107,47 @@ fn below<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
     }
 }
 
-/// A configuration that can't work, told when it is built.
+/// A setting that can't work, and what to do about it. Builders return it, and handles that change
+/// a layer while it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidConfig {
     message: String,
 }
 
 impl InvalidConfig {
-    pub(crate) fn new(message: impl Into<String>) -> Self {
+    /// An error that says `message`: what can't work, and what to do.
+    ///
+    /// ```
+    /// # #[cfg(feature = "alert")] {
+    /// # use tower_upstream::BoxError;
+    /// use tower_upstream::InvalidConfig;
+    /// use tower_upstream::alert::{Alert, Alerts, Severity, Sink};
+    ///
+    /// struct Pager {
+    ///     token: String,
+    /// }
+    ///
+    /// impl Sink for Pager {
+    ///     fn check(&self) -> Result<(), InvalidConfig> {
+    ///         match self.token.is_empty() {
+    ///             true => Err(InvalidConfig::new("the pager needs a token")),
+    ///             false => Ok(()),
+    ///         }
+    ///     }
+    /// #   fn name(&self) -> &'static str { "pager" }
+    /// #   fn request(&self, _: &Alert) -> Result<http::Request<bytes::Bytes>, BoxError> { unreachable!() }
+    ///     // ..
+    /// }
+    /// # let client = tower::service_fn(|_: http::Request<_>| async {
+    /// #     Ok::<_, BoxError>(http::Response::new(http_body_util::Empty::<bytes::Bytes>::new()))
+    /// # });
+    ///
+    /// let pager = Pager { token: String::new() };
+    /// let refused = Alerts::builder().sink(pager, Severity::Warning, client).build().unwrap_err();
+    /// assert_eq!(refused.to_string(), "the pager needs a token");
+    /// # }
+    /// ```
+    pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into() }
     }
 }
