@@ -1,14 +1,14 @@
-//! Whole policies that were in use before this crate, exactly so.
+//! Whole policies: what hand-written clients did before this crate, and what official clients do.
 //!
-//! Two teams lost a morning and a provider's trust with clients like these. The
-//! presets say what those clients did, so that one can move to this crate
-//! first and improve the policy then. For something new start from
+//! Two teams lost a morning and a provider's trust with clients written by hand. The presets `.._a` and
+//! `.._b` do what those clients did, so that a team can move to this crate
+//! first and improve its policy then. For something new start from
 //! [`RetryLayer::new`](crate::RetryLayer::new) and
 //! [`CircuitBreakerLayer::new`](crate::CircuitBreakerLayer::new), which have a
-//! budget, tell what is safe to repeat, and obey hints.
+//! budget, tell what is safe to repeat, and obey hints; or from [`llm`] or [`grpc`], which do what
+//! official clients do, and add what those leave out.
 //!
-//! Where a preset differs from the hand-written policy, it says so. [`llm`] and [`grpc`] are for
-//! something new: what the official clients do, with what they leave out.
+//! Where a preset differs from the policy that it follows, it says so.
 
 #[cfg(any(feature = "circuit-breaker", feature = "retry"))]
 use std::time::Duration;

@@ -1,5 +1,3 @@
-//! What a call remembers of the attempts that have failed.
-
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -104,8 +104,8 @@ where
     type Error = BoxError;
     type Future = <Alerted<Retrying<S, C, R, K, B, W>, C> as Service<Req>>::Future;
 
-    /// Ready at once where calls have a deadline, as they do by default: waiting for the client is then
-    /// part of the call. Without one, ready when the client is, or a circuit isn't closed.
+    /// Ready at once where calls have a deadline, as they do by default: waiting for the client is
+    /// then part of the call. Without one, ready when the client is, or when a circuit isn't closed.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.stack.poll_ready(cx)
     }
