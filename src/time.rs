@@ -4,6 +4,9 @@
 //! clock, so that `tokio::time::pause` drives retries, circuits and governor
 //! alike. `clippy.toml` bans the other doors.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 pub(crate) use tokio::time::{Instant, Sleep};
@@ -19,6 +22,11 @@ pub(crate) fn now() -> Instant {
 #[allow(clippy::disallowed_methods)]
 pub(crate) fn sleep_until(deadline: Instant) -> Sleep {
     tokio::time::sleep_until(deadline)
+}
+
+/// Polls a timer; without one there is nothing to wait for.
+pub(crate) fn poll_timer(timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> Poll<()> {
+    timer.as_pin_mut().map_or(Poll::Ready(()), |timer| timer.poll(cx))
 }
 
 /// The wall clock, moved by as much as tokio's clock is ahead of the machine's:

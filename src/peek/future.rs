@@ -91,7 +91,7 @@ fn poll_time_is_up(
     if timer.is_none() {
         timer.set(Some(time::sleep_until(time::after(time::now(), rules.timeout))));
     }
-    timer.as_pin_mut().map_or(Poll::Ready(()), |timer| timer.poll(cx))
+    time::poll_timer(timer, cx)
 }
 
 /// The response with what was read put back, and what that means told in its extensions.

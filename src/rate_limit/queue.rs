@@ -108,10 +108,6 @@ impl Ticket {
 /// ends just when units come free, the turn needs this time to get to the last of them.
 const GRACE: Duration = Duration::from_millis(5);
 
-fn expired(timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> Poll<()> {
-    timer.as_pin_mut().map_or(Poll::Pending, |timer| timer.poll(cx))
-}
-
 impl Future for Ticket {
     type Output = Result<Reservation, BoxError>;
 
@@ -130,7 +126,7 @@ impl Future for Ticket {
                         let end = time::after(this.patience.until, GRACE);
                         this.timer.set(Some(time::sleep_until(end)));
                     }
-                    ready!(expired(this.timer.as_mut(), cx));
+                    ready!(time::poll_timer(this.timer.as_mut(), cx));
                     let rejection = place.limiter.give_up(place.costs, *this.patience);
                     this.stage.set(Stage::Done);
                     *this.place = None;
@@ -156,7 +152,7 @@ impl Future for Ticket {
                     return Poll::Ready(result);
                 }
                 StageProject::Timed { stirred } => {
-                    if expired(this.timer.as_mut(), cx).is_pending()
+                    if time::poll_timer(this.timer.as_mut(), cx).is_pending()
                         && stirred.poll(cx).is_pending()
                     {
                         return Poll::Pending;

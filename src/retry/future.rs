@@ -9,7 +9,7 @@ use tower_service::Service;
 
 use super::attempt::CallWhenReady;
 use super::decision::{Decision, StopReason, is_turned_away};
-use super::progress::{Passed, Progress, poll_timer};
+use super::progress::{Passed, Progress};
 use super::service::Shared;
 use super::{AttemptTimedOut, CredentialRejected, DeadlineExceeded};
 use crate::classify::{Class, Classify, Verdict};
@@ -164,7 +164,7 @@ where
                 call.poll_with(cx, call_now).map(|result| Some(result.map_err(Into::into)))
             }
             StateProject::Waiting { request } => {
-                ready!(poll_timer(self.timer.as_mut(), cx));
+                ready!(time::poll_timer(self.timer.as_mut(), cx));
                 let request = request.take().expect("polled after it was done");
                 if let Some(progress) = self.progress {
                     progress.next_attempt();

@@ -151,7 +151,7 @@ impl<Res> Progress<Res> {
         if timer.as_ref().as_pin_ref().is_none_or(|timer| timer.deadline() != limit) {
             timer.set(Some(time::sleep_until(limit)));
         }
-        ready!(poll_timer(timer, cx));
+        ready!(time::poll_timer(timer, cx));
         let in_flight = call.was_called();
         let timeout = config.attempt_timeout;
         let timeout = timeout.filter(|_| deadline.is_none_or(|deadline| limit < deadline));
@@ -288,9 +288,4 @@ fn ends(after: Option<Duration>) -> Option<Instant> {
 #[inline(never)]
 fn from_now(after: Duration) -> Option<Instant> {
     (after < Duration::MAX).then(|| time::after(time::now(), after))
-}
-
-/// Ready when there is no timer.
-pub(super) fn poll_timer(timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> Poll<()> {
-    timer.as_pin_mut().map_or(Poll::Ready(()), |timer| timer.poll(cx))
 }
