@@ -29,6 +29,9 @@ mod exhausted;
 mod handle;
 #[path = "failover/nested.rs"]
 mod nested;
+#[cfg(feature = "rate-limit")]
+#[path = "failover/queued.rs"]
+mod queued;
 #[path = "failover/recovery.rs"]
 mod recovery;
 #[path = "failover/services.rs"]

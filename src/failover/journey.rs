@@ -131,8 +131,9 @@ impl Journey {
     ) {
         // First of all, should who hears of the failure panic.
         self.is_over(set);
-        // Not abandoned by its caller, but ended by a retry for taking too long.
-        if was_called && CallScope::has_expired() {
+        // A retry above ended it for taking too long; its caller didn't drop it. Time in our own
+        // queue isn't the region's.
+        if was_called && !self.scope.is_queued() && CallScope::has_expired() {
             let timeout = Verdict::transient().cause_is(Cause::Timeout);
             self.failed(set, &timeout, can_call);
         }

@@ -119,6 +119,9 @@ where
 
     fn send(self, permit: Permit) -> (S::Future, Passed<C, W>) {
         let Self { entry: _, mut service, request, classifier, cost, scoped } = self;
+        if scoped {
+            scope::note_queued(false);
+        }
         let future = scope::call_later(scoped, || service.call(request));
         (future, Passed { permit, classifier, cost })
     }

@@ -127,14 +127,19 @@ impl<S: Clone, C: Clone, K, W: Clone> RateLimit<S, C, K, W> {
         let scope = CallScope::offered();
         let deadline = scope.and_then(|scope| scope.deadline());
         let sending = match arrival.line_up(deadline) {
-            Ok(ticket) => Sending::waiting(Waiting {
-                entry: Entry::InLine(Box::pin(ticket)),
-                service: self.shared.spare.fresh(),
-                request,
-                classifier: self.classifier.clone(),
-                cost: self.cost.clone(),
-                scoped: scope.is_some(),
-            }),
+            Ok(ticket) => {
+                if scope.is_some() {
+                    scope::note_queued(true);
+                }
+                Sending::waiting(Waiting {
+                    entry: Entry::InLine(Box::pin(ticket)),
+                    service: self.shared.spare.fresh(),
+                    request,
+                    classifier: self.classifier.clone(),
+                    cost: self.cost.clone(),
+                    scoped: scope.is_some(),
+                })
+            }
             Err(error) => Sending::refused(error),
         };
         ResponseFuture { sending }

@@ -108,6 +108,11 @@ pub(crate) fn note_sent(at: Instant) {
     note(|scope| scope.sent_at = Some(at));
 }
 
+/// Tells the layers above whether the call waits in a queue of this crate.
+pub(crate) fn note_queued(queued: bool) {
+    note(|scope| scope.queued = queued);
+}
+
 /// Tells the layers above which region failed, and whether another one should
 /// be tried at once.
 pub(crate) fn note_region(region: usize, turned_away: bool, elsewhere: bool) {

@@ -24,7 +24,7 @@ mod current;
 mod tried;
 
 use self::current::{Mode, current_if};
-pub(crate) use self::current::{Within, call_later, note_region, note_sent, now};
+pub(crate) use self::current::{Within, call_later, note_queued, note_region, note_sent, now};
 pub(crate) use self::tried::Tried;
 use crate::time::Instant;
 
@@ -34,6 +34,8 @@ pub struct CallScope {
     attempt: u32,
     deadline: Option<Instant>,
     above: Above,
+    /// Whether the attempt waits in a queue of this crate, and so isn't sent yet.
+    queued: bool,
     sent_at: Option<Instant>,
     region: Option<&'static str>,
     tried: Tried,
@@ -57,6 +59,7 @@ impl CallScope {
         attempt: 1,
         deadline: None,
         above: Above::Nothing,
+        queued: false,
         sent_at: None,
         region: None,
         tried: Tried::NONE,
@@ -143,6 +146,7 @@ impl CallScope {
     /// any more.
     pub(crate) fn next_attempt(mut self) -> Self {
         self.attempt = self.attempt.saturating_add(1);
+        self.queued = false;
         self.sent_at = None;
         if !std::mem::take(&mut self.elsewhere) {
             self.tried = Tried::NONE;
@@ -203,6 +207,11 @@ impl CallScope {
     /// Whether that loop moves the call from region to region: no failover stands between.
     pub(crate) fn retry_moves(&self) -> bool {
         self.above == Above::Retry
+    }
+
+    /// Whether this attempt waits in a queue of this crate, and so isn't sent yet.
+    pub(crate) const fn is_queued(&self) -> bool {
+        self.queued
     }
 
     /// When this attempt left this crate for the client, if it has.
