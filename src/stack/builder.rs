@@ -31,7 +31,7 @@ pub struct UpstreamBuilder<
     circuit_breaker: CircuitBreakerBuilder<HttpClassifier, B>,
 }
 
-/// What isn't a type.
+/// The settings that aren't part of the builder's type.
 #[derive(Clone, Debug)]
 struct Common {
     name: Arc<str>,
@@ -75,7 +75,7 @@ impl<C, R, K, B, W> UpstreamBuilder<C, R, K, B, W> {
         self
     }
 
-    /// How long the whole call may take, waits and attempts. Default: 2 minutes.
+    /// How long the whole call may take, with all its attempts and waits. Default: 2 minutes.
     /// `Duration::MAX`: no limit.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.common.deadline = Some(deadline);
@@ -91,35 +91,35 @@ impl<C, R, K, B, W> UpstreamBuilder<C, R, K, B, W> {
 
     /// Limits the rate of attempts to this quota, for each credential unless
     /// [`rate_limit`](Self::rate_limit) sets another key. That also adds quotas. Default:
-    /// [no limit](Quota::unlimited) but the server's word.
+    /// [no limit](Quota::unlimited), except what the server asks for.
     pub fn quota(mut self, quota: Quota) -> Self {
         self.rate_limit = self.rate_limit.quota(quota);
         self
     }
 
-    /// Sends attempts to these regions. Default: none, and requests go where they say. How one is
-    /// chosen is set by [`failover`](Self::failover).
+    /// Sends attempts to these regions. [`failover`](Self::failover) sets how one is chosen. Default:
+    /// none; a request goes where its own URI says.
     pub fn regions(mut self, regions: Regions) -> Self {
         self.common.regions = Some(regions);
         self
     }
 
     /// Puts the region that served a response into its extensions, as a
-    /// [`ServingRegion`](crate::failover::ServingRegion). Default: not, since a response's first
-    /// extension is allocated.
+    /// [`ServingRegion`](crate::failover::ServingRegion). Off by default, as the first
+    /// extension of a response costs an allocation.
     pub fn region_in_response(mut self) -> Self {
         self.common.region_in_response = true;
         self
     }
 
-    /// Has people told of what these alerts find worth it; all layers tell them. Default: nobody.
+    /// Reports the events of all layers to these alerts, which tell people. Default: none.
     pub fn alerts(mut self, alerts: &Alerts) -> Self {
         self.common.alerts = Some(alerts.clone());
         self
     }
 
-    /// Who hears the events of all layers, beside the alerts, and other observers if it is given more
-    /// than once. Default: nobody.
+    /// Tells this observer the events of all layers. Each further call adds an observer. Default:
+    /// none.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.common.listener = self.common.listener.and(&Listener::new(observer));
         self
@@ -139,7 +139,8 @@ impl<C, R, K, B, W> UpstreamBuilder<C, R, K, B, W> {
     }
 
     /// Changes the retry. How it judges answers and repeats requests holds for all layers, and is
-    /// part of the stack's type. Its attempt timeout goes below the circuit breaker, which so sees it.
+    /// part of the stack's type. Its attempt timeout goes below the circuit breaker, so that the breaker
+    /// counts it.
     ///
     /// ```
     /// use tower_upstream::{UpstreamLayer, presets};
@@ -241,7 +242,7 @@ impl<C, R, K, B, W> UpstreamBuilder<C, R, K, B, W> {
 }
 
 impl<C: Clone, R: Clone, K, B: 'static, W: Quotas> UpstreamBuilder<C, R, K, B, W> {
-    /// The layer.
+    /// Builds the layer.
     ///
     /// # Errors
     ///
@@ -310,7 +311,7 @@ fn is_by_region<B: 'static>() -> bool {
     [TypeId::of::<ByRegion>(), TypeId::of::<ByAuthority>()].contains(&TypeId::of::<B>())
 }
 
-/// The failover as it was changed, over these regions; none where there are no regions.
+/// Returns the failover, as it was changed, over these regions; none without regions.
 fn with_regions(
     failover: Option<FailoverBuilder>,
     regions: Option<Regions>,
@@ -324,7 +325,7 @@ fn with_regions(
     }
 }
 
-/// What is set on the stack, or on its retry.
+/// Returns what is set on the stack or on its retry, and refuses two different values.
 fn once(
     what: &str,
     stack: Option<Duration>,

@@ -1,19 +1,19 @@
-//! What can't work together: a plain function of the settings.
+//! Checks that the layers' settings work together, as a plain function of them.
 
 use std::time::Duration;
 
 use crate::error::InvalidConfig;
 
-/// The settings that more than one layer goes by.
+/// The settings that matter to more than one layer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     pub(super) attempts: u32,
     pub(super) attempt_timeout: Duration,
     /// `None`: no limit.
     pub(super) deadline: Option<Duration>,
-    /// The longest hint that the retry waits for.
+    /// The longest server's hint that the retry waits for.
     pub(super) hint_cap: Duration,
-    /// The longest pause that the limiter makes.
+    /// The longest pause that the limiter makes after a server's hint.
     pub(super) max_pause: Duration,
     /// How many failures can open a circuit.
     pub(super) failures_to_open: u32,

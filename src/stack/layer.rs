@@ -20,8 +20,8 @@ use crate::retry::RetryLayer;
 /// The recommended stack: alert, retry, failover, rate limit, circuit breaker and attempt timeout,
 /// checked against each other.
 ///
-/// See the [module](super) for what is in it and an example. Its clones, and
-/// the services of all of them, share all state.
+/// The [module](super) says what is in it, and has an example. All clones, and the services that
+/// they make, share all state.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct UpstreamLayer<
@@ -40,33 +40,33 @@ pub struct UpstreamLayer<
 }
 
 impl UpstreamLayer {
-    /// A stack to be configured.
+    /// Starts to configure a stack.
     pub fn builder() -> UpstreamBuilder {
         UpstreamBuilder::new()
     }
 }
 
 impl<C, R, K, B, W> UpstreamLayer<C, R, K, B, W> {
-    /// The alerts, if there are any.
+    /// Returns the alerts, if there are any.
     #[must_use]
     pub fn alerts(&self) -> Option<&Alerts> {
         self.alert.as_ref().map(AlertLayer::alerts)
     }
 
-    /// A handle to look at the regions, and to change them, if there are any.
+    /// Returns a handle to see and to change the regions, if there are any.
     #[must_use]
     pub fn regions(&self) -> Option<FailoverHandle> {
         self.failover.as_ref().map(FailoverLayer::handle)
     }
 
-    /// A handle to look at the limiters.
+    /// Returns a handle to see and to change the limiters.
     #[must_use]
     pub fn limits(&self) -> RateLimitHandle {
         self.rate_limit.handle()
     }
 
-    /// A handle to look at the circuits. Its [`status`](CircuitBreakerHandle::status) is that of the
-    /// worst region.
+    /// Returns a handle to see and to change the circuits. Its
+    /// [`status`](CircuitBreakerHandle::status) is that of the worst circuit.
     #[must_use]
     pub fn circuits(&self) -> CircuitBreakerHandle {
         self.circuit_breaker.handle()
@@ -74,13 +74,13 @@ impl<C, R, K, B, W> UpstreamLayer<C, R, K, B, W> {
 }
 
 impl<C: Clone, R: Clone, K: Clone, B: Clone, W: Clone> UpstreamLayer<C, R, K, B, W> {
-    /// The stack over this client: what [`Layer::layer`] does, without the trait in scope.
+    /// Puts the stack over this client. Does what [`Layer::layer`] does, without that trait in scope.
     pub fn over<S: Clone>(&self, client: S) -> Upstream<S, C, R, K, B, W> {
         self.layer(client)
     }
 
-    /// The stack over one client a region, as a tonic channel needs, which can't be sent elsewhere.
-    /// `make` is called once for each region, and [`add`](UpstreamServices::add) adds more.
+    /// Puts the stack over one client per region. A tonic channel needs this, as it reaches one
+    /// region only. `make` is called once per region; [`add`](UpstreamServices::add) adds regions later.
     ///
     /// ```
     /// # use tower::{BoxError, service_fn, ServiceExt};
@@ -120,7 +120,7 @@ impl<C: Clone, R: Clone, K: Clone, B: Clone, W: Clone> UpstreamLayer<C, R, K, B,
         Ok(UpstreamServices { stack, regions })
     }
 
-    /// What takes one attempt to the client.
+    /// The layers that an attempt passes on its way to the client.
     pub(super) fn attempt<S: Clone>(&self, client: S) -> Attempt<S, C, K, B, W> {
         let client = Timeout::new(client, self.attempt_timeout);
         self.rate_limit.layer(self.circuit_breaker.layer(client))

@@ -1,8 +1,8 @@
 //! The recommended stack, from one builder.
 //!
 //! An [`UpstreamLayer`] is the five layers in the [right order](crate#why-this-order),
-//! with one verdict, one name and one set of observers for all, and their settings checked
-//! against each other. It goes over any client for HTTP or gRPC.
+//! with one verdict, one name and one set of observers for all. Their settings are checked
+//! against each other. The stack goes over any client for HTTP or gRPC.
 //!
 //! ```
 //! use std::time::Duration;
@@ -24,7 +24,7 @@
 //! #         std::future::ready(Ok(http::Response::new(String::new())))
 //! #     }
 //! # }
-//! /// Whoever calls the upstream. `Client` is any tower client: reqwest's, hyper-util's ..
+//! /// Calls the upstream. `Client` is any tower client: reqwest's, hyper-util's ..
 //! struct Caller {
 //!     upstream: Upstream<Client>,
 //! }
@@ -52,37 +52,37 @@
 //!
 //! # What is in it
 //!
-//! | from the outside in | there if | by default |
+//! | from the outside in | present if | by default |
 //! |---|---|---|
 //! | [alert](crate::alert) | [`alerts`](UpstreamBuilder::alerts) are given | none |
 //! | [retry](crate::retry) | always | as [`RetryLayer::new`](crate::RetryLayer::new), with a deadline of 2 minutes |
 //! | [failover](crate::failover) | [`regions`](UpstreamBuilder::regions) are given | none |
-//! | [rate limit](crate::rate_limit) | always | by credential; [no quota](UpstreamBuilder::quota), but a 429's hint stops all calls of its key |
-//! | [circuit breaker](crate::circuit_breaker) | always | a circuit a region, or a host where there are no regions |
+//! | [rate limit](crate::rate_limit) | always | by credential; [no quota](UpstreamBuilder::quota), but a 429's hint holds back all calls of its key |
+//! | [circuit breaker](crate::circuit_breaker) | always | one circuit per region, or per host where there are no regions |
 //! | attempt timeout | always | 30 s |
 //!
-//! Each part's own settings are changed by a closure. It is given the part as it is, so settings that
-//! it doesn't touch stay: [`retry`](UpstreamBuilder::retry), [`failover`](UpstreamBuilder::failover),
+//! A closure changes each part's own settings. It is given the part as it is, and what it doesn't
+//! touch stays: [`retry`](UpstreamBuilder::retry), [`failover`](UpstreamBuilder::failover),
 //! [`rate_limit`](UpstreamBuilder::rate_limit), [`circuit_breaker`](UpstreamBuilder::circuit_breaker).
-//! Where that isn't enough, stack the layers yourself: this is a `ServiceBuilder` of the same
-//! layers, and no more.
+//! Where that isn't enough, stack the layers yourself: the stack is no more than a `ServiceBuilder`
+//! of the same layers.
 //!
-//! What goes between the stack and the client sees single attempts: a limit on those in flight
-//! is tower's `ConcurrencyLimitLayer` there. It is held for the attempt, and not while a call
-//! waits to be repeated or for its turn in the quota.
+//! A layer between the stack and the client sees single attempts. To limit how many are in flight,
+//! put tower's `ConcurrencyLimitLayer` there: an attempt holds its permit, but a call that waits for
+//! its next attempt, or for its turn in the quota, holds none.
 //!
 //! # Callers that wait for less
 //!
-//! A call that its caller drops says nothing of the upstream, nor does one that is cut off by
-//! its deadline. So where callers stop waiting, by that or by a timeout
-//! of theirs above the stack, before an attempt is timed out, a client that hangs opens no circuit. Tell the
-//! breaker how long is too long for an attempt that is dropped:
+//! A call that its caller drops says nothing about the upstream, nor does one that its deadline
+//! ends. So if callers stop waiting (at the deadline, or by a timeout of their own above the stack)
+//! before the attempt timeout passes, an upstream that hangs opens no circuit. Tell the
+//! breaker from when on a dropped attempt counts as a failure:
 //!
 //! ```
 //! use std::time::Duration;
 //! use tower_upstream::UpstreamLayer;
 //!
-//! // Callers wait for 5 s: what they drop after 3 s and more has failed.
+//! // Callers wait for 5 s. An attempt that they drop after 3 s or more has failed.
 //! let upstream = UpstreamLayer::builder()
 //!     .circuit_breaker(|breaker| breaker.abandoned_after(Duration::from_secs(3)))
 //!     .build()?;
@@ -92,21 +92,22 @@
 //!
 //! # What is checked
 //!
-//! [`build`](UpstreamBuilder::build) refuses what can't work together:
+//! [`build`](UpstreamBuilder::build) refuses settings that can't work together:
 //!
-//! - an attempt that may take as long as the whole call, so that a server that hangs costs the
-//!   call, and no other attempt is made;
-//! - a circuit that the attempts of one call open before they are used up, so that a
-//!   single bad request closes the upstream to everybody;
-//! - a limiter that lets calls through sooner than the server asked, while the retry still waits;
-//! - a deadline or a timeout that is set twice, differently.
+//! - An attempt may take as long as the whole call: a server that hangs would cost the
+//!   call, with no time for another attempt.
+//! - The attempts of one call can open a circuit before they are used up: a
+//!   single bad request would shut everybody out.
+//! - The limiter lets calls through sooner than the server asked, while the retry still waits.
+//! - A deadline or a timeout is set twice, differently.
+//! - The failover is changed, but has no regions.
 //!
-//! What can be mended is mended: the circuit's probes have at least an attempt's time.
+//! One setting is corrected instead: the circuit's probes get at least as much time as an attempt.
 //!
 //! # Its type
 //!
-//! [`Upstream`] is named, `Clone`, and fits in a field. Where even the client's type should be
-//! out of sight, `tower::util::BoxCloneSyncService::new(upstream)` hides all of it.
+//! [`Upstream`] is a named type, is `Clone`, and fits in a field. To hide the client's type too, use
+//! `tower::util::BoxCloneSyncService::new(upstream)`.
 
 mod builder;
 mod check;

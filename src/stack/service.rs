@@ -17,11 +17,11 @@ use crate::rate_limit::{Cost, OneEach, RateLimit, Settle};
 use crate::replay::{HttpReplay, NoReplay, Replay};
 use crate::retry::Retry;
 
-/// What takes an attempt to the client.
+/// The layers that an attempt passes on its way to the client.
 pub(super) type Attempt<S, C, K, B, W> = RateLimit<Tripping<S, C, B>, C, K, W>;
 pub(super) type Tripping<S, C, B> = CircuitBreaker<Timeout<S>, C, B>;
 
-/// What repeats attempts, in the regions if there are any.
+/// The layers that repeat attempts, in several regions if there are any.
 pub(super) type Retrying<S, C, R, K, B, W> = Retry<
     Optional<Failover<Attempt<S, C, K, B, W>, C, NoReplay, IfAsked>, Attempt<S, C, K, B, W>>,
     C,
@@ -30,12 +30,11 @@ pub(super) type Retrying<S, C, R, K, B, W> = Retry<
 pub(super) type RetryingServices<S, C, R, K, B, W> = Retry<InRegions<S, C, K, B, W>, C, R>;
 type InRegions<S, C, K, B, W> = FailoverServices<Attempt<S, C, K, B, W>, C, NoReplay, IfAsked>;
 
-/// A layer that may be there, or what it would be over.
+/// A layer that is optional; without it, the service that it would be over.
 type Optional<Layer, Inner> = Either<Layer, Inner>;
 type Alerted<S, C> = Optional<Alerting<S, C>, S>;
 
-/// A client of an upstream that stands behind all layers. Made by
-/// [`UpstreamLayer`](super::UpstreamLayer).
+/// A client behind all layers of the stack. Made by [`UpstreamLayer`](super::UpstreamLayer).
 ///
 /// Its clones share all state. See the [module](super) for an example.
 #[derive(Clone, Debug)]
@@ -50,7 +49,7 @@ pub struct Upstream<
     pub(super) stack: Alerted<Retrying<S, C, R, K, B, W>, C>,
 }
 
-/// As [`Upstream`], over one client a region. Made by
+/// Like [`Upstream`], over one client per region. Made by
 /// [`UpstreamLayer::services`](super::UpstreamLayer::services).
 #[derive(Clone, Debug)]
 pub struct UpstreamServices<
@@ -65,7 +64,7 @@ pub struct UpstreamServices<
     pub(super) regions: Arc<Growing<S, C, R, K, B, W>>,
 }
 
-/// What it takes to add a region.
+/// What adding a region needs.
 #[derive(Debug)]
 pub(super) struct Growing<S, C, R, K, B, W> {
     pub(super) services: InRegions<S, C, K, B, W>,
@@ -75,9 +74,8 @@ pub(super) struct Growing<S, C, R, K, B, W> {
 impl<S: Clone, C: Clone, R: Clone, K: Clone, B: Clone, W: Clone>
     UpstreamServices<S, C, R, K, B, W>
 {
-    /// Adds a region and its client, which is behind the same layers and which all clones of this
-    /// service have then. See [`FailoverServices::add`], also for errors; regions are removed and changed
-    /// by [`UpstreamLayer::regions`].
+    /// Adds a region, and its client behind the same layers, to all clones of this service. See
+    /// [`FailoverServices::add`]. To remove or change regions use [`UpstreamLayer::regions`].
     ///
     /// # Errors
     ///
@@ -104,8 +102,8 @@ where
     type Error = BoxError;
     type Future = <Alerted<Retrying<S, C, R, K, B, W>, C> as Service<Req>>::Future;
 
-    /// Ready at once where calls have a deadline, as they do by default: waiting for the client is
-    /// then part of the call. Without one, ready when the client is, or when a circuit isn't closed.
+    /// Ready at once if calls have a deadline, as they do by default: the call itself then waits for
+    /// the client. Without a deadline, ready when the client is, or when a circuit isn't closed.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.stack.poll_ready(cx)
     }
