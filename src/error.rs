@@ -109,44 +109,15 @@ fn below<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
 
 /// A setting that can't work, and what to do about it. Builders return it, and handles that change
 /// a layer while it runs.
+///
+/// A [`Sink`](crate::alert::Sink) of yours makes its own in its `check`; there is an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidConfig {
     message: String,
 }
 
 impl InvalidConfig {
-    /// An error that says `message`: what can't work, and what to do.
-    ///
-    /// ```
-    /// # #[cfg(feature = "alert")] {
-    /// # use tower_upstream::BoxError;
-    /// use tower_upstream::InvalidConfig;
-    /// use tower_upstream::alert::{Alert, Alerts, Severity, Sink};
-    ///
-    /// struct Pager {
-    ///     token: String,
-    /// }
-    ///
-    /// impl Sink for Pager {
-    ///     fn check(&self) -> Result<(), InvalidConfig> {
-    ///         match self.token.is_empty() {
-    ///             true => Err(InvalidConfig::new("the pager needs a token")),
-    ///             false => Ok(()),
-    ///         }
-    ///     }
-    /// #   fn name(&self) -> &'static str { "pager" }
-    /// #   fn request(&self, _: &Alert) -> Result<http::Request<bytes::Bytes>, BoxError> { unreachable!() }
-    ///     // ..
-    /// }
-    /// # let client = tower::service_fn(|_: http::Request<_>| async {
-    /// #     Ok::<_, BoxError>(http::Response::new(http_body_util::Empty::<bytes::Bytes>::new()))
-    /// # });
-    ///
-    /// let pager = Pager { token: String::new() };
-    /// let refused = Alerts::builder().sink(pager, Severity::Warning, client).build().unwrap_err();
-    /// assert_eq!(refused.to_string(), "the pager needs a token");
-    /// # }
-    /// ```
+    /// An error with this message: what can't work and what to do about it, without a secret.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into() }
     }

@@ -96,7 +96,7 @@ where
 
     fn deliver(self: Arc<Self>, alerts: Vec<Arc<Alert>>, timeout: Duration) -> Outcoming {
         Box::pin(async move {
-            let Ok(request) = self.sink.group(&alerts) else {
+            let Ok(request) = self.sink.request(&alerts) else {
                 return Outcome::default();
             };
             // An alert told twice is better than one not told: what timed out is sent again, and only

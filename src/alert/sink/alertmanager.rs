@@ -1,4 +1,3 @@
-use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,15 +94,11 @@ impl Sink for Alertmanager {
         "alertmanager"
     }
 
-    fn request(&self, alert: &Alert) -> Result<Request<Bytes>, BoxError> {
-        self.group(slice::from_ref(&Arc::new(alert.clone())))
-    }
-
     fn group_size(&self) -> usize {
         GROUP
     }
 
-    fn group(&self, alerts: &[Arc<Alert>]) -> Result<Request<Bytes>, BoxError> {
+    fn request(&self, alerts: &[Arc<Alert>]) -> Result<Request<Bytes>, BoxError> {
         let body: Value = alerts.iter().flat_map(|alert| entries(alert)).collect();
         post(&self.url(), &body)
     }

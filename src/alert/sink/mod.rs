@@ -1,4 +1,4 @@
-//! Where alerts go: an alert as an HTTP request.
+//! Where alerts go: alerts as an HTTP request.
 
 mod alertmanager;
 mod calendar;
@@ -32,54 +32,62 @@ pub use self::webhook::Webhook;
 use super::{Alert, Severity};
 use crate::error::{BoxError, InvalidConfig};
 
-/// Makes an HTTP request of an alert.
+/// Makes the HTTP request that tells alerts to a service.
 ///
-/// An answer of 2xx means that it was accepted. It is called in a task of its own: a panic costs
-/// that one alert.
+/// The service accepted the alerts if it answers with 2xx. A sink is called in a task of its own: if it
+/// panics, only the alerts of that request are lost.
 ///
 /// ```
+/// use std::sync::Arc;
+///
 /// use bytes::Bytes;
 /// use http::Request;
-/// use tower_upstream::BoxError;
 /// use tower_upstream::alert::{Alert, Sink};
+/// use tower_upstream::{BoxError, InvalidConfig};
 ///
-/// struct Plain;
+/// /// Posts a line for each alert.
+/// struct Plain {
+///     url: String,
+/// }
 ///
 /// impl Sink for Plain {
 ///     fn name(&self) -> &'static str {
 ///         "plain"
 ///     }
 ///
-///     fn request(&self, alert: &Alert) -> Result<Request<Bytes>, BoxError> {
-///         let line = format!("{}: {}", alert.kind, alert.message);
-///         Ok(Request::post("https://alerts.example.com/").body(line.into())?)
+///     fn request(&self, alerts: &[Arc<Alert>]) -> Result<Request<Bytes>, BoxError> {
+///         let line = |alert: &Arc<Alert>| format!("{}: {}\n", alert.kind, alert.message);
+///         let lines: String = alerts.iter().map(line).collect();
+///         Ok(Request::post(&self.url).body(lines.into())?)
+///     }
+///
+///     fn group_size(&self) -> usize {
+///         20
+///     }
+///
+///     fn check(&self) -> Result<(), InvalidConfig> {
+///         let absolute = self.url.parse::<http::Uri>().is_ok_and(|url| url.scheme().is_some());
+///         absolute.then_some(()).ok_or_else(|| InvalidConfig::new("`Plain` needs an absolute URL"))
 ///     }
 /// }
+/// # assert!(Plain { url: "https://alerts.example.com/".to_owned() }.check().is_ok());
+/// # assert!(Plain { url: "alerts".to_owned() }.check().is_err());
 /// ```
 pub trait Sink: Send + Sync + 'static {
     /// The sink's name in events.
     fn name(&self) -> &'static str;
 
-    /// The request that tells this alert.
+    /// The request that tells these alerts. They are at least one and at most
+    /// [`group_size`](Self::group_size), all of one kind, and all begun or all over.
     ///
     /// # Errors
     ///
-    /// If there is none: the alert counts as failed.
-    fn request(&self, alert: &Alert) -> Result<Request<Bytes>, BoxError>;
+    /// If no request can be made of them: the alerts count as failed.
+    fn request(&self, alerts: &[Arc<Alert>]) -> Result<Request<Bytes>, BoxError>;
 
-    /// How many alerts of one kind [`group`](Self::group) can tell at once. Default: 1.
+    /// How many alerts of one kind one [request](Self::request) can tell. Default: 1.
     fn group_size(&self) -> usize {
         1
-    }
-
-    /// The request that tells these alerts: at least one, at most
-    /// [`group_size`](Self::group_size), all begun or all over. Default: that of the first.
-    ///
-    /// # Errors
-    ///
-    /// If there is none: the alerts count as failed.
-    fn group(&self, alerts: &[Arc<Alert>]) -> Result<Request<Bytes>, BoxError> {
-        self.request(alerts.first().ok_or("no alert to tell")?)
     }
 
     /// How long to leave between two messages: what comes sooner waits, and is coalesced.
@@ -88,11 +96,11 @@ pub trait Sink: Send + Sync + 'static {
         Duration::ZERO
     }
 
-    /// Whether the sink can work, asked once when the alerts are built. Default: it can.
+    /// Checks once, when the alerts are built, that the sink can work. Default: it can.
     ///
     /// # Errors
     ///
-    /// If it can't, with a message that shows no secret.
+    /// If it can't. The message must show no secret.
     fn check(&self) -> Result<(), InvalidConfig> {
         Ok(())
     }

@@ -1,4 +1,5 @@
 use std::fmt::Write;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
@@ -61,7 +62,10 @@ impl Sink for Opsgenie {
         "opsgenie"
     }
 
-    fn request(&self, alert: &Alert) -> Result<Request<Bytes>, BoxError> {
+    fn request(&self, alerts: &[Arc<Alert>]) -> Result<Request<Bytes>, BoxError> {
+        let [alert] = alerts else {
+            return Err("a request tells one alert".into());
+        };
         let source = fit(&alert.service, SOURCE);
         let mut request = if alert.resolved {
             let url = format!("{}/{}/close?identifierType=alias", self.url(), encode(&alert.key));

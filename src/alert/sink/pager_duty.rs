@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -50,7 +51,10 @@ impl Sink for PagerDuty {
         "pagerduty"
     }
 
-    fn request(&self, alert: &Alert) -> Result<Request<Bytes>, BoxError> {
+    fn request(&self, alerts: &[Arc<Alert>]) -> Result<Request<Bytes>, BoxError> {
+        let [alert] = alerts else {
+            return Err("an event tells one alert".into());
+        };
         let mut body = json!({
             "routing_key": self.routing_key.expose(),
             "event_action": if alert.resolved { "resolve" } else { "trigger" },

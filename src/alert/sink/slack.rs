@@ -1,4 +1,3 @@
-use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,15 +85,11 @@ impl Sink for Slack {
         "slack"
     }
 
-    fn request(&self, alert: &Alert) -> Result<Request<Bytes>, BoxError> {
-        self.group(slice::from_ref(&Arc::new(alert.clone())))
-    }
-
     fn group_size(&self) -> usize {
         GROUP
     }
 
-    fn group(&self, alerts: &[Arc<Alert>]) -> Result<Request<Bytes>, BoxError> {
+    fn request(&self, alerts: &[Arc<Alert>]) -> Result<Request<Bytes>, BoxError> {
         post(self.url.expose(), &Self::body(alerts))
     }
 

@@ -1,4 +1,3 @@
-use std::slice;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -52,15 +51,11 @@ impl Sink for Webhook {
         "webhook"
     }
 
-    fn request(&self, alert: &Alert) -> Result<Request<Bytes>, BoxError> {
-        self.group(slice::from_ref(&Arc::new(alert.clone())))
-    }
-
     fn group_size(&self) -> usize {
         GROUP
     }
 
-    fn group(&self, alerts: &[Arc<Alert>]) -> Result<Request<Bytes>, BoxError> {
+    fn request(&self, alerts: &[Arc<Alert>]) -> Result<Request<Bytes>, BoxError> {
         let first = alerts.first().ok_or("no alert to tell")?;
         let group = json!({ "alertname": first.kind.as_str(), "service": &*first.service });
         let entries: Vec<_> = alerts.iter().map(|alert| entry(alert)).collect();
