@@ -596,6 +596,26 @@ fn what_was_seen_before_there_was_a_runtime_has_a_keeper_from_the_flush_on() {
     });
 }
 
+/// Such as a circuit that is opened by hand. In real time: the paused clock is the runtime's alone.
+#[tokio::test]
+async fn what_a_thread_without_a_runtime_sees_is_told_in_time() {
+    let (builder, chat, _page) = both();
+    let alerts = builder.group_wait(Duration::from_millis(1)).build().unwrap();
+    let fails_with = |failure| alerts.layer().layer_over(upstream(&status(failure)));
+    call(fails_with(503)).await;
+    flush(&alerts).await;
+    assert_eq!(chat.take().len(), 1);
+    let client = fails_with(500);
+    let elsewhere = move || futures_util::FutureExt::now_or_never(call(client)).unwrap();
+    std::thread::spawn(elsewhere).join().unwrap();
+    let told = async {
+        while chat.take().is_empty() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), told).await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_observer_that_panics_costs_nobody_an_alert() {
     let (builder, chat, page) = both();

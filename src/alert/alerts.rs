@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::desk::Desk;
-use super::keeper::{self, Keeper};
+use super::keeper;
 use super::measure::{Begun, Meter};
 use super::rule::Rules;
 use super::sighting::{Lasts, Sighting};
 use super::tally::Tally;
 use super::within::within;
+use super::worker::Worker;
 use super::{Alert, AlertEvent, AlertEventKind, AlertLayer, AlertStats, AlertsBuilder, Objective};
 use crate::classify::Verdict;
 use crate::event::{Event, Listener, Observer};
@@ -38,7 +39,7 @@ pub(super) struct Shared {
     pub(super) listener: Listener,
     pub(super) desk: Mutex<Desk>,
     pub(super) tally: Arc<Tally>,
-    pub(super) keeper: Arc<Keeper>,
+    pub(super) keeper: Arc<Worker>,
 }
 
 /// What became of an alert: told to the observer when no lock is held.

@@ -103,6 +103,7 @@ impl AlertsBuilder {
     /// # main().unwrap()
     /// # }
     /// ```
+    #[allow(clippy::needless_pass_by_value)] // as every layer takes a service
     pub fn sink<S, B>(mut self, sink: impl Sink, least: Severity, service: S) -> Self
     where
         S: Service<Request<Bytes>, Response = Response<B>> + Clone + Send + 'static,
@@ -110,7 +111,7 @@ impl AlertsBuilder {
         S::Future: Send,
         B: Send + 'static,
     {
-        self.sinks.push((Arc::new(Delivery::new(sink, service)), least));
+        self.sinks.push((Arc::new(Delivery::new(sink, &service)), least));
         self
     }
 

@@ -14,7 +14,7 @@ use super::{Alert, Sink};
 use crate::classify::{Classify, HttpClassifier};
 use crate::error::{BoxError, InvalidConfig};
 use crate::retry::{Backoff, RetryLayer};
-use crate::sync::Mutex;
+use crate::spare::Spare;
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,18 +55,13 @@ pub(super) struct Delivery<K, S> {
     most: usize,
     pause: Duration,
     sink: K,
-    /// Never readied, only cloned.
-    service: Mutex<S>,
+    service: Spare<S>,
 }
 
 impl<K: Sink, S: Clone> Delivery<K, S> {
-    pub(super) fn new(sink: K, service: S) -> Self {
+    pub(super) fn new(sink: K, service: &S) -> Self {
         let (name, most, pause) = (sink.name(), sink.group_size().max(1), sink.pause());
-        Self { name, most, pause, sink, service: Mutex::new(service) }
-    }
-
-    fn fresh(&self) -> S {
-        self.service.lock().clone()
+        Self { name, most, pause, sink, service: Spare::new(service) }
     }
 }
 
@@ -111,7 +106,7 @@ where
                 .no_budget()
                 .retry_non_idempotent()
                 .replay_clone();
-            let mut service = retry.layer(self.fresh());
+            let mut service = retry.layer(self.service.fresh());
             if std::future::poll_fn(|cx| service.poll_ready(cx)).await.is_err() {
                 return Outcome::default();
             }

@@ -111,7 +111,7 @@ impl Desk {
             let ticket = || Ticket::new(Arc::clone(&alert), Arc::clone(tally));
             if notice.to.contains(number) && !lane.offer(ticket()) {
                 missed = missed.with(number);
-                dropped.push(lane.name);
+                dropped.push(lane.name());
             }
         }
         if !notice.resolved {

@@ -5,34 +5,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::deliver::{Deliver, Outcome};
 use super::outbox::Outbox;
 use super::tally::Ticket;
 use super::within::within;
+use super::worker::Worker;
 use super::{Alert, AlertEvent, AlertEventKind};
 use crate::event::{Event, Listener};
 use crate::sync::Mutex;
 use crate::time;
 
-/// One sink, its queue, and the task that empties that.
-pub(super) struct Lane {
-    pub(super) name: &'static str,
-    timeout: Duration,
-    desk: Arc<Desk>,
-}
+/// One sink and its queue, which a task empties.
+pub(super) struct Lane(Arc<Courier>);
 
 /// What a lane shares with its task.
-struct Desk {
+struct Courier {
     sink: Arc<dyn Deliver>,
+    timeout: Duration,
     outbox: Mutex<Outbox>,
     listener: Listener,
-    stirred: Notify,
-    runs: AtomicBool,
-    /// No more is to come.
+    worker: Arc<Worker>,
+    /// Whether the lane is gone: no more is to come.
     closed: AtomicBool,
 }
 
@@ -43,94 +38,82 @@ impl Lane {
         timeout: Duration,
         listener: Listener,
     ) -> Self {
-        let name = sink.name();
-        let desk = Desk {
+        Self(Arc::new(Courier {
             sink,
+            timeout,
             outbox: Mutex::new(Outbox::new(queue)),
             listener,
-            stirred: Notify::new(),
-            runs: AtomicBool::new(false),
+            worker: Arc::default(),
             closed: AtomicBool::new(false),
-        };
-        Self { name, timeout, desk: Arc::new(desk) }
+        }))
     }
 
-    /// Puts an alert into the queue, or drops it.
+    /// The sink's name.
+    pub(super) fn name(&self) -> &'static str {
+        self.0.sink.name()
+    }
+
+    /// Puts an alert into the queue, or drops it. Returns whether it was queued.
     pub(super) fn offer(&self, ticket: Ticket) -> bool {
-        let queued = self.desk.outbox.lock().offer(ticket);
+        let queued = self.0.outbox.lock().offer(ticket);
         self.start();
         queued
     }
 
-    /// Stirs the task, or starts it, if there is something for it to do and a runtime to do it
-    /// in.
+    /// Stirs the task, or starts it, if the queue isn't empty.
     pub(super) fn start(&self) {
-        if self.desk.outbox.lock().is_empty() {
-            return;
-        }
-        self.desk.stirred.notify_one();
-        if let Ok(runtime) = Handle::try_current()
-            && !self.desk.runs.swap(true, Ordering::AcqRel)
-        {
-            runtime.spawn(work(Runs(Arc::clone(&self.desk)), self.timeout));
+        if !self.0.outbox.lock().is_empty() {
+            self.0.worker.wake(|| Arc::clone(&self.0).run());
         }
     }
 }
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        self.desk.closed.store(true, Ordering::Release);
-        self.desk.stirred.notify_one();
+        self.0.closed.store(true, Ordering::Release);
+        self.0.worker.stir();
     }
 }
 
-/// Says that the task runs no more, however it ends.
-struct Runs(Arc<Desk>);
-
-impl Drop for Runs {
-    fn drop(&mut self) {
-        self.0.runs.store(false, Ordering::Release);
-    }
-}
-
-/// Tells one group of alerts after the other, until the last handle is gone and the queue is empty.
-async fn work(runs: Runs, timeout: Duration) {
-    let desk = &*runs.0;
-    let mut free_at = time::now();
-    loop {
-        if desk.outbox.lock().is_empty() {
-            if desk.closed.load(Ordering::Acquire) {
-                return;
+impl Courier {
+    /// Tells one group of alerts after the other, until the lane is gone and its queue is empty.
+    async fn run(self: Arc<Self>) {
+        let mut free_at = time::now();
+        loop {
+            if self.outbox.lock().is_empty() {
+                if self.closed.load(Ordering::Acquire) {
+                    return;
+                }
+                self.worker.stirred().await;
+                continue;
             }
-            desk.stirred.notified().await;
-            continue;
-        }
-        // What is told sooner than the service takes it waits in the queue, and is coalesced.
-        if free_at > time::now() {
-            time::sleep_until(free_at).await;
-        }
-        let tickets = desk.outbox.lock().take(desk.sink.most());
-        let alerts: Vec<Arc<Alert>> = tickets.iter().map(|one| Arc::clone(&one.alert)).collect();
-        free_at = time::after(time::now(), desk.sink.pause());
-        // A task for each, so that a panic ends only that.
-        let mut task = Task(tokio::spawn(Arc::clone(&desk.sink).deliver(alerts, timeout)));
-        let ends = time::after(time::now(), timeout);
-        let outcome = match within(ends, &mut task.0).await {
-            Some(Ok(outcome)) => outcome,
-            _ => Outcome::default(),
-        };
-        free_at = free_at.max(time::after(time::now(), outcome.rest));
-        for ticket in tickets {
-            let alert = Arc::clone(&ticket.alert);
-            ticket.ended(outcome.accepted);
-            if !outcome.accepted {
-                desk.tell_failed(&alert);
+            // What is told sooner than the service takes it waits in the queue, and is coalesced.
+            if free_at > time::now() {
+                time::sleep_until(free_at).await;
+            }
+            let tickets = self.outbox.lock().take(self.sink.most());
+            free_at = time::after(time::now(), self.sink.pause());
+            let outcome = self.deliver(&tickets).await;
+            free_at = free_at.max(time::after(time::now(), outcome.rest));
+            for ticket in tickets {
+                let alert = Arc::clone(&ticket.alert);
+                ticket.ended(outcome.accepted);
+                if !outcome.accepted {
+                    self.tell_failed(&alert);
+                }
             }
         }
     }
-}
 
-impl Desk {
+    /// Tells the alerts in a task of their own, so that a panic ends only that.
+    async fn deliver(&self, tickets: &[Ticket]) -> Outcome {
+        let alerts = tickets.iter().map(|ticket| Arc::clone(&ticket.alert)).collect();
+        let delivery = Arc::clone(&self.sink).deliver(alerts, self.timeout);
+        let mut delivery = AbortOnDrop(tokio::spawn(delivery));
+        let ends = time::after(time::now(), self.timeout);
+        within(ends, &mut delivery.0).await.and_then(Result::ok).unwrap_or_default()
+    }
+
     /// An observer that panics, of which the panic's hook has told, doesn't end the sink's task.
     fn tell_failed(&self, alert: &Alert) {
         let kind = AlertEventKind::Failed { sink: self.sink.name() };
@@ -140,9 +123,9 @@ impl Desk {
 }
 
 /// A task that ends when it isn't waited for any more.
-struct Task(JoinHandle<Outcome>);
+struct AbortOnDrop(JoinHandle<Outcome>);
 
-impl Drop for Task {
+impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }

@@ -142,6 +142,7 @@ mod sink;
 mod slo;
 mod tally;
 mod within;
+mod worker;
 
 pub use self::alerts::Alerts;
 pub use self::builder::AlertsBuilder;
