@@ -1,9 +1,9 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use super::desk::Desk;
+use super::desk::{Desk, Moment, Report};
 use super::keeper;
 use super::measure::{Begun, Meter};
 use super::rule::Rules;
@@ -40,13 +40,6 @@ pub(super) struct Shared {
     pub(super) desk: Mutex<Desk>,
     pub(super) tally: Arc<Tally>,
     pub(super) keeper: Arc<Worker>,
-}
-
-/// What became of an alert: told to the observer when no lock is held.
-pub(super) struct Told {
-    pub(super) alert: Arc<Alert>,
-    pub(super) news: bool,
-    pub(super) dropped: Vec<&'static str>,
 }
 
 impl Alerts {
@@ -127,24 +120,6 @@ impl Observer for Alerts {
     }
 }
 
-/// Now, on both clocks.
-pub(super) struct Moment {
-    pub(super) now: Instant,
-    pub(super) wall: SystemTime,
-}
-
-impl Moment {
-    fn now() -> Self {
-        Self { now: time::now(), wall: time::wall_now() }
-    }
-
-    /// An earlier time on the wall clock.
-    pub(super) fn at(&self, earlier: Instant) -> SystemTime {
-        let ago = self.now.saturating_duration_since(earlier);
-        self.wall.checked_sub(ago).unwrap_or(self.wall)
-    }
-}
-
 impl Shared {
     /// A call begins.
     #[inline]
@@ -213,12 +188,12 @@ impl Shared {
 
     fn see(self: &Arc<Self>, seen: &Sighting<'_>) {
         let now = time::now();
-        let mut told = Vec::new();
+        let mut reports = Vec::new();
         let wakes = {
             let mut desk = self.desk.lock();
             let due = if seen.lasts == Lasts::Over {
                 let (end, due) = desk.resolve(seen, &Moment::now(), &self.tally);
-                told.extend(end);
+                reports.extend(end);
                 due
             } else {
                 desk.fire(seen, now, &self.tally)
@@ -226,7 +201,7 @@ impl Shared {
             let planned = desk.wakes_at.filter(|_| self.keeper.runs());
             let mut next = due;
             if due.is_some_and(|due| due <= now) {
-                told.extend(self.due(&mut desk, false));
+                reports.extend(self.due(&mut desk, false));
                 next = desk.wakes_at;
             }
             // What isn't due before the keeper looks anyway isn't worth waking it.
@@ -236,25 +211,25 @@ impl Shared {
         if wakes {
             keeper::wake(self);
         }
-        self.report(&told);
+        self.report(&reports);
     }
 
     /// Tells what is due by now. When to look again.
     pub(super) fn catch_up(&self, hurry: bool) -> Option<Instant> {
-        let (told, next) = {
+        let (reports, next) = {
             let mut desk = self.desk.lock();
             (self.due(&mut desk, hurry), desk.wakes_at)
         };
-        self.report(&told);
+        self.report(&reports);
         next
     }
 
-    fn due(&self, desk: &mut Desk, hurry: bool) -> Vec<Told> {
+    fn due(&self, desk: &mut Desk, hurry: bool) -> Vec<Report> {
         desk.due(&Moment::now(), hurry, self.meter.as_ref(), &self.tally)
     }
 
-    fn report(&self, told: &[Told]) {
-        for Told { alert, news, dropped } in told {
+    fn report(&self, reports: &[Report]) {
+        for Report { alert, news, dropped } in reports {
             let tell = |kind| self.listener.tell(|| Event::Alert(AlertEvent { alert, kind }));
             if *news {
                 let over = alert.resolved;

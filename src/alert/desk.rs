@@ -2,10 +2,9 @@
 //! so that what is told is in the order in which it was decided.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::Alert;
-use super::alerts::{Moment, Told};
 use super::audience::Sinks;
 use super::dispatch::Lane;
 use super::history::History;
@@ -13,7 +12,7 @@ use super::lifecycle::{Lifecycle, Notice, Times};
 use super::measure::Meter;
 use super::sighting::{Lasts, Sighting};
 use super::tally::{Tally, Ticket};
-use crate::time::Instant;
+use crate::time::{self, Instant};
 
 pub(super) struct Desk {
     service: Arc<str>,
@@ -23,6 +22,33 @@ pub(super) struct Desk {
     lanes: Vec<Lane>,
     /// When the keeper looks next.
     pub(super) wakes_at: Option<Instant>,
+}
+
+/// What became of an alert, for the observer: it is told when no lock is held.
+pub(super) struct Report {
+    pub(super) alert: Arc<Alert>,
+    /// Whether it was raised or resolved, rather than offered again to a sink that missed it.
+    pub(super) news: bool,
+    /// The names of the sinks whose queue was full.
+    pub(super) dropped: Vec<&'static str>,
+}
+
+/// Now, on both clocks.
+pub(super) struct Moment {
+    now: Instant,
+    wall: SystemTime,
+}
+
+impl Moment {
+    pub(super) fn now() -> Self {
+        Self { now: time::now(), wall: time::wall_now() }
+    }
+
+    /// An earlier time, on the wall clock.
+    fn at(&self, earlier: Instant) -> SystemTime {
+        let ago = self.now.saturating_duration_since(earlier);
+        self.wall.checked_sub(ago).unwrap_or(self.wall)
+    }
 }
 
 impl Desk {
@@ -54,7 +80,7 @@ impl Desk {
         seen: &Sighting<'_>,
         moment: &Moment,
         tally: &Arc<Tally>,
-    ) -> (Vec<Told>, Option<Instant>) {
+    ) -> (Vec<Report>, Option<Instant>) {
         let (notices, step) = self.lifecycle.resolve(seen, moment.now);
         tally.coalesced(step.coalesced);
         (notices.iter().map(|notice| self.tell(notice, moment, tally)).collect(), step.due)
@@ -67,12 +93,12 @@ impl Desk {
         hurry: bool,
         meter: Option<&Meter>,
         tally: &Arc<Tally>,
-    ) -> Vec<Told> {
-        let mut told = Vec::new();
+    ) -> Vec<Report> {
+        let mut reports = Vec::new();
         if let Some(meter) = meter.filter(|meter| hurry || meter.next_look() <= moment.now) {
             meter.look(moment.now, |seen| {
                 if seen.lasts == Lasts::Over {
-                    told.extend(self.resolve(seen, moment, tally).0);
+                    reports.extend(self.resolve(seen, moment, tally).0);
                 } else {
                     self.fire(seen, moment.now, tally);
                 }
@@ -80,10 +106,10 @@ impl Desk {
         }
         let (notices, coalesced) = self.lifecycle.due(moment.now, hurry);
         tally.coalesced(coalesced);
-        told.extend(notices.iter().map(|notice| self.tell(notice, moment, tally)));
+        reports.extend(notices.iter().map(|notice| self.tell(notice, moment, tally)));
         let looks_at = meter.map(Meter::next_look);
         self.wakes_at = self.lifecycle.next_due().into_iter().chain(looks_at).min();
-        told
+        reports
     }
 
     pub(super) fn firing(&self, moment: &Moment) -> Vec<Alert> {
@@ -101,7 +127,7 @@ impl Desk {
         Alert::new(&self.service, notice, since, moment.wall, self.repeats_in)
     }
 
-    fn tell(&mut self, notice: &Notice, moment: &Moment, tally: &Arc<Tally>) -> Told {
+    fn tell(&mut self, notice: &Notice, moment: &Moment, tally: &Arc<Tally>) -> Report {
         let alert = Arc::new(self.alert(notice, moment));
         if notice.news {
             self.history.push(Arc::clone(&alert));
@@ -117,6 +143,6 @@ impl Desk {
         if !notice.resolved {
             self.lifecycle.missed(notice, missed, moment.now);
         }
-        Told { alert, news: notice.news, dropped }
+        Report { alert, news: notice.news, dropped }
     }
 }

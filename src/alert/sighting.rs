@@ -56,7 +56,7 @@ pub(super) enum Lasts {
     /// For so long, and then until it hasn't been seen for a while: nothing tells its end.
     For(Duration),
     /// Until its end is told.
-    UntilTold,
+    UntilOver,
     /// This is its end.
     Over,
 }

@@ -33,14 +33,14 @@ impl Grades {
     pub(super) fn see(&mut self, seen: &Sighting<'_>, now: Instant) {
         let until = match seen.lasts {
             Lasts::For(time) => time::after(now, time),
-            Lasts::UntilTold | Lasts::Over => time::after(now, Duration::MAX),
+            Lasts::UntilOver | Lasts::Over => time::after(now, Duration::MAX),
         };
         for severity in Severity::ALL {
             let grade = &mut self.0[severity as usize];
             if let Some(hold) = seen.holds.of(severity) {
                 let (since, known) = grade.map_or((now, until), |grade| (grade.since, grade.until));
                 *grade = Some(Grade { since, until: until.max(known), hold });
-            } else if seen.lasts == Lasts::UntilTold {
+            } else if seen.lasts == Lasts::UntilOver {
                 // One sighting of what passes unseen doesn't speak against another; what has its
                 // end told is known to be so no more.
                 *grade = None;

@@ -66,7 +66,7 @@ fn seen(kind: AlertKind, label: &str, severity: Severity, lasts: Lasts) -> Sight
 
 /// A circuit that opened; its breaker tells when it closes.
 fn circuit(label: &str) -> Sighting<'_> {
-    seen(AlertKind::CircuitOpen, label, Severity::Warning, Lasts::UntilTold)
+    seen(AlertKind::CircuitOpen, label, Severity::Warning, Lasts::UntilOver)
 }
 
 /// A timeout, of which nobody tells the end.
@@ -206,7 +206,7 @@ fn what_gets_worse_is_told_at_once_and_stays_so() {
 #[test]
 fn what_gets_better_is_over_for_those_who_do_not_hear_of_less() {
     let mut bench = Bench::new(TIMES);
-    let open = |severity| seen(AlertKind::CircuitOpen, "us", severity, Lasts::UntilTold);
+    let open = |severity| seen(AlertKind::CircuitOpen, "us", severity, Lasts::UntilOver);
     bench.fire(0, open(CRITICAL));
     assert_eq!(bench.due(10), [told("us", CRITICAL, BOTH)]);
     // It may be as bad again soon.
@@ -255,20 +255,20 @@ fn what_comes_and_goes_is_held_back_unless_it_is_worse() {
     assert_eq!(bench.due(318), []);
     assert_eq!(bench.due(319), [told("us", WARNING, SLACK)]);
     bench.resolve(320, circuit("us"));
-    bench.fire(330, seen(AlertKind::CircuitOpen, "us", CRITICAL, Lasts::UntilTold));
+    bench.fire(330, seen(AlertKind::CircuitOpen, "us", CRITICAL, Lasts::UntilOver));
     assert_eq!(bench.due(340), [told("us", CRITICAL, BOTH)]);
 }
 
 #[test]
 fn a_failure_to_queue_is_made_up_for_when_it_is_seen_again() {
     let mut bench = Bench::new(TIMES);
-    bench.fire(0, seen(AlertKind::CircuitOpen, "us", CRITICAL, Lasts::UntilTold));
+    bench.fire(0, seen(AlertKind::CircuitOpen, "us", CRITICAL, Lasts::UntilOver));
     let (notices, _) = bench.all.due(bench.at(10), false);
     bench.all.missed(&notices[0], PAGER, bench.at(10));
-    let critical = seen(AlertKind::CircuitOpen, "us", CRITICAL, Lasts::UntilTold);
+    let critical = seen(AlertKind::CircuitOpen, "us", CRITICAL, Lasts::UntilOver);
     assert_eq!(bench.fire(10, critical).coalesced, 2, "not at once");
     assert_eq!(bench.due(11), []);
-    let step = bench.fire(12, seen(AlertKind::CircuitOpen, "us", CRITICAL, Lasts::UntilTold));
+    let step = bench.fire(12, seen(AlertKind::CircuitOpen, "us", CRITICAL, Lasts::UntilOver));
     assert_eq!(step.coalesced, 1, "the other has heard");
     let (notices, _) = bench.all.due(bench.at(12), false);
     assert_eq!((notices[0].to, notices[0].news), (PAGER, false));
@@ -292,11 +292,11 @@ fn those_of_a_kind_join_the_first() {
 }
 
 fn region(label: &str) -> Sighting<'_> {
-    seen(AlertKind::RegionLost, label, WARNING, Lasts::UntilTold)
+    seen(AlertKind::RegionLost, label, WARNING, Lasts::UntilOver)
 }
 
 fn all_lost() -> Sighting<'static> {
-    seen(AlertKind::AllRegionsLost, "", CRITICAL, Lasts::UntilTold)
+    seen(AlertKind::AllRegionsLost, "", CRITICAL, Lasts::UntilOver)
 }
 
 fn dead_key() -> Sighting<'static> {
@@ -427,7 +427,7 @@ fn what_is_forgotten_before_it_was_told_is_counted() {
 fn extremes_do_not_overflow() {
     for time in [Duration::ZERO, Duration::MAX] {
         let times = Times { group: time, repeat: time, settle: time, quiet: time };
-        for lasts in [Lasts::For(time), Lasts::UntilTold] {
+        for lasts in [Lasts::For(time), Lasts::UntilOver] {
             let mut bench = Bench::new(times);
             bench.all.most = 0;
             for second in 0..3 {

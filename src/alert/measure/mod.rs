@@ -212,7 +212,7 @@ impl Subject {
                 }
             }
         }
-        let lasts = if worst.is_some() { Lasts::UntilTold } else { Lasts::Over };
+        let lasts = if worst.is_some() { Lasts::UntilOver } else { Lasts::Over };
         let reading = worst.map(|(_, reading)| reading);
         let facts = Facts { reading, ..Facts::default() };
         Sighting { holds, facts, ..Sighting::new(self.kind, lasts).of(&self.label) }

@@ -13,7 +13,7 @@ fn look(meter: &Meter, elapsed: Duration) -> Vec<(AlertKind, Severity)> {
     let mut all = Vec::new();
     meter.look(now, |seen| {
         let worst = seen.holds.worst();
-        assert_eq!(seen.lasts, if worst.is_some() { Lasts::UntilTold } else { Lasts::Over });
+        assert_eq!(seen.lasts, if worst.is_some() { Lasts::UntilOver } else { Lasts::Over });
         all.extend(worst.map(|worst| (seen.kind, worst)));
     });
     all

@@ -60,7 +60,7 @@ impl Rules {
                     // The refused calls tell of a latched credential.
                     _ if event.reason.is_some_and(OpenReason::is_latch) => {}
                     CircuitEventKind::Opened { cause, .. } => {
-                        seen(circuit(Lasts::UntilTold).cause(cause));
+                        seen(circuit(Lasts::UntilOver).cause(cause));
                     }
                     CircuitEventKind::Closed => seen(circuit(Lasts::Over)),
                     CircuitEventKind::HalfOpened
@@ -82,9 +82,9 @@ impl Rules {
                 let all = |lasts| Sighting::new(AlertKind::AllRegionsLost, lasts);
                 match event.kind {
                     FailoverEventKind::Lost { cause, .. } => {
-                        seen(lost(Lasts::UntilTold).cause(cause));
+                        seen(lost(Lasts::UntilOver).cause(cause));
                     }
-                    FailoverEventKind::AllLost => seen(all(Lasts::UntilTold)),
+                    FailoverEventKind::AllLost => seen(all(Lasts::UntilOver)),
                     FailoverEventKind::Back => {
                         seen(lost(Lasts::Over));
                         seen(all(Lasts::Over));

@@ -11,11 +11,11 @@ use crate::alert::tally::{Tally, Ticket};
 
 /// What happens: a kind, a label, and whether its end is told.
 const KINDS: [(AlertKind, &str, Lasts); 7] = [
-    (AlertKind::CircuitOpen, "a", Lasts::UntilTold),
-    (AlertKind::CircuitOpen, "b", Lasts::UntilTold),
-    (AlertKind::RegionLost, "us", Lasts::UntilTold),
-    (AlertKind::AllRegionsLost, "", Lasts::UntilTold),
-    (AlertKind::BudgetBurn, "slo", Lasts::UntilTold),
+    (AlertKind::CircuitOpen, "a", Lasts::UntilOver),
+    (AlertKind::CircuitOpen, "b", Lasts::UntilOver),
+    (AlertKind::RegionLost, "us", Lasts::UntilOver),
+    (AlertKind::AllRegionsLost, "", Lasts::UntilOver),
+    (AlertKind::BudgetBurn, "slo", Lasts::UntilOver),
     (AlertKind::CredentialRejected, "", Lasts::For(Duration::ZERO)),
     (AlertKind::Timeout, "", Lasts::For(Duration::ZERO)),
 ];
@@ -107,7 +107,7 @@ impl Sequence {
         let region = (label == "a").then_some("us");
         let one =
             Sighting { region, ..lasting(seen(kind, label, severity, lasts), severity, hold) };
-        let ends = lasts == Lasts::UntilTold && self.random.bool();
+        let ends = lasts == Lasts::UntilOver && self.random.bool();
         let what = if ends { "ends" } else { "is seen" };
         let second = self.second;
         _ = write!(self.shown, "\n{second} {kind} {label} {severity} {what}, hold {hold}");
@@ -131,8 +131,8 @@ impl Sequence {
     }
 
     fn end(mut self) {
-        for (kind, label, _) in KINDS.into_iter().filter(|(.., lasts)| *lasts == Lasts::UntilTold) {
-            let one = seen(kind, label, INFO, Lasts::UntilTold);
+        for (kind, label, _) in KINDS.into_iter().filter(|(.., lasts)| *lasts == Lasts::UntilOver) {
+            let one = seen(kind, label, INFO, Lasts::UntilOver);
             let (notices, _) = self.bench.all.resolve(&one, self.now());
             self.tell(&notices, false);
         }

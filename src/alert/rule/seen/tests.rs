@@ -115,7 +115,7 @@ fn circuits() {
     let open_for = Duration::from_secs(30);
     let opened = CircuitEventKind::Opened { cause: Cause::Timeout, open_for };
     let (kind, severity) = (AlertKind::CircuitOpen, Severity::Warning);
-    assert_eq!(seen(opened), [(kind, severity, "us".to_owned(), Lasts::UntilTold)]);
+    assert_eq!(seen(opened), [(kind, severity, "us".to_owned(), Lasts::UntilOver)]);
     let closed = (kind, severity, "us".to_owned(), Lasts::Over);
     assert_eq!(seen(CircuitEventKind::Closed), [closed]);
     assert_eq!(seen(CircuitEventKind::HalfOpened), []);
@@ -145,11 +145,11 @@ fn regions() {
     let out_for = Duration::from_secs(10);
     assert_eq!(
         seen("us", FailoverEventKind::Lost { cause: Cause::Timeout, out_for }),
-        [(lost.0, lost.1, "us".to_owned(), Lasts::UntilTold)]
+        [(lost.0, lost.1, "us".to_owned(), Lasts::UntilOver)]
     );
     assert_eq!(
         seen("", FailoverEventKind::AllLost),
-        [(all.0, all.1, String::new(), Lasts::UntilTold)]
+        [(all.0, all.1, String::new(), Lasts::UntilOver)]
     );
     assert_eq!(
         seen("us", FailoverEventKind::Back),
