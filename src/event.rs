@@ -39,6 +39,44 @@ pub enum Event<'a> {
     _Lifetime(std::marker::PhantomData<&'a ()>, std::convert::Infallible),
 }
 
+impl Event<'_> {
+    /// Whether a log should show it by default: a retry that was given up, a circuit that opened, a pause
+    /// that the server asked for, a lost region, and an alert that is worse than information, or that a
+    /// sink won't hear of.
+    #[must_use]
+    pub fn is_warning(&self) -> bool {
+        match self {
+            #[cfg(feature = "retry")]
+            Self::Retry(event) => matches!(event.decision, crate::retry::Decision::Stop(_)),
+            #[cfg(feature = "circuit-breaker")]
+            Self::CircuitBreaker(event) => {
+                use crate::circuit_breaker::CircuitEventKind as Kind;
+                matches!(event.kind, Kind::Opened { .. })
+            }
+            #[cfg(feature = "rate-limit")]
+            Self::RateLimit(event) => {
+                use crate::rate_limit::RateLimitEventKind as Kind;
+                matches!(event.kind, Kind::GateClosed { .. })
+            }
+            #[cfg(feature = "failover")]
+            Self::Failover(event) => {
+                use crate::failover::FailoverEventKind as Kind;
+                matches!(event.kind, Kind::Lost { .. } | Kind::AllLost)
+            }
+            #[cfg(feature = "alert")]
+            Self::Alert(event) => {
+                use crate::alert::{AlertEventKind as Kind, Severity};
+                match event.kind {
+                    Kind::Raised => event.alert.severity > Severity::Info,
+                    Kind::Resolved => false,
+                    Kind::Dropped { .. } | Kind::Failed { .. } => true,
+                }
+            }
+            Self::_Lifetime(_, never) => match *never {},
+        }
+    }
+}
+
 impl fmt::Display for Event<'_> {
     fn fmt(&self, #[allow(unused_variables)] f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -119,9 +157,7 @@ where
 
 /// Tells every event to `tracing`, under the target `tower_upstream`.
 ///
-/// Circuits that open, retries that are given up, pauses that a server asked for, regions that are
-/// lost, and alerts that are raised (except for information), dropped or not taken by a sink are
-/// warnings. All else is debug.
+/// What [is a warning](Event::is_warning) is written as one, the rest as debug.
 #[cfg(feature = "tracing")]
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
@@ -143,25 +179,6 @@ impl Observer for TracingObserver {
             tracing::warn!(target: "tower_upstream", "{event}");
         } else {
             tracing::debug!(target: "tower_upstream", "{event}");
-        }
-    }
-}
-
-#[cfg(feature = "tracing")]
-impl Event<'_> {
-    fn is_warning(&self) -> bool {
-        match self {
-            #[cfg(feature = "retry")]
-            Self::Retry(event) => event.is_final(),
-            #[cfg(feature = "circuit-breaker")]
-            Self::CircuitBreaker(event) => event.is_opening(),
-            #[cfg(feature = "rate-limit")]
-            Self::RateLimit(event) => event.is_gate(),
-            #[cfg(feature = "failover")]
-            Self::Failover(event) => event.is_loss(),
-            #[cfg(feature = "alert")]
-            Self::Alert(event) => event.is_warning(),
-            Self::_Lifetime(_, never) => match *never {},
         }
     }
 }

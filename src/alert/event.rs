@@ -1,8 +1,6 @@
 use std::fmt;
 
 use super::Alert;
-#[cfg(feature = "tracing")]
-use super::Severity;
 
 /// Something that the alerts did.
 #[derive(Clone, Copy, Debug)]
@@ -32,17 +30,6 @@ pub enum AlertEventKind {
         /// The sink's name.
         sink: &'static str,
     },
-}
-
-impl AlertEvent<'_> {
-    #[cfg(feature = "tracing")]
-    pub(crate) fn is_warning(&self) -> bool {
-        match self.kind {
-            AlertEventKind::Raised => self.alert.severity > Severity::Info,
-            AlertEventKind::Resolved => false,
-            AlertEventKind::Dropped { .. } | AlertEventKind::Failed { .. } => true,
-        }
-    }
 }
 
 impl fmt::Display for AlertEvent<'_> {

@@ -47,13 +47,6 @@ pub enum CircuitEventKind {
     WouldReject,
 }
 
-impl CircuitEvent<'_> {
-    #[cfg(feature = "tracing")]
-    pub(crate) fn is_opening(&self) -> bool {
-        matches!(self.kind, CircuitEventKind::Opened { .. })
-    }
-}
-
 impl fmt::Display for CircuitEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "circuit {} ", self.circuit)?;

@@ -41,13 +41,6 @@ pub enum FailoverEventKind {
     },
 }
 
-impl FailoverEvent<'_> {
-    #[cfg(feature = "tracing")]
-    pub(crate) fn is_loss(&self) -> bool {
-        matches!(self.kind, FailoverEventKind::Lost { .. } | FailoverEventKind::AllLost)
-    }
-}
-
 impl fmt::Display for FailoverEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, region, .. } = self;

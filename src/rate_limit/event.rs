@@ -55,13 +55,6 @@ pub enum RateLimitEventKind {
     },
 }
 
-impl RateLimitEvent<'_> {
-    #[cfg(feature = "tracing")]
-    pub(crate) fn is_gate(&self) -> bool {
-        matches!(self.kind, RateLimitEventKind::GateClosed { .. })
-    }
-}
-
 impl fmt::Display for RateLimitEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "rate limit {}: ", self.limiter)?;

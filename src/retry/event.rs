@@ -18,13 +18,6 @@ pub struct RetryEvent<'a> {
     pub decision: Decision,
 }
 
-impl RetryEvent<'_> {
-    #[cfg(feature = "tracing")]
-    pub(crate) fn is_final(&self) -> bool {
-        matches!(self.decision, Decision::Stop(_))
-    }
-}
-
 impl fmt::Display for RetryEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, attempt, verdict, .. } = self;
