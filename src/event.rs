@@ -155,9 +155,11 @@ where
     }
 }
 
-/// Tells every event to `tracing`, under the target `tower_upstream`.
+/// Writes every event to `tracing`, under the target `tower_upstream`.
 ///
-/// What [is a warning](Event::is_warning) is written as one, the rest as debug.
+/// What [is a warning](Event::is_warning) is written as one, the rest as debug. Alerts have the target
+/// `tower_upstream::alert`, and their kind, severity, key, service and region as fields: one that is
+/// critical is an error, one that is a warning is written as that, information and ends are information.
 #[cfg(feature = "tracing")]
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
@@ -175,6 +177,10 @@ impl TracingObserver {
 #[cfg(feature = "tracing")]
 impl Observer for TracingObserver {
     fn observe(&self, event: &Event<'_>) {
+        #[cfg(feature = "alert")]
+        if let Event::Alert(event) = event {
+            return event.log();
+        }
         if event.is_warning() {
             tracing::warn!(target: "tower_upstream", "{event}");
         } else {

@@ -115,15 +115,6 @@ impl AlertsBuilder {
         self
     }
 
-    /// Writes this to `tracing` if it is at least so severe, under the target
-    /// `tower_upstream::alert`: what is critical as an error, a warning as that, the rest as
-    /// information. An end is information.
-    #[cfg(feature = "tracing")]
-    pub fn tracing(mut self, least: Severity) -> Self {
-        self.sinks.push((Arc::new(super::sink::Tracing), least));
-        self
-    }
-
     /// What is worth an alert, instead of [`Rule::standard`].
     pub fn rules(mut self, rules: impl IntoIterator<Item = Rule>) -> Self {
         self.rules = rules.into_iter().collect();
@@ -204,7 +195,11 @@ impl AlertsBuilder {
         self
     }
 
-    /// Who hears of alerts raised, resolved, dropped, and not taken by a sink.
+    /// Hears of alerts that are raised, resolved, dropped, or not taken by a sink, such as
+    /// `TracingObserver`, which writes them to the program's log.
+    ///
+    /// It hears of what is told to the sinks. An alert is muted only for sinks that hear of its cause: with no
+    /// sink at all, the observer hears of the cause and of all that follows from it.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.listener = Listener::new(observer);
         self

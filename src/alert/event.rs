@@ -1,6 +1,8 @@
 use std::fmt;
 
 use super::Alert;
+#[cfg(feature = "tracing")]
+use super::Severity;
 
 /// Something that the alerts did.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +32,41 @@ pub enum AlertEventKind {
         /// The sink's name.
         sink: &'static str,
     },
+}
+
+#[cfg(feature = "tracing")]
+impl AlertEvent<'_> {
+    /// Writes a line, at the level of the severity and with what the alert says as fields.
+    pub(crate) fn log(&self) {
+        // A level is a constant to `tracing`.
+        macro_rules! log {
+            ($level:ident, $sink:expr, $($message:tt)+) => {
+                tracing::event!(
+                    target: "tower_upstream::alert",
+                    tracing::Level::$level,
+                    kind = self.alert.kind.as_str(),
+                    severity = self.alert.severity.as_str(),
+                    resolved = self.alert.resolved,
+                    key = %self.alert.key,
+                    service = %self.alert.service,
+                    region = self.alert.region.as_deref(),
+                    sink = $sink,
+                    $($message)+
+                )
+            };
+        }
+        let (message, none) = (&self.alert.message, None::<&str>);
+        match (self.kind, self.alert.severity) {
+            (AlertEventKind::Raised, Severity::Critical) => log!(ERROR, none, "{message}"),
+            (AlertEventKind::Raised, Severity::Warning) => log!(WARN, none, "{message}"),
+            (AlertEventKind::Raised, Severity::Info) | (AlertEventKind::Resolved, _) => {
+                log!(INFO, none, "{message}");
+            }
+            (AlertEventKind::Dropped { sink } | AlertEventKind::Failed { sink }, _) => {
+                log!(WARN, sink, "{self}");
+            }
+        }
+    }
 }
 
 impl fmt::Display for AlertEvent<'_> {

@@ -110,7 +110,9 @@
 //! | [`Opsgenie`] | one alert | | closes the alert |
 //! | [`Alertmanager`] | up to 64 alerts | | ends it there |
 //! | [`Webhook`] | up to 64 alerts | | a message |
-//! | `tracing`, by [the builder](AlertsBuilder) | an event | | an event |
+//!
+//! The program's own log is an [observer](AlertsBuilder::observer), `event::TracingObserver`: a line an
+//! alert, at the level of its severity.
 //!
 //! # What it tells
 //!

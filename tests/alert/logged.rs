@@ -1,6 +1,10 @@
-//! Alerts in the program's own log.
+//! Events in the program's own log.
 
 use std::io;
+
+use tower_upstream::alert::Rule;
+use tower_upstream::event::TracingObserver;
+use tracing::subscriber::DefaultGuard;
 
 use super::*;
 
@@ -19,28 +23,83 @@ impl io::Write for Log {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn alerts_are_written_at_the_level_of_their_severity() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(move || writer.clone())
-        .without_time()
-        .with_ansi(false)
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
-    let alerts = Alerts::builder().service("checkout").tracing(Severity::Warning).build().unwrap();
-    for failure in [503, 401] {
-        call(alerts.layer().layer_over(upstream(&status(failure)))).await;
+impl Log {
+    /// The log of this thread, while the guard lasts.
+    fn begin() -> (Self, DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_max_level(tracing::Level::DEBUG)
+            .without_time()
+            .with_ansi(false)
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
     }
-    sleep(Duration::from_secs(600)).await;
+
+    /// The lines of these layers: clients write there too.
+    fn lines(&self) -> Vec<String> {
+        let written = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let ours = |line: &&str| line.contains("tower_upstream");
+        written.lines().map(str::trim).filter(ours).map(str::to_owned).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alert_is_a_line_at_the_level_of_its_severity() {
+    let (log, _guard) = Log::begin();
+    let builder = Alerts::builder().service("checkout").observer(TracingObserver::new());
+    let alerts = builder.rule(Rule::call_failed().warning()).build().unwrap();
+    for failure in [401, 503] {
+        call(alerts.layer().layer_over(upstream(&status(failure)))).await;
+        sleep(Duration::from_secs(600)).await;
+    }
+    let expected = [
+        "ERROR tower_upstream::alert: the credential was refused: status 401 \
+         kind=\"credential_rejected\" severity=\"critical\" resolved=false \
+         key=checkout/credential_rejected service=checkout",
+        "INFO tower_upstream::alert: the credential isn't refused any more \
+         kind=\"credential_rejected\" severity=\"critical\" resolved=true \
+         key=checkout/credential_rejected service=checkout",
+        "WARN tower_upstream::alert: a call failed: status 503 \
+         kind=\"call_failed\" severity=\"warning\" resolved=false \
+         key=checkout/call_failed/status 503 service=checkout",
+        "INFO tower_upstream::alert: no more calls fail so: status 503 \
+         kind=\"call_failed\" severity=\"warning\" resolved=true \
+         key=checkout/call_failed/status 503 service=checkout",
+    ];
+    assert_eq!(log.lines(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_does_not_take_an_alert_is_a_warning_that_names_it() {
+    let (log, _guard) = Log::begin();
+    let (builder, chat, _page) = both();
+    chat.status.store(400, Ordering::Relaxed);
+    let alerts = builder.observer(TracingObserver::new()).build().unwrap();
+    call(alerts.layer().layer_over(upstream(&status(503)))).await;
     flush(&alerts).await;
-    let written = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    let lines: Vec<_> = written.lines().map(str::trim).collect();
-    assert_eq!(lines.len(), 2, "{written}");
-    let begun = "ERROR tower_upstream::alert: the credential was refused: status 401 \
-                 kind=\"credential_rejected\" severity=\"critical\" resolved=false \
-                 key=checkout/credential_rejected service=checkout";
-    assert_eq!(lines[0], begun);
-    assert!(lines[1].starts_with("INFO tower_upstream::alert: the credential isn't"), "{written}");
+    let lines = log.lines();
+    assert!(lines[0].starts_with("INFO ") && lines.len() == 2, "{lines:?}");
+    let failed =
+        "WARN tower_upstream::alert: info alert, call_failed, failed: slack didn't take it ";
+    assert!(lines[1].starts_with(failed) && lines[1].ends_with(" sink=\"slack\""), "{lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_layer_warns_of_is_a_warning_and_the_rest_is_debug() {
+    let (log, _guard) = Log::begin();
+    let breaker = CircuitBreakerLayer::builder().consecutive_failures(2);
+    let breaker = breaker.observer(TracingObserver::new()).build().unwrap();
+    let retry = RetryLayer::new().max_attempts(2).backoff(Backoff::constant(Duration::ZERO));
+    let retry = retry.observer(TracingObserver::new());
+    let client = ServiceBuilder::new().layer(retry).layer(breaker).service(upstream(&status(503)));
+    call(client).await;
+    let lines = log.lines();
+    let levels: Vec<_> = lines.iter().map(|line| line.split(": ").next().unwrap()).collect();
+    let (debug, warn) = ("DEBUG tower_upstream", "WARN tower_upstream");
+    assert_eq!(levels, [debug, warn, warn], "{lines:?}");
+    assert!(lines[0].ends_with("status 503; retried at once"), "{lines:?}");
+    assert!(lines[1].contains(" opened for "), "{lines:?}");
+    assert!(lines[2].contains("; not retried: "), "{lines:?}");
 }

@@ -8,8 +8,6 @@ mod secret;
 mod slack;
 mod teams;
 mod text;
-#[cfg(feature = "tracing")]
-mod tracing;
 mod webhook;
 
 use std::sync::Arc;
@@ -26,8 +24,6 @@ pub use self::pager_duty::PagerDuty;
 pub use self::secret::Secret;
 pub use self::slack::Slack;
 pub use self::teams::Teams;
-#[cfg(feature = "tracing")]
-pub(super) use self::tracing::Tracing;
 pub use self::webhook::Webhook;
 use super::{Alert, Severity};
 use crate::error::{BoxError, InvalidConfig};
