@@ -392,7 +392,7 @@ async fn regions_lost_and_back() {
     flush(&alerts).await;
     // And not that each is.
     assert_eq!(chat.texts(), ["🔴 CRITICAL: all_regions_lost: no region is healthy"]);
-    let firing: Vec<_> = alerts.firing().into_iter().map(|alert| alert.region).collect();
+    let firing: Vec<_> = alerts.firing().iter().map(|alert| alert.region.clone()).collect();
     assert_eq!(firing, [None, Some("eu".to_owned()), Some("us".to_owned())]);
     let key = "checkout/all_regions_lost".to_owned();
     assert_eq!(page.actions(), [("trigger".to_owned(), key.clone())]);
@@ -693,6 +693,20 @@ fn what_cannot_work_is_refused() {
     let many = (0..65)
         .fold(Alerts::builder(), |builder, _| builder.sink(slack(), Severity::Info, accepts()));
     assert!(many.build().is_err());
+}
+
+/// As of two upstreams whose alerts go to the same people.
+#[tokio::test(start_paused = true)]
+async fn a_builders_clone_tells_the_same_sinks_under_a_name_of_its_own() {
+    let (builder, chat, page) = both();
+    for service in ["orders", "payments"] {
+        let alerts = builder.clone().service(service).build().unwrap();
+        call(alerts.layer().layer_over(upstream(&status(401)))).await;
+        flush(&alerts).await;
+        let key = format!("{service}/credential_rejected");
+        assert_eq!(page.actions(), [("trigger".to_owned(), key)]);
+        assert_eq!((chat.take().len(), alerts.history().len()), (1, 1));
+    }
 }
 
 #[test]

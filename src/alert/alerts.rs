@@ -71,7 +71,7 @@ impl Alerts {
 
     /// What goes on now, whether or not somebody was told; what began first comes first.
     #[must_use]
-    pub fn firing(&self) -> Vec<Alert> {
+    pub fn firing(&self) -> Vec<Arc<Alert>> {
         self.shared.desk.lock().firing(&Moment::now())
     }
 

@@ -21,6 +21,9 @@ use crate::event::{Listener, Observer};
 use crate::sync::Mutex;
 
 /// Builds [`Alerts`].
+///
+/// A clone shares its sinks with the original, and each of the two makes alerts of its own.
+#[derive(Clone)]
 #[must_use]
 pub struct AlertsBuilder {
     service: String,

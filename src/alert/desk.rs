@@ -112,9 +112,9 @@ impl Desk {
         reports
     }
 
-    pub(super) fn firing(&self, moment: &Moment) -> Vec<Alert> {
+    pub(super) fn firing(&self, moment: &Moment) -> Vec<Arc<Alert>> {
         let firing = self.lifecycle.firing(moment.now);
-        firing.iter().map(|notice| self.alert(notice, moment)).collect()
+        firing.iter().map(|notice| Arc::new(self.alert(notice, moment))).collect()
     }
 
     /// Starts the sinks' tasks, if that could not be done before.

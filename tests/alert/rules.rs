@@ -1,6 +1,6 @@
 //! Rules that measure, and objectives, as they are told.
 
-use tower_upstream::alert::{Rule, Slo};
+use tower_upstream::alert::{Alert, Rule, Slo};
 
 use super::*;
 
@@ -213,8 +213,9 @@ async fn a_region_that_is_lost_mutes_its_circuit() {
     flush(&alerts).await;
     let texts = chat.texts();
     assert!(texts.len() == 1 && texts[0].contains("region us is lost"), "{texts:?}");
-    let circuit = alerts.firing().into_iter().find_map(|alert| alert.circuit.zip(alert.region));
-    let (circuit, region) = circuit.unwrap();
+    let firing = alerts.firing();
+    let circuit = |alert: &Arc<Alert>| alert.circuit.clone().zip(alert.region.clone());
+    let (circuit, region) = firing.iter().find_map(circuit).unwrap();
     assert!(circuit.ends_with("us.test") && region == "us", "{circuit} {region}");
 }
 
