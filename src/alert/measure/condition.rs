@@ -5,8 +5,8 @@ use crate::alert::sighting::Reading;
 use crate::window::CallCounts;
 
 impl Limit {
-    /// What was measured, if it is over the limit in each window. The sums are those of
-    /// `windows`, in their order.
+    /// Returns what was measured in the longest window, if every window is over the limit. `sums` are
+    /// those of `self.windows`, in their order.
     pub(super) fn exceeded(&self, sums: impl Iterator<Item = CallCounts>) -> Option<Reading> {
         let mut first = None;
         for (number, sum) in sums.enumerate() {
@@ -14,7 +14,7 @@ impl Limit {
                 return None;
             }
             let value = self.value(sum);
-            // A billionth is how far off a fraction in binary may be.
+            // A share that is just at its limit can come out a little above it in binary.
             if value <= self.most * (1.0 + 1e-9) {
                 return None;
             }

@@ -1,4 +1,4 @@
-//! What calls leave behind, without a lock and without a line of memory that cores fight over.
+//! Counts of calls, without a lock and without a cache line that all cores write to.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::stripe::Striped;
 use crate::sync::{AtomicU64, Ordering};
 use crate::window::CallCounts;
 
-/// How many measures there can be: with the successes they fill the lines of a stripe.
+/// How many measures there can be. With the successes they fill the cache lines of a stripe.
 pub(in crate::alert) const MOST: usize = 7;
 
 /// Sums over the lifetime of the alerts.
@@ -17,20 +17,20 @@ pub(super) struct Counts(Striped<Stripe>);
 #[derive(Debug, Default)]
 struct Stripe {
     successes: AtomicU64,
-    /// By measure, what was bad though it succeeded, and what was bad and failed.
+    /// For each measure, the calls that were bad though they succeeded, and those that failed.
     succeeded: [AtomicU64; MOST],
     failed: [AtomicU64; MOST],
 }
 
 impl Counts {
-    /// A call succeeded, no matter after how long. Whether it is one on which to do what needn't
-    /// be done for each: the first of its thread, and then every 64th.
+    /// Counts a success. Returns `true` for the first of a stripe and then for every 64th: the caller does
+    /// then what needn't be done for each.
     #[inline]
     pub(super) fn success(&self) -> bool {
         self.0.mine().successes.fetch_add(1, Ordering::Relaxed).is_multiple_of(64)
     }
 
-    /// The same, after so long.
+    /// The same, for a call that took this long.
     pub(super) fn timed_success(&self, measures: &[Measure], took: Duration) -> bool {
         for (measure, bad) in measures.iter().zip(&self.0.mine().succeeded) {
             if matches!(measure, Measure::Slower(limit) if took > *limit) {
@@ -40,7 +40,7 @@ impl Counts {
         self.success()
     }
 
-    /// A call failed, after so long.
+    /// Counts a call that failed after it `took` this long.
     pub(super) fn failure(&self, measures: &[Measure], took: Duration) {
         self.bad(measures, |measure| match measure {
             Measure::Failures => true,
@@ -49,7 +49,7 @@ impl Counts {
         });
     }
 
-    /// A call is sent again.
+    /// Counts a retry.
     pub(super) fn retry(&self, measures: &[Measure]) {
         self.bad(measures, |measure| measure == Measure::Retries);
     }
@@ -62,7 +62,7 @@ impl Counts {
         }
     }
 
-    /// What was counted so far for a measure: successes, and what is bad.
+    /// Returns what was counted for this measure since the alerts were built.
     pub(super) fn total(&self, measure: usize) -> CallCounts {
         let mut total = CallCounts::default();
         for stripe in self.0.iter() {

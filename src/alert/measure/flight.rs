@@ -1,8 +1,8 @@
-//! How many calls have been in flight for too long, without a clock reading or a lock a call.
+//! How many calls have been in flight for too long, without a clock reading or a lock for each call.
 //!
-//! Calls are counted by the generation that they began in. A generation's number is that of its
-//! slot, which is used anew only once it is empty; so a call ends by the number that it began
-//! with, on whatever thread, and the sum over the threads is right.
+//! Time is cut into generations, and a call counts for the one in which it began. A generation has a
+//! slot, which the next one may use only once it is empty. A call remembers its slot and is taken off it
+//! when it ends. That may be on another thread than it began on: only the sum over all threads counts.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use crate::stripe::Striped;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 use crate::time::{self, Instant};
 
-/// Room for the generations of one limit, and for those that still have a hanging call. With
-/// every slot taken by those the newest generation goes on, and isn't counted as hanging.
+/// Slots for the generations within the limit, and for older ones that still have a hanging call. If
+/// those take every slot, the newest generation goes on, and its calls don't count as hanging.
 const SLOTS: usize = 16;
-/// How many generations begin within the limit.
+/// How many generations begin within one limit.
 const GENERATIONS: u32 = 4;
 
 #[derive(Debug)]
 pub(super) struct Flight {
-    /// Wrapping: a call may end on another thread than it began on.
+    /// By slot. A stripe may wrap below zero, as a call may end on another thread than it began on.
     calls: Striped<[AtomicU64; SLOTS]>,
     present: AtomicUsize,
     limit: Duration,
 }
 
-/// When generations ended; what only one task knows.
+/// When generations began and ended. Only a look reads and changes it.
 #[derive(Debug)]
 pub(super) struct Generations {
     present_since: Instant,
@@ -42,12 +42,12 @@ impl Flight {
         Self { calls: Striped::default(), present: AtomicUsize::new(0), limit }
     }
 
-    /// How long a generation is.
+    /// Returns how long a generation is.
     pub(super) fn step(&self) -> Duration {
         self.limit / GENERATIONS
     }
 
-    /// A call begins. It must [end](Self::end) with this number.
+    /// Counts a call that begins. Returns its slot, with which it must [end](Self::end).
     #[inline]
     pub(super) fn begin(&self) -> usize {
         let slot = self.present.load(Ordering::Relaxed);
@@ -63,11 +63,11 @@ impl Flight {
     fn count(&self, slot: usize) -> u64 {
         let calls = self.calls.iter().map(|calls| calls[slot].load(Ordering::Relaxed));
         let count = calls.fold(0_u64, u64::wrapping_add);
-        // A call that ends while it is counted can be seen to end only.
+        // While this reads the stripes, a call may begin on one already read and end on a later one.
         if count > u64::MAX / 2 { 0 } else { count }
     }
 
-    /// Begins a new generation if it is time to. How many calls have been in flight for longer
+    /// Begins a new generation if it is time to. Returns how many calls have been in flight for longer
     /// than the limit.
     pub(super) fn look(&self, generations: &mut Generations, now: Instant) -> u64 {
         let present = self.present.load(Ordering::Relaxed);

@@ -29,11 +29,11 @@ pub(super) struct Meter {
     flight: Option<Flight>,
     /// Whether calls' times are taken.
     timed: bool,
-    /// By number of the measure, and how long.
+    /// The number of the measure that each window is of, and the window's length.
     windows: Vec<(usize, Duration)>,
     subjects: Vec<Subject>,
     objectives: Vec<Slo>,
-    /// How long it takes to look again.
+    /// The time between two looks.
     step: Duration,
     book: Mutex<Book>,
 }
@@ -41,13 +41,14 @@ pub(super) struct Meter {
 /// What was counted when.
 struct Book {
     begun: Instant,
-    /// When it was judged last.
+    /// When the subjects were judged last.
     looked_at: Instant,
-    /// By measure, as of when it was taken down last.
+    /// The total of each measure when it was read last: a window gets what came since.
     totals: Vec<CallCounts>,
-    /// As in the meter.
+    /// In the order of the meter's `windows`.
     windows: Vec<Window>,
     generations: Generations,
+    /// How many calls were hanging at the last look.
     hanging: u64,
 }
 
@@ -106,25 +107,25 @@ impl Meter {
         }))
     }
 
-    /// Whether it must be looked at though no call ends.
+    /// Whether looks are needed even if no call ends: calls that hang are found only by looking.
     #[inline]
     pub(super) fn watches_flight(&self) -> bool {
         self.flight.is_some()
     }
 
-    /// Whether something is to be noted when a call begins, and not only when it ends.
+    /// Whether a call must be noted when it begins, and not only when it ends.
     #[inline]
     pub(super) fn follows_calls(&self) -> bool {
         self.timed || self.watches_flight()
     }
 
-    /// A call begins that is to be followed.
+    /// Notes that a call begins, if [calls are followed](Self::follows_calls).
     pub(super) fn begin(&self) -> Begun {
         let slot = self.flight.as_ref().map(Flight::begin);
         Begun { at: self.timed.then(time::now), slot }
     }
 
-    /// It isn't in flight any more, answered or dropped.
+    /// Notes that a call isn't in flight any more, whether it was answered or dropped.
     pub(super) fn end(&self, begun: &mut Begun) {
         if let Some(slot) = begun.slot.take()
             && let Some(flight) = &self.flight
@@ -133,7 +134,7 @@ impl Meter {
         }
     }
 
-    /// Its caller got an answer. Whether it is time to see that somebody looks.
+    /// Counts a call that succeeded. Returns whether to check that the keeper runs.
     #[inline]
     pub(super) fn success(&self, begun: &Begun) -> bool {
         if self.timed {
@@ -143,7 +144,7 @@ impl Meter {
         }
     }
 
-    /// Its caller got this, which was no success. Whether somebody is to look.
+    /// Counts a call that failed. Returns whether to check that the keeper runs.
     pub(super) fn failure(&self, begun: &Begun, verdict: &Verdict) -> bool {
         // The request's own fault isn't counted.
         let counts = verdict.class() != Class::Rejected;
@@ -153,17 +154,17 @@ impl Meter {
         counts
     }
 
-    /// A call is sent again.
+    /// Counts a retry.
     pub(super) fn retry(&self) {
         self.counts.retry(&self.measures);
     }
 
-    /// When to look next.
+    /// Returns when to look next.
     pub(super) fn next_look(&self) -> Instant {
         time::after(self.book.lock().looked_at, self.step)
     }
 
-    /// Takes down what was counted, and tells of each subject whether it is as it should be.
+    /// Adds what was counted to the windows, and tells for each subject whether its rules are met.
     pub(super) fn look(&self, now: Instant, mut tell: impl FnMut(&Sighting<'_>)) {
         let mut book = self.book.lock();
         book.looked_at = now;
@@ -185,7 +186,7 @@ impl Meter {
         }
     }
 
-    /// How the objectives do. Whoever asks doesn't put off the next look, which alone judges.
+    /// Returns how the objectives do. Asking for it doesn't put off the next look.
     pub(super) fn objectives(&self, now: Instant) -> Vec<Objective> {
         let mut book = self.book.lock();
         self.write(&mut book, now);

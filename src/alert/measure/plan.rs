@@ -11,14 +11,14 @@ use crate::error::InvalidConfig;
 #[derive(Default)]
 pub(super) struct Plan {
     pub(super) measures: Vec<Measure>,
-    /// By number of the measure, and how long.
+    /// The number of the measure that each window is of, and the window's length.
     pub(super) windows: Vec<(usize, Duration)>,
     pub(super) subjects: Vec<Subject>,
     /// After how long a call hangs.
     pub(super) hangs_after: Option<Duration>,
 }
 
-/// Rules about the same thing: of those that are met the most severe counts.
+/// Rules about the same thing. Of those that are met, the most severe counts.
 pub(super) struct Subject {
     pub(super) kind: AlertKind,
     pub(super) label: String,
@@ -26,7 +26,7 @@ pub(super) struct Subject {
 }
 
 pub(super) enum Test {
-    /// With the numbers of its windows.
+    /// A limit, and the numbers of its windows in the plan.
     Limit {
         limit: Limit,
         windows: Vec<usize>,
@@ -88,14 +88,14 @@ impl Plan {
         Ok(())
     }
 
-    /// The number of this window, known or new.
+    /// Returns the number of this window, which is added if it isn't there.
     fn window(&mut self, measure: Measure, length: Duration) -> usize {
         let measure = number(&mut self.measures, measure);
         number(&mut self.windows, (measure, length))
     }
 }
 
-/// The number of an item, which is added if it isn't there.
+/// Returns the number of an item, which is added if it isn't there.
 fn number<T: PartialEq>(all: &mut Vec<T>, item: T) -> usize {
     all.iter().position(|known| *known == item).unwrap_or_else(|| {
         all.push(item);

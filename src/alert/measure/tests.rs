@@ -7,7 +7,7 @@ fn meter(rules: &[Rule], objectives: &[Slo]) -> Meter {
     Meter::new(rules, objectives).unwrap().unwrap()
 }
 
-/// What holds so long after the beginning: kind and the worst severity.
+/// What fires at this time after the beginning: kind and worst severity.
 fn look(meter: &Meter, elapsed: Duration) -> Vec<(AlertKind, Severity)> {
     let now = meter.book.lock().begun + elapsed;
     let mut all = Vec::new();
