@@ -1,11 +1,11 @@
-//! Rules that can't work.
+//! Which rules can't work.
 
 use std::time::Duration;
 
 use super::{Condition, Limit, Measure, Rule, Unit};
 use crate::error::InvalidConfig;
 
-/// Each of a window's sixty buckets is at least as long as the pause between two looks at them.
+/// A window has sixty buckets, and a look comes once a second at most: a bucket must be no shorter.
 const SHORTEST: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(90 * 86_400);
 

@@ -8,35 +8,35 @@ use crate::alert::AlertKind;
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::alert) enum Measure {
-    /// Calls that failed, of those that counted.
+    /// Calls that failed, of all that count.
     Failures,
-    /// Calls that took longer, of those that succeeded or took longer.
+    /// Calls that took longer than this, of those that succeeded or took longer.
     Slower(Duration),
     /// Retries.
     Retries,
 }
 
-/// What a measure must not exceed, in every window.
+/// What a measure must not exceed. A rule is met if it is exceeded in every window.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::alert) struct Limit {
     pub(in crate::alert) kind: AlertKind,
-    /// Tells apart what is measured under one kind.
+    /// Tells alerts of one kind apart.
     pub(in crate::alert) label: String,
     pub(in crate::alert) measure: Measure,
     pub(in crate::alert) unit: Unit,
     pub(in crate::alert) most: f64,
     /// The longest first.
     pub(in crate::alert) windows: Vec<Duration>,
-    /// In the longest window.
+    /// How many calls the longest window must have.
     pub(in crate::alert) min_calls: u64,
 }
 
 /// How the bad calls are weighed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::alert) enum Unit {
-    /// A share of all calls, as a multiple of this share.
+    /// The share of the bad calls, as a multiple of this share.
     ShareOf(f64),
-    /// A sum of so much for each.
+    /// This much for each bad call.
     Sum(f64),
 }
 
@@ -44,30 +44,30 @@ impl Rule {
     /// How long a window is, unless [`over`](Self::over) says otherwise.
     const WINDOW: Duration = Duration::from_secs(300);
 
-    /// More than this share of the calls failed, 0.05 being a twentieth, over 5 minutes with at
-    /// least 20 calls, or as [`over`](Self::over) and [`min_calls`](Self::min_calls) say. Calls
-    /// that their callers dropped don't count, nor do those that failed by their own fault.
+    /// More than this share of the calls failed; 0.05 is a twentieth. It is measured over 5 minutes with
+    /// at least 20 calls, or as [`over`](Self::over) and [`min_calls`](Self::min_calls) say. Calls that
+    /// their callers dropped don't count, nor do requests that failed by their own fault.
     pub fn error_ratio(share: f64) -> Self {
         Self::share(AlertKind::ErrorRatio, String::new(), Measure::Failures, share)
     }
 
-    /// Half of the calls took longer than this, as their callers see it; else as
-    /// [`slow_tail`](Self::slow_tail).
+    /// Half of the calls took longer than this, as their callers see it. It is
+    /// [`slow_tail`](Self::slow_tail) with a quantile of 0.5.
     pub fn slow_median(limit: Duration) -> Self {
         Self::slow_tail(0.5, limit)
     }
 
-    /// This quantile of the calls' time, 0.99 being what a hundredth is slower than, is over the
-    /// limit, over 5 minutes with at least 20 calls, or as [`over`](Self::over) and
-    /// [`min_calls`](Self::min_calls) say. It is exact: calls over the limit are counted. One that
+    /// This quantile of the calls' times is over the limit; with 0.99, more than a hundredth of the calls
+    /// are slower. It is measured over 5 minutes with at least 20 calls, or as [`over`](Self::over) and
+    /// [`min_calls`](Self::min_calls) say. It is exact, as calls over the limit are counted. A call that
     /// failed sooner than the limit doesn't count.
     pub fn slow_tail(quantile: f64, limit: Duration) -> Self {
         let label = format!("p{} of {limit:?}", percent(quantile));
         Self::share(AlertKind::SlowCalls, label, Measure::Slower(limit), 1.0 - quantile)
     }
 
-    /// The retries of a minute, or as [`over`](Self::over) says, cost more than this sum, at so much for
-    /// each, in any currency. The retry layer must be given the
+    /// The retries of a minute, or of the window that [`over`](Self::over) says, cost more than `sum`.
+    /// One costs `each`, in any currency. The retry layer must be given the
     /// [observer](super::super::Alerts::observer).
     pub fn retry_spend(sum: f64, each: f64) -> Self {
         Self::new(Condition::Measured(Limit {
@@ -93,7 +93,7 @@ impl Rule {
         }))
     }
 
-    /// Over this window, which slides in sixtieths: from 1 minute to 90 days.
+    /// Measures over this window, from 1 minute to 90 days. It slides in steps of a sixtieth.
     pub fn over(mut self, window: Duration) -> Self {
         match &mut self.condition {
             Condition::Measured(limit) => limit.windows = vec![window],
@@ -102,8 +102,8 @@ impl Rule {
         self
     }
 
-    /// Only with at least so many calls in the window. Not for [`retry_spend`](Self::retry_spend), which
-    /// counts retries.
+    /// The rule is met only with at least this many calls in the window. It isn't for
+    /// [`retry_spend`](Self::retry_spend), which counts retries.
     pub fn min_calls(mut self, calls: u64) -> Self {
         match &mut self.condition {
             Condition::Measured(limit) if limit.measure != Measure::Retries => {
@@ -115,8 +115,8 @@ impl Rule {
     }
 }
 
-/// A share as a percentage, without a trail of noughts: to a thousandth, or further where six nines or
-/// a millionth would look like all or nothing.
+/// Writes a share as a percentage with up to three decimals, or nine for a share so near to 0 or 1 that
+/// it would look like it.
 pub(in crate::alert) fn percent(share: f64) -> String {
     let nearly = share > 0.0 && share < 0.000_01 || share > 0.999_99 && share < 1.0;
     let shown = format!("{:.*}", if nearly { 9 } else { 3 }, share * 100.0);

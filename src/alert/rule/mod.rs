@@ -12,8 +12,8 @@ use super::{AlertKind, Severity};
 
 /// What is worth an alert, and how bad it is.
 ///
-/// Rules are given to the [builder](super::AlertsBuilder::rules). Of those that are met at once
-/// by the same thing the most severe counts, whatever their order.
+/// Rules are given to the [builder](super::AlertsBuilder::rules). If the same thing meets several rules,
+/// the most severe counts, whatever their order.
 ///
 /// ```
 /// use std::time::Duration;
@@ -44,22 +44,21 @@ pub struct Rule {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Condition {
-    /// It was seen; a timeout only after more retries than this.
+    /// Something of this kind was seen; a timeout only after more than `retries`.
     Seen { kind: AlertKind, retries: Option<u32> },
-    /// A measure is over its limit in a window.
+    /// A measure is over its limit.
     Measured(Limit),
     /// Calls have been in flight for longer than this.
     Hanging(Duration),
-    /// A window was asked of one that has none: refused when the alerts are built.
+    /// A rule that measures nothing was given a window or a minimum of calls: it is refused when the alerts
+    /// are built.
     Unmeasured,
 }
 
 impl Rule {
-    /// What was in use before: a timeout after more than 3 retries is critical, an open circuit a
-    /// warning, the rest information. The default.
-    ///
-    /// Differs: what stops every call (a refused credential, a spent quota, no region left) is
-    /// critical, and a lost region a warning; by hand they were information.
+    /// The default rules. Critical is what stops every call (a refused credential, a spent quota, no
+    /// region left), and a timeout after more than 3 retries. An open circuit and a lost region are
+    /// warnings. The rest is information.
     #[must_use]
     pub fn standard() -> Vec<Self> {
         vec![
@@ -94,8 +93,8 @@ impl Rule {
         Self::new(Condition::Seen { kind: AlertKind::Timeout, retries: Some(retries) })
     }
 
-    /// A call failed in another way than a timeout, or was turned away on this side. One alert a
-    /// kind of failure.
+    /// A call failed in another way than a timeout, or was turned away on this side. Each kind of failure is
+    /// an alert of its own.
     pub fn call_failed() -> Self {
         Self::seen(AlertKind::CallFailed)
     }
@@ -110,60 +109,61 @@ impl Rule {
         Self::seen(AlertKind::RegionLost)
     }
 
-    /// No region is healthy. Resolved when one is, or is added. Of a single region, or of two with one
-    /// lost, a failed call may be as much: [`lasting`](Self::lasting) 30 seconds keeps what comes and goes from
-    /// waking anybody.
+    /// No region is healthy. Resolved when one is, or is added. With a single region, or with the last of
+    /// several, one failed call may be enough: add [`lasting`](Self::lasting) 30 seconds, and what comes and
+    /// goes wakes nobody.
     pub fn all_regions_lost() -> Self {
         Self::seen(AlertKind::AllRegionsLost)
     }
 
-    /// The upstream refused the credential. It mutes all other alerts where it is heard: with
-    /// credentials of many tenants, of which one may be dead for long, leave this rule out.
+    /// The upstream refused the credential. This mutes all other alerts for the sinks that hear of it. Leave
+    /// this rule out if credentials are those of many tenants, of which one may be dead for long.
     pub fn credential_rejected() -> Self {
         Self::seen(AlertKind::CredentialRejected)
     }
 
-    /// The account's money or quota is spent, as your classifier tells.
+    /// The account's money or quota is spent. Only your classifier can tell.
     pub fn quota_exhausted() -> Self {
         Self::seen(AlertKind::QuotaExhausted)
     }
 
-    /// The upstream asked a rate limiter for a pause. For long ones add [`lasting`](Self::lasting):
-    /// a pause speaks for as long as the upstream asked.
+    /// The upstream asked a rate limiter for a pause. To hear only of long ones, add
+    /// [`lasting`](Self::lasting): a pause lasts for as long as the upstream asked.
     pub fn rate_limited() -> Self {
         Self::seen(AlertKind::RateLimited)
     }
 
-    /// A call has been in flight, as its caller sees it, for longer than this; told up to a quarter
-    /// of that time later, or 2 seconds. All such rules have the same limit, of at least 1 second.
+    /// A call has been in flight, as its caller sees it, for longer than this. It is found up to a quarter
+    /// of that time later, or 2 seconds if that is longer. All such rules must have the same limit, of at
+    /// least 1 second.
     pub fn calls_hanging(longer_than: Duration) -> Self {
         Self::new(Condition::Hanging(longer_than))
     }
 
-    /// It is of this severity. Default: information.
+    /// Sets the severity. Default: information.
     pub fn severity(mut self, severity: Severity) -> Self {
         self.severity = severity;
         self
     }
 
-    /// Good to know.
+    /// Sets the severity to [`Severity::Info`]: good to know.
     pub fn info(self) -> Self {
         self.severity(Severity::Info)
     }
 
-    /// Somebody should look, in time.
+    /// Sets the severity to [`Severity::Warning`]: somebody should look, in time.
     pub fn warning(self) -> Self {
         self.severity(Severity::Warning)
     }
 
-    /// Somebody must look, now.
+    /// Sets the severity to [`Severity::Critical`]: somebody must look, now.
     pub fn critical(self) -> Self {
         self.severity(Severity::Critical)
     }
 
-    /// Only if it lasts for so long; if it is over sooner, nobody hears of it. What nobody tells
-    /// the end of lasts from when it was first seen to when it was last seen, with no gap of a
-    /// [quiet time](super::AlertsBuilder::quiet_time). Default: 0.
+    /// Is met only by what lasts for this time; of what is over sooner nobody hears. Where no event tells
+    /// the end, it lasts from the first time that it was seen to the last, unless a
+    /// [quiet time](super::AlertsBuilder::quiet_time) lies between. Default: 0.
     pub fn lasting(mut self, time: Duration) -> Self {
         self.hold = time;
         self

@@ -1,4 +1,4 @@
-//! What was seen, and the rules that it meets: plain functions of an event or an outcome.
+//! Which rules an event or a call's outcome meets: plain functions.
 
 use std::error::Error;
 
@@ -19,7 +19,7 @@ use crate::rate_limit::RateLimitEventKind;
 use crate::retry::{DeadlineExceeded, Decision, RetryEvent};
 use crate::scope::CallScope;
 
-/// The rules about what is seen, rather than measured.
+/// The rules about what is seen rather than measured. Other rules are passed over.
 #[derive(Clone, Debug)]
 pub(in crate::alert) struct Rules(Vec<Rule>);
 
@@ -28,11 +28,10 @@ impl Rules {
         Self(rules.into_iter().collect())
     }
 
-    /// The same, with the rules that it meets; nothing if there are none.
+    /// Returns the sighting with the rules that it meets, or `None` if it meets none.
     fn judge<'a>(&self, seen: Sighting<'a>) -> Option<Sighting<'a>> {
         let met = self.0.iter().filter(|rule| match rule.condition {
             Condition::Seen { kind, retries } => {
-                // As many as that, and one more.
                 kind == seen.kind && retries.is_none_or(|most| seen.facts.retries > Some(most))
             }
             Condition::Measured(_) | Condition::Hanging(_) | Condition::Unmeasured => false,
@@ -41,13 +40,13 @@ impl Rules {
         (!holds.is_empty()).then_some(Sighting { holds, ..seen })
     }
 
-    /// Tells `tell` what an event is worth.
+    /// Calls `tell` with each sighting in this event that meets a rule.
     pub(in crate::alert) fn event<'a>(
         &self,
         event: &Event<'a>,
         mut tell: impl FnMut(Sighting<'a>),
     ) {
-        // Not every feature's arm calls it more than once.
+        // With few features no arm calls it more than once.
         #[allow(unused_mut)]
         let mut seen = |seen| self.judge(seen).into_iter().for_each(&mut tell);
         match event {
@@ -57,7 +56,7 @@ impl Rules {
                 let turn = Some(Turn(event.generation));
                 let circuit = |lasts| Sighting { turn, ..circuit(event.circuit, lasts) };
                 match event.kind {
-                    // The refused calls tell of a latched credential.
+                    // The calls that a latched credential's circuit refuses tell of it.
                     _ if event.reason.is_some_and(OpenReason::is_latch) => {}
                     CircuitEventKind::Opened { cause, .. } => {
                         seen(circuit(Lasts::UntilOver).cause(cause));
@@ -99,7 +98,7 @@ impl Rules {
         }
     }
 
-    /// What a call's end, as its caller got it, is worth.
+    /// Returns the sighting in what a caller got, if it meets a rule.
     pub(in crate::alert) fn outcome<'a>(
         &self,
         verdict: &Verdict,
@@ -112,9 +111,9 @@ impl Rules {
             && let Some(open) = error.and_then(|error| cause_ref::<CircuitOpen>(error))
         {
             let seen = match verdict.class() {
-                // The same alert as that of the breaker's event, which may not be heard here.
+                // The same alert as the breaker's event makes: the breaker may have another observer.
                 Class::CircuitOpen => circuit(open.circuit(), seen.lasts),
-                // A latched credential is what the server said that it is.
+                // A latched credential is told with what the server said.
                 _ => seen,
             };
             return self.judge(seen.cause(open.cause()));
@@ -125,13 +124,14 @@ impl Rules {
 
 #[cfg(feature = "circuit-breaker")]
 fn circuit(name: &str, lasts: Lasts) -> Sighting<'_> {
-    // A breaker below a failover is told the region of the attempt.
+    // A breaker below a failover knows the region of the attempt.
     let region = CallScope::current().and_then(|scope| scope.region());
     Sighting { region, ..Sighting::new(AlertKind::CircuitOpen, lasts).of(name) }
 }
 
-/// What only the retry knows, that it was all in vain; and what stops every call, for those who
-/// have no alert layer above. The rest is for the outcome to tell.
+/// Returns what a retry that gave up says: a timeout, as only the retry knows the number of attempts, and what
+/// stops every call, which must be told even without an alert layer above. Other failures are left to that
+/// layer.
 fn given_up(event: &RetryEvent) -> Option<Sighting<'static>> {
     if let Decision::Retry { .. } = event.decision {
         return None;
@@ -143,7 +143,7 @@ fn given_up(event: &RetryEvent) -> Option<Sighting<'static>> {
 fn failure(verdict: &Verdict, retries: Option<u32>) -> Option<Sighting<'static>> {
     let cause = verdict.cause();
     let kind = match verdict.class() {
-        // The request's own fault is nobody's to mend here.
+        // Of a request's own fault nobody need be told.
         Class::Success | Class::Rejected => return None,
         Class::QuotaExhausted => AlertKind::QuotaExhausted,
         Class::CredentialRejected => AlertKind::CredentialRejected,
