@@ -1,6 +1,6 @@
 //! What is firing, who has heard of it, and who is to hear now.
 //!
-//! A plain machine of `(state, now)`: it reads no clock, takes no lock and tells nobody.
+//! A plain machine of `(state, now)`: it reads no clock, takes no lock and sends nothing.
 
 mod entry;
 mod grade;
@@ -18,8 +18,8 @@ use super::{AlertKind, Severity};
 use crate::classify::Cause;
 use crate::time::Instant;
 
-/// What makes two sightings the same: the kind, the failure where calls fail in many ways,
-/// and the label.
+/// Two sightings are about the same thing if they have the same family and the same label. A family is a
+/// kind and, for calls that fail, the kind of failure.
 type Family = (AlertKind, Option<Cause>);
 
 #[derive(Debug)]
@@ -34,9 +34,9 @@ pub(super) struct Lifecycle {
 /// What a sighting led to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Step {
-    /// When there is something to do about it, should nothing be seen before.
+    /// When something is to be done about it, unless it is seen again before.
     pub(super) due: Option<Instant>,
-    /// How many sinks don't hear of it, since they have heard the same, or it was over too soon.
+    /// How many sinks don't hear of it, because they have heard the same or it was over too soon.
     pub(super) coalesced: usize,
 }
 
@@ -69,7 +69,7 @@ impl Notice {
         Self { kind, label, region, severity, was, facts, since, resolved, to, news }
     }
 
-    /// What is over comes first, then what began first, of two at once the worse.
+    /// Sorts what is over first, then by when it began; of two that began together the worse comes first.
     fn order(&self, other: &Self) -> Ordering {
         let ours = (other.resolved, self.since, other.severity, &self.label);
         ours.cmp(&(self.resolved, other.since, self.severity, &other.label))
@@ -86,7 +86,7 @@ impl Lifecycle {
         Self { families: HashMap::new(), len: 0, most: most.max(1), times, audience }
     }
 
-    /// It was seen.
+    /// Takes in that something was seen.
     pub(super) fn fire(&mut self, seen: &Sighting<'_>, now: Instant) -> Step {
         let (times, audience) = (self.times, self.audience);
         if let Some(entry) = self.entry(seen.kind, seen.label, &seen.facts) {
@@ -98,10 +98,10 @@ impl Lifecycle {
             let due = entry.due(&times, audience);
             let wants = audience.of(entry.worth(now));
             let owed = entry.owed(audience);
-            // Who hears of this very sighting, or is owed it.
+            // The sinks that hear of this very sighting; for the others it is coalesced.
             let heard = match entry.state {
                 _ if begins => wants,
-                // The first one is told.
+                // The first sighting is told, and this isn't it.
                 State::Waiting => Sinks::default(),
                 _ if due.is_none_or(|due| due > now) => Sinks::default(),
                 State::Firing if !owed.is_empty() => owed,
@@ -122,7 +122,7 @@ impl Lifecycle {
         Step { due, coalesced }
     }
 
-    /// Its end was told. Who is to hear of that, and what else follows.
+    /// Takes in that something is over. Returns the notices of that, and what else follows.
     pub(super) fn resolve(&mut self, seen: &Sighting<'_>, now: Instant) -> (Vec<Notice>, Step) {
         let audience = self.audience;
         let Some(entry) = self.entry(seen.kind, seen.label, &seen.facts) else {
@@ -146,7 +146,8 @@ impl Lifecycle {
         (told, step)
     }
 
-    /// Its end was told before its beginning, or without. That is remembered for a moment, where there is room.
+    /// Takes in the end of something whose beginning is unknown. A beginning that is told late is then
+    /// recognised as such, for a moment and if there is room.
     fn ended_before(&mut self, seen: &Sighting<'_>, now: Instant) {
         if seen.turn.is_some() && self.len < self.most {
             let mut entry = Entry::new(now);
@@ -157,15 +158,16 @@ impl Lifecycle {
         }
     }
 
-    /// These sinks were to hear of it, and didn't: they will when it is seen again, or a minute later.
+    /// Takes in that these sinks didn't hear of a notice. They will when the thing is seen again, or a minute
+    /// later.
     pub(super) fn missed(&mut self, notice: &Notice, sinks: Sinks, now: Instant) {
         if let Some(entry) = self.entry(notice.kind, &notice.label, &notice.facts) {
             entry.miss(sinks, now);
         }
     }
 
-    /// What is to be told by now, in order; what only waits for others to
-    /// join it too, if it is to `hurry`. And how many sinks don't hear of what was over too soon.
+    /// Returns what is to be told by now, in order, and how many sinks don't hear of what was over too soon.
+    /// With `hurry`, what only waits for others to join it is told too.
     pub(super) fn due(&mut self, now: Instant, hurry: bool) -> (Vec<Notice>, usize) {
         let (mut all, mut coalesced) = (Vec::new(), 0);
         let (times, audience) = (self.times, self.audience);
@@ -180,7 +182,7 @@ impl Lifecycle {
             !entry.is_forgotten(now, &times)
         });
         coalesced += self.mute(now);
-        // What joins another of its kind waits no longer than that.
+        // What joins another of its kind is told with it.
         let ripe = |entry: &Entry| {
             let at = entry.told_first_at(&times, audience).filter(|at| *at <= now);
             entry.state == State::Waiting && at.is_some()
@@ -203,19 +205,19 @@ impl Lifecycle {
         (all, coalesced)
     }
 
-    /// When something is due next.
+    /// Returns when something is due next.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let entries = self.families.values().flat_map(HashMap::values);
         entries.filter_map(|entry| entry.due(&self.times, self.audience)).min()
     }
 
-    /// What goes on, whether or not somebody was told, in order.
+    /// Returns what goes on, whether or not a sink was told, in order.
     pub(super) fn firing(&self, now: Instant) -> Vec<Notice> {
         let mut all: Vec<_> = self
             .entries()
             .filter_map(|((kind, _), label, entry)| {
                 let severity = entry.level(now)?;
-                // What went quiet may not have been looked at since: a copy is.
+                // It may have gone quiet since the last look: ask a copy, as asking changes it.
                 let mut looked_at = *entry;
                 if looked_at.is_over(now, &self.times, self.audience) {
                     return None;
@@ -245,8 +247,8 @@ impl Lifecycle {
         self.len = self.families.values().map(HashMap::len).sum();
     }
 
-    /// Finds out who needn't hear of what, since they hear of its cause. How many never will, as
-    /// calls failed only while there was one: they must be seen to fail again.
+    /// Mutes each entry for the sinks that hear of its cause. An alert about failed calls is given up when its
+    /// cause is over: calls must fail again. Returns how many sinks that spares.
     fn mute(&mut self, now: Instant) -> usize {
         let (audience, mut spared) = (self.audience, 0);
         let causes: Vec<_> = self
@@ -273,9 +275,9 @@ impl Lifecycle {
         spared
     }
 
-    /// Makes room for an entry, if there is none: what is over goes first, then what is less bad.
-    /// How many never hear of what went. `None`: all that is known is as bad. Of that nothing goes, or more
-    /// keys than there is room for would push each other out before any of them is told, or tell each other anew.
+    /// Makes room for a new entry: what is over goes first, then what is less bad. Returns how many sinks
+    /// never hear of what went, or `None` if there is no room. What is as bad as the new entry stays:
+    /// otherwise more keys than there is room for would push each other out before any of them is told.
     fn make_room(&mut self, new: &Entry, now: Instant) -> Option<usize> {
         if self.len < self.most {
             return Some(0);

@@ -1,4 +1,4 @@
-//! One thing that may be worth an alert: since when, how bad, and who has heard of it.
+//! One thing that may be worth an alert: since when, how bad, and which sinks have heard of it.
 
 use std::time::Duration;
 
@@ -21,18 +21,19 @@ pub(in crate::alert) struct Times {
     pub(in crate::alert) quiet: Duration,
 }
 
-/// How soon a queue that was full is offered the same again, if it is seen again; and if it isn't.
+/// How soon a queue that was full is offered the same again, if the thing is seen again.
 const MISSED: Duration = Duration::from_secs(1);
+/// The same if it isn't seen again.
 const MISSED_UNSEEN: Duration = Duration::from_secs(60);
 
-/// How late a thread may tell what another has overtaken. Past that it is another circuit of the same
-/// name, whose turns mean nothing here.
+/// How late an event may come that a later one has overtaken. Past that it is of another circuit of the
+/// same name, whose turns can't be compared.
 const LATEST: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// It isn't told yet: it hasn't lasted long enough, others may join it, it was told lately,
-    /// or something worse mutes it.
+    /// or its cause mutes it.
     Waiting,
     Firing,
     Resolved,
@@ -45,30 +46,29 @@ pub(super) struct Entry {
     pub(super) severity: Severity,
     pub(super) facts: Facts,
     pub(super) begun: Instant,
-    /// The last turn that was told, and when.
+    /// The latest turn that came in, and when.
     turn: Option<(Turn, Instant)>,
     region: Option<&'static str>,
     grades: Grades,
     told_at: Option<Instant>,
-    /// Who heard of it, and how bad it was said to be.
     heard: Heard,
-    /// The same before it was told last: what doesn't get through wasn't heard.
+    /// As it was before the last telling, for the sinks whose queue turns out to be full.
     heard_before: Heard,
-    /// Whose queue was full, and since when: they hear of it when it is seen again, or later.
+    /// The sinks whose queue was full, and since when: they aren't offered it again at once.
     missed: Sinks,
     missed_at: Instant,
-    /// Who hears of something that makes this needless.
+    /// The sinks that hear of its cause, and needn't hear of this.
     pub(super) muted: Sinks,
 }
 
-/// What is to be told of an entry, to those who know the same of it.
+/// What is to be told of an entry, to sinks that have heard the same of it so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Told {
     pub(super) to: Sinks,
     pub(super) severity: Severity,
     /// How bad it was told to be before, if that has changed.
     pub(super) was: Option<Severity>,
-    /// Whether it is over, at least for them.
+    /// Whether it is over, at least for these sinks.
     pub(super) resolved: bool,
     /// Whether it is worth a line in the history.
     pub(super) news: bool,
@@ -93,7 +93,7 @@ impl Entry {
         }
     }
 
-    /// Takes in when something happened. Whether that was before what is known already, and is told late.
+    /// Takes in the turn of an event. Returns whether the event comes late: after one with a later turn.
     pub(super) fn is_late(&mut self, turn: Option<Turn>, now: Instant) -> bool {
         let Some(turn) = turn else {
             return false;
@@ -109,23 +109,23 @@ impl Entry {
         self.turn.filter(|(_, at)| now < time::after(*at, LATEST)).map(|(turn, _)| turn)
     }
 
-    /// It was seen.
+    /// Takes in that it was seen.
     pub(super) fn see(&mut self, seen: &Sighting<'_>, now: Instant) {
         if self.state == State::Resolved {
             (self.state, self.begun) = (State::Waiting, now);
             (self.grades, self.region) = (Grades::default(), None);
         }
-        // What is known of the worst is told.
+        // The facts that are told are those of the worst sighting.
         if seen.holds.worst() >= self.grades.worst() {
             let known = self.facts.cause;
             self.facts = seen.facts;
-            // A call that was turned away says nothing new of why.
+            // A call that an open circuit turned away doesn't say why the circuit opened.
             if seen.facts.cause == Some(Cause::CircuitOpen) {
                 self.facts.cause = known.or(seen.facts.cause);
             }
         }
         if self.state == State::Waiting {
-            // Once it is told it stays, as all that a sink may know it by.
+            // Once it was told it must not change: a sink may know the alert by it.
             self.region = self.region.or(seen.region);
         }
         if now >= time::after(self.missed_at, MISSED) {
@@ -134,14 +134,14 @@ impl Entry {
         self.grades.see(seen, now);
     }
 
-    /// It is over: who is to hear of that, if it was told at all.
+    /// Ends it. Returns what is to be told of that: nothing if its beginning wasn't told.
     pub(super) fn end(&mut self) -> Vec<Told> {
         let before = std::mem::replace(&mut self.state, State::Resolved);
         let heard = std::mem::take(&mut self.heard);
         if before == State::Firing { self.ends(heard, true) } else { Vec::new() }
     }
 
-    /// It is over for those who heard of it, as what they know it by.
+    /// Tells the end to sinks that heard of it, each under the severity that it was told.
     fn ends(&self, heard: Heard, news: bool) -> Vec<Told> {
         let told = |severity| {
             let (to, news) = (heard.at(severity), news && severity == self.severity);
@@ -151,14 +151,14 @@ impl Entry {
         all.filter(|told| told.news || !told.to.is_empty()).collect()
     }
 
-    /// Who isn't told after all.
+    /// Takes in that these sinks weren't told after all.
     pub(super) fn miss(&mut self, sinks: Sinks, now: Instant) {
         self.missed_at = now;
         self.heard.restore(sinks, self.heard_before);
         self.missed = self.missed.and(sinks);
     }
 
-    /// How bad it is taken to be: what was told isn't less bad until that is told.
+    /// Returns how bad it is. What was told to be worse stays so until the fall is told.
     pub(super) fn level(&self, now: Instant) -> Option<Severity> {
         match self.state {
             State::Resolved => None,
@@ -167,35 +167,36 @@ impl Entry {
         }
     }
 
-    /// How bad it is, or would be first.
+    /// Returns how bad it is, or would be once it has lasted.
     pub(super) fn worth(&self, now: Instant) -> Severity {
         self.grades.reached(now).or(self.grades.least()).unwrap_or(Severity::Info)
     }
 
-    /// How bad it is, or may get.
+    /// Returns how bad it is, or may get.
     pub(super) fn worst(&self) -> Severity {
         self.grades.worst().unwrap_or(Severity::Info).max(self.severity)
     }
 
-    /// For how long it is certain to last.
+    /// Returns until when it is certain to last.
     pub(super) fn until(&self) -> Instant {
         self.grades.until().unwrap_or(self.begun)
     }
 
-    /// Whether it is over by now, since nobody sees it any more.
+    /// Returns whether it is over, as it hasn't been seen for a quiet time. Also forgets the severities that
+    /// haven't been seen for that long.
     pub(super) fn is_over(&mut self, now: Instant, times: &Times, audience: Audience) -> bool {
         let quiet_at = self.grades.quiet_at(times.quiet).unwrap_or(now).min(now);
         if self.state == State::Waiting
             && self.told_first_at(times, audience).is_some_and(|at| at <= quiet_at)
         {
-            // It is to be told before, and is late.
+            // It was due to be told before that, so it is told first.
             return false;
         }
         self.grades.expire(now, times.quiet);
         self.state != State::Resolved && self.grades.worst().is_none()
     }
 
-    /// When it is told that it isn't so bad any more: not at once, as it may be again.
+    /// Returns when to tell that it isn't so bad any more: not at once, as it may get as bad again.
     fn falls_at(&self, times: &Times) -> Option<Instant> {
         let fell = self.grades.worst() < Some(self.severity);
         self.told_at.filter(|_| fell).map(|told_at| time::after(told_at, times.settle))
@@ -207,13 +208,13 @@ impl Entry {
         self.state == State::Resolved && is_settled
     }
 
-    /// When a waiting entry is to be told.
+    /// Returns when a waiting entry is to be told; `None` if it can't be yet, or is muted.
     pub(super) fn told_first_at(&self, times: &Times, audience: Audience) -> Option<Instant> {
         let (ripe_at, severity) = self.grades.rises_at(None)?;
         let at = time::after(ripe_at, times.group);
         let severity = self.grades.reached(at).unwrap_or(severity);
         let settled = self.told_at.map(|told_at| time::after(told_at, times.settle));
-        // What comes and goes is told again only so often, unless it got worse.
+        // What comes and goes is told once in a settle time, unless it got worse.
         let at = at.max(settled.filter(|_| severity <= self.severity).unwrap_or(at));
         (!self.is_muted(audience.of(severity))).then_some(at)
     }
@@ -222,19 +223,19 @@ impl Entry {
         !wants.is_empty() && wants.without(self.muted).is_empty()
     }
 
-    /// Who should have heard of it, and didn't.
+    /// Returns the sinks that should have heard of it and didn't. Those that missed it have to wait.
     pub(super) fn owed(&self, audience: Audience) -> Sinks {
         let heard = self.heard.at(self.severity);
         audience.of(self.severity).without(heard).without(self.muted).without(self.missed)
     }
 
-    /// When it is to be told again.
+    /// Returns when it is to be told again.
     fn repeats_at(&self, times: &Times, audience: Audience) -> Option<Instant> {
         let muted = self.is_muted(audience.of(self.severity));
         self.told_at.filter(|_| !muted).map(|told_at| time::after(told_at, times.repeat))
     }
 
-    /// When something is to be done about it, should nothing be seen before.
+    /// Returns when something is to be done about it, unless it is seen again before.
     pub(super) fn due(&self, times: &Times, audience: Audience) -> Option<Instant> {
         let tells_at = match self.state {
             State::Resolved => return None,
@@ -251,7 +252,7 @@ impl Entry {
         tells_at.into_iter().chain(self.grades.quiet_at(times.quiet)).min()
     }
 
-    /// What is to be told by now; without waiting for others to join it, if it is to `hurry`.
+    /// Returns what is to be told by now. With `hurry` it doesn't wait for others to join it.
     pub(super) fn tell(
         &mut self,
         now: Instant,
@@ -277,14 +278,14 @@ impl Entry {
         self.heard_before = self.heard;
         self.severity = next.unwrap_or(self.severity);
         (self.state, self.told_at) = (State::Firing, Some(now));
-        // Who needn't hear of it any more, now that it isn't so bad.
+        // For sinks that don't hear of what is less bad, it is over.
         let spared = self.heard.take(self.heard.all().without(audience.of(self.severity)));
         told.extend(self.ends(spared, false));
         told.extend(self.tells(audience.of(self.severity).without(self.muted), before, true));
         told
     }
 
-    /// How bad it is to be told to be from now on, if that is to be told.
+    /// Returns the severity that is to be told now, if one is.
     fn next_severity(
         &self,
         now: Instant,
@@ -293,7 +294,7 @@ impl Entry {
     ) -> Option<Severity> {
         let passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let reached = self.grades.reached(now);
-        // Either: what got worse within the wait may have been muted for all who heard of it before.
+        // Ask with and without the wait: what got worse meanwhile can be muted at one of the times only.
         let in_a_hurry = Times { group: Duration::ZERO, ..*times };
         let is_told = |times| passed(self.told_first_at(times, audience));
         match self.state {
@@ -304,14 +305,14 @@ impl Entry {
         }
     }
 
-    /// Tells these how bad it is now. `before`: what others were told who heard of it.
+    /// Tells these sinks how bad it is now. `before` is what it was told to be last, if it was told.
     fn tells(&mut self, to: Sinks, before: Option<Severity>, news: bool) -> Vec<Told> {
         let severity = self.severity;
         let told = |to, was: Option<Severity>, news| {
             let was = was.filter(|was| *was != severity);
             Told { to, severity, was, resolved: false, news }
         };
-        // Something muted it for some while it got worse or better.
+        // Sinks for which it was muted meanwhile heard another severity last.
         let others = Severity::ALL.into_iter().filter(|was| Some(*was) != before);
         let mut all: Vec<_> =
             others.map(|was| told(to.only(self.heard.at(was)), Some(was), false)).collect();
@@ -322,7 +323,7 @@ impl Entry {
         all
     }
 
-    /// What it is about, as far as others depend on it.
+    /// Returns what it is about, as far as others depend on it.
     pub(super) fn subject<'a>(&'a self, kind: AlertKind, label: &'a str) -> Subject<'a> {
         let region = if kind == AlertKind::RegionLost { Some(label) } else { self.region };
         Subject { kind, region }

@@ -7,29 +7,29 @@ use crate::alert::Severity;
 use crate::alert::sighting::{Lasts, Sighting};
 use crate::time::{self, Instant};
 
-/// That rules of one severity are met.
+/// How long rules of one severity have been met.
 #[derive(Clone, Copy, Debug)]
 struct Grade {
     since: Instant,
-    /// For how long that is certain.
+    /// Until when that is certain.
     until: Instant,
     hold: Duration,
 }
 
 impl Grade {
-    /// When it has lasted long enough, if it is certain to.
+    /// Returns when it has lasted long enough, if it is certain to.
     fn ripe_at(&self) -> Option<Instant> {
         let at = time::after(self.since, self.hold);
         (at <= self.until).then_some(at)
     }
 }
 
-/// By severity, what rules say of one thing.
+/// What rules of each severity say of one thing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Grades([Option<Grade>; 3]);
 
 impl Grades {
-    /// It was seen.
+    /// Takes in that it was seen.
     pub(super) fn see(&mut self, seen: &Sighting<'_>, now: Instant) {
         let until = match seen.lasts {
             Lasts::For(time) => time::after(now, time),
@@ -41,48 +41,48 @@ impl Grades {
                 let (since, known) = grade.map_or((now, until), |grade| (grade.since, grade.until));
                 *grade = Some(Grade { since, until: until.max(known), hold });
             } else if seen.lasts == Lasts::UntilOver {
-                // One sighting of what passes unseen doesn't speak against another; what has its
-                // end told is known to be so no more.
+                // What lasts until an event ends it is no longer that bad if this sighting isn't. A single
+                // sighting of anything else doesn't speak against the ones before.
                 *grade = None;
             }
         }
     }
 
-    /// How bad it is by now, if it has lasted long enough to be worth an alert.
+    /// Returns how bad it is by now, if it has lasted long enough to be worth an alert.
     pub(super) fn reached(&self, now: Instant) -> Option<Severity> {
         let ripe_at = |severity: &Severity| self.0[*severity as usize]?.ripe_at();
         Severity::ALL.into_iter().rfind(|severity| ripe_at(severity).is_some_and(|at| at <= now))
     }
 
-    /// When a severity above this one is reached; of two at once the worse.
+    /// Returns when a severity above this one is reached, and which; of two at once the worse.
     pub(super) fn rises_at(&self, above: Option<Severity>) -> Option<(Instant, Severity)> {
         let higher = Severity::ALL.into_iter().filter(|severity| Some(*severity) > above);
         let ripe = higher.filter_map(|one| Some((self.0[one as usize]?.ripe_at()?, one)));
         ripe.min_by_key(|(at, severity)| (*at, Reverse(*severity)))
     }
 
-    /// The least that rules say of it, whether or not it has lasted long enough.
+    /// Returns the least severity of the rules that are met, whether or not it has lasted long enough.
     pub(super) fn least(&self) -> Option<Severity> {
         Severity::ALL.into_iter().find(|severity| self.0[*severity as usize].is_some())
     }
 
-    /// The worst that rules say of it, whether or not it has lasted long enough.
+    /// Returns the worst severity of the rules that are met, whether or not it has lasted long enough.
     pub(super) fn worst(&self) -> Option<Severity> {
         Severity::ALL.into_iter().rfind(|severity| self.0[*severity as usize].is_some())
     }
 
-    /// For how long it is certain to last.
+    /// Returns until when it is certain to last.
     pub(super) fn until(&self) -> Option<Instant> {
         self.0.iter().flatten().map(|grade| grade.until).max()
     }
 
-    /// When nothing has spoken for one of its severities for so long.
+    /// Returns when the first of its severities hasn't been seen for a `quiet` time.
     pub(super) fn quiet_at(&self, quiet: Duration) -> Option<Instant> {
         let until = self.0.iter().flatten().map(|grade| grade.until).min();
         until.map(|until| time::after(until, quiet))
     }
 
-    /// Forgets the severities that nothing has spoken for so long.
+    /// Forgets the severities that haven't been seen for a `quiet` time.
     pub(super) fn expire(&mut self, now: Instant, quiet: Duration) {
         for grade in &mut self.0 {
             *grade = grade.filter(|grade| now < time::after(grade.until, quiet));

@@ -1,14 +1,14 @@
-//! Who heard of something, and how bad it was said to be.
+//! Which sinks heard of something, and how bad it was said to be.
 
 use crate::alert::Severity;
 use crate::alert::audience::Sinks;
 
-/// Sinks, by what they were told last.
+/// Sinks, by the severity that they were told last.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Heard([Sinks; 3]);
 
 impl Heard {
-    /// Who heard that it is so bad.
+    /// Returns the sinks that heard this severity last.
     pub(super) fn at(self, severity: Severity) -> Sinks {
         self.0[severity as usize]
     }
@@ -17,21 +17,21 @@ impl Heard {
         self.0.into_iter().fold(Sinks::default(), Sinks::and)
     }
 
-    /// They hear that it is so bad.
+    /// These sinks hear this severity.
     pub(super) fn hear(&mut self, sinks: Sinks, severity: Severity) {
         self.take(sinks);
         let heard = &mut self.0[severity as usize];
         *heard = heard.and(sinks);
     }
 
-    /// What these have heard, who know nothing of it from then on.
+    /// Takes these sinks out, and returns what they had heard.
     pub(super) fn take(&mut self, sinks: Sinks) -> Self {
         let taken = self.0.map(|heard| heard.only(sinks));
         self.0 = self.0.map(|heard| heard.without(sinks));
         Self(taken)
     }
 
-    /// These know what they knew `before`.
+    /// Sets what these sinks have heard back to what it was `before`.
     pub(super) fn restore(&mut self, sinks: Sinks, mut before: Self) {
         self.take(sinks);
         let known = before.take(sinks);

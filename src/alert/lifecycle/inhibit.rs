@@ -1,4 +1,4 @@
-//! What makes another alert needless.
+//! Which alerts make others needless.
 
 use crate::alert::AlertKind;
 
@@ -10,7 +10,7 @@ pub(super) struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    /// Whether it can mute anything.
+    /// Whether it can mute others.
     pub(super) fn is_cause(self) -> bool {
         matches!(
             self.kind,
@@ -18,8 +18,8 @@ impl Subject<'_> {
         )
     }
 
-    /// Whether nobody who hears of this needs to hear of `other`: a dead key makes all the rest
-    /// fail, with no region left each is lost and calls fail, and a lost region's circuit is open.
+    /// Whether a sink that hears of this needn't hear of `other`. A dead key makes everything else fail. With
+    /// no region left, each is lost, circuits open and calls fail. A lost region's circuit is open.
     pub(super) fn mutes(self, other: Subject<'_>) -> bool {
         match (self.kind, other.kind) {
             (AlertKind::CredentialRejected, kind) => kind != AlertKind::CredentialRejected,

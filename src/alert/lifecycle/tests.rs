@@ -43,7 +43,7 @@ impl Bench {
         notices.into_iter().map(|notice| notice.to).reduce(Sinks::and)
     }
 
-    /// What is told by then: label, severity, whether it is over, who hears.
+    /// What is told by then: label, severity, whether it is over, and to which sinks.
     fn due(&mut self, second: u64) -> Vec<(String, Severity, bool, Sinks)> {
         let now = self.at(second);
         let (notices, _) = self.all.due(now, false);
@@ -69,7 +69,7 @@ fn circuit(label: &str) -> Sighting<'_> {
     seen(AlertKind::CircuitOpen, label, Severity::Warning, Lasts::UntilOver)
 }
 
-/// A timeout, of which nobody tells the end.
+/// A timeout, which no event ends.
 fn timeout(severity: Severity) -> Sighting<'static> {
     seen(AlertKind::Timeout, "", severity, Lasts::For(Duration::ZERO))
 }
@@ -218,7 +218,7 @@ fn what_gets_better_is_over_for_those_who_do_not_hear_of_less() {
     assert_eq!(bench.due(320), [over("us", CRITICAL, PAGER), told("us", WARNING, SLACK)]);
     assert_eq!((bench.due(321), bench.next()), (vec![], Some(3920)));
     assert_eq!(bench.resolve(330, open(WARNING)), Some(SLACK));
-    // And what nobody tells the end of, once the worse hasn't been seen for a while.
+    // So is what no event ends, once the worse hasn't been seen for a while.
     bench.fire(1000, timeout(CRITICAL));
     assert_eq!(bench.due(1010), [told("", CRITICAL, BOTH)]);
     bench.fire(1190, timeout(INFO));
@@ -284,7 +284,7 @@ fn those_of_a_kind_join_the_first() {
     bench.fire(9, circuit("b"));
     assert_eq!(bench.due(10), [told("a", WARNING, SLACK), told("b", WARNING, SLACK)]);
     assert_eq!(bench.due(15), [told("", INFO, SLACK)]);
-    // At the end of a program nobody waits for others, but for what hasn't lasted.
+    // At the end of a program nothing waits for others; what hasn't lasted isn't told.
     bench.fire(20, circuit("c"));
     bench.fire(20, lasting(circuit("d"), WARNING, 60));
     let (notices, _) = bench.all.due(bench.at(20), true);
