@@ -11,25 +11,25 @@ use super::{Secret, Sink, check, context, post};
 use crate::alert::{Alert, AlertKind, Severity};
 use crate::error::{BoxError, InvalidConfig};
 
-/// Prometheus Alertmanager, through its API v2: it groups, mutes and routes what several programs
-/// tell.
+/// Prometheus Alertmanager, through its API v2. It groups, mutes and routes the alerts of several
+/// programs.
 ///
 /// Labels are `alertname` (the kind), `severity`, `service`, and `region`, `circuit`, `limiter`,
-/// `objective` and `cause` where it is about one. An alert lasts there for twice the
-/// [repeat interval](super::super::AlertsBuilder::repeat_interval), should the program end
-/// before it does. One that is of another severity now ends there under the one that it was of.
+/// `objective` and `cause` where it is about one. If the program ends first, an alert lasts there for
+/// twice the [repeat interval](super::super::AlertsBuilder::repeat_interval). When its severity changes, the
+/// alert of the former severity ends there.
 #[derive(Clone, Debug)]
 pub struct Alertmanager {
     base: Secret,
 }
 
-/// Not documented; a label is meant to be short.
+/// Of our choice: Alertmanager documents no limits, but labels are meant to be short.
 const LABEL: usize = 1024;
 const ANNOTATION: usize = 4096;
 const GROUP: usize = 64;
 
 impl Alertmanager {
-    /// Posts to this server, as `http://alertmanager:9093`, with `/api/v2/alerts` added.
+    /// Posts to `/api/v2/alerts` at this base URL, such as `http://alertmanager:9093`.
     #[must_use]
     pub fn new(base_url: impl Into<String>) -> Self {
         Self { base: Secret::new(base_url.into().trim_end_matches('/')) }
@@ -40,7 +40,7 @@ impl Alertmanager {
     }
 }
 
-/// What tells an alert from others; no label is empty.
+/// What tells an alert from others. No label is empty: an empty one counts as missing.
 pub(super) fn labels(alert: &Alert, severity: Severity) -> Value {
     let mut labels = json!({
         "alertname": alert.kind.as_str(),
@@ -69,7 +69,7 @@ pub(super) fn annotations(alert: &Alert) -> Value {
     })
 }
 
-/// Until when it is known to last.
+/// When it ended, or until when it lasts if nothing more is heard.
 pub(super) fn ends_at(alert: &Alert) -> String {
     const FAR: Duration = Duration::from_secs(365 * 86_400);
     let lasts = alert.repeats_in.saturating_mul(2).min(FAR);

@@ -86,8 +86,7 @@ pub trait Sink: Send + Sync + 'static {
         1
     }
 
-    /// How long to leave between two messages: what comes sooner waits, and is coalesced.
-    /// Default: 0.
+    /// How long to leave between two requests. What comes sooner waits, and is coalesced. Default: 0.
     fn pause(&self) -> Duration {
         Duration::ZERO
     }
@@ -108,7 +107,7 @@ fn post(url: &str, body: &Value) -> Result<Request<Bytes>, BoxError> {
     Ok(request.body(serde_json::to_vec(body)?.into())?)
 }
 
-/// Whether requests can be made for this URL.
+/// Checks that requests can be made for this URL.
 fn check(url: &str, whose: &str) -> Result<(), InvalidConfig> {
     let absolute =
         |uri: http::Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
@@ -121,7 +120,7 @@ fn check(url: &str, whose: &str) -> Result<(), InvalidConfig> {
     }
 }
 
-/// What is known about an alert beside its message.
+/// What is known about an alert besides its message.
 fn context(alert: &Alert) -> Value {
     let causes: Vec<String> = alert.causes.iter().map(ToString::to_string).collect();
     let mut context = json!({ "region": alert.region, "failures": causes });
@@ -136,7 +135,7 @@ fn context(alert: &Alert) -> Value {
     context
 }
 
-/// How an alert is shown where there is no other sign of its end.
+/// The severity to show where nothing else shows that the alert is over.
 fn shown(alert: &Alert) -> Severity {
     if alert.resolved { Severity::Info } else { alert.severity }
 }
@@ -150,7 +149,7 @@ fn icon(severity: Severity) -> &'static str {
     }
 }
 
-/// The worst of the alerts of a message.
+/// The severity of a message: that of its worst alert.
 fn worst(alerts: &[Arc<Alert>]) -> Severity {
     alerts.iter().map(|alert| shown(alert)).max().unwrap_or(Severity::Info)
 }

@@ -11,12 +11,12 @@ use super::{Secret, Sink, check, context, post};
 use crate::alert::{Alert, Severity};
 use crate::error::{BoxError, InvalidConfig};
 
-/// Opsgenie, through its Alert API: an alert creates one, and its end closes it, by
+/// Opsgenie, through its Alert API: an alert creates one there, and its end closes that. The alias is
 /// [`Alert::key`].
 ///
-/// What is critical has priority P1, a warning P3, the rest P5. An alert that is open there keeps the
-/// priority and the message that it was created with, should it get worse: give what must wake
-/// somebody a sink of its own, with [`Severity::Critical`] as the least.
+/// What is critical has priority P1, a warning P3, the rest P5. If an alert gets worse, the one that is
+/// open there keeps its priority and message. Give what must wake somebody a sink of its own, with
+/// [`Severity::Critical`] as the least.
 #[derive(Clone, Debug)]
 pub struct Opsgenie {
     base: Secret,
@@ -39,7 +39,7 @@ impl Opsgenie {
         Self { base: Secret::new("https://api.opsgenie.com"), key: Secret::new(api_key) }
     }
 
-    /// Sends to another place, as `https://api.eu.opsgenie.com`, with `/v2/alerts` added.
+    /// Sends to `/v2/alerts` at another base URL, such as `https://api.eu.opsgenie.com`.
     #[must_use]
     pub fn base_url(mut self, base: impl Into<String>) -> Self {
         self.base = Secret::new(base.into().trim_end_matches('/'));
@@ -105,7 +105,7 @@ impl Sink for Opsgenie {
     }
 }
 
-/// A segment of a path: all but what RFC 3986 calls unreserved is escaped.
+/// Escapes a segment of a path: everything except what RFC 3986 calls unreserved.
 fn encode(segment: &str) -> String {
     let mut out = String::new();
     for byte in segment.bytes() {

@@ -22,7 +22,7 @@ pub struct PagerDuty {
 
 /// What an event holds at most, in characters.
 const SUMMARY: usize = 1024;
-/// Not documented for these; an event as a whole has 512 kB.
+/// Of our choice: `PagerDuty` documents only that an event has at most 512 kB.
 const DETAIL: usize = 4096;
 
 impl PagerDuty {
@@ -34,7 +34,7 @@ impl PagerDuty {
         Self { base, routing_key: Secret::new(routing_key) }
     }
 
-    /// Sends to another place, as `https://events.eu.pagerduty.com`, with `/v2/enqueue` added.
+    /// Sends to `/v2/enqueue` at another base URL, such as `https://events.eu.pagerduty.com`.
     #[must_use]
     pub fn base_url(mut self, base: impl Into<String>) -> Self {
         self.base = Secret::new(base.into().trim_end_matches('/'));

@@ -1,16 +1,16 @@
 use std::fmt;
 
-/// A text that is never printed: a webhook's URL, a routing key.
+/// A text that is never printed, such as a webhook's URL or a routing key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Keeps this text to itself.
+    /// Makes a secret of this text.
     pub fn new(secret: impl Into<String>) -> Self {
         Self(secret.into())
     }
 
-    /// The text, to be sent where it belongs.
+    /// Returns the text, to be sent where it belongs.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

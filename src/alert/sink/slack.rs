@@ -15,8 +15,8 @@ use crate::error::{BoxError, InvalidConfig};
 ///
 /// A message has a header `Alert: SEVERITY` and, for each alert, a section with message, time,
 /// service and region. In names `*`, `_`, `~` and backticks are Slack's formatting; nothing in them
-/// is a mention or a link. Slack cuts off whoever posts more than about once a second: more isn't
-/// posted, and its `Retry-After` is obeyed.
+/// is a mention or a link. Slack refuses posts that come more often than about once a second, so no more
+/// are made, and its `Retry-After` is obeyed.
 #[derive(Clone, Debug)]
 pub struct Slack {
     url: Secret,
@@ -26,12 +26,12 @@ pub struct Slack {
 const TEXT: usize = 3000;
 const HEADER: usize = 150;
 const FIELD: usize = 2000;
-/// A message has at most 50 blocks; one so long nobody reads.
+/// Slack takes 50 blocks in a message; nobody reads one that long.
 const GROUP: usize = 10;
 
 impl Slack {
     /// Posts to this incoming webhook, `https://hooks.slack.com/services/..`. Its URL is a
-    /// secret: whoever knows it can post.
+    /// secret: anybody who knows it can post.
     #[must_use]
     pub fn new(webhook_url: impl Into<String>) -> Self {
         Self { url: Secret::new(webhook_url) }
@@ -63,10 +63,10 @@ fn said(alert: &Alert) -> String {
 
 fn section(alert: &Alert) -> Value {
     let field = |name: &str, value: &str| {
-        // The title and its markup count too, and need no escape.
+        // The title and its markup count too. They need no escape.
         let title = format!("*{name}:*\n");
         let value = fit_slack(value, FIELD - title.len());
-        // Else Slack makes links of names, and mentions of what looks like one.
+        // Without `verbatim` Slack makes links of names, and mentions of what looks like one.
         json!({ "type": "mrkdwn", "text": title + &value, "verbatim": true })
     };
     json!({

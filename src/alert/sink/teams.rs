@@ -14,27 +14,27 @@ use crate::error::{BoxError, InvalidConfig};
 /// Microsoft Teams, through a workflow's webhook ("When a Teams webhook request is received"): an
 /// Adaptive Card.
 ///
-/// Texts are runs of rich text, in which Markdown and mentions mean nothing. Teams throttles whoever
-/// posts more than four times a second: more isn't posted, and its `Retry-After` is obeyed.
+/// Texts are runs of rich text, in which Markdown and mentions mean nothing. Teams throttles more than four
+/// posts a second, so no more are made, and its `Retry-After` is obeyed.
 #[derive(Clone, Debug)]
 pub struct Teams {
     url: Secret,
 }
 
-/// A message holds 28 kB, escapes included.
+/// The bytes of a message, escapes included: Teams takes 28 kB.
 const MESSAGE: usize = 28_000;
-/// As much of a text as is worth reading, in characters.
+/// How much of a text is worth reading, in characters.
 const TEXT: usize = 2000;
 const GROUP: usize = 10;
 
 impl Teams {
-    /// Posts to this workflow's URL, which is a secret: whoever knows it can post.
+    /// Posts to this workflow's URL, which is a secret: anybody who knows it can post.
     #[must_use]
     pub fn new(workflow_url: impl Into<String>) -> Self {
         Self { url: Secret::new(workflow_url) }
     }
 
-    /// The message, with texts of at most so many characters.
+    /// The message, with texts of at most `most` characters.
     fn body(alerts: &[Arc<Alert>], most: usize) -> Value {
         let severity = worst(alerts);
         let color = match severity {
@@ -92,7 +92,7 @@ impl Sink for Teams {
     fn request(&self, alerts: &[Arc<Alert>]) -> Result<Request<Bytes>, BoxError> {
         let mut most = TEXT;
         loop {
-            // How long a text is once escaped is known only afterwards.
+            // Escapes make texts longer: only the whole message shows by how much.
             let request = post(self.url.expose(), &Self::body(alerts, most))?;
             if request.body().len() <= MESSAGE || most == 0 {
                 return Ok(request);

@@ -210,7 +210,7 @@ fn golden_teams() {
     assert_eq!(sent(&teams(), &begun), expected);
 }
 
-/// It was of another severity: under that it ends.
+/// The severity has changed: the alert of the former one ends.
 #[test]
 fn golden_alertmanager() {
     let begun = alert(Severity::Warning, "checkout", "us-west-2", false);
@@ -370,7 +370,7 @@ fn any_text_stays_within_opsgenies_sizes() {
     }
 }
 
-/// And Markdown means nothing to a run of text, nor does a mention without an entity.
+/// In a run of text Markdown means nothing, nor does a mention without an entity.
 #[test]
 fn any_text_stays_within_what_teams_takes() {
     for alerts in hard_texts() {

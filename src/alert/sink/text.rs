@@ -1,9 +1,9 @@
 //! Text that fits where it is shown.
 
-/// As much of a text as fits into so many characters, with an ellipsis where it was cut.
+/// Returns as much of a text as fits into `most` characters, with an ellipsis where it was cut.
 ///
-/// What services count as a character differs for emoji; UTF-16 units are the most that any
-/// counts. It isn't cut within what is seen as one character, as a Thai vowel over its
+/// Services count the characters of emoji differently; none counts more than the UTF-16 units, so these
+/// count here. The text isn't cut within what is seen as one character, such as a Thai vowel over its
 /// consonant or a family of emoji.
 pub(super) fn fit(text: &str, most: usize) -> String {
     fit_escaped(text, most, |_| None)
@@ -21,7 +21,7 @@ pub(super) fn fit_slack(text: &str, most: usize) -> String {
 
 fn fit_escaped(text: &str, most: usize, escape: fn(char) -> Option<&'static str>) -> String {
     let (mut out, mut units, mut previous) = (String::new(), 0, ' ');
-    // Up to where it can be cut and leave room for the ellipsis; and whether a flag is half there.
+    // Where the text can be cut and leave room for the ellipsis, and whether a flag is half there.
     let (mut end, mut half_flag) = (0, false);
     for char in text.chars() {
         half_flag = is_half_flag(char) && !half_flag;
@@ -47,7 +47,7 @@ fn fit_escaped(text: &str, most: usize, escape: fn(char) -> Option<&'static str>
     out
 }
 
-/// A flag is two letters of a country.
+/// Whether this is a regional indicator: two of them, a country's letters, are a flag.
 fn is_half_flag(char: char) -> bool {
     ('\u{1F1E6}'..='\u{1F1FF}').contains(&char)
 }

@@ -10,11 +10,11 @@ use super::{Secret, Sink, check, post};
 use crate::alert::Alert;
 use crate::error::{BoxError, InvalidConfig};
 
-/// A webhook of your own, or of any service that takes those of Prometheus Alertmanager: the JSON
-/// is that of its `webhook_config`, version 4.
+/// A webhook of your own, or of any service that takes those of Prometheus Alertmanager. The JSON is that
+/// of Alertmanager's `webhook_config`, version 4.
 ///
 /// `fingerprint` is [`Alert::key`], the labels are those of [`Alertmanager`](super::Alertmanager).
-/// For a header, such as a credential, put a layer around the HTTP service.
+/// To send a header, such as a credential, put a layer around the HTTP service.
 #[derive(Clone, Debug)]
 pub struct Webhook {
     url: Secret,
@@ -23,7 +23,7 @@ pub struct Webhook {
 const GROUP: usize = 64;
 
 impl Webhook {
-    /// Posts to this URL, which is taken for a secret.
+    /// Posts to this URL, which is kept as a secret.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: Secret::new(url) }
