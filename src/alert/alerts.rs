@@ -21,12 +21,12 @@ use crate::time::{self, Instant};
 
 /// A handle on the alerts: makes the layer and the observers, and shows what was told.
 ///
-/// Cheap to clone. The tasks that it has started end with its last clone, when what is queued
-/// is told. See the [module](super) for an example.
+/// It is cheap to clone. Its tasks end when the last clone is gone and what is queued was told. See the
+/// [module](super) for an example.
 ///
-/// One is for one upstream: all that is given it has one error budget, circuits and regions of one
-/// name are one alert, and a refused credential mutes all the rest. For another upstream build another, of
-/// another [service](AlertsBuilder::service).
+/// Use one for each upstream, with a [service](AlertsBuilder::service) name of its own. All that it hears
+/// shares one error budget, circuits or regions of one name are one alert, and a refused credential mutes
+/// everything else.
 #[derive(Clone)]
 pub struct Alerts {
     pub(super) shared: Arc<Spread<Shared>>,
@@ -43,7 +43,7 @@ pub(super) struct Shared {
 }
 
 impl Alerts {
-    /// What to tell, and to whom.
+    /// Returns a builder with the standard rules and no sink.
     pub fn builder() -> AlertsBuilder {
         AlertsBuilder::new()
     }
@@ -52,46 +52,45 @@ impl Alerts {
         Self { shared: Arc::new(Spread::new(shared)) }
     }
 
-    /// The layer that judges what callers get. It goes outermost.
+    /// Returns the layer that judges what callers get. It goes outermost.
     pub fn layer(&self) -> AlertLayer {
         AlertLayer::new(self.clone())
     }
 
-    /// An observer to be given to the other layers: another handle, which is one.
+    /// Returns an observer for the other layers: a clone, since `Alerts` is an `Observer`.
     #[must_use]
     pub fn observer(&self) -> Self {
         self.clone()
     }
 
-    /// What became of the alerts so far.
+    /// Returns what became of the alerts so far.
     #[must_use]
     pub fn stats(&self) -> AlertStats {
         self.shared.tally.stats()
     }
 
-    /// What goes on now, whether or not somebody was told; what began first comes first.
+    /// Returns what goes on now, whether or not a sink was told; what began first comes first.
     #[must_use]
     pub fn firing(&self) -> Vec<Arc<Alert>> {
         self.shared.desk.lock().firing(&Moment::now())
     }
 
-    /// The last alerts that were told, or would have been had there been a sink for them; the
+    /// Returns the last alerts that were told, or would have been if there had been a sink for them; the
     /// oldest first.
     #[must_use]
     pub fn history(&self) -> Vec<Arc<Alert>> {
         self.shared.desk.lock().history.entries()
     }
 
-    /// How the [objectives](super::Slo) do, in the order in which they were given.
+    /// Returns how the [objectives](super::Slo) do, in the order in which they were given.
     #[must_use]
     pub fn objectives(&self) -> Vec<Objective> {
         let meter = self.shared.meter.as_ref();
         meter.map(|meter| meter.objectives(time::now())).unwrap_or_default()
     }
 
-    /// Waits until all that is queued was told or has failed, but no longer than `deadline`.
-    /// Whether nothing was left. For the end of a program: what only waits for others to join it
-    /// waits no longer.
+    /// Waits until everything queued was told or has failed, but no longer than `deadline`. Returns whether
+    /// nothing was left. It is for the end of a program: what only waits for others to join it is told too.
     ///
     /// # Panics
     ///
@@ -101,7 +100,7 @@ impl Alerts {
         self.shared.catch_up(true);
         self.shared.desk.lock().start();
         // What was seen before there was a runtime has no keeper yet.
-        self.shared.see_that_somebody_looks();
+        self.shared.ensure_keeper_runs();
         within(ends, self.shared.tally.empty()).await.is_some()
     }
 }
@@ -113,15 +112,15 @@ impl Observer for Alerts {
             && let Decision::Retry { .. } = event.decision
         {
             meter.retry();
-            // A call that a retry mends is heard of by nobody else.
-            self.shared.see_that_somebody_looks();
+            // Without a layer above, nothing else starts the keeper for a call that is mended.
+            self.shared.ensure_keeper_runs();
         }
         self.shared.rules.event(event, |seen| self.shared.see(&seen));
     }
 }
 
 impl Shared {
-    /// A call begins.
+    /// Notes that a call begins.
     #[inline]
     pub(super) fn begin(self: &Arc<Self>) -> Begun {
         match &self.meter {
@@ -133,18 +132,18 @@ impl Shared {
     #[inline(never)]
     fn follow(self: &Arc<Self>, meter: &Meter) -> Begun {
         if meter.watches_flight() {
-            self.see_that_somebody_looks();
+            self.ensure_keeper_runs();
         }
         meter.begin()
     }
 
-    fn see_that_somebody_looks(self: &Arc<Self>) {
+    fn ensure_keeper_runs(self: &Arc<Self>) {
         if !self.keeper.runs() {
             keeper::wake(self);
         }
     }
 
-    /// A call that began isn't in flight any more.
+    /// Notes that a call isn't in flight any more.
     #[inline(never)]
     pub(super) fn end(&self, begun: &mut Begun) {
         if let Some(meter) = &self.meter {
@@ -152,7 +151,7 @@ impl Shared {
         }
     }
 
-    /// A caller got this.
+    /// Takes in what a caller got.
     #[inline]
     pub(super) fn outcome(
         self: &Arc<Self>,
@@ -165,7 +164,7 @@ impl Shared {
         } else if let Some(meter) = &self.meter
             && meter.success(begun)
         {
-            self.see_that_somebody_looks();
+            self.ensure_keeper_runs();
         }
     }
 
@@ -179,7 +178,7 @@ impl Shared {
         if let Some(meter) = &self.meter
             && meter.failure(begun, verdict)
         {
-            self.see_that_somebody_looks();
+            self.ensure_keeper_runs();
         }
         if let Some(seen) = self.rules.outcome(verdict, error) {
             self.see(&seen);
@@ -207,14 +206,14 @@ impl Shared {
             // What isn't due before the keeper looks anyway isn't worth waking it.
             next.is_some_and(|next| planned.is_none_or(|planned| next < planned))
         };
-        // First: an observer may panic.
+        // Before the observer hears: it may panic.
         if wakes {
             keeper::wake(self);
         }
         self.report(&reports);
     }
 
-    /// Tells what is due by now. When to look again.
+    /// Tells what is due by now. Returns when to look again.
     pub(super) fn catch_up(&self, hurry: bool) -> Option<Instant> {
         let (reports, next) = {
             let mut desk = self.desk.lock();
@@ -244,8 +243,8 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // Nobody is left who would tell what waits for others. Observers aren't called: one that
-        // panics would end a program that is unwinding.
+        // The keeper, which would tell later what waits for others, ends. Observers aren't called: one
+        // that panics would end a program that is unwinding.
         let mut desk = self.desk.lock();
         self.due(&mut desk, true);
         drop(desk);

@@ -1,4 +1,4 @@
-//! Who is told.
+//! Which sinks are told.
 
 use super::Severity;
 

@@ -39,7 +39,7 @@ pub struct AlertsBuilder {
 }
 
 impl AlertsBuilder {
-    /// How many alerts a queue holds at most.
+    /// The most alerts that a queue can be given room for.
     const LONGEST_QUEUE: usize = 1 << 20;
 
     pub(super) fn new() -> Self {
@@ -62,20 +62,19 @@ impl AlertsBuilder {
         }
     }
 
-    /// Whose alerts these are: shown in messages, and the start of their keys. Give each
-    /// program its own. Default: `tower-upstream`.
+    /// The name of the service that the alerts are about. It is shown in messages and begins their keys.
+    /// Give each program its own. Default: `tower-upstream`.
     pub fn service(mut self, name: impl Into<String>) -> Self {
         self.service = name.into();
         self
     }
 
-    /// Tells this sink of what is at least so severe, through this HTTP service.
+    /// Tells this sink of what is of severity `least` or worse, through this HTTP service.
     ///
-    /// The service is any tower client, as `hyper_util`'s legacy client over `Full<Bytes>` with
-    /// tower's `MapRequest`. What isn't accepted is sent again, as a [`RetryLayer`](crate::RetryLayer)
-    /// does, for as long as the [timeout](Self::delivery_timeout) lasts; nothing is sent before the time
-    /// that a `Retry-After` asks for (an hour at most). Don't give it the client that the alerts are
-    /// about.
+    /// The service is any tower client, such as `hyper_util`'s legacy client over `Full<Bytes>` with tower's
+    /// `MapRequest`. What isn't accepted is sent again, as a [`RetryLayer`](crate::RetryLayer) does, until
+    /// the [timeout](Self::delivery_timeout). Nothing is sent before the time that a `Retry-After` asks for
+    /// (an hour at most). Don't give it the client that the alerts are about.
     ///
     /// With reqwest:
     ///
@@ -118,66 +117,64 @@ impl AlertsBuilder {
         self
     }
 
-    /// What is worth an alert, instead of [`Rule::standard`].
+    /// Replaces the rules. Default: [`Rule::standard`].
     pub fn rules(mut self, rules: impl IntoIterator<Item = Rule>) -> Self {
         self.rules = rules.into_iter().collect();
         self
     }
 
-    /// What is worth an alert besides.
+    /// Adds a rule.
     pub fn rule(mut self, rule: Rule) -> Self {
         self.rules.push(rule);
         self
     }
 
-    /// An objective, with alerts on how fast its error budget is spent.
+    /// Adds an objective, with alerts on how fast its error budget is spent.
     pub fn slo(mut self, objective: Slo) -> Self {
         self.objectives.push(objective);
         self
     }
 
-    /// How long an alert waits for others, before it is told: those of a kind are told in one
-    /// message, where the sink can, a worse one of which it only follows mutes it, and what
-    /// is over by then isn't told at all. Default: 1 second; 0 tells each at once.
+    /// How long an alert waits for others before it is told. Those of one kind are told in one message, if
+    /// the sink can do that. A cause that comes meanwhile mutes what only follows from it. What is over by
+    /// then isn't told at all. Default: 1 second; 0 tells each at once.
     pub fn group_wait(mut self, time: Duration) -> Self {
         self.times.group = time;
         self
     }
 
-    /// How long what goes on is told only once. Default: 1 hour; less than 1 second means that.
-    /// `Duration::MAX`: for good.
+    /// How often an alert that goes on is told again. Default: 1 hour; less than 1 second means 1 second.
+    /// `Duration::MAX` means never.
     pub fn repeat_interval(mut self, interval: Duration) -> Self {
         self.times.repeat = interval.max(Duration::from_secs(1));
         self
     }
 
-    /// What fires again this soon after it was told, though resolved in between, is held back
-    /// until then; if it is over by then, nobody hears of it. What is more severe isn't held.
-    /// Default: 5 minutes.
+    /// Holds back what is resolved and fires again until this time after it was told. If it is over by then,
+    /// nobody hears of it. What is more severe than before isn't held back. Default: 5 minutes.
     pub fn settle_time(mut self, time: Duration) -> Self {
         self.times.settle = time;
         self
     }
 
-    /// What nobody tells the end of (timeouts, failed calls, a refused credential) is over
-    /// when it hasn't been seen for this long. Default: 5 minutes; it is no shorter than the
-    /// [wait for others](Self::group_wait).
+    /// How long it must not be seen to be over, if no event tells its end: timeouts, failed calls, a refused
+    /// credential. Default: 5 minutes; the least is the [wait for others](Self::group_wait).
     pub fn quiet_time(mut self, time: Duration) -> Self {
         self.times.quiet = time;
         self
     }
 
-    /// How many different alerts are known at most. Past that, what is over is forgotten, then what is
-    /// less severe than what is new, of which no end is told then; else what is new isn't told. Default: 1024;
-    /// 0 means 1.
+    /// How many different alerts are known at most. To make room for a new one, what is over is forgotten,
+    /// then what is less severe; the end of that is never told. If there is neither, the new one isn't told.
+    /// Default: 1024; 0 means 1.
     pub fn max_keys(mut self, keys: usize) -> Self {
         self.keys = keys;
         self
     }
 
-    /// How many alerts wait for each sink at most. Past that they are dropped, and counted; what goes on is
-    /// offered again when it is seen again, or a minute later. An eighth is kept for what is
-    /// critical and for what is over. Default: 1024.
+    /// How many alerts wait for each sink at most. More are dropped, and counted; what goes on is offered
+    /// again when it is seen again, or a minute later. An eighth of the places is kept for what is critical
+    /// and for what is over. Default: 1024.
     pub fn queue(mut self, alerts: usize) -> Self {
         self.queue = alerts;
         self
@@ -189,10 +186,10 @@ impl AlertsBuilder {
         self
     }
 
-    /// How long a sink may take for an alert, all attempts together; one attempt has a quarter
-    /// of it, 15 s at most. What it hasn't taken by then has failed: it is told with the next
-    /// [repeat](Self::repeat_interval), should it go on, and an end isn't told again. What comes
-    /// meanwhile waits in the queue. Default: 5 minutes.
+    /// How long a sink may take for a message, all attempts together. One attempt has a quarter of that, 15 s
+    /// at most. An alert that wasn't taken by then has failed. If it goes on, it is told with the next
+    /// [repeat](Self::repeat_interval); an end isn't told again. What comes meanwhile waits in the queue.
+    /// Default: 5 minutes.
     pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
         self.delivery_timeout = timeout;
         self
@@ -201,20 +198,20 @@ impl AlertsBuilder {
     /// Hears of alerts that are raised, resolved, dropped, or not taken by a sink, such as
     /// `TracingObserver`, which writes them to the program's log.
     ///
-    /// It hears of what is told to the sinks. An alert is muted only for sinks that hear of its cause: with no
+    /// It hears of an alert when it is told, even if no sink is to hear of it. An alert is muted only for sinks that hear of its cause: with no
     /// sink at all, the observer hears of the cause and of all that follows from it.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.listener = Listener::new(observer);
         self
     }
 
-    /// The alerts. Needs no runtime: what is seen before there is one waits in the queues.
+    /// Builds the alerts. This needs no runtime: what is seen before there is one waits in the queues.
     ///
     /// # Errors
     ///
-    /// If a sink can't work (a webhook that isn't a URL), or a rule or an objective (a share above
-    /// 1); the service has no name; there are more than 64 sinks; the queue has room for none or for
-    /// more than a million; or sinks have no time.
+    /// If a sink (a webhook that isn't a URL), a rule or an objective (a share above 1) can't work; if the
+    /// service has no name; if there are more than 64 sinks; if the queue has room for none or for more than
+    /// 1,048,576 alerts; or if the delivery timeout is 0.
     pub fn build(self) -> Result<Alerts, InvalidConfig> {
         if self.sinks.len() > Sinks::MOST {
             let (many, most) = (self.sinks.len(), Sinks::MOST);

@@ -20,15 +20,15 @@ impl Call {
         Self { begun: alerts.begin(), alerts }
     }
 
-    /// Its caller got this.
+    /// Takes in what the caller got.
     #[inline]
     pub(super) fn ended(&mut self, verdict: &Verdict, error: Option<&(dyn Error + 'static)>) {
-        // The future may be kept for long after.
+        // Not left to the drop: the future may be kept for long after it has answered.
         self.land();
         self.alerts.outcome(&self.begun, verdict, error);
     }
 
-    /// It isn't in flight any more.
+    /// Notes that the call isn't in flight any more.
     #[inline]
     fn land(&mut self) {
         if self.begun.is_in_flight() {

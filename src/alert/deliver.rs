@@ -26,12 +26,12 @@ pub(super) struct Outcome {
 
 pub(super) type Outcoming = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
-/// How long an attempt may take at most: a service that hangs is one to be asked again.
+/// How long an attempt may take at most. A service that hangs is asked again.
 const LONGEST_ATTEMPT: Duration = Duration::from_secs(15);
-/// How long to wait at most before it is sent again, unless the service says so; and at least as long as
-/// a sink leaves between two messages, if that is shorter.
+/// How long to wait at most before a message is sent again, unless the service asks for more. The least is
+/// the sink's pause between two messages, if that is shorter than this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// A rest that is longer is one by mistake.
+/// A service that asks for a longer rest must be mistaken.
 const LONGEST_REST: Duration = Duration::from_secs(3600);
 
 pub(super) trait Deliver: Send + Sync + 'static {
@@ -39,14 +39,13 @@ pub(super) trait Deliver: Send + Sync + 'static {
 
     fn check(&self) -> Result<(), InvalidConfig>;
 
-    /// How many alerts of one kind are told at once.
+    /// How many alerts of one kind are told at once, at most.
     fn most(&self) -> usize;
 
     /// How long to leave between two messages.
     fn pause(&self) -> Duration;
 
-    /// Tells the alerts. Within the future, which runs in a task of its own, the user's code may
-    /// panic.
+    /// Tells the alerts. The future runs in a task of its own: the user's code may panic in it.
     fn deliver(self: Arc<Self>, alerts: Vec<Arc<Alert>>, timeout: Duration) -> Outcoming;
 }
 
@@ -94,8 +93,8 @@ where
             let Ok(request) = self.sink.request(&alerts) else {
                 return Outcome::default();
             };
-            // An alert told twice is better than one not told: what timed out is sent again, and only
-            // time ends it.
+            // An alert told twice is better than one not told: what timed out is sent again, until the
+            // timeout.
             let backoff = Backoff::exponential(Duration::from_millis(500)).max(LONGEST_PAUSE);
             let retry = RetryLayer::new()
                 .max_attempts(u32::MAX)

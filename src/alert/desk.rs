@@ -1,5 +1,5 @@
-//! What is decided about alerts, one after the other: state, history and queues change together,
-//! so that what is told is in the order in which it was decided.
+//! Where it is decided what is told. State, history and queues change under one lock, so that alerts are
+//! told in the order in which they were decided.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -62,7 +62,7 @@ impl Desk {
         Self { service, repeats_in: times.repeat, lifecycle, history, lanes, wakes_at: None }
     }
 
-    /// It was seen. When something is due about it.
+    /// Takes in that something was seen. Returns when something is due about it.
     pub(super) fn fire(
         &mut self,
         seen: &Sighting<'_>,
@@ -74,7 +74,7 @@ impl Desk {
         step.due
     }
 
-    /// It is over. What is told of that, and when something else is due.
+    /// Takes in that something is over. Returns what was told of that, and when something else is due.
     pub(super) fn resolve(
         &mut self,
         seen: &Sighting<'_>,
@@ -86,7 +86,7 @@ impl Desk {
         (notices.iter().map(|notice| self.tell(notice, moment, tally)).collect(), step.due)
     }
 
-    /// Tells what is due by now. What was told.
+    /// Tells what is due by now, and returns it. With `hurry` what waits for others to join it is due.
     pub(super) fn due(
         &mut self,
         moment: &Moment,
@@ -117,7 +117,7 @@ impl Desk {
         firing.iter().map(|notice| Arc::new(self.alert(notice, moment))).collect()
     }
 
-    /// Starts the sinks' tasks, if that could not be done before.
+    /// Starts the sinks' tasks where something is queued: there may have been no runtime before.
     pub(super) fn start(&self) {
         self.lanes.iter().for_each(Lane::start);
     }

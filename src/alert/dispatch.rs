@@ -1,4 +1,4 @@
-//! From the request path to the sinks: a queue and a task for each.
+//! From the request path to the sinks: each has a queue and a task.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -114,7 +114,7 @@ impl Courier {
         within(ends, &mut delivery.0).await.and_then(Result::ok).unwrap_or_default()
     }
 
-    /// An observer that panics, of which the panic's hook has told, doesn't end the sink's task.
+    /// Tells the observer. If that panics, which the panic's hook reports, the sink's task goes on.
     fn tell_failed(&self, alert: &Alert) {
         let kind = AlertEventKind::Failed { sink: self.sink.name() };
         let tell = || self.listener.tell(|| Event::Alert(AlertEvent { alert, kind }));

@@ -22,7 +22,7 @@ pub enum AlertEventKind {
     Raised,
     /// What it was about is over.
     Resolved,
-    /// A sink's queue was full, and it won't hear of it.
+    /// A sink's queue was full, and it doesn't hear of it this time.
     Dropped {
         /// The sink's name.
         sink: &'static str,

@@ -16,7 +16,6 @@ pin_project! {
     pub struct ResponseFuture<F, C> {
         #[pin]
         inner: F,
-        // As its service had it.
         call: Option<Call>,
         classifier: C,
     }
@@ -41,7 +40,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Projection { inner, call, classifier } = self.project();
         let answer = inner.poll(cx);
-        // Judged where it lies: an answer is large, and each move of it a copy.
+        // Judge the answer where it lies: it is large, and each move copies it.
         if let (Poll::Ready(Ok(response)), Some(call)) = (&answer, &mut *call) {
             call.ended(&classifier.classify(Ok(response)), None);
         }

@@ -1,5 +1,5 @@
-//! The task that does what time alone brings: it looks at what is measured, and tells what has
-//! lasted long enough, goes on for long, or hasn't been seen for a while.
+//! The keeper: the task for what time brings rather than an event. It looks at what is measured, and tells
+//! what has lasted long enough, is to be repeated, or hasn't been seen for a while.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
@@ -20,8 +20,8 @@ pub(super) fn wake(shared: &Arc<Shared>) {
     keeper.wake(|| keep(Arc::downgrade(shared), Arc::clone(keeper)));
 }
 
-/// Returns when to look again. An observer that panics, of which the panic's hook has told, doesn't end
-/// the keeper: nobody else would tell what time alone brings.
+/// Tells what is due, and returns when to look again. An observer that panics, which the panic's hook
+/// reports, doesn't end the keeper: no event need come that would start it again.
 fn catch_up(shared: &Shared) -> Option<Instant> {
     let caught = catch_unwind(AssertUnwindSafe(|| shared.catch_up(false)));
     caught.unwrap_or_else(|_| shared.desk.lock().wakes_at)

@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// How bad it is.
+/// How bad something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// Good to know.
@@ -65,7 +65,7 @@ pub enum AlertKind {
 }
 
 impl AlertKind {
-    /// Whether it is about calls that failed, which each of them tells anew.
+    /// Whether it is about calls that failed: each failed call tells it anew.
     pub(super) const fn is_of_calls(self) -> bool {
         matches!(self, Self::CallFailed | Self::Timeout)
     }

@@ -11,8 +11,8 @@ use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn}
 /// It goes outermost, above the retry: what was mended below isn't worth an alert. It passes
 /// calls and answers through untouched.
 ///
-/// A call that its caller drops isn't judged, nor counted by an objective. So a timeout belongs below
-/// this layer: one above it, as a server's that drops its handlers, drops the calls of an upstream
+/// A call that its caller drops isn't judged, nor counted by an objective. So a timeout belongs below this
+/// layer. One above it, such as that of a server that drops its handlers, drops the calls to an upstream
 /// that hangs, and nobody hears of them. Two of these layers above each other count each call twice.
 #[derive(Clone)]
 #[must_use]
@@ -28,12 +28,12 @@ impl AlertLayer {
 }
 
 impl<C> AlertLayer<C> {
-    /// How answers are judged. Default: [`HttpClassifier`].
+    /// Sets how answers are judged. Default: [`HttpClassifier`].
     pub fn classifier<C2>(self, classifier: C2) -> AlertLayer<C2> {
         AlertLayer { alerts: self.alerts, classifier }
     }
 
-    /// How answers are judged: a closure over status, headers and error.
+    /// Sets how answers are judged: by a closure over status, headers and error.
     pub fn classify_fn<F>(self, f: F) -> AlertLayer<ClassifyFn<F>>
     where
         F: Fn(Outcome<'_>) -> Verdict,
@@ -41,7 +41,7 @@ impl<C> AlertLayer<C> {
         self.classifier(classify_fn(f))
     }
 
-    /// The alerts that it belongs to.
+    /// Returns the alerts that the layer belongs to.
     #[must_use]
     pub fn alerts(&self) -> &Alerts {
         &self.alerts

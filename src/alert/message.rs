@@ -16,9 +16,9 @@ use crate::classify::Cause;
 pub struct Alert {
     /// What it is about.
     pub kind: AlertKind,
-    /// How bad it is, or was, if it is resolved.
+    /// How bad it is, or was before it was resolved.
     pub severity: Severity,
-    /// How bad it was told to be before, if it got worse or better since.
+    /// The severity that was told before, if it got worse or better since.
     pub was: Option<Severity>,
     /// Whether what it is about is over.
     pub resolved: bool,
@@ -42,9 +42,9 @@ pub struct Alert {
     pub retries: Option<u32>,
     /// When it began.
     pub since: SystemTime,
-    /// When.
+    /// When this was decided.
     pub at: SystemTime,
-    /// How soon it is told again, should it go on:
+    /// How soon it is told again if it goes on:
     /// [`repeat_interval`](super::AlertsBuilder::repeat_interval).
     pub repeats_in: Duration,
 }
@@ -148,7 +148,7 @@ fn ended(notice: &Notice) -> String {
     }
 }
 
-/// A span of time as people say it.
+/// A span of time in the largest unit that it is a whole number of.
 fn said(span: Duration) -> String {
     match span.as_secs() {
         seconds if seconds > 0 && seconds % 86_400 == 0 => format!("{} d", seconds / 86_400),
@@ -158,7 +158,7 @@ fn said(span: Duration) -> String {
     }
 }
 
-/// A long key keeps what fits of its start, and a digest of all of it.
+/// The alert's key. A long one is cut, and ends with a digest of the whole.
 fn key(service: &str, notice: &Notice) -> String {
     let mut key = format!("{service}/{}", notice.kind);
     if notice.kind == AlertKind::CallFailed {
@@ -176,7 +176,7 @@ fn key(service: &str, notice: &Notice) -> String {
     key
 }
 
-/// FNV-1a: the same in every build and process, as a key must be.
+/// FNV-1a. Keys must be the same in every build and process, which std's hashers don't promise.
 fn fnv(bytes: &[u8]) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)

@@ -1,8 +1,8 @@
-//! People hear what matters, once, and never at the caller's cost.
+//! Tells people what matters, once, and never at the caller's cost.
 //!
-//! [`Alerts`] hears the [events](crate::event) of the other layers, and, through its
-//! [`AlertLayer`], how each call ended for its caller. What is worth an alert is told to
-//! [`Slack`], [`PagerDuty`], or a [`Sink`] of yours, through any tower HTTP service that you give.
+//! [`Alerts`] hears the [events](crate::event) of the other layers. Through its [`AlertLayer`] it also
+//! hears how each call ended for its caller. What is worth an alert is sent to [`Slack`], [`PagerDuty`], or
+//! a [`Sink`] of yours, through any tower HTTP service that you give.
 //!
 //! ```
 //! use std::time::Duration;
@@ -43,7 +43,7 @@
 //!
 //! # What is worth an alert
 //!
-//! [Rules](Rule) say, and objectives ([`Slo`]). By default, [`Rule::standard`]:
+//! [Rules](Rule) and objectives ([`Slo`]) say what is. The default is [`Rule::standard`]:
 //!
 //! | what | severity | over when |
 //! |---|---|---|
@@ -55,7 +55,7 @@
 //! | a circuit opened | warning | it closed |
 //! | another timeout, a call that failed or was turned away, a pause that the server asked for | information | not seen for 5 minutes |
 //!
-//! And, where a rule or an objective asks for it:
+//! These need a rule or an objective of yours:
 //!
 //! | what | rule | over when |
 //! |---|---|---|
@@ -65,39 +65,44 @@
 //! | retries cost too much in a minute | [`Rule::retry_spend`] | they don't |
 //! | an objective's error budget is spent too fast | [`Slo`] | it lasts |
 //!
-//! Not worth one: a success, the request's own fault, a call that its caller dropped, and what
-//! a retry or a failover mended. That a retry was in vain is known from its events: give it the
-//! observer.
+//! Not worth an alert: a success, a request's own fault, a call that its caller dropped, and what a retry
+//! or a failover mended. How often a call was retried in vain is known only from the retry's events: give
+//! it the observer.
 //!
 //! # How often
 //!
-//! An alert waits a [second](AlertsBuilder::group_wait) for what goes with it, and for as long as
-//! its rule says that it must [last](Rule::lasting). What is over by then isn't told. Then it is told
-//! once; again when it gets more severe, each [hour](AlertsBuilder::repeat_interval) that it lasts,
-//! and when it is over. What is resolved and fires again within
-//! [5 minutes](AlertsBuilder::settle_time) is held back until then, so that a circuit that opens and
-//! closes all the time isn't told each time. That it is over is told to those sinks that were
-//! told of it, and to no others; that it is less severe, to those that don't hear of less, as its end.
+//! An alert first waits for as long as its rule says that it must [last](Rule::lasting), and a
+//! [second](AlertsBuilder::group_wait) for others that go with it. What is over by then isn't told. It is
+//! told once, again when it gets more severe, once each [hour](AlertsBuilder::repeat_interval) that it
+//! lasts, and when it is over.
 //!
-//! Alerts of a kind that are told at once are one message, where the [sink](Sink::group_size) can.
-//! A cause mutes what only follows from it, where it is heard: a lost region the circuits
-//! that open in it, all regions lost each of them and the calls that fail, a refused credential all the rest. What goes
-//! on when the cause is over is told then; calls must fail again.
+//! What is resolved and fires again within [5 minutes](AlertsBuilder::settle_time) is held back until
+//! then, so that a circuit that opens and closes all the time isn't told each time. Only sinks that were
+//! told of an alert are told its end. When it gets less severe, it ends for the sinks that don't hear of
+//! the lower severity.
+//!
+//! Alerts of one kind that are due together are one message, if the [sink](Sink::group_size) can do that.
+//!
+//! A sink that hears of a cause doesn't hear of what only follows from it. A lost region mutes the circuits
+//! that open in it. That all regions are lost mutes the loss of each, open circuits and calls that fail. A
+//! refused credential mutes everything else. What still goes on when the cause is over is told then, except
+//! failed calls: they must fail again.
 //!
 //! # What it costs
 //!
-//! A call that succeeds: its verdict, one counted reference, and, with rules that measure, a
-//! count for its thread; with limits on the calls' time also a reading of the clock at its beginning
-//! and at its end. One that fails: a lock for a look at what is firing. Windows are sums of sixty
-//! buckets that a task fills at each look, so memory and cost don't grow with the calls. Messages
-//! wait in a bounded [queue](AlertsBuilder::queue) for a task of each sink's own: nothing on the
-//! request path waits, and a sink that hangs, fails or panics holds up nobody, other sinks included.
-//! What doesn't fit is dropped, what a sink doesn't take has failed: both are [counted](AlertStats), and
-//! told to the [observer](AlertsBuilder::observer).
+//! A call that succeeds costs its verdict and one counted reference. Rules that measure add a count, and
+//! limits on the calls' time a reading of the clock at the beginning and at the end. A call that fails also
+//! takes a lock to look at what is firing. Windows are sums of sixty buckets that a task fills at each
+//! look, so memory and cost don't grow with the calls.
 //!
-//! The tasks are started on first use within a tokio runtime with time, and end with the last
-//! clone of [`Alerts`] and its layers. At the end of a program [`flush`](Alerts::flush) what is left.
-//! For a status page there are [`firing`](Alerts::firing), [`history`](Alerts::history) and
+//! Each sink has a bounded [queue](AlertsBuilder::queue) and a task of its own. So nothing on the request
+//! path waits, and a sink that hangs, fails or panics holds up no other. An alert that finds no room is
+//! dropped, and one that a sink doesn't take has failed: both are [counted](AlertStats), and told to the
+//! [observer](AlertsBuilder::observer).
+//!
+//! The tasks are started on first use within a tokio runtime with time. They end with the last clone of
+//! [`Alerts`] and its layers. At the end of a program [`flush`](Alerts::flush) what is left. For a status
+//! page there are [`firing`](Alerts::firing), [`history`](Alerts::history) and
 //! [`objectives`](Alerts::objectives).
 //!
 //! # Whom it tells
@@ -111,14 +116,15 @@
 //! | [`Alertmanager`] | up to 64 alerts | | ends it there |
 //! | [`Webhook`] | up to 64 alerts | | a message |
 //!
-//! The program's own log is an [observer](AlertsBuilder::observer), `event::TracingObserver`: a line an
-//! alert, at the level of its severity.
+//! For the program's own log give the builder an [observer](AlertsBuilder::observer),
+//! `event::TracingObserver`: it writes a line for each alert, at the level of its severity.
 //!
 //! # What it tells
 //!
-//! Names that you gave, numbers and kinds of failure: never an error's text, a header, a URL
-//! or a body. Webhooks and keys are [secrets](Secret) that are never printed. Texts are cut at each
-//! service's documented sizes, between what is seen as characters, and mean nothing to it but text.
+//! Alerts hold names that you gave, numbers and kinds of failure: never an error's text, a header, a URL
+//! or a body. Webhooks and keys are [secrets](Secret) that are never printed. Texts are cut to each
+//! service's documented sizes, between what is seen as characters, and escaped so that nothing in them
+//! is a mention or a link.
 
 mod alerts;
 mod audience;

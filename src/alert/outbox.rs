@@ -1,4 +1,4 @@
-//! What waits for one sink. A plain structure: it takes no lock and tells nobody.
+//! What waits for one sink. A plain structure: it takes no lock and sends nothing.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::Severity;
 use super::tally::Ticket;
 
-/// Which part is kept for what is critical, and for what is over: an eighth.
+/// One place in this many is kept for what is critical, and for what is over.
 const RESERVE: usize = 8;
 
-/// A bounded queue. Of each key it holds no more than the last trigger and the end of that.
+/// A bounded queue. Of each key it holds at most the last trigger and its end.
 #[derive(Debug)]
 pub(super) struct Outbox {
     tickets: VecDeque<Ticket>,
@@ -21,19 +21,19 @@ impl Outbox {
         Self { tickets: VecDeque::new(), most }
     }
 
-    /// Queues a ticket, or drops it. Whether it was queued.
+    /// Queues a ticket, or drops it. Returns whether it was queued.
     pub(super) fn offer(&mut self, mut ticket: Ticket) -> bool {
         let alert = &ticket.alert;
         let urgent = alert.resolved || alert.severity == Severity::Critical;
         let mut was = alert.was;
-        // What it makes needless goes, and leaves it its place: an end goes after its trigger, a
-        // trigger replaces both.
+        // Tickets that this one makes needless go, and their place is free for it. A trigger replaces an
+        // older trigger and its end; an end replaces only an older end.
         let before = self.tickets.len();
         for number in (0..self.tickets.len()).rev() {
             let other = &self.tickets[number].alert;
             let outdated = other.resolved || !alert.resolved;
             if other.key == alert.key && outdated {
-                // What the sink knows is how bad it was before the first that it won't hear.
+                // The sink knows the severity before the first ticket that it won't hear.
                 was = other.was.or(other.resolved.then_some(other.severity)).or(was);
                 self.tickets.remove(number).into_iter().for_each(Ticket::coalesced);
             }
@@ -50,8 +50,8 @@ impl Outbox {
         has_room
     }
 
-    /// The first ticket, with those behind it that tell the same of other things. An end doesn't
-    /// overtake its trigger.
+    /// Takes the first ticket and, up to `most` in all, those behind it that are of the same kind and also
+    /// begun or over. An end doesn't overtake its trigger.
     pub(super) fn take(&mut self, most: usize) -> Vec<Ticket> {
         let mut taken: Vec<_> = self.tickets.pop_front().into_iter().collect();
         let mut number = 0;

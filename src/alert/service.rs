@@ -15,13 +15,13 @@ pub struct Alerting<S, C> {
     inner: S,
     alerts: Alerts,
     classifier: C,
-    /// The call that is being made, until its future has it. Here, and not in the frame that makes
-    /// it, which would have it to clean up should the inner call panic: the inner future, the largest
-    /// of all, can be written where it stays only where there is nothing to clean up.
+    /// The call that is being made, until its future has it. It isn't a local of `call`, which would have to
+    /// drop it if the inner call panics. Without anything to drop, the compiler can write the inner
+    /// future, which is large, to its final place at once.
     call: Option<Call>,
 }
 
-/// A clone makes no call yet.
+/// A clone has no call under way.
 impl<S: Clone, C: Clone> Clone for Alerting<S, C> {
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), self.alerts.clone(), self.classifier.clone())
@@ -44,8 +44,8 @@ where
     type Error = BoxError;
     type Future = ResponseFuture<S::Future, C>;
 
-    /// Ready when the inner service is. That it failed to get ready is an end that a call of
-    /// the caller's comes to, and is judged as one.
+    /// Ready when the inner service is. An inner service that fails to get ready ends the caller's call, and
+    /// is judged as that.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         let result = ready!(self.inner.poll_ready(cx)).map_err(Into::into);
         if let Err(error) = &result {

@@ -1,4 +1,4 @@
-//! What was seen, before anything is allocated for it: most of what is seen has been told already.
+//! What was seen. Nothing is allocated for it, as most of what is seen has been told already.
 
 use std::time::Duration;
 
@@ -15,25 +15,24 @@ pub(super) struct Sighting<'a> {
     pub(super) holds: Holds,
     pub(super) facts: Facts,
     pub(super) lasts: Lasts,
-    /// When it happened, where events can come in another order than they happened.
+    /// When it happened, for events that can come in another order than they happened.
     pub(super) turn: Option<Turn>,
 }
 
-/// The number of the state in which a circuit told something: one more at each change, from zero again
-/// after 8 million.
+/// The number of a circuit's state: one more at each change, and zero again after 8 million.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Turn(pub(super) u32);
 
 impl Turn {
     const ALL: u32 = 1 << 23;
 
-    /// Whether it came before another one, not long ago.
+    /// Whether it came before another one, by less than half of the numbers that there are.
     pub(super) fn is_before(self, other: Self) -> bool {
         (1..Self::ALL / 2).contains(&(other.0.wrapping_sub(self.0) % Self::ALL))
     }
 }
 
-/// What a message says beside kind and label.
+/// What a message says besides kind and label.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Facts {
     pub(super) cause: Option<Cause>,
@@ -50,23 +49,23 @@ pub(super) struct Reading {
     pub(super) over: Duration,
 }
 
-/// Until when it holds.
+/// How long what was seen lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lasts {
-    /// For so long, and then until it hasn't been seen for a while: nothing tells its end.
+    /// For this time, and then until it hasn't been seen for a quiet time: no event tells its end.
     For(Duration),
-    /// Until its end is told.
+    /// Until an event says that it is over.
     UntilOver,
-    /// This is its end.
+    /// Not any more: this event says that it is over.
     Over,
 }
 
-/// How long it must last to be of each severity, by the rules that it meets.
+/// How long it must last to be of each severity, according to the rules that it meets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Holds([Option<Duration>; 3]);
 
 impl Holds {
-    /// Of this severity too, once it has lasted so long: the shortest counts.
+    /// Adds a rule: it is of this severity once it has lasted for `hold`. The shortest hold counts.
     pub(super) fn and(mut self, severity: Severity, hold: Duration) -> Self {
         let shortest = &mut self.0[severity as usize];
         *shortest = Some(shortest.map_or(hold, |known| known.min(hold)));
@@ -77,12 +76,12 @@ impl Holds {
         self.0[severity as usize]
     }
 
-    /// The worst that it may be.
+    /// Returns the worst severity that it may reach.
     pub(super) fn worst(&self) -> Option<Severity> {
         Severity::ALL.into_iter().rfind(|severity| self.of(*severity).is_some())
     }
 
-    /// Whether no rule is met: it isn't worth an alert.
+    /// Whether no rule is met, so that it isn't worth an alert.
     pub(super) fn is_empty(&self) -> bool {
         self.worst().is_none()
     }

@@ -9,13 +9,12 @@ use crate::window::CallCounts;
 
 /// A service level objective: which share of the calls is to be good.
 ///
-/// What is left to a hundred per cent is the error budget. Alerts follow chapter 5 of Google's *SRE
-/// workbook*, "multiwindow, multi-burn-rate": a burn rate of 1 spends the budget in just the
-/// period, and an alert fires while a rate is exceeded over a long window (it matters) and
-/// over a short one (it still goes on).
+/// The share that may be bad is the error budget. Alerts follow chapter 5 of Google's *SRE workbook*,
+/// "multiwindow, multi-burn-rate": a burn rate of 1 spends the budget in exactly the period, and an alert
+/// fires while a rate is exceeded over a long window (it matters) and over a short one (it still goes on).
 ///
-/// Calls count as their callers saw them: retried or not, one call. One that its caller
-/// dropped doesn't count, nor does one that failed by its own fault.
+/// Calls count as their callers see them: a call that was retried is one call. A call that its caller
+/// dropped doesn't count, nor does a request that failed by its own fault.
 ///
 /// ```
 /// use std::time::Duration;
@@ -43,11 +42,11 @@ pub struct Slo {
 /// When an error budget is spent too fast.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BurnRate {
-    /// How many times as fast as would spend the budget in just the period.
+    /// The burn rate: 1 spends the budget in exactly the period, 2 in half of it.
     pub factor: f64,
-    /// Over which window it is too fast.
+    /// The long window, over which the rate must be exceeded.
     pub long: Duration,
-    /// Over which window it still goes on: no longer than the other.
+    /// The short window, over which it must be exceeded too: no longer than the long one.
     pub short: Duration,
     /// How bad that is.
     pub severity: Severity,
@@ -57,9 +56,9 @@ const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
 
 impl BurnRate {
-    /// What the *SRE workbook* recommends for a period of 30 days: 14.4 over 1 h and 5 min, and 6
-    /// over 6 h and 30 min, are critical (2 % and 5 % of the budget); 3 over 1 day and 2 h, and 1
-    /// over 3 days and 6 h, are warnings (10 % of it each).
+    /// What the *SRE workbook* recommends for a period of 30 days. 14.4 over 1 h and 5 min, and 6 over 6 h
+    /// and 30 min, are critical: by then 2 % and 5 % of the budget are spent. 3 over 1 day and 2 h, and 1
+    /// over 3 days and 6 h, are warnings: 10 % each.
     pub const WORKBOOK: [Self; 4] = [
         Self::new(14.4, HOUR, HOUR / 12, Severity::Critical),
         Self::new(6.0, 6 * HOUR, HOUR / 2, Severity::Critical),
@@ -73,8 +72,7 @@ impl BurnRate {
     }
 }
 
-/// How an objective does, as [`Alerts::objectives`](super::Alerts::objectives) tells: for a status
-/// page.
+/// How an objective does, for a status page. Made by [`Alerts::objectives`](super::Alerts::objectives).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Objective {
@@ -82,27 +80,27 @@ pub struct Objective {
     pub name: String,
     /// Which share of the calls is to be good.
     pub target: f64,
-    /// How many calls counted in the period, or since the alerts were built.
+    /// How many calls counted in the period, or since the alerts were built if that is shorter.
     pub calls: u64,
     /// How many of them were bad.
     pub bad: u64,
-    /// Which share of the period's error budget is left, by the calls so far: 1 with none bad,
-    /// 0 when it is spent, less when it is overdrawn.
+    /// Which share of the error budget of these calls is left: 1 if no call was bad, 0 if it is spent,
+    /// negative if it is overdrawn.
     pub budget_left: f64,
 }
 
 impl Slo {
-    /// This share of the calls is to succeed, 0.995 being 99.5 %.
+    /// This share of the calls is to succeed; 0.995 is 99.5 %.
     pub fn availability(target: f64) -> Self {
         Self::new(format!("availability {} %", percent(target)), Measure::Failures, target)
     }
 
-    /// This share of the calls is to be answered within the limit, 0.5 being the median. A
-    /// call that failed sooner doesn't count, one that failed later is bad.
+    /// This share of the calls is to be answered within the limit; 0.5 is the median. A call that failed
+    /// sooner doesn't count, one that failed later is bad.
     ///
-    /// No rate above 1 ÷ (1 − target) can be reached, and alerts on those are left out: half
-    /// of all calls may be slower than a median, so even if all are, its budget burns at 2. To
-    /// hear of that sooner use [`Rule::slow_median`].
+    /// Burn rates of 1 ÷ (1 − target) or more can't be exceeded, and alerts on them are left out. Half of all
+    /// calls may be slower than a median, so its budget burns at 2 even if all are. To hear of slow medians
+    /// sooner use [`Rule::slow_median`].
     pub fn latency(target: f64, limit: Duration) -> Self {
         let name = format!("latency p{} of {limit:?}", percent(target));
         Self::new(name, Measure::Slower(limit), target)
@@ -114,19 +112,19 @@ impl Slo {
         Self { name, measure, target, period, min_calls: 100, rates }
     }
 
-    /// How it is called in alerts and status. Default: as `availability 99.5 %`.
+    /// The name in alerts and status. Default: made of the target, such as `availability 99.5 %`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// Only with at least so many calls in the long window: a handful says little. Default: 100.
+    /// Alerts only with at least this many calls in the long window: a handful says little. Default: 100.
     pub fn min_calls(mut self, calls: u64) -> Self {
         self.min_calls = calls;
         self
     }
 
-    /// Over how long the budget lasts: from 1 minute to 90 days. Default: 30 days.
+    /// How long the budget must last: from 1 minute to 90 days. Default: 30 days.
     pub fn period(mut self, period: Duration) -> Self {
         self.period = period;
         self
@@ -157,12 +155,12 @@ impl Slo {
                 rate.long, rate.short
             )));
         }
-        // The period is checked as the window that it is.
+        // The period is a window too, and is checked as one.
         let rates = self.rates.iter().map(|rate| self.rule(rate));
         rates.chain([self.rule(&self.whole())]).try_for_each(|rule| rule.check())
     }
 
-    /// How it does, by what was counted in the period.
+    /// Returns how it does, from what was counted in the period.
     #[allow(clippy::cast_precision_loss)] // past 2^53 calls a share is still a share
     pub(super) fn status(&self, CallCounts { calls, bad }: CallCounts) -> Objective {
         let share = if calls == 0 { 0.0 } else { bad as f64 / calls as f64 };
@@ -181,13 +179,13 @@ impl Slo {
         reachable.map(|rate| self.rule(rate))
     }
 
-    /// Whether it isn't exceeded even if every call is bad.
+    /// Whether the rate isn't exceeded even if every call is bad.
     fn is_beyond_reach(&self, rate: &BurnRate) -> bool {
         rate.factor * self.budget() >= 1.0
     }
 
     fn rule(&self, rate: &BurnRate) -> Rule {
-        // What can't be reached needn't be refused.
+        // A rate that can't be exceeded is left out, not refused: give the check a limit that passes.
         let most = if self.is_beyond_reach(rate) { 1.0 } else { rate.factor };
         let condition = Condition::Measured(Limit {
             kind: AlertKind::BudgetBurn,

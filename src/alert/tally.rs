@@ -5,10 +5,10 @@ use tokio::sync::Notify;
 use super::Alert;
 use crate::sync::Mutex;
 
-/// What became of the alerts so far, counted once for each sink that an alert is for.
+/// What became of the alerts so far. An alert counts once for each sink that is to hear of it.
 ///
-/// `offered` is the sum of the others. An alert that no sink is for isn't counted, nor is one
-/// that still waits to be told. One that is told again since it lasts is offered anew.
+/// `offered` is the sum of the others. An alert that no sink is to hear of isn't counted, nor is one
+/// that still waits to be told. One that is told again because it lasts counts again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AlertStats {
@@ -16,10 +16,10 @@ pub struct AlertStats {
     pub offered: u64,
     /// Those that the sink accepted.
     pub sent: u64,
-    /// Those not told since the sink had heard the same lately or was to hear of it, or since it
+    /// Those not told because the sink had heard the same lately or was to hear it anyway, or because it
     /// was over too soon.
     pub coalesced: u64,
-    /// Those lost because the queue was full, or the runtime ended while they were told.
+    /// Those lost because the queue was full, or because the runtime ended while they were told.
     pub dropped: u64,
     /// Those that the sink refused, or didn't take in time.
     pub failed: u64,
@@ -27,7 +27,7 @@ pub struct AlertStats {
     pub pending: u64,
 }
 
-/// The counts, and who waits for the queues to be empty.
+/// The counts, and a signal for those that wait for the queues to be empty.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     stats: Mutex<AlertStats>,
@@ -63,7 +63,8 @@ impl Tally {
     }
 }
 
-/// An alert on its way to one sink. Let go of before its end is told, it was dropped.
+/// An alert on its way to one sink. If the ticket goes without having
+/// [`ended`](Self::ended) or [`coalesced`](Self::coalesced), it counts as dropped.
 #[derive(Debug)]
 pub(super) struct Ticket {
     pub(super) alert: Arc<Alert>,
@@ -93,7 +94,7 @@ impl Ticket {
         self.end = if accepted { End::Sent } else { End::Failed };
     }
 
-    /// A later one takes its place.
+    /// Counts it as coalesced: a later ticket takes its place.
     pub(super) fn coalesced(mut self) {
         self.end = End::Coalesced;
     }
