@@ -32,7 +32,7 @@ pub enum Event<'a> {
     /// A region was lost or is back, or a call went to another one.
     #[cfg(feature = "failover")]
     Failover(crate::failover::FailoverEvent<'a>),
-    /// An alert was raised or resolved, or a sink couldn't be told of it.
+    /// An alert was raised or resolved, or a sink didn't take it.
     #[cfg(feature = "alert")]
     Alert(crate::alert::AlertEvent<'a>),
     #[doc(hidden)]
@@ -95,7 +95,7 @@ impl fmt::Display for Event<'_> {
     }
 }
 
-/// Hears every [`Event`] of the layers it is given to.
+/// Hears every [`Event`] of the layers that it is given to.
 ///
 /// It is called outside locks, mostly on the caller's task; a layer's own tasks (health checks,
 /// alerts that come due) call it too. It must be quick and not block: hand slow work to a bounded
@@ -114,7 +114,7 @@ impl Observer for () {
     fn observe(&self, _: &Event<'_>) {}
 }
 
-/// Both hear every event, the first one first.
+/// Tells every event to both, the first one first.
 impl<A: Observer, B: Observer> Observer for (A, B) {
     fn observe(&self, event: &Event<'_>) {
         self.0.observe(event);
@@ -128,7 +128,7 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
     }
 }
 
-/// A closure as observer. Made by [`observer_fn`].
+/// A closure as an observer. Made by [`observer_fn`].
 #[derive(Clone, Copy)]
 pub struct ObserverFn<F>(F);
 
@@ -167,7 +167,7 @@ pub struct TracingObserver;
 
 #[cfg(feature = "tracing")]
 impl TracingObserver {
-    /// An observer that tells events to `tracing`.
+    /// Makes an observer that writes events to `tracing`.
     #[must_use]
     pub const fn new() -> Self {
         Self
@@ -198,7 +198,7 @@ impl Listener {
         Self(Some(Arc::new(observer)))
     }
 
-    /// Both hear every event, this one first.
+    /// Tells every event to both, this one first.
     pub(crate) fn and(self, other: &Self) -> Self {
         match (self.0, other.0.clone()) {
             (Some(one), Some(other)) => Self::new((one, other)),
