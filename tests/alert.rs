@@ -171,7 +171,7 @@ async fn what_is_fine_or_the_requests_own_fault_is_not_told() {
     for answer in [200, 204, 302, 400, 404, 422, 501] {
         call(alerts.layer().layer_over(upstream(&status(answer)))).await;
     }
-    // And a call that its caller drops.
+    // Nor is a call that its caller drops.
     let hangs = service_fn(|_: Request<()>| pending::<Result<Response<()>, BoxError>>());
     let dropped = alerts.layer().layer_over(hangs).oneshot(Request::new(()));
     assert!(tokio::time::timeout(Duration::from_secs(1), dropped).await.is_err());
@@ -218,7 +218,7 @@ async fn told_once_then_each_interval_and_resolved_when_it_is_over() {
     let triggers = page.actions();
     assert_eq!(triggers.len(), 3);
     assert!(triggers.iter().all(|(action, _)| action == "trigger"));
-    // Each hour's is told whether or not it is seen just then.
+    // Each hour it is told again, whether or not it is seen just then.
     assert_eq!(alerts.stats().coalesced, 2 * 8999);
     sleep(Duration::from_secs(301)).await;
     flush(&alerts).await;
@@ -354,7 +354,7 @@ async fn a_turned_away_call_and_its_circuit_are_one_alert() {
     assert_eq!(texts.iter().filter(|text| text.contains("circuit_open")).count(), 1, "{texts:?}");
 }
 
-/// Calls with it are turned away on this side, for what the server said.
+/// Calls with a latched credential are turned away on this side. The alert says what the server said.
 #[tokio::test(start_paused = true)]
 async fn a_latched_credential_is_told_with_what_the_server_said() {
     let (builder, chat, page) = both();
@@ -390,7 +390,7 @@ async fn regions_lost_and_back() {
     let client = failover.layer_over(upstream(&status));
     call(client.clone()).await;
     flush(&alerts).await;
-    // And not that each is.
+    // The loss of each region isn't told.
     assert_eq!(chat.texts(), ["🔴 CRITICAL: all_regions_lost: no region is healthy"]);
     let firing: Vec<_> = alerts.firing().iter().map(|alert| alert.region.clone()).collect();
     assert_eq!(firing, [None, Some("eu".to_owned()), Some("us".to_owned())]);
@@ -407,7 +407,7 @@ async fn regions_lost_and_back() {
     assert_eq!(texts.len(), 2, "that us is back is news to nobody");
 }
 
-/// Nobody will ever hear that it is back.
+/// No event will say that the region is back.
 #[tokio::test(start_paused = true)]
 async fn a_region_that_is_removed_is_lost_no_more_and_with_a_new_one_not_all_are() {
     let (builder, chat, page) = both();
@@ -623,7 +623,7 @@ async fn an_observer_that_panics_costs_nobody_an_alert() {
     let alerts = builder.observer(panics).build().unwrap();
     call(alerts.layer().layer_over(upstream(&status(401)))).await;
     sleep(Duration::from_secs(600)).await;
-    // It hears of both in the task that time alone makes tell.
+    // It hears of both in the keeper, which must survive that.
     let texts = chat.texts();
     assert_eq!((texts.len(), page.take().len()), (2, 2), "{texts:?}");
 }

@@ -1,7 +1,7 @@
 //! A real Alertmanager takes what is sent, groups it, and is told its end.
 //!
-//! It is Debian's `prometheus-alertmanager`, which is installed where it is missing and that is
-//! allowed; where it can't be, the test says on the terminal that it was skipped.
+//! It is Debian's `prometheus-alertmanager`, which is installed if it is missing and that is allowed.
+//! If it can't be, the test says on the terminal that it was skipped.
 
 #![cfg(all(feature = "alert", feature = "circuit-breaker", feature = "hyper-util"))]
 
@@ -24,7 +24,7 @@ use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::CircuitBreakerLayer;
 use tower_upstream::alert::{Alertmanager, Alerts, Severity};
 
-/// The program, installed if need be.
+/// Returns the program's path; installs it if need be.
 fn program() -> Result<&'static str, String> {
     const NAME: &str = "prometheus-alertmanager";
     let runs = |name: &str, arguments: &[&str]| {
@@ -63,7 +63,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Starts one that tells all to this hook.
+    /// Starts a server that sends everything to this hook.
     fn start(program: &str, hook: SocketAddr) -> Self {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = free.local_addr().expect("an address");
@@ -124,7 +124,7 @@ async fn a_real_alertmanager_accepts_groups_and_resolves() {
         }
     };
 
-    // What it tells on: its own hook.
+    // The hook that it sends to.
     let told: Arc<Mutex<Vec<Value>>> = Arc::default();
     let hook = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
     let hook_address = hook.local_addr().expect("an address");
@@ -148,7 +148,7 @@ async fn a_real_alertmanager_accepts_groups_and_resolves() {
         .build()
         .expect("it can work");
 
-    // Circuits of whatever name.
+    // Circuits with names of all kinds.
     let long = "x".repeat(5_000);
     let names = ["ระบบชำระเงิน 🔥👩‍🚒", "<!channel> & \"<@U1>\"", &long];
     let status = Arc::new(AtomicU16::new(500));

@@ -4,7 +4,7 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A minute's restart of an Alertmanager, or a deployment of the network.
+/// Such as an Alertmanager that restarts, or a network that is being changed.
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_is_away_for_minutes_gets_it_in_the_end() {
     for seconds in [1, 5, 30, 240] {
@@ -24,7 +24,7 @@ async fn a_sink_that_is_away_for_minutes_gets_it_in_the_end() {
     }
 }
 
-/// A service that refuses with this `Retry-After`, and notes after how many seconds it was asked.
+/// A service that refuses with this `Retry-After`, and notes the seconds at which it was asked.
 fn refuses(
     status: u16,
     retry_after: &'static str,
@@ -59,7 +59,7 @@ async fn what_is_sent_again_keeps_to_the_pace_of_its_sink() {
     assert!(asked_at.windows(2).all(|pair| pair[0] < pair[1]), "{asked_at:?}");
 }
 
-/// Longer than one alert may take: then the next one waits for it.
+/// If the time is longer than one alert may take, the next alert waits for it.
 #[tokio::test(start_paused = true)]
 async fn no_alert_is_sent_before_the_time_that_another_was_told_to_come_back() {
     for (status_now, retry_after, expected) in [
@@ -85,7 +85,7 @@ async fn no_alert_is_sent_before_the_time_that_another_was_told_to_come_back() {
     }
 }
 
-/// As with a key that was revoked: who runs the program hears of it, and of each alert.
+/// Such as one whose key was revoked: the observer hears of each alert that it didn't take.
 #[tokio::test(start_paused = true)]
 async fn what_a_sink_will_never_take_is_sent_once_and_the_observer_hears_of_it() {
     let (asked_at, heard) = (Arc::default(), Arc::new(Mutex::new(Vec::new())));

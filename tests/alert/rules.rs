@@ -282,7 +282,7 @@ async fn over_within_the_wait_is_told_to_nobody() {
     assert_eq!(alerts.stats().coalesced, 1);
 }
 
-/// The end of a look is a beginning of the next: one that only shows how things are is neither.
+/// Asking how objectives do must not put off the look that judges them.
 #[tokio::test(start_paused = true)]
 async fn a_status_page_that_asks_all_the_time_starves_no_rule() {
     let (builder, chat, page) = both();
@@ -296,7 +296,7 @@ async fn a_status_page_that_asks_all_the_time_starves_no_rule() {
     assert_eq!((chat.take().len(), page.take().len()), (1, 1));
 }
 
-/// Nobody but the observer hears of calls that are mended.
+/// Only the retry's observer hears of calls that a retry mends.
 #[tokio::test(start_paused = true)]
 async fn what_retries_cost_is_told_without_a_layer_above() {
     let (alerts, chat) = with([Rule::retry_spend(0.1, 0.008)]);
