@@ -72,6 +72,22 @@ async fn an_alert_is_a_line_at_the_level_of_its_severity() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cause_mutes_the_log_only_with_a_sink_that_hears_of_it() {
+    for (sinks, expected) in [(false, 2), (true, 1)] {
+        let (log, _guard) = Log::begin();
+        let builder = if sinks { both().0 } else { Alerts::builder() };
+        let alerts = builder.observer(TracingObserver::new()).build().unwrap();
+        for failure in [401, 503] {
+            call(alerts.layer().layer_over(upstream(&status(failure)))).await;
+        }
+        flush(&alerts).await;
+        let lines = log.lines();
+        assert_eq!(lines.len(), expected, "{lines:?}");
+        assert!(lines[0].starts_with("ERROR "), "{lines:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_sink_that_does_not_take_an_alert_is_a_warning_that_names_it() {
     let (log, _guard) = Log::begin();
     let (builder, chat, _page) = both();
