@@ -6,16 +6,16 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 pin_project! {
-    /// Readies a service of its own, then calls it.
+    /// An attempt: readies a service of its own, then calls it.
     #[project = Project]
     pub(super) enum CallWhenReady<S, Req>
     where
         S: Service<Req>,
     {
-        // Boxed: it is rare, and as large as a request, which every call's future would be.
+        // Boxed: it is rare, and unboxed every call's future would have room for a request.
         Readying { waiting: Box<(S, Option<Req>)> },
         Calling { #[pin] future: S::Future },
-        // It was ended before its answer: what it held is let go of.
+        // Ended before its answer. Nothing is held any more.
         Ended,
     }
 }
@@ -28,7 +28,7 @@ where
         Self::Readying { waiting: Box::new((service, Some(request))) }
     }
 
-    /// The future of a service that was ready and has been called.
+    /// An attempt whose service was ready and has been called.
     #[inline]
     pub(super) fn calling(future: S::Future) -> Self {
         Self::Calling { future }
@@ -39,7 +39,7 @@ where
         self.set(Self::Ended);
     }
 
-    /// The request, if the service didn't get ready and it was never sent.
+    /// Returns the request if the service didn't get ready, so that it was never sent.
     pub(super) fn take_unsent(self: Pin<&mut Self>) -> Option<Req> {
         match self.project() {
             Project::Readying { waiting } => waiting.1.take(),
@@ -52,7 +52,7 @@ where
         matches!(self, Self::Calling { .. })
     }
 
-    /// Goes on; `call` makes the call when the service is ready.
+    /// Polls the attempt. `call` makes the call when the service is ready.
     #[inline]
     pub(super) fn poll_with(
         mut self: Pin<&mut Self>,
@@ -65,7 +65,7 @@ where
         self.poll_called(cx)
     }
 
-    /// Goes on with the call that was made.
+    /// Polls the call that was made.
     #[inline]
     pub(super) fn poll_called(
         self: Pin<&mut Self>,
@@ -77,7 +77,8 @@ where
         }
     }
 
-    /// Goes on until the call is made. Apart, as most calls were made before the first poll.
+    /// Readies the service and makes the call. Kept out of line: most calls were made before the
+    /// first poll.
     #[cold]
     pub(super) fn poll_ready(
         mut self: Pin<&mut Self>,
@@ -89,8 +90,7 @@ where
         };
         let (service, request) = &mut **waiting;
         ready!(service.poll_ready(cx))?;
-        // Polled on after its end it stays at "readying" without a request:
-        // a misuse by the caller, as with every future.
+        // Without a request it is polled after its end, which no future allows.
         let request = request.take().expect("polled after it was done");
         let future = call(service, request);
         self.set(Self::Calling { future });

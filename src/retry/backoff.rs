@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// How long to wait before which attempt.
+/// How long to wait before each retry.
 ///
 /// ```
 /// use std::time::Duration;
@@ -22,29 +22,28 @@ pub struct Backoff {
     jitter: Jitter,
 }
 
-/// What chance does to a wait, so that clients that failed together don't come
-/// back together.
+/// How a wait is randomised, so that clients that failed together don't come back together.
 ///
-/// After Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+/// From Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Jitter {
-    /// Anything between nothing and the wait. Spreads best: the default.
+    /// A random part of the wait, from none to all of it. Spreads clients best. The default.
     #[default]
     Full,
-    /// Half of the wait, and anything up to the other half.
+    /// Half of the wait, plus a random part of the other half.
     Equal,
-    /// Anything between the base and three times the last wait, which at first
-    /// is the base; what that gives is then held within the bounds.
+    /// A random time between the base and three times the last wait (before the first wait: three
+    /// times the base), held within the bounds.
     Decorrelated,
-    /// The wait, and anything up to this on top.
+    /// The wait, plus a random time of up to this.
     Additive(Duration),
-    /// The wait, exactly: clients that failed together come back together.
+    /// Exactly the wait. Clients that failed together come back together.
     None,
 }
 
 impl Backoff {
-    /// `base`, twice that, four times that …, up to 10 s, with full jitter.
+    /// Waits `base`, then twice that, four times that and so on, up to 10 s, with full jitter.
     pub const fn exponential(base: Duration) -> Self {
         Self {
             base,
@@ -55,8 +54,8 @@ impl Backoff {
         }
     }
 
-    /// The same wait each time, without jitter and without a bound on what
-    /// jitter adds.
+    /// Waits the same time before each retry, without jitter. If jitter is added, its wait has no
+    /// upper bound.
     pub const fn constant(wait: Duration) -> Self {
         Self {
             base: wait,
@@ -67,32 +66,33 @@ impl Backoff {
         }
     }
 
-    /// No wait is shorter, jitter included. Default: zero.
+    /// The shortest wait, jitter included. Default: zero.
     pub const fn min(mut self, min: Duration) -> Self {
         self.min = min;
         self
     }
 
-    /// No wait is longer, jitter included. Default: 10 s, or no bound on a
-    /// [`constant`](Self::constant) one. Below [`min`](Self::min) it has no effect.
+    /// The longest wait, jitter included. Default: 10 s; for a [`constant`](Self::constant) backoff,
+    /// no bound. It has no effect if it is shorter than [`min`](Self::min).
     pub const fn max(mut self, max: Duration) -> Self {
         self.max = max;
         self
     }
 
-    /// What chance does to each wait. Default: [`Jitter::Full`].
+    /// How each wait is randomised. Default: [`Jitter::Full`].
     pub const fn jitter(mut self, jitter: Jitter) -> Self {
         self.jitter = jitter;
         self
     }
 
-    /// The waits before the second attempt, the third, and so on, without end.
+    /// Returns the waits before the second attempt, the third, and so on, without end.
     #[must_use]
     pub fn waits(&self, seed: u64) -> Waits {
         Waits { backoff: *self, retry: 0, last: None, random: fastrand::Rng::with_seed(seed) }
     }
 
-    /// The wait before retry number `retry` (the first is 0), after one of `last`.
+    /// Returns the wait before retry number `retry`, where the first is 0 and `last` is the wait
+    /// before the one before.
     pub(super) fn wait(
         &self,
         retry: u32,
@@ -102,7 +102,7 @@ impl Backoff {
         let wait = self.clamp(self.raw(retry));
         let up_to = |most: Duration, random: &mut fastrand::Rng| {
             let part = most.as_secs_f64() * random.f64();
-            // Rounding may pass the bound, and the longest of all durations can't be made of it.
+            // Rounding may go past `most`. For `Duration::MAX` it gives no valid duration.
             Duration::try_from_secs_f64(part).unwrap_or(most).min(most)
         };
         let wait = match self.jitter {
@@ -118,9 +118,9 @@ impl Backoff {
         self.clamp(wait)
     }
 
-    /// The wait before its bounds and chance.
+    /// Returns the wait before bounds and jitter apply.
     fn raw(&self, retry: u32) -> Duration {
-        /// A nanosecond doubled this often is longer than the longest duration.
+        /// A nanosecond doubled as many times is longer than the longest duration.
         const MOST: u32 = 94;
         let doublings = if self.doubling { retry.min(MOST) } else { 0 };
         (0..doublings).fold(self.base, |wait, _| wait.saturating_mul(2))

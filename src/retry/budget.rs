@@ -12,27 +12,26 @@ pub use self::throttle::RetryThrottle;
 
 /// Bounds how much a client adds to the load of an upstream that is failing.
 ///
-/// Each logical request deposits, each retry withdraws; when nothing is left,
-/// failures are returned instead of retried. Attempts alone don't bound
-/// anything: with four attempts a request, an upstream that fails gets four
-/// times its load.
+/// Each logical request deposits, and each retry withdraws. When nothing is left,
+/// failures are returned instead of retried. A limit on attempts alone doesn't bound the load: with
+/// four attempts per request, an upstream that fails gets four times its load.
 pub trait Budget: Send + Sync + 'static {
     /// A logical request has begun.
     fn deposit(&self);
 
-    /// An attempt has failed in a way that is worth another one, which may be refused yet. By
-    /// default that alone costs nothing.
+    /// An attempt has failed in a way that is worth a retry, whether or not one is made. By default
+    /// this costs nothing.
     fn failed(&self, verdict: &Verdict) {
         let _ = verdict;
     }
 
-    /// Takes what a retry after this verdict costs; false if there isn't enough,
-    /// and nothing is taken.
+    /// Takes what a retry after this verdict costs. Returns false, and takes nothing, if there isn't
+    /// enough.
     fn withdraw(&self, verdict: &Verdict) -> bool;
 
-    /// Gives back what a retry after this verdict cost that was called off before
-    /// it was sent, or turned away on this side. One that is dropped while a layer below has it in a queue
-    /// counts as sent. By default nothing comes back.
+    /// Gives back what a retry after this verdict cost, as the retry was called off before
+    /// it was sent, or was turned away on this side. A retry that is dropped in the queue of a layer
+    /// below counts as sent. By default nothing is given back.
     fn give_back(&self, verdict: &Verdict) {
         let _ = verdict;
     }
@@ -57,21 +56,21 @@ impl<B: Budget + ?Sized> Budget for Arc<B> {
     }
 }
 
-/// A share of the requests, plus a few a second.
+/// Allows retries for a share of the requests, plus a few per second.
 ///
 /// Over any span of time, retries ≤ ratio × requests + rate × seconds +
-/// reserve, and so sends ≤ requests × (1 + ratio) + rate × seconds + reserve. A retry's own success
+/// reserve, and so sends ≤ requests × (1 + ratio) + rate × seconds + reserve. A retry that succeeds
 /// gives nothing back.
 ///
-/// Requests and retries count in this when they are made and decided on, which a retry is before it waits:
-/// where waits end together, as those for one `Retry-After` do but for their jitter, the retries of the time
-/// in which they were decided on are sent together. With a [failover](crate::failover) below, the bound is
-/// that of each region, as it costs nothing to try the next one.
+/// A retry counts when it is decided on, before its wait. Where many waits end together, as after one
+/// `Retry-After` with little jitter, more retries than that can be sent at once: all that were decided
+/// on meanwhile. With a [failover](crate::failover) below, the bound holds for each region, as trying
+/// the next region costs nothing.
 ///
 /// The idea is Finagle's `RetryBudget`.
 #[derive(Debug)]
 pub struct RetryBudget {
-    /// In the units of [`RETRY`], as are the reserve and the balance.
+    /// Counted in units of which a retry is [`RETRY`], as are the reserve and the balance.
     deposit: u64,
     reserve: u64,
     per_second: f64,
@@ -80,18 +79,18 @@ pub struct RetryBudget {
     refilled: Mutex<Instant>,
 }
 
-/// A retry, in the units of the balance: so fine that neither a small ratio nor
-/// the fraction left over by a refill is lost, and no reserve overflows.
+/// One retry, in units of the balance. The unit is fine enough to keep a small ratio and the
+/// fraction of a refill, and coarse enough that no reserve overflows.
 const RETRY: u64 = 1_000_000_000;
 const RETRY_F64: f64 = 1e9;
 
 impl RetryBudget {
-    /// `ratio` of the requests may be retried, 0.2 being a fifth; besides
-    /// `per_second` a second, for clients with few requests; and `reserve` can be
-    /// saved up.
+    /// Allows `ratio` retries per request, where 0.2 is one in five, and `per_second` retries per
+    /// second, for clients with few requests. Up to `reserve` unused ones are saved, and it starts
+    /// with as many.
     ///
-    /// What doesn't fit in the reserve is lost: with a reserve of zero there are
-    /// no retries. A ratio or rate that is negative or not a number is taken for zero.
+    /// What doesn't fit in the reserve is lost, so with a reserve of zero there are
+    /// no retries. A ratio or rate that is negative or not a number is taken as zero.
     #[must_use]
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // `as` saturates
     pub fn new(ratio: f64, per_second: f64, reserve: u32) -> Self {
@@ -106,14 +105,14 @@ impl RetryBudget {
         }
     }
 
-    /// What a retry after this verdict costs, in retries. Default: 1, whatever it is. 0 is taken for
-    /// 1: what costs nothing has no bound.
+    /// What a retry after a verdict costs, in retries. Default: 1 for every verdict. 0 is taken as
+    /// 1, since retries without a cost would have no bound.
     ///
     /// ```
     /// use tower_upstream::classify::{Cause, Class};
     /// use tower_upstream::retry::RetryBudget;
     ///
-    /// // A timeout held a connection all the while and was billed, maybe; a refusal cost nobody anything.
+    /// // A timeout held a connection and may have been billed; a refusal cost nothing.
     /// let budget = RetryBudget::new(0.5, 0.1, 20).cost_fn(|verdict| match verdict.class() {
     ///     Class::NotSent | Class::Throttled => 1,
     ///     _ if verdict.cause() == Cause::Timeout => 5,
@@ -127,7 +126,7 @@ impl RetryBudget {
         self
     }
 
-    /// How many retries could be made now, each at a cost of 1.
+    /// Returns how many retries could be made now, at a cost of 1 each.
     #[must_use]
     pub fn remaining(&self) -> u32 {
         self.refill(time::now());
@@ -139,14 +138,14 @@ impl RetryBudget {
     }
 
     fn add(&self, units: u64) {
-        // Mostly it is full, and then there is nothing to write.
+        // Most of the time it is full, and nothing needs to be written.
         if self.balance.load(Ordering::Relaxed) < self.reserve {
             let add = |balance: u64| Some(balance.saturating_add(units).min(self.reserve));
             _ = self.balance.fetch_update(Ordering::AcqRel, Ordering::Relaxed, add);
         }
     }
 
-    /// Adds what the time since the last refill is worth.
+    /// Adds the retries of the time since the last refill.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // `as` saturates
     fn refill(&self, now: Instant) {
         let mut refilled = self.refilled.lock();
@@ -159,11 +158,11 @@ impl RetryBudget {
     }
 }
 
-/// A fifth of the requests, one every ten seconds, and a reserve of ten.
+/// Allows retries for a fifth of the requests, one more every ten seconds, and a reserve of ten.
 ///
-/// The rate is a tenth of a common small quota, 60 a minute: a client that uses half of that stays
-/// within it also while everything fails. For a smaller one give a sixth of it as the reserve, and a
-/// tenth as the rate: `RetryBudget::new(0.2, 0.03, 3)` for 20 a minute.
+/// The rate is a tenth of a common small quota, 60 a minute. A client that uses half of such a quota
+/// stays within it even while everything fails. For a smaller quota set the reserve to a sixth of it and the
+/// rate to a tenth: `RetryBudget::new(0.2, 0.03, 3)` for 20 a minute.
 impl Default for RetryBudget {
     fn default() -> Self {
         Self::new(0.2, 0.1, 10)

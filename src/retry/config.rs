@@ -12,7 +12,7 @@ use crate::classify::HttpClassifier;
 use crate::event::Listener;
 use crate::replay::{HttpReplay, Replay};
 
-/// What a retry goes by.
+/// The settings of a retry layer.
 #[derive(Clone)]
 pub(crate) struct Config<C, R> {
     pub(super) name: Arc<str>,
@@ -20,7 +20,7 @@ pub(crate) struct Config<C, R> {
     pub(super) budget: Option<Arc<dyn Budget>>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) attempt_timeout: Option<Duration>,
-    /// Whether a layer below has a timeout for attempts.
+    /// Whether a layer below ends attempts that take too long.
     pub(crate) timed_below: bool,
     pub(super) credential_error: bool,
     pub(super) hold_answers: bool,
@@ -60,7 +60,7 @@ impl Config<HttpClassifier, HttpReplay> {
 }
 
 impl<C, R> Config<C, R> {
-    /// The same with another classifier and strategy.
+    /// Changes the classifier and the replay strategy.
     pub(super) fn map<C2, R2>(self, f: impl FnOnce(C, R) -> (C2, R2)) -> Config<C2, R2> {
         let (classifier, replay) = f(self.classifier, self.replay);
         Config {
@@ -80,8 +80,8 @@ impl<C, R> Config<C, R> {
         }
     }
 
-    /// Writes into the first attempt's request what is to be written. Whether it has a key then,
-    /// which it is given if it may be `repeated`.
+    /// Writes this layer's headers into the first attempt's request, with an idempotency key only
+    /// if it may be `repeated`. Returns whether the request has such a key then.
     #[inline(never)]
     pub(super) fn stamp<Req>(&self, request: &mut Req, repeated: bool) -> bool
     where
@@ -96,7 +96,7 @@ impl<C, R> Config<C, R> {
         headers.is_some_and(|headers| self.stamps.key(headers, bits))
     }
 
-    /// Tells in the request which retry it is, if that is to be told.
+    /// Writes into the request which retry it is, if the layer is set to.
     pub(super) fn count<Req>(&self, request: &mut Req, retry: u32)
     where
         R: Replay<Req>,
@@ -106,18 +106,18 @@ impl<C, R> Config<C, R> {
         }
     }
 
-    /// Whether a call ends in time, unless it asks for something else.
+    /// Whether calls have a deadline, unless a request overrides it.
     pub(super) fn is_bounded(&self) -> bool {
         self.deadline.is_some_and(|deadline| deadline < Duration::MAX)
     }
 
-    /// Whether an attempt that takes too long is ended before the deadline.
+    /// Whether an attempt has a timeout that ends before the deadline.
     pub(super) fn attempts_end(&self) -> bool {
         let ends = |timeout| self.deadline.is_none_or(|deadline| timeout < deadline);
         self.timed_below || self.attempt_timeout.is_some_and(ends)
     }
 
-    /// The request's headers, where there is something to write.
+    /// Returns the request's headers if there is something to write into them.
     fn headers_mut<'a, Req>(&self, request: &'a mut Req) -> Option<&'a mut HeaderMap>
     where
         R: Replay<Req>,

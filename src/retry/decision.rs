@@ -1,4 +1,4 @@
-//! Whether a failed attempt is followed by another: one place, a plain function.
+//! Decides whether a failed attempt is followed by another, as a plain function.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,27 +8,27 @@ use super::Backoff;
 use crate::classify::{Class, Verdict};
 use crate::time::Instant;
 
-/// What is done with a server's hint of when to come back.
+/// How a server's hint of when to come back is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HintUse {
-    /// The hint, with a backoff that has jitter on top: never sooner than asked,
-    /// and those who were told the same don't come back together. Without jitter
-    /// the longer of the two. The default.
+    /// Waits for the hint plus the backoff, if that has jitter: no call comes sooner than asked,
+    /// and clients that were given the same hint don't come back together. Without jitter it waits
+    /// for the longer of the two. The default.
     #[default]
     Floor,
-    /// The wait is the hint; the backoff counts only where there is none.
+    /// Waits for the hint. The backoff is used only without a hint.
     Replace,
-    /// The hint is ignored.
+    /// Ignores the hint.
     Ignore,
 }
 
-/// The shortest wait for a circuit.
+/// The shortest wait for an open circuit.
 const SHORTEST_WAIT: Duration = Duration::from_millis(10);
 
 type RetryIf = Arc<dyn Fn(&Verdict) -> bool + Send + Sync>;
 
-/// Everything that a decision goes by.
+/// The settings that a decision is made by.
 #[derive(Clone)]
 pub(crate) struct Policy {
     pub(crate) max_attempts: u32,
@@ -36,46 +36,45 @@ pub(crate) struct Policy {
     pub(super) hint_use: HintUse,
     pub(super) hint_cap: Duration,
     pub(super) non_idempotent: bool,
-    /// An open circuit isn't waited for.
+    /// Whether a call ends at an open circuit instead of waiting for it.
     pub(super) fail_fast: bool,
     pub(super) retry_if: Option<RetryIf>,
 }
 
-/// What is known of the call when an attempt has failed.
+/// What is known about a call when an attempt of it has failed.
 #[derive(Clone, Copy, Debug)]
 #[allow(clippy::struct_excessive_bools)] // each is a fact of its own
 pub(super) struct Facts {
-    /// How many attempts were made: one that an open circuit here turned away wasn't.
+    /// How many attempts were made, not counting those that an open circuit here turned away.
     pub(super) made: u32,
-    /// How many there may be.
+    /// How many attempts may be made.
     pub(super) max_attempts: u32,
-    /// Whether sending twice does no more than sending once.
+    /// Whether sending the request twice has the same effect as sending it once.
     pub(super) idempotent: bool,
-    /// Whether there is something left to send.
+    /// Whether the request, or a copy of it, is left to be sent again.
     pub(super) kept: bool,
-    /// Whether the next attempt goes to another region, of which what this one
-    /// asked for says nothing.
+    /// Whether the next attempt goes to another region, for which this one's hint doesn't hold.
     pub(super) elsewhere: bool,
-    /// Whether there is an answer of an earlier attempt to return.
+    /// Whether the answer of an earlier attempt is there to be returned.
     pub(super) answered: bool,
-    /// Whether an attempt was sent since a retry was last paid for.
+    /// Whether an attempt was sent since the budget last paid for a retry.
     pub(super) owes: bool,
     pub(super) now: Instant,
     pub(super) deadline: Option<Instant>,
 }
 
-/// What becomes of an answer.
+/// What is done with the answer of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Decision {
-    /// It isn't a failure of the upstream: it goes to the caller.
+    /// It goes to the caller: it isn't a failure of the upstream.
     Return,
     /// Another attempt is made after this wait.
     Retry {
-        /// How long.
+        /// The wait before the next attempt.
         wait: Duration,
     },
-    /// It is a failure, and goes to the caller all the same.
+    /// It is a failure that isn't retried: it goes to the caller.
     Stop(StopReason),
 }
 
@@ -95,10 +94,10 @@ pub enum StopReason {
     NotRetryable,
     /// It may have been processed, and isn't idempotent.
     NotIdempotent,
-    /// There is nothing left to send: the body was longer than what is
-    /// recorded, or the request can't be repeated.
+    /// The request can't be sent again: its body was longer than what is recorded, or there is no
+    /// way to repeat such a request.
     NotReplayable,
-    /// The server asked for a longer wait than the cap on it.
+    /// The server asked for a longer wait than the cap on hints.
     HintAboveCap {
         /// What the server asked for.
         asked: Duration,
@@ -109,10 +108,10 @@ pub enum StopReason {
     Deadline,
     /// The budget is spent.
     Budget,
-    /// The circuit is open, and the call [fails fast](crate::RetryLayer::fail_fast) or has no deadline,
-    /// without which nothing bounds the wait.
+    /// The circuit is open, and the call [fails fast](crate::RetryLayer::fail_fast), or has no
+    /// deadline that would bound its wait.
     CircuitOpen,
-    /// A limit on this side turned the attempt away. The answer of the one before is returned.
+    /// A limit on this side turned the attempt away. The answer of the attempt before is returned.
     TurnedAway,
 }
 
@@ -141,9 +140,8 @@ impl fmt::Display for StopReason {
     }
 }
 
-/// Whether a verdict is worth another attempt by default: what may pass by
-/// itself, unless the server says otherwise, and a request's own fault only if
-/// the server says so.
+/// Returns whether a verdict is worth another attempt by default: a failure that may pass by
+/// itself is, unless the server says otherwise; a fault of the request is only if the server says so.
 #[must_use]
 pub fn is_retryable(verdict: &Verdict) -> bool {
     match verdict.class() {
@@ -157,22 +155,22 @@ pub fn is_retryable(verdict: &Verdict) -> bool {
     }
 }
 
-/// Whether an attempt ended on this side before anything was sent, of which the upstream knows
-/// nothing. A credential that is latched is something else: that is what the upstream said of it.
+/// Whether an attempt ended on this side before anything was sent, so that the upstream knows
+/// nothing of it. A latched credential isn't meant: it was the upstream that refused it.
 pub(super) fn is_turned_away(verdict: &Verdict) -> bool {
     matches!(verdict.class(), Class::CircuitOpen | Class::Local) && verdict.never_left()
 }
 
 impl Policy {
-    /// The longest wait for which a server is obeyed.
+    /// Returns the longest hint that is obeyed.
     #[cfg(feature = "upstream")]
     pub(crate) fn longest_hint(&self) -> Duration {
         if self.hint_use == HintUse::Ignore { Duration::ZERO } else { self.hint_cap }
     }
 
-    /// Decides. `failed` tells the budget that it has failed, `backoff` makes the wait by chance,
-    /// `withdraw` takes from the budget; each is called once at most, in this order, and only
-    /// when it comes to that.
+    /// Decides. `failed` tells the budget of the failure, `backoff` draws the wait, and `withdraw`
+    /// takes from the budget. Each is called at most once, in this order, and only if the decision
+    /// gets to it.
     pub(super) fn decide(
         &self,
         verdict: &Verdict,
@@ -189,7 +187,8 @@ impl Policy {
             Class::Success | Class::Local => return Decision::Return,
             Class::QuotaExhausted => return Decision::Stop(StopReason::QuotaExhausted),
             Class::CredentialRejected => return Decision::Stop(StopReason::CredentialRejected),
-            // The request's own fault stays that, also where the server adds that it is.
+            // A fault of the request isn't a failure that was stopped, even if the server says not to
+            // retry it.
             Class::Rejected if hint.should_retry == Some(false) => return Decision::Return,
             _ if hint.should_retry == Some(false) => {
                 failed();
@@ -207,7 +206,7 @@ impl Policy {
                 _ => Decision::Stop(StopReason::NotRetryable),
             };
         }
-        // An open circuit here is no failure of another attempt.
+        // An open circuit here isn't one more failed attempt.
         if verdict.class() != Class::CircuitOpen {
             failed();
         }
@@ -230,8 +229,8 @@ impl Policy {
             && (self.fail_fast || facts.deadline.is_none())
             && !facts.elsewhere
         {
-            // Every caller would wait as long as the circuit is open, and an open
-            // circuit is there to answer at once.
+            // All callers would wait as long as the circuit is open, while its purpose is to answer
+            // at once.
             Some(StopReason::CircuitOpen)
         } else if !facts.kept {
             Some(StopReason::NotReplayable)
@@ -247,14 +246,15 @@ impl Policy {
         backoff: impl FnOnce(&Backoff) -> Duration,
         withdraw: impl FnOnce() -> bool,
     ) -> Decision {
-        // When a circuit here lets calls through isn't the server's word, and only the deadline's concern.
+        // The time at which a circuit here lets calls through isn't a server's hint: only the deadline
+        // bounds it.
         let turned_away = verdict.class() == Class::CircuitOpen;
         let asked = match self.hint_use {
             _ if facts.elsewhere => None,
             HintUse::Ignore if !turned_away => None,
             _ => verdict.hint().retry_after,
         };
-        // A hint isn't shortened: calling sooner than asked is what gets keys suspended.
+        // A hint isn't shortened: keys are suspended for calling sooner than asked.
         if let Some(asked) = asked.filter(|asked| !turned_away && *asked > self.hint_cap) {
             return Decision::Stop(StopReason::HintAboveCap { asked, cap: self.hint_cap });
         }
@@ -263,22 +263,22 @@ impl Policy {
             (HintUse::Replace, Some(asked)) => asked,
             (_, asked) => {
                 let (wait, asked) = (backoff(&self.backoff), asked.unwrap_or_default());
-                // Those who were told the same time must not come back together
-                // either: a backoff that has jitter goes on top of the hint.
+                // Clients that were given the same hint must not come back together: a backoff
+                // that has jitter goes on top of it.
                 let on_top = if self.backoff.has_jitter() { wait } else { Duration::ZERO };
                 wait.max(asked.saturating_add(on_top))
             }
         };
-        // Attempts that are turned away aren't counted: without a wait they would spin.
+        // Attempts that are turned away aren't counted, so without a wait they would spin.
         let wait = if turned_away && !facts.elsewhere { wait.max(SHORTEST_WAIT) } else { wait };
         let left = facts.deadline.map(|deadline| deadline.saturating_duration_since(facts.now));
         if left.is_some_and(|left| wait >= left) {
             return Decision::Stop(StopReason::Deadline);
         }
-        // An open circuit here sends nothing, so waiting for it costs nothing. Nor does going to
-        // another region: a budget bounds what an upstream that fails gets on top, and the other one
-        // doesn't fail. Each region is tried once a round, and one that failed is left out by all calls.
-        // But a new round costs, also if the last attempt of the one before was turned away.
+        // Waiting for an open circuit costs nothing, as nothing was sent. Going to another region costs
+        // nothing either: the budget bounds the extra load on an upstream that fails, and that region
+        // isn't known to. Each region is tried once per round, and a region that failed is avoided by
+        // all calls. A new round costs, even if the last attempt of the round before was turned away.
         let costs = !facts.elsewhere && (facts.owes || !turned_away);
         if costs && !withdraw() {
             return Decision::Stop(StopReason::Budget);

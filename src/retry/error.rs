@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::classify::{Cause, Class, GrpcCode, Verdict};
 use crate::error::{BoxError, LazyStatus};
 
-/// The call's deadline passed while an attempt was in flight, which was dropped, or before it could
-/// be sent.
+/// The call's deadline passed while an attempt was in flight, which was then dropped, or before an
+/// attempt could be sent.
 ///
 /// Over tonic, with the feature `tonic`, a client sees it as `DEADLINE_EXCEEDED`.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ impl DeadlineExceeded {
         Self { attempt, status: LazyStatus::default() }
     }
 
-    /// Which attempt that was; the first is 1.
+    /// Returns which attempt that was; the first is 1.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt
@@ -44,7 +44,7 @@ impl Error for DeadlineExceeded {
     }
 }
 
-/// An attempt took longer than it may, and was dropped.
+/// An attempt took longer than it may and was dropped.
 ///
 /// Over tonic, with the feature `tonic`, a client sees it as `DEADLINE_EXCEEDED`.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl AttemptTimedOut {
         Self { timeout, status: LazyStatus::default() }
     }
 
-    /// How long an attempt may take.
+    /// Returns how long an attempt may take.
     #[must_use]
     pub fn timeout(&self) -> Duration {
         self.timeout
@@ -84,10 +84,9 @@ impl Error for AttemptTimedOut {
 
 /// The upstream refused the credential: the key is invalid or suspended.
 ///
-/// Only where [`credential_error`](super::RetryLayer::credential_error) asks for
-/// it; otherwise the response or error itself is returned. Where it was an error
-/// that is the source. Over tonic, with the feature `tonic`, a client sees a
-/// response as `UNAUTHENTICATED`.
+/// Returned only if [`credential_error`](super::RetryLayer::credential_error) is set; otherwise the
+/// caller gets the response or error itself. If it was an error, it is the source of this one. If it
+/// was a response, a client over tonic, with the feature `tonic`, sees `UNAUTHENTICATED`.
 #[derive(Debug)]
 pub struct CredentialRejected {
     cause: Cause,
@@ -100,7 +99,7 @@ impl CredentialRejected {
         Self { cause, source, status: LazyStatus::default() }
     }
 
-    /// What the upstream answered.
+    /// Returns what the upstream answered.
     #[must_use]
     pub fn cause(&self) -> Cause {
         self.cause

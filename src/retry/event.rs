@@ -10,11 +10,11 @@ use crate::classify::{Class, Verdict};
 pub struct RetryEvent<'a> {
     /// The layer's name.
     pub name: &'a str,
-    /// Which attempt had failed; the first is 1.
+    /// Which attempt failed; the first is 1.
     pub attempt: u32,
     /// What its answer meant.
     pub verdict: Verdict,
-    /// What becomes of it.
+    /// What is done with its answer.
     pub decision: Decision,
 }
 

@@ -19,8 +19,8 @@ use crate::scope;
 use crate::stripe::Handle;
 use crate::time::{self, Instant, Sleep};
 
-/// How many steps are taken in one poll. Attempts that fail at once, one after
-/// the other without a wait, must let the other tasks of the thread run.
+/// How many steps one poll takes at most. A call whose attempts fail at once, without a wait between
+/// them, must let the other tasks of its thread run.
 const STEPS_AT_ONCE: u32 = 64;
 
 pin_project! {
@@ -33,11 +33,11 @@ pin_project! {
     {
         #[pin]
         state: State<S, Req>,
-        // Ends an attempt that takes too long, or a wait between two.
+        // Ends an attempt that takes too long, or the wait between two attempts.
         #[pin]
         timer: Option<Sleep>,
         kept: Option<R::Kept>,
-        // `None`: answers are only passed on, as a retry above counts the attempts, or the
+        // `None`: the answer is only passed on, as a retry above counts the attempts, or as the
         // call's deadline has passed.
         progress: Option<Progress<S::Response>>,
         shared: Handle<Shared<S, C, R>>,
@@ -50,14 +50,14 @@ pin_project! {
     where
         S: Service<Req>,
     {
-        // An attempt is in flight, or readying the service it will use.
-        // An answer that isn't retried ends the call; else → `Waiting`.
+        // An attempt is in flight, or readies the service that it will use. An answer that isn't
+        // retried ends the call; another leads to → `Waiting`.
         Attempting { #[pin] call: CallWhenReady<S, Req> },
-        // Between two attempts, the next request in hand. The timer ends it → `Attempting`.
-        // Boxed: it is rare, and as large as all else.
+        // Between two attempts, with the next request. The timer ends it → `Attempting`.
+        // Boxed: it is rare, and a request is as large as all the rest.
         Waiting { request: Option<Box<Req>> },
-        // The first attempt failed before it could be made, as the service
-        // didn't get ready. As after an answer. Without an error the call is over.
+        // The first attempt failed before it was made, as the service didn't get ready. Goes on as
+        // after an answer. Without an error the call is over.
         Unready { error: Option<BoxError>, request: Option<Box<Req>> },
     }
 }
@@ -88,7 +88,7 @@ impl<S: Service<Req>, Req> State<S, Req> {
         Self::Attempting { call: CallWhenReady::new(service, request) }
     }
 
-    /// The request of an attempt whose service didn't get ready: it was never sent.
+    /// Returns the request of an attempt whose service didn't get ready, so that it was never sent.
     fn take_unsent(self: Pin<&mut Self>) -> Option<Req> {
         match self.project() {
             StateProject::Attempting { call } => call.take_unsent(),
@@ -127,10 +127,10 @@ where
             if answer.is_pending() {
                 answer = this.poll_limits(cx);
             }
-            // Judged where it lies: an answer is large, and each move of it a copy.
+            // Classified in place: an answer is large, and each move copies it.
             let verdict = match (&answer, &this.progress) {
                 (Poll::Ready(result), Some(_)) => this.verdict(result),
-                // There is none yet, or nothing to be decided about it.
+                // There is no answer yet, or nothing to decide about it.
                 _ => return answer,
             };
             if verdict.is_success() {
@@ -153,11 +153,11 @@ where
     C: Classify<S::Response>,
     R: Replay<Req>,
 {
-    /// The steps that most calls don't take. `None`: → `Attempting`.
+    /// Takes a step that most calls don't take. `None`: → `Attempting`.
     #[inline(never)]
     fn rare_step(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<S::Response, BoxError>>> {
         match self.state.as_mut().project() {
-            // Only passed on.
+            // A retry above decides: the answer is only passed on.
             StateProject::Attempting { call } => {
                 let call_now =
                     |service: &mut S, request| scope::call_later(true, || service.call(request));
@@ -178,7 +178,7 @@ where
         }
     }
 
-    /// Ends an attempt that has taken too long, or the whole call.
+    /// Ends an attempt, or the whole call, that has taken too long.
     #[inline(never)]
     fn poll_limits(&mut self, cx: &mut Context<'_>) -> Poll<Result<S::Response, BoxError>> {
         let (StateProject::Attempting { call }, Some(progress)) =
@@ -200,7 +200,7 @@ where
         self.shared.config.classifier.classify(seen)
     }
 
-    /// What goes to the caller after an answer that isn't a success. `None`: nothing yet, but → `Waiting`.
+    /// Returns what goes to the caller after an answer that isn't a success. `None`: → `Waiting`.
     #[cold]
     #[inline(never)]
     fn failed(
@@ -219,8 +219,8 @@ where
         let kept = unsent.is_some() || self.kept.is_some();
         let mut decision = progress.decide(config, &verdict, kept, now);
         if let Decision::Retry { wait } = decision {
-            // Made now, while the answer is still here to be returned if the
-            // request turns out not to be repeatable.
+            // Made now, while the answer can still be returned if the request turns out not to be
+            // repeatable.
             let last = progress.next_is_last();
             let again = match (unsent, self.kept.take()) {
                 (Some(request), kept) => Some((request, kept)),
@@ -244,14 +244,14 @@ where
         Some(progress.last_answer(result, !is_turned_away(&verdict)))
     }
 
-    /// → `Waiting`. What is left of the last attempt goes now, not after the wait.
+    /// → `Waiting`. The last attempt is dropped now, not after the wait.
     fn wait(&mut self, now: Instant, wait: Duration, request: Req) {
         self.state.set(State::Waiting { request: Some(Box::new(request)) });
         let timer = (!wait.is_zero()).then(|| time::sleep_until(time::after(now, wait)));
         self.timer.set(timer);
     }
 
-    /// The deadline has passed during an attempt, which goes now, or before one could be made.
+    /// Ends the call at its deadline. Drops the attempt, if one is `in_flight`.
     fn past_deadline(&mut self, in_flight: bool) -> Result<S::Response, BoxError> {
         self.state.set(State::Unready { error: None, request: None });
         let mut progress = self.progress.take();
@@ -264,7 +264,8 @@ where
     }
 }
 
-/// What failed before it was called was never sent, whatever its error says.
+/// Corrects the verdict on a service that failed before it was called: the request was never sent,
+/// whatever the error says.
 fn unsent(verdict: Verdict) -> Verdict {
     match verdict.class() {
         Class::Transient => Verdict::not_sent().cause_is(verdict.cause()).hint_is(verdict.hint()),

@@ -13,8 +13,8 @@ use crate::replay::{BodyReplay, CloneReplay, HttpReplay, Override, OverrideFn, R
 
 /// Sends a failed request again, where that is safe and may help.
 ///
-/// See the [module](super) for what it does and an example. Clones, and the
-/// services of all clones, share one budget.
+/// The [module](super) says when, and has an example. All clones, and the services that they make,
+/// share one budget.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct RetryLayer<C = HttpClassifier, R = HttpReplay> {
@@ -22,8 +22,8 @@ pub struct RetryLayer<C = HttpClassifier, R = HttpReplay> {
 }
 
 impl RetryLayer {
-    /// Three attempts; waits from 250 ms, doubling up to 10 s, with full jitter;
-    /// a server's hint is obeyed up to 60 s; a budget of a fifth of the requests.
+    /// Makes at most three attempts, and waits from 250 ms, doubling up to 10 s, with full jitter.
+    /// Obeys a server's hint of up to 60 s. Its budget allows retries for a fifth of the requests.
     pub fn new() -> Self {
         Self { config: Config::new() }
     }
@@ -42,8 +42,8 @@ impl<C, R> RetryLayer<C, R> {
         self
     }
 
-    /// How often a request is sent at most, the first time included. Default: 3.
-    /// 0 and 1 both mean that it is never sent again.
+    /// How many times a request is sent at most, including the first. Default: 3.
+    /// With 0 or 1 it is never sent again.
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.config.policy.max_attempts = attempts;
         self
@@ -55,50 +55,52 @@ impl<C, R> RetryLayer<C, R> {
         self
     }
 
-    /// What is done with a server's hint (`Retry-After`). Default: [`HintUse::Floor`].
+    /// How a server's hint (`Retry-After`) is used. Default: [`HintUse::Floor`].
     pub fn hint(mut self, hint: HintUse) -> Self {
         self.config.policy.hint_use = hint;
         self
     }
 
-    /// The longest hint of a server that is waited for. Default: 60 s. Past it the answer is
-    /// returned at once: a hint is never shortened. `Duration::MAX`: no cap.
+    /// The longest hint that is waited for. Default: 60 s; `Duration::MAX`: no cap. If the server asks
+    /// for a longer wait, its answer is returned at once: a hint is never shortened.
     pub fn hint_cap(mut self, cap: Duration) -> Self {
         self.config.policy.hint_cap = cap;
         self
     }
 
-    /// How long the whole call may take, waits and attempts, to the response's head. Default, and
-    /// `Duration::MAX`: no limit.
+    /// How long the whole call may take to the response's head, with all its attempts and waits.
+    /// Default, and `Duration::MAX`: no limit.
     ///
     /// A wait that would pass the deadline isn't begun: the last answer is
     /// returned at once. An attempt in flight at the deadline is dropped, and
-    /// the call ends with [`DeadlineExceeded`](super::DeadlineExceeded). One that isn't ready by then, or is
-    /// woken too late, isn't sent; what came of the one before is returned, if it is still there.
+    /// the call ends with [`DeadlineExceeded`](super::DeadlineExceeded). An attempt whose service isn't ready
+    /// by then, or that is woken too late, isn't sent; the answer to the attempt before is returned, if it
+    /// is still there.
     ///
-    /// For a circuit breaker or a failover below, a first attempt that is cut so has timed out. Not if it had
-    /// only what a [request's own deadline](super::Override::deadline) gave it, or attempts have a shorter
-    /// [timeout](Self::attempt_timeout) of their own: with what an earlier one or a queue left it, an
-    /// attempt says no more of the upstream than a call that its caller drops.
+    /// If the deadline ends a call's first attempt, a circuit breaker or a failover below takes that for
+    /// a timeout. It doesn't if the [request](super::Override::deadline) set the deadline, or if attempts
+    /// have a shorter [timeout](Self::attempt_timeout). Later attempts had only the time that was left,
+    /// and say no more of the upstream than a call that its caller drops.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.config.deadline = Some(deadline);
         self
     }
 
-    /// How long an attempt may take from when the inner service is called to the response's head. Default,
+    /// How long an attempt may take from the call of the inner service to the response's head. Default,
     /// and `Duration::MAX`: no limit.
     ///
-    /// It then counts as a timeout. Getting ready isn't counted, as with tower's
-    /// own timeout; a [`deadline`](Self::deadline) bounds that too. With a rate limit below, put
-    /// tower's `TimeoutLayer` under that instead: here the time in its queue is the attempt's, and one
-    /// that times out there is taken for sent.
+    /// An attempt that takes longer is dropped and counts as a timeout. Waiting for the inner service to get
+    /// ready isn't included, as with tower's own timeout; only a [`deadline`](Self::deadline) bounds that.
+    /// With a rate limit below, put tower's `TimeoutLayer` under the limit instead: this timeout
+    /// includes the time in the limit's queue, and takes an attempt that ends there for sent.
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.config.attempt_timeout = Some(timeout);
         self
     }
 
     /// How many retries all calls together may make. Default:
-    /// [`RetryBudget::default`](super::RetryBudget::default). To share one among layers, give each the same `Arc`.
+    /// [`RetryBudget::default`](super::RetryBudget::default). To share a budget, give several layers the
+    /// same `Arc`.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -114,92 +116,91 @@ impl<C, R> RetryLayer<C, R> {
         self
     }
 
-    /// No budget: each call may use all its attempts.
+    /// Sets no budget: each call may use all its attempts.
     ///
-    /// When the upstream fails, it then gets as many times its usual load as
-    /// there are attempts.
+    /// An upstream that fails then gets its usual load multiplied by
+    /// [`max_attempts`](Self::max_attempts).
     pub fn no_budget(mut self) -> Self {
         self.config.budget = None;
         self
     }
 
-    /// Also sends again what may have been processed and isn't idempotent.
+    /// Also sends a request again that may have been processed and isn't idempotent.
     ///
-    /// By default that is only done if it is certain that the upstream didn't
-    /// act on the request, or the request's method or its `Idempotency-Key`
-    /// header makes a repetition safe.
+    /// By default a request is sent again only if the upstream certainly didn't act on it, or if its
+    /// method or its `Idempotency-Key` header makes that safe.
     pub fn retry_non_idempotent(mut self) -> Self {
         self.config.policy.non_idempotent = true;
         self
     }
 
-    /// Gives each request an `Idempotency-Key`, by which its server can tell a repetition: a random
+    /// Gives each request an `Idempotency-Key`, by which its server can recognise a repetition: a random
     /// UUID, the same for all attempts and regions. A request of any method then counts as safe to repeat.
     ///
-    /// A key of the caller's own stays. Only where the server knows such keys: the header alone
-    /// protects nothing. A request that is sent once gets none, nor does one that isn't HTTP or is
+    /// Use it only if the server supports such keys: the header alone protects nothing. A key that the
+    /// caller has set stays. A request gets no key if it is sent only once, isn't HTTP, or is
     /// [repeated by cloning](Self::replay_clone).
     pub fn idempotency_key(self) -> Self {
         self.idempotency_header(HeaderName::from_static("idempotency-key"))
     }
 
-    /// As [`idempotency_key`](Self::idempotency_key), in a header of this name.
+    /// Like [`idempotency_key`](Self::idempotency_key), with a header of this name.
     pub fn idempotency_header(mut self, name: HeaderName) -> Self {
         self.config.stamps.idempotency_key = Some(name);
         self
     }
 
-    /// Tells the server in this header how many retries came before: 0 in the first attempt, as
-    /// `x-stainless-retry-count` of the OpenAI and Anthropic SDKs counts. What an open circuit here
-    /// turned away isn't counted. Default: not told.
+    /// Writes the number of the retry into this header, with 0 for the first attempt, as the OpenAI and
+    /// Anthropic SDKs do in `x-stainless-retry-count`. Attempts that an open circuit here
+    /// turned away aren't counted. Default: no header.
     pub fn retry_count_header(mut self, name: HeaderName) -> Self {
         self.config.stamps.retry_count = Some(name);
         self
     }
 
-    /// Ends a call at once where an open circuit turns its attempt away. By default it waits until the
-    /// circuit lets calls through again, however long, if it has a [`deadline`](Self::deadline) that allows it.
+    /// Ends a call at once if an open circuit turns its attempt away. By default a call with a
+    /// [`deadline`](Self::deadline) waits until the circuit lets calls through again, if the deadline allows.
     pub fn fail_fast(mut self) -> Self {
         self.config.policy.fail_fast = true;
         self
     }
 
-    /// Holds an answer also during the wait for the next attempt, to return it if that is turned away on this
-    /// side (by an open circuit, a limit) before it is under way.
+    /// Keeps the last response during the wait for the next attempt, to return it if that attempt is
+    /// turned away on this side (by an open circuit or a limit).
     ///
-    /// By default a response is dropped before a wait, so that what it holds is free meanwhile: a
-    /// connection, one of the streams of one. If the next attempt is turned away then, the caller gets that
-    /// rejection, which says when to come back. An error holds nothing, and is returned in any case.
+    /// By default a response is dropped before a wait, which frees what it holds: a
+    /// connection, or a stream of one. If the next attempt is then turned away, the caller gets the
+    /// rejection, which says when to come back. An error holds nothing, and is kept in any case.
     pub fn hold_answers(mut self) -> Self {
         self.config.hold_answers = true;
         self
     }
 
-    /// Which verdicts are worth another attempt, in place of
-    /// [`is_retryable`](super::is_retryable). A success, a dead credential, an exhausted quota and a
-    /// decision of this side are never retried, whatever it says.
+    /// Decides which verdicts are worth another attempt, in place of
+    /// [`is_retryable`](super::is_retryable). A success, a refused credential, an exhausted quota and a
+    /// rejection by a limit on this side are never retried, whatever it returns.
     pub fn retry_if(mut self, f: impl Fn(&Verdict) -> bool + Send + Sync + 'static) -> Self {
         self.config.policy.retry_if = Some(Arc::new(f));
         self
     }
 
     /// Ends a call whose credential was refused with the error
-    /// [`CredentialRejected`](super::CredentialRejected), in place of the
-    /// response; an error from below becomes its source.
+    /// [`CredentialRejected`](super::CredentialRejected) instead of the
+    /// response. An error from below becomes its source.
     pub fn credential_error(mut self) -> Self {
         self.config.credential_error = true;
         self
     }
 
     /// Makes the jitter and the [idempotency keys](Self::idempotency_key) repeatable, for tests and
-    /// simulations. Nowhere else: two processes with one seed give different requests the same keys, and
-    /// a server that knows them answers one with what the other was told.
+    /// simulations only: two processes with the same seed give different requests the same keys, and
+    /// the server then answers one request with the result of the other.
     pub fn seed(mut self, seed: u64) -> Self {
         self.config.chance = Chance::seeded(seed);
         self
     }
 
-    /// Who hears of each decision about a failed attempt, and its reason. Default: nobody.
+    /// Tells this observer each decision about a failed attempt, with its reason. Default: none.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.config.listener = Listener::new(observer);
         self
@@ -223,8 +224,8 @@ impl<C, R> RetryLayer<C, R> {
         self.map(|classifier, _| (classifier, replay))
     }
 
-    /// Repeats requests whose bodies are neither plain bytes nor known: given
-    /// how to make such a body of a recording one. Up to 64 KiB are recorded; for another bound give
+    /// Repeats requests with bodies of any other type: `wrap` makes such a body from one that records
+    /// what is sent. Up to 64 KiB are recorded; for another bound give
     /// [`replay`](Self::replay) a [`BodyReplay`].
     ///
     /// ```
@@ -248,8 +249,8 @@ impl<C, R> RetryLayer<C, R> {
         self.replay(CloneReplay)
     }
 
-    /// What a request asks for in place of these settings: a closure, for requests without extensions
-    /// ([`Override`] says how with them). Set how requests are repeated before this.
+    /// Lets single requests override these settings by a closure, for requests without extensions
+    /// ([`Override`] says how with them). Call this after the setters of how requests are repeated.
     ///
     /// ```
     /// use tower_upstream::RetryLayer;
@@ -271,7 +272,7 @@ impl<C, R> RetryLayer<C, R> {
         self.map(|classifier, replay| (classifier, OverrideFn::new(replay, f)))
     }
 
-    /// This one hears too.
+    /// Adds this listener.
     pub(crate) fn also_tell(mut self, listener: &Listener) -> Self {
         self.config.listener = self.config.listener.and(listener);
         self

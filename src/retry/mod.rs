@@ -35,22 +35,22 @@
 //!
 //! # When it retries
 //!
-//! - The verdict must be one that may pass: throttled, overloaded, never sent,
-//!   transient. A dead credential, an exhausted quota and the request's own
-//!   fault are returned at once.
-//! - It must be *safe*: the request never left or was refused unprocessed
-//!   (a 429, a 503 that says when to come back), or repeating it does no harm,
-//!   by its method or its `Idempotency-Key`. A plain `POST` that timed out is
-//!   not sent again unless [`retry_non_idempotent`](RetryLayer::retry_non_idempotent) says so.
+//! - The failure must be one that may pass: throttled, overloaded, never sent, or
+//!   transient. A refused credential, an exhausted quota and a fault of the request are
+//!   returned at once.
+//! - A repetition must be *safe*: the request never left or was refused unprocessed
+//!   (a 429, a 503 that says when to come back), or its method or its `Idempotency-Key`
+//!   says that sending it twice does no harm. A plain `POST` that timed out is
+//!   not sent again unless [`retry_non_idempotent`](RetryLayer::retry_non_idempotent) is set.
 //! - The server must not say otherwise: a hint (`Retry-After` and its
 //!   [siblings](crate::hint)) is waited for in full or not at all, and
 //!   `x-should-retry` is obeyed.
 //! - There must be attempts, time and [budget](RetryBudget) left.
 //!
-//! When it doesn't, the caller gets the last real response or error,
-//! untouched, and the [observer](RetryLayer::observer) hears why. An attempt that an open circuit or a limit
-//! on this side turned away isn't a real one: what came of the one before is returned, if it is still
-//! there (see below). One request can ask for other
+//! When it doesn't retry, the caller gets the last real response or error,
+//! untouched, and the [observer](RetryLayer::observer) is told why. An attempt that an open circuit or a
+//! limit on this side turned away has no real answer: the answer to the attempt before is returned, if it is
+//! still there (see below). A single request can ask for another number of
 //! attempts, or another deadline: see [`Override`].
 //!
 //! New to retries? The [guide] says why there is jitter, what a budget is for, and what is
@@ -58,21 +58,22 @@
 //!
 //! # What an answer holds
 //!
-//! An answer that is followed by another attempt is dropped before the wait, with what it holds: a
-//! permit, a stream. Its body isn't read for the sake of the connection, as that costs time: hyper keeps an
-//! HTTP/1 connection if the body had come along with its head, as short ones do, and closes it if not.
-//! A [`PeekLayer`](crate::PeekLayer), which reads failing answers anyway, within a bound, keeps it.
+//! A response that is followed by another attempt is dropped before the wait, with all that it holds: a
+//! permit, a stream. Its body isn't read to the end to save the connection, as that takes time. hyper
+//! keeps an HTTP/1 connection if the body arrived together with its head, as short ones do, and closes it
+//! otherwise. A [`PeekLayer`](crate::PeekLayer) saves it, as it reads failing answers anyway, up to a bound.
 //!
-//! So a response that was followed by a wait can't be returned when the next attempt is turned away on this side, and
-//! the caller gets that rejection. [`hold_answers`](RetryLayer::hold_answers) has it the other way round.
-//! An error holds nothing, and without a wait (in another region) nothing is held for long: they come back.
+//! So a response that was followed by a wait can't be returned if the next attempt is turned away on this
+//! side: the caller gets the rejection. With [`hold_answers`](RetryLayer::hold_answers) the response is
+//! kept and returned. An error holds nothing, and a response without a wait (before another region)
+//! holds it only briefly: both are kept and returned in any case.
 //!
 //! # Where it stands in the stack
 //!
 //! Above everything that is done for each attempt: failover, rate limit,
-//! circuit breaker, the attempt's timeout. A retry layer below another one in the same
-//! stack passes through, and none of its settings holds, its deadline and its attempts' timeout
-//! neither; see [`scope`](crate::scope) for where that ends.
+//! circuit breaker, attempt timeout. A retry layer below another one in the same
+//! stack only passes calls on: none of its settings has an effect, not even its deadline and its attempt
+//! timeout. [`scope`](crate::scope) says where a stack ends.
 
 mod attempt;
 mod backoff;

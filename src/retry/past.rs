@@ -11,24 +11,24 @@ pub(super) struct Past<Res> {
     /// How many attempts an open circuit here turned away.
     pub(super) turned_away: u32,
     pub(super) last_wait: Option<Duration>,
-    /// What the last attempt came to that was sent, if no retry was paid for since.
+    /// The verdict on the last attempt that was sent, if the budget paid for no retry since.
     pub(super) owed: Option<Verdict>,
-    /// What the attempt has cost that is in flight, or comes next.
+    /// What the budget paid for the attempt that is in flight or comes next.
     pub(super) withdrawal: Option<Withdrawal>,
-    /// What the last attempt that wasn't turned away came to, for when none follows.
+    /// The answer to the last attempt that wasn't turned away, for when no other follows.
     pub(super) answer: Option<Result<Res, BoxError>>,
 }
 
 impl<Res> Past<Res> {
-    /// The next attempt is made, and has cost what it costs.
+    /// Notes that the next attempt is made, so that its cost isn't given back.
     pub(super) fn spend(&mut self) {
         if let Some(withdrawal) = &mut self.withdrawal {
             withdrawal.spent = true;
         }
     }
 
-    /// Takes in that an attempt has ended so. One whose service failed to get ready has cost as
-    /// much as another; what one that was turned away has cost is there for the next one.
+    /// Takes in the verdict on an attempt. An attempt whose service failed to get ready costs as much
+    /// as any other; the cost of an attempt that was turned away is kept for the next one.
     pub(super) fn takes_in(&mut self, verdict: &Verdict) {
         if verdict.class() == Class::CircuitOpen {
             self.turned_away = self.turned_away.saturating_add(1);
@@ -43,7 +43,7 @@ impl<Res> Past<Res> {
         }
     }
 
-    /// Lets go of a response. An error holds nothing.
+    /// Drops a response, but not an error, which holds nothing.
     pub(super) fn let_go(&mut self) {
         self.answer.take_if(|answer| answer.is_ok());
     }
@@ -55,7 +55,7 @@ impl<Res> Default for Past<Res> {
     }
 }
 
-/// Taken from the budget for an attempt; given back if that is never made.
+/// What the budget paid for an attempt. Given back if that is never made.
 pub(super) struct Withdrawal {
     budget: Arc<dyn Budget>,
     verdict: Verdict,
@@ -63,7 +63,7 @@ pub(super) struct Withdrawal {
 }
 
 impl Withdrawal {
-    /// What a retry after this verdict costs, if there is enough.
+    /// Takes what a retry after this verdict costs from the budget, if there is enough.
     pub(super) fn from(budget: &Arc<dyn Budget>, verdict: &Verdict) -> Option<Self> {
         budget.withdraw(verdict).then(|| Self {
             budget: Arc::clone(budget),

@@ -1,4 +1,4 @@
-//! How far a call has come: which attempt, until when, at what cost.
+//! How far a call has come: which attempt it is at, when that must end, and what it has cost.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -23,23 +23,23 @@ pub(super) struct Progress<Res> {
     scope: CallScope,
     max_attempts: u32,
     idempotent: bool,
-    /// Whether the attempt in flight was called with all the time that the layer gives to a call.
+    /// Whether the attempt in flight began with all the time that the layer gives to a call.
     has_it_all: bool,
-    /// When the attempt in flight has taken too long; `None` also before it is called.
+    /// When the attempt in flight times out. `None` if it doesn't, or isn't called yet.
     attempt_ends: Option<Instant>,
     past: Option<Box<Past<Res>>>,
 }
 
-/// What has passed while an attempt was in flight.
+/// Which limit has passed during an attempt.
 pub(super) enum Passed {
-    /// As long as one attempt may take.
+    /// The timeout of attempts.
     Timeout(Duration),
-    /// The deadline of the whole call, with an attempt in flight or one that never was.
+    /// The deadline of the whole call. The attempt was called only if it is `in_flight`.
     Deadline { in_flight: bool },
 }
 
 impl<Res> Progress<Res> {
-    /// A call begins: what it asks for, and what is written into its request.
+    /// Begins a call: reads its overrides and writes headers into its request.
     #[inline]
     pub(super) fn begin<Req, C, R>(config: &Config<C, R>, request: &mut Req) -> Self
     where
@@ -68,32 +68,32 @@ impl<Res> Progress<Res> {
         self.max_attempts > 1
     }
 
-    /// Which attempt this is, or was; the first is 1.
+    /// Returns which attempt this is; the first is 1.
     pub(super) fn attempt(&self) -> u32 {
         self.scope.attempt()
     }
 
-    /// How many attempts were made: those that an open circuit here turned away weren't.
+    /// Returns how many attempts were made, not counting those that an open circuit here turned away.
     pub(super) fn made(&self) -> u32 {
         let turned_away = self.past.as_ref().map_or(0, |past| past.turned_away);
         self.attempt().saturating_sub(turned_away)
     }
 
-    /// Whether nothing can follow the next attempt. Where calls wait for circuits, or a failover
-    /// below has other regions, it may be turned away, and then isn't the last.
+    /// Whether no other attempt can follow the next one. Where calls wait for circuits, or a failover
+    /// below has other regions, the next attempt may be turned away, and then it isn't the last.
     pub(super) fn next_is_last(&self) -> bool {
         let may_go_on = self.scope.deadline().is_some() || self.scope.tried().len() > 0;
         !may_go_on && self.made().saturating_add(1) >= self.max_attempts
     }
 
-    /// The first attempt is made, through a service that is ready.
+    /// Makes the first attempt, through a service that is ready.
     #[inline]
     pub(super) fn calling(&mut self, timeout: Option<Duration>) -> Within<'_> {
         self.attempt_ends = ends(timeout);
         self.scope.calling()
     }
 
-    /// Goes on with the attempt in flight, or with readying the service that it will use.
+    /// Polls the attempt in flight, or readies the service that it will use.
     #[inline]
     pub(super) fn poll<S, Req, C, R>(
         &mut self,
@@ -109,12 +109,12 @@ impl<Res> Progress<Res> {
         scope.poll(|| {
             if !call.was_called() {
                 if is_past_deadline() {
-                    // Woken too late, as on a machine that was suspended: nobody waits for what
-                    // would be sent, and `poll_limits` ends the call.
+                    // Woken too late, as on a machine that was suspended: nobody would wait for the
+                    // answer. `poll_limits` ends the call.
                     return Poll::Pending;
                 }
-                // As with tower's own timeout, getting ready isn't counted: a queue for
-                // a place below would otherwise turn into timeouts, and those into retries.
+                // The timeout begins only now, as tower's does. If getting ready were included, a
+                // queue for a place below would turn into timeouts, and those into retries.
                 let when_ready = |service: &mut S, request| {
                     *attempt_ends = ends(config.attempt_timeout);
                     *has_it_all = false;
@@ -129,7 +129,7 @@ impl<Res> Progress<Res> {
         })
     }
 
-    /// Ends an attempt that takes too long.
+    /// Ends an attempt that takes too long, and returns which limit it passed.
     pub(super) fn poll_limits<S, Req, C, R>(
         &mut self,
         config: &Config<C, R>,
@@ -141,7 +141,7 @@ impl<Res> Progress<Res> {
         S: Service<Req>,
     {
         if let Some(past) = &mut self.past {
-            // The attempt may wait for what an earlier response holds.
+            // The attempt may be waiting for something that an earlier response holds.
             past.let_go();
         }
         let deadline = self.scope.deadline();
@@ -155,8 +155,9 @@ impl<Res> Progress<Res> {
         let in_flight = call.was_called();
         let timeout = config.attempt_timeout;
         let timeout = timeout.filter(|_| deadline.is_none_or(|deadline| limit < deadline));
-        // Dropped here and not by the caller, so that a breaker below knows that the upstream took too
-        // long. Of an attempt to which its caller, others or queues left little time nobody knows that.
+        // A breaker below learns that the upstream took too long, and that it wasn't the caller who
+        // dropped the attempt. If the request's own deadline or earlier attempts left it little time,
+        // that isn't known, and it is dropped like an abandoned one.
         if timeout.is_some() || self.has_it_all && !config.attempts_end() {
             self.scope.expire(|| call.as_mut().end());
         } else {
@@ -165,8 +166,8 @@ impl<Res> Progress<Res> {
         Poll::Ready(timeout.map_or(Passed::Deadline { in_flight }, Passed::Timeout))
     }
 
-    /// Whether, and after what wait, another attempt is made. Of what a retry
-    /// costs it keeps hold until that is made.
+    /// Decides whether another attempt is made, and after what wait. Keeps what the budget paid for
+    /// it until it is made.
     pub(super) fn decide<C, R>(
         &mut self,
         config: &Config<C, R>,
@@ -213,7 +214,7 @@ impl<Res> Progress<Res> {
         config.policy.decide(verdict, facts, failed, wait, withdraw)
     }
 
-    /// Another attempt follows this answer, after a wait if `waits`.
+    /// Keeps this answer while another attempt follows, after a wait if `waits`.
     pub(super) fn set_aside<C, R>(
         &mut self,
         config: &Config<C, R>,
@@ -225,14 +226,14 @@ impl<Res> Progress<Res> {
         if !is_turned_away(verdict) {
             past.answer = Some(result);
         }
-        // A response goes before the wait: what it holds is free meanwhile.
+        // A response is dropped before the wait, which frees what it holds.
         if waits && !config.hold_answers {
             past.let_go();
         }
     }
 
-    /// What goes to the caller when no attempt follows this answer: that of an earlier one if
-    /// this one's wasn't `sent`.
+    /// Returns what goes to the caller when no attempt follows: this answer, or that of an earlier
+    /// attempt if this one wasn't `sent`.
     pub(super) fn last_answer(
         &mut self,
         result: Result<Res, BoxError>,
@@ -242,25 +243,26 @@ impl<Res> Progress<Res> {
         past.and_then(|past| past.answer.take()).unwrap_or(result)
     }
 
-    /// The attempt that was decided on isn't made, if it wasn't already.
+    /// Calls off the attempt that was decided on, and gives back what the budget paid, unless it was
+    /// made already.
     pub(super) fn call_off(&mut self) {
         if let Some(past) = &mut self.past {
             past.withdrawal = None;
         }
     }
 
-    /// The next attempt begins, with the inner service getting ready for it.
+    /// Begins the next attempt, for which the inner service must get ready.
     pub(super) fn next_attempt(&mut self) {
         self.scope = self.scope.next_attempt();
         self.attempt_ends = None;
     }
 
-    /// Whether the attempt in flight was called, and is timed.
+    /// Whether the attempt in flight was called and has a timeout.
     pub(super) fn is_timed(&self) -> bool {
         self.attempt_ends.is_some()
     }
 
-    /// Tells what was decided about an attempt, if that had failed.
+    /// Tells observers what was decided about an attempt that failed.
     pub(super) fn tell<C, R>(&self, config: &Config<C, R>, verdict: Verdict, decision: Decision) {
         if decision != Decision::Return {
             let attempt = self.scope.attempt();
@@ -278,13 +280,14 @@ fn is_past_deadline() -> bool {
     deadline.is_some_and(|deadline| deadline <= time::now())
 }
 
-/// When what may take this long, and begins now, must end; the longest time there is has no end.
+/// Returns when something that begins now and may take this long must end; `Duration::MAX` is no
+/// limit.
 #[inline]
 fn ends(after: Option<Duration>) -> Option<Instant> {
     after.and_then(from_now)
 }
 
-/// Apart, so that the clock's reading isn't compiled into every call.
+/// Kept out of line, so that reading the clock isn't compiled into every call.
 #[inline(never)]
 fn from_now(after: Duration) -> Option<Instant> {
     (after < Duration::MAX).then(|| time::after(time::now(), after))

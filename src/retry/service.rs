@@ -22,18 +22,18 @@ pub struct Retry<S, C = HttpClassifier, R = HttpReplay> {
     shared: Arc<Spread<Shared<S, C, R>>>,
 }
 
-/// How the inner service is, for the call that comes next.
+/// The inner service's readiness for the next call.
 #[derive(Debug, Default)]
 enum Readiness {
     #[default]
     Ready,
-    /// It isn't ready yet, and the call waits for it, as long as its deadline allows.
+    /// It isn't ready yet. The call waits for it, as long as its deadline allows.
     Later,
-    /// It failed to get ready: the first attempt has failed with it.
+    /// It failed to get ready, and so the next call's first attempt has failed.
     Failed(BoxError),
 }
 
-/// What is behind one call of `layer()`.
+/// What all clones of the service share.
 #[derive(Debug)]
 pub(super) struct Shared<S, C, R> {
     pub(super) spare: Spare<S>,
@@ -66,11 +66,11 @@ where
     type Error = BoxError;
     type Future = ResponseFuture<S, Req, C, R>;
 
-    /// Ready when the inner service is. That it failed to get ready is a failed
-    /// attempt of the call that comes next, which may retry it.
+    /// Ready when the inner service is. If that fails to get ready, it counts as a failed
+    /// attempt of the next call, which may retry it.
     ///
-    /// With a [deadline](super::RetryLayer::deadline) it is ready at once: waiting for the inner service is
-    /// then part of the call, and bounded as the rest of it is.
+    /// With a [deadline](super::RetryLayer::deadline) it is ready at once: the call itself then waits for
+    /// the inner service, within its deadline.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         if matches!(self.readiness, Readiness::Failed(_)) {
             return Poll::Ready(Ok(()));
@@ -79,7 +79,7 @@ where
             Poll::Ready(Ok(())) => Readiness::Ready,
             Poll::Ready(Err(error)) => Readiness::Failed(error.into()),
             Poll::Pending if self.shared.config.is_bounded() => {
-                // Its place in a queue, if it has one, goes with it.
+                // The old handle gives up its place in a queue, if it has one.
                 self.inner = self.shared.spare.fresh();
                 Readiness::Later
             }
@@ -88,17 +88,17 @@ where
         Poll::Ready(Ok(()))
     }
 
-    /// A function of its own, so that what calls it can have the future written where it stays.
+    /// Not inlined, so that the caller can have the future written where it stays.
     #[inline(never)]
     fn call(&mut self, mut request: Req) -> Self::Future {
         if CallScope::offered().is_some_and(|outer| outer.has_retry()) {
-            // One loop a call: a retry above counts the attempts.
+            // One loop per call: the retry above counts the attempts.
             return self.pass_on(request);
         }
         let shared = self.shared.handle();
         let config = &shared.config;
         let mut progress = Progress::begin(config, &mut request);
-        // No copy where no retry can follow.
+        // Nothing is kept if no retry can follow.
         let kept = if progress.may_retry() { config.replay.keep(&mut request) } else { None };
         if !matches!(self.readiness, Readiness::Ready) {
             let state = self.unready(request);
@@ -112,7 +112,7 @@ where
 }
 
 impl<S: Clone, C, R> Retry<S, C, R> {
-    /// Makes the one attempt of a request of which nothing is kept.
+    /// Makes one attempt and keeps nothing of the request.
     #[cold]
     fn pass_on<Req>(&mut self, request: Req) -> ResponseFuture<S, Req, C, R>
     where
@@ -126,7 +126,7 @@ impl<S: Clone, C, R> Retry<S, C, R> {
         ResponseFuture::new(state, None, None, self.shared.handle())
     }
 
-    /// The state of a call that begins before its service is ready, or that this failed to get.
+    /// Returns the state of a call whose service isn't ready yet, or failed to get ready.
     #[cold]
     fn unready<Req>(&mut self, request: Req) -> State<S, Req>
     where

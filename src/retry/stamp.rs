@@ -1,10 +1,10 @@
-//! What a retry writes into the headers of a request.
+//! The headers that a retry writes into a request.
 
 use std::hash::{BuildHasher, RandomState};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The headers that are written, if any.
+/// The names of the headers that are written, if any.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stamps {
     pub(super) idempotency_key: Option<HeaderName>,
@@ -17,8 +17,8 @@ impl Stamps {
         self.idempotency_key.is_some() || self.retry_count.is_some()
     }
 
-    /// Gives a request its key, unless its caller did, where keys are given and there is room for
-    /// it. Whether it has one then.
+    /// Gives a request an idempotency key, if that is set, the caller gave it none, and the headers have
+    /// room. Returns whether the request has a key then.
     pub(super) fn key(&self, headers: &mut HeaderMap, bits: impl FnOnce() -> u128) -> bool {
         let Some(name) = &self.idempotency_key else { return false };
         if !headers.contains_key(name) {
@@ -28,7 +28,7 @@ impl Stamps {
         true
     }
 
-    /// Tells which retry this is; 0 is the first attempt. Not where there is no room for it.
+    /// Writes which retry this is, with 0 for the first attempt, if the headers have room.
     pub(super) fn count(&self, headers: &mut HeaderMap, retry: u32) {
         if let Some(name) = &self.retry_count {
             _ = headers.try_insert(name, HeaderValue::from(retry));
@@ -36,8 +36,8 @@ impl Stamps {
     }
 }
 
-/// Bits that nobody else has, not even another process: of the keys, made by the operating system,
-/// with which the standard library seeds its hash maps.
+/// Returns bits that no other call gets, not even in another process. They come from the keys that the
+/// standard library seeds its hash maps with, which the operating system makes.
 pub(super) fn unique_bits() -> u128 {
     let half = || u128::from(RandomState::new().hash_one(()));
     half() << 64 | half()

@@ -3,9 +3,9 @@ use crate::classify::Verdict;
 
 /// A budget of tower's, such as its `TpsBudget`, for a retry of this crate.
 ///
-/// What tower's trait can't say, it doesn't do: every kind of failure costs the same, and a retry that
-/// is called off before it is sent (its caller gave up) stays paid for. It is deposited to when a
-/// request begins; tower's own policies mostly do so when one succeeds.
+/// Tower's trait knows no kinds of failure and no refund: every failure costs the same, and a retry
+/// that is called off before it is sent (its caller gave up) stays paid for. Each request deposits
+/// when it begins; with tower's own policies most deposit when they succeed.
 ///
 /// ```
 /// use std::time::Duration;

@@ -4,12 +4,13 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// Stops all retries while the upstream fails more than it answers: gRPC's retry throttling.
 ///
-/// A bucket of tokens, full at first. Each failed attempt takes one, also one that isn't retried;
-/// each request brings a fraction of one; retries are made while it is more than half full. Unlike
-/// a [`RetryBudget`](super::RetryBudget) it doesn't bound the load that retries add while few fail.
+/// It is a bucket of tokens, full at first. Each failed attempt takes a token, even if it isn't
+/// retried, and each request adds a fraction of one. Retries are made while the bucket is more than
+/// half full. Unlike a [`RetryBudget`](super::RetryBudget) it doesn't bound the load that retries add
+/// while few attempts fail.
 ///
-/// From gRFC A6, "Throttling Retry Attempts and Hedged RPCs". Differs: a request brings its
-/// fraction when it begins and not when it succeeds, so that a success costs nothing.
+/// From gRFC A6, "Throttling Retry Attempts and Hedged RPCs". Differs: a request adds its
+/// fraction when it begins, not when it succeeds, so that a success costs nothing.
 ///
 /// ```
 /// use tower_upstream::RetryLayer;
@@ -20,7 +21,7 @@ use crate::sync::{AtomicU64, Ordering};
 /// ```
 #[derive(Debug)]
 pub struct RetryThrottle {
-    /// In thousandths of a token, as is the balance: gRPC takes ratios of three decimals.
+    /// Counted in thousandths of a token, as are the others: gRPC uses three decimals of the ratio.
     max: u64,
     ratio: u64,
     tokens: AtomicU64,
@@ -30,9 +31,10 @@ const TOKEN: u64 = 1000;
 const TOKEN_F64: f64 = 1000.0;
 
 impl RetryThrottle {
-    /// A bucket of `max_tokens`, gRPC's `maxTokens`, to which each request adds `token_ratio` tokens.
+    /// A bucket of `max_tokens` tokens, to which each request adds `token_ratio` tokens: gRPC's
+    /// `maxTokens` and `tokenRatio`.
     ///
-    /// Without tokens there are no retries. A ratio that is negative or not a number is taken for zero.
+    /// With zero tokens there are no retries. A ratio that is negative or not a number is taken as zero.
     #[must_use]
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // `as` saturates
     pub fn new(max_tokens: u32, token_ratio: f64) -> Self {
@@ -41,7 +43,7 @@ impl RetryThrottle {
         Self { max, ratio, tokens: AtomicU64::new(max) }
     }
 
-    /// Whether retries are made now.
+    /// Returns whether retries are made now.
     #[must_use]
     pub fn allows(&self) -> bool {
         self.tokens.load(Ordering::Relaxed) > self.max / 2
@@ -50,7 +52,7 @@ impl RetryThrottle {
 
 impl Budget for RetryThrottle {
     fn deposit(&self) {
-        // Mostly it is full, and then there is nothing to write.
+        // Most of the time it is full, and nothing needs to be written.
         if self.tokens.load(Ordering::Relaxed) < self.max {
             let add = |tokens: u64| Some((tokens + self.ratio).min(self.max));
             _ = self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
