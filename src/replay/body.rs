@@ -11,19 +11,19 @@ use http_body::{Body, Frame, SizeHint};
 use crate::error::BoxError;
 use crate::sync::Mutex;
 
-/// A body that records, within a bound, what passes through it, so that it can
+/// A body that records, up to a bound, what passes through it, so that it can
 /// be sent again from its beginning.
 ///
-/// One recording is shared by the copies of all attempts, and only the newest
-/// copy reads: an earlier one, which may still be uploading when the next
-/// attempt begins, gets the error [`Superseded`] at its next read, for which it
-/// is woken. What the first attempt hadn't read yet the next one reads from the source.
+/// The copies of all attempts share one recording, and only the newest copy reads. An earlier
+/// copy may still be uploading when the next attempt begins: it is woken, and its next read
+/// returns the error [`Superseded`]. What the earlier attempts hadn't read yet, the next one reads from
+/// the source.
 ///
-/// The bound is on the body's bytes. Trailers are recorded besides; empty frames
-/// aren't.
+/// The bound is on the bytes of data. Trailers are recorded too and don't count; empty frames
+/// aren't recorded.
 pub struct ReplayBody<B> {
     recording: Arc<Mutex<Recording<B>>>,
-    /// Which copy this is; the newest one's number is the recording's.
+    /// The number of this copy. The newest copy's is the recording's `newest`.
     copy: u64,
     /// The next recorded chunk to replay.
     position: usize,
@@ -35,22 +35,22 @@ struct Recording<B> {
     chunks: Vec<Bytes>,
     recorded: usize,
     limit: usize,
-    /// What the source said of its length when it was whole.
+    /// What the source said about its length before anything was read.
     whole: SizeHint,
     trailers: Option<HeaderMap>,
     source: Source<B>,
     newest: u64,
-    /// Who waits for the source. When a newer copy takes it over, the source
-    /// will wake only that one.
+    /// The task that waits for the source. It must be woken when a newer copy takes over, as the
+    /// source then wakes only that copy's task.
     reader: Option<Waker>,
 }
 
 enum Source<B> {
-    /// It is about to come, once a copy has taken its place in the request.
+    /// Not there yet: a copy is just taking its place in the request.
     Coming,
     /// There may be more to read, and all that was read is recorded.
     More(B),
-    /// There may be more to read, but the bound was passed: no copy follows.
+    /// There may be more to read, but the bound was passed, and no other copy can be made.
     TooLong(B),
     /// All was read and is recorded.
     Ended,
@@ -63,9 +63,9 @@ where
     B: Body + Unpin,
     B::Error: Into<BoxError>,
 {
-    /// Records a body from now on: a copy to send takes its place, as a body that `wrap` makes of
-    /// it, and one to keep is returned. `None`, and the body stays as it is, if it says that it is
-    /// longer than `limit` bytes.
+    /// Records a body from now on. Replaces it by a copy to send, which `wrap` makes into a body, and
+    /// returns a copy to keep. Returns `None`, and leaves the body as it is, if its size hint says
+    /// that it is longer than `limit` bytes.
     pub fn record(body: &mut B, limit: usize, wrap: impl FnOnce(Self) -> B) -> Option<Self> {
         let whole = body.size_hint();
         if whole.lower() > limit as u64 {
@@ -93,7 +93,7 @@ where
         Some(copy(0))
     }
 
-    /// A copy from the beginning, which fences off all earlier ones. `None` if
+    /// Returns a copy that reads from the beginning, and fences off all earlier copies. `None` if
     /// the body was longer than the bound, or its source failed.
     #[must_use]
     pub fn rewind(&self) -> Option<Self> {
@@ -117,7 +117,7 @@ where
     B: Body + Unpin,
     B::Error: Into<BoxError>,
 {
-    /// Reads on from the source, and records what fits.
+    /// Reads a frame from the source, and records it if it fits.
     fn poll_source(
         &mut self,
         cx: &mut Context<'_>,
@@ -165,13 +165,13 @@ where
             }
         } else if let Some(trailers) = frame.trailers_ref() {
             self.trailers = whole.then(|| trailers.clone());
-            // Nothing follows trailers, and who reads them may not ask again.
+            // Nothing follows trailers, and the reader may not ask again after them.
             self.end();
         }
     }
 
     fn stop_recording(&mut self) {
-        // The reader is past all chunks, or it wouldn't have asked for more.
+        // The reader has read all chunks, or it wouldn't have asked for more.
         self.chunks = Vec::new();
         self.source = match std::mem::replace(&mut self.source, Source::Spent) {
             Source::More(source) => Source::TooLong(source),
@@ -209,7 +209,7 @@ where
         let frame = ready!(recording.poll_source(cx));
         if let Some(Ok(frame)) = &frame {
             this.position = recording.chunks.len();
-            // Read from the source, they must not come again from the recording.
+            // Trailers that were read from the source must not be replayed from the recording.
             this.done |= frame.is_trailers();
         } else {
             this.done = true;
@@ -240,8 +240,9 @@ where
         };
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower().saturating_add(replayed as u64));
-        // With a length that wasn't known the first time, HTTP/1 would frame the body in another way,
-        // which has no place for trailers; and there may be some as long as the source hasn't ended.
+        // If the length wasn't known the first time, but is now, HTTP/1 would send the body with a
+        // content length, which leaves no place for trailers. As long as the source hasn't ended,
+        // there may be some.
         let no_trailers = matches!(recording.source, Source::Ended) && recording.trailers.is_none();
         let framed_as_before = recording.whole.exact().is_some() || no_trailers;
         let upper = rest.upper().filter(|_| framed_as_before);
@@ -258,7 +259,7 @@ impl<B> fmt::Debug for ReplayBody<B> {
     }
 }
 
-/// A newer attempt reads the body now; this copy must send no more.
+/// A newer attempt reads the body now, and this copy must not be sent any further.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Superseded(());
 

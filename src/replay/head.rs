@@ -1,7 +1,7 @@
 use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 
-/// The head of a request. http's own `Parts` are only had of a request that is taken apart, and
-/// to take one apart and put it together again moves all of it, each time.
+/// The head of a request. http's own `Parts` aren't used: a request must be taken apart to get them and
+/// put together again, and each of the two moves all of it.
 #[derive(Clone)]
 pub(super) struct Head {
     method: Method,
@@ -12,7 +12,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Never inlined: as a function of its own it writes the head where that is kept.
+    /// Never inlined, so that it writes the head directly to where it is kept.
     #[inline(never)]
     pub(super) fn of<B>(request: &Request<B>) -> Self {
         Self {

@@ -6,10 +6,10 @@ use super::head::Head;
 use super::{Override, RepeatableBody, Replay, ReplayBody};
 use crate::error::BoxError;
 
-/// Up to how many bytes of a streamed body are recorded, unless told otherwise.
+/// How many bytes of a streamed body are recorded at most, by default.
 const LIMIT: usize = 64 * 1024;
 
-/// Repeats HTTP requests whose bodies it knows: the default.
+/// Repeats HTTP requests whose bodies are [`RepeatableBody`]. The default.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpReplay {
     pub(super) limit: usize,
@@ -36,7 +36,7 @@ impl Default for HttpReplay {
     }
 }
 
-/// What is kept of an HTTP request: its head, and its body in its own way.
+/// What is kept of an HTTP request: its head, and what its body keeps of itself.
 pub struct Kept<B> {
     head: Head,
     body: B,
@@ -48,19 +48,19 @@ impl<B> fmt::Debug for Kept<B> {
     }
 }
 
-/// Idempotent by its method (RFC 9110 §9.2.2), or by a key that lets the server
-/// tell a repetition.
+/// Whether a request is idempotent by its method (RFC 9110 §9.2.2), or by a key that lets the server
+/// recognise a repetition.
 #[inline]
 pub(super) fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
     method.is_idempotent() || has_key(headers)
 }
 
-/// Apart, as the method of most requests tells.
+/// Kept out of line: for most requests the method decides.
 #[inline(never)]
 fn has_key(headers: &HeaderMap) -> bool {
     static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-    // Compared, not looked up: most names are standard ones, told apart at a glance, and to hash
-    // the name takes longer than that.
+    // Names are compared instead of looked up. Most are standard names, which differ at the first
+    // comparison, and that takes less time than hashing this one.
     headers.keys().any(|name| name == IDEMPOTENCY_KEY)
 }
 
@@ -100,7 +100,7 @@ fn again<B, K>(head: Head, body: B, rest: Option<K>) -> (http::Request<B>, Optio
     (head.with_body(body), kept)
 }
 
-/// Repeats HTTP requests with any body, which it records while it is sent.
+/// Repeats HTTP requests with any body, by recording the body while it is sent.
 ///
 /// Made by [`RetryLayer::replay_body`](crate::RetryLayer::replay_body).
 #[derive(Clone, Copy)]
@@ -110,13 +110,13 @@ pub struct BodyReplay<F> {
 }
 
 impl<F> BodyReplay<F> {
-    /// `wrap` makes a body of the request's own type of a recording one. Up to
-    /// 64 KiB are recorded.
+    /// Records up to 64 KiB of a body. `wrap` makes a recording body into one of the request's own
+    /// type.
     pub const fn new(wrap: F) -> Self {
         Self { limit: LIMIT, wrap }
     }
 
-    /// Records up to `bytes`. A longer body is sent once.
+    /// Records up to `bytes` of a body. A longer one is sent once.
     #[must_use]
     pub fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;

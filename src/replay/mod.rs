@@ -1,19 +1,19 @@
 //! What makes a request sendable twice.
 //!
-//! A retry needs a second copy of a request whose first one is being sent, and
-//! not every request can be cloned: tonic's, axum's and any streamed body
+//! A retry needs a second copy of a request while the first one is being sent, but
+//! not every request can be cloned: one with a tonic, an axum or any streamed body
 //! can't. So how to repeat a request is a strategy of the layer, not a bound on
-//! its type:
+//! the request's type:
 //!
 //! - [`HttpReplay`], the default, knows `http::Request` with the bodies that
 //!   implement [`RepeatableBody`] (plain bytes and text; with the feature `hyper-util`
 //!   `http_body_util`'s `Full`, `Empty` and boxed bodies; with theirs tonic's and axum's), and
 //!   `reqwest::Request`.
-//! - [`BodyReplay`] takes any other body of `http::Request`, given how to wrap
-//!   one: see [`RetryLayer::replay_body`](crate::RetryLayer::replay_body).
+//! - [`BodyReplay`] repeats an `http::Request` with any other body, if it is told how to wrap
+//!   such a body: see [`RetryLayer::replay_body`](crate::RetryLayer::replay_body).
 //! - [`CloneReplay`] clones any request that is `Clone`.
 //!
-//! Streamed bodies are recorded, within a bound, while the first attempt sends
+//! Streamed bodies are recorded, up to a bound, while the first attempt sends
 //! them ([`ReplayBody`]).
 
 use std::convert::Infallible;
@@ -46,26 +46,26 @@ pub trait Replay<Req> {
     /// What is kept of a request while it is being sent.
     type Kept;
 
-    /// Keeps what it takes to send the request again; `None` if it can only be sent once. A body
-    /// that is recorded for this while it is sent takes the place of the request's own.
+    /// Returns what is needed to send the request again, or `None` if it can only be sent once. May
+    /// replace the request's body by one that is recorded while it is sent.
     fn keep(&self, request: &mut Req) -> Option<Self::Kept>;
 
-    /// The request once more. `last`: it will not be asked for again, so
-    /// nothing needs to be kept. `None` if it turns out that it can't be
-    /// repeated, such as when the body was longer than what is recorded.
+    /// Returns the request once more, and what is kept to send it yet again. With `last` it won't be
+    /// sent again, and nothing needs to be kept. `None` if it turns out that the request can't be
+    /// repeated, for example as its body was longer than what is recorded.
     fn again(&self, kept: Self::Kept, last: bool) -> Option<(Req, Option<Self::Kept>)>;
 
-    /// Whether sending it twice does no more than sending it once, so that it
-    /// may be repeated when it isn't known whether it was processed.
+    /// Returns whether sending the request twice has the same effect as sending it once. If so, it may
+    /// be repeated when it isn't known whether it was processed.
     fn is_idempotent(&self, request: &Req) -> bool;
 
-    /// What this request asks for in place of the layer's settings. By default nothing.
+    /// Returns which of the layer's settings this request overrides. By default none.
     fn overrides(&self, request: &Req) -> Override {
         let _ = request;
         Override::new()
     }
 
-    /// Where a header can be added to the request. By default nowhere.
+    /// Returns the request's headers, to add one. By default it has none.
     fn headers_mut<'a>(&self, request: &'a mut Req) -> Option<&'a mut HeaderMap> {
         let _ = request;
         None
@@ -74,8 +74,9 @@ pub trait Replay<Req> {
 
 /// Repeats nothing: each request is sent once.
 ///
-/// For a [failover](crate::failover) whose calls a retry above repeats, which keeps the copy: its
-/// futures are smaller by a request. Alone, it only sends the next calls elsewhere.
+/// It is for a [failover](crate::failover) below a retry: the retry keeps the copy of the request, and
+/// the failover's futures needn't have room for another. Without a retry, such a failover only sends
+/// later calls to another region, not the one that failed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoReplay;
 
@@ -97,8 +98,8 @@ impl<Req> Replay<Req> for NoReplay {
 
 /// Repeats any request by cloning it.
 ///
-/// What it stands for isn't known, so none counts as idempotent: what may have
-/// been processed is only sent again if the layer says
+/// It doesn't know what a request does, so none counts as idempotent: a request that may have
+/// been processed is only sent again with
 /// [`retry_non_idempotent`](crate::RetryLayer::retry_non_idempotent).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CloneReplay;

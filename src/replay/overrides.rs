@@ -5,11 +5,11 @@ use http::{Extensions, HeaderMap};
 
 use super::Replay;
 
-/// What one request asks for in place of its retry layer's settings.
+/// Settings of the retry layer that a single request overrides.
 ///
-/// In the extensions of an `http::Request`; for other requests there is
-/// [`RetryLayer::override_fn`](crate::RetryLayer::override_fn). Where retry layers are nested the outermost
-/// one goes by it; without one a [failover](crate::failover#without-a-retry) does, as far as it can.
+/// Put it into the extensions of an `http::Request`; for other requests use
+/// [`RetryLayer::override_fn`](crate::RetryLayer::override_fn). The outermost retry layer obeys it. Without a
+/// retry layer a [failover](crate::failover#without-a-retry) does, as far as it can.
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,47 +26,48 @@ pub struct Override {
 }
 
 impl Override {
-    /// Nothing: the layer's settings hold.
+    /// Overrides nothing.
     pub const fn new() -> Self {
         Self { deadline: None, max_attempts: None }
     }
 
-    /// How long the whole call may take; see [`RetryLayer::deadline`](crate::RetryLayer::deadline). A layer above
-    /// that set a deadline for the same call isn't overruled. `Duration::MAX`: no limit. An attempt that
-    /// it cuts off says nothing of the upstream, for which others wait longer.
+    /// How long the whole call may take; see [`RetryLayer::deadline`](crate::RetryLayer::deadline).
+    /// `Duration::MAX`: no limit. An earlier deadline that a layer above has set for the same call still
+    /// holds. An attempt that this deadline ends says nothing about the upstream, as other calls give it more
+    /// time.
     ///
-    /// It counts from when the service is called. To get ready is part of that where the layer has a
-    /// deadline too: without, who readies the service waits before there is a request to look into.
+    /// The time counts from the call of the service. It includes waiting for the inner service only if the
+    /// layer has a deadline too: otherwise the caller waits in `poll_ready`, before there is a request.
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// How often it is sent at most; see [`RetryLayer::max_attempts`](crate::RetryLayer::max_attempts).
+    /// How many times the request is sent at most; see [`RetryLayer::max_attempts`](crate::RetryLayer::max_attempts).
     pub const fn max_attempts(mut self, attempts: u32) -> Self {
         self.max_attempts = Some(attempts);
         self
     }
 
-    /// It is sent once.
+    /// Sends the request once.
     pub const fn no_retry(self) -> Self {
         self.max_attempts(1)
     }
 
-    /// What a request with these extensions asks for.
+    /// Returns what a request with these extensions overrides.
     #[inline]
     pub(super) fn of(extensions: &Extensions) -> Self {
         if extensions.is_empty() { Self::new() } else { Self::among(extensions) }
     }
 
-    /// Apart, so that the search isn't compiled into every call.
+    /// Kept out of line, so that the search isn't compiled into every call.
     #[inline(never)]
     fn among(extensions: &Extensions) -> Self {
         extensions.get().copied().unwrap_or_default()
     }
 }
 
-/// A strategy, and a closure that says what a request asks for. Made by
+/// A replay strategy, with a closure that says what a request overrides. Made by
 /// [`RetryLayer::override_fn`](crate::RetryLayer::override_fn).
 #[derive(Clone, Copy)]
 pub struct OverrideFn<R, F> {
@@ -75,7 +76,7 @@ pub struct OverrideFn<R, F> {
 }
 
 impl<R, F> OverrideFn<R, F> {
-    /// As `replay`, but `of` says what a request asks for.
+    /// Repeats requests as `replay` does; `of` returns what a request overrides.
     pub const fn new(replay: R, of: F) -> Self {
         Self { replay, of }
     }

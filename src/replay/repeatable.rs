@@ -1,7 +1,7 @@
 /// A body that can be sent twice.
 ///
-/// Implemented for bodies that are plain bytes, and for those streamed ones
-/// that are known how to wrap. Of plain bytes all are kept, whatever the limit: `Bytes` are
+/// Implemented for bodies that are plain bytes, and for streamed bodies of types that can wrap any
+/// other body. Plain bytes are kept whole, whatever the limit: `Bytes` are
 /// shared, a `String` or `Vec` is copied for each call.
 #[diagnostic::on_unimplemented(
     message = "the body `{Self}` can't be sent twice as it is",
@@ -13,11 +13,11 @@ pub trait RepeatableBody: Sized {
     /// What is kept of the body while it is being sent.
     type Kept;
 
-    /// Keeps what it takes to send the body again, up to `limit` bytes if it is
+    /// Returns what is needed to send the body again, up to `limit` bytes if it is
     /// streamed; see [`Replay::keep`](super::Replay::keep).
     fn keep(&mut self, limit: usize) -> Option<Self::Kept>;
 
-    /// The body once more; see [`Replay::again`](super::Replay::again).
+    /// Returns the body once more; see [`Replay::again`](super::Replay::again).
     fn again(kept: Self::Kept, last: bool) -> Option<(Self, Option<Self::Kept>)>;
 }
 
@@ -52,7 +52,7 @@ by_clone! {
     http_body_util::Empty<D> where D;
 }
 
-/// Bodies of one type for any content: what is recorded fits in again.
+/// For types of which any body can be made: a recording body becomes one of them again.
 #[cfg(any(feature = "tonic", feature = "axum", feature = "hyper-util"))]
 macro_rules! by_recording {
     ($($body:ty: $wrap:path;)*) => {$(

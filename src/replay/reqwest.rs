@@ -6,7 +6,7 @@ use reqwest::{Body, Request};
 use super::http::is_idempotent;
 use super::{HttpReplay, Replay, ReplayBody};
 
-/// What is kept of a reqwest request. Its streamed body, as it can't be cloned, is recorded.
+/// What is kept of a reqwest request. A streamed body can't be cloned and is recorded.
 pub struct KeptReqwest {
     request: Request,
     streamed: Option<ReplayBody<Body>>,
