@@ -7,14 +7,14 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-/// A body of which a piece may have been read; it comes out whole all the same.
+/// A body of which a piece may have been read already. Its reader still gets all of it.
 ///
-/// Frames, trailers, errors and the size hint are those of the body itself.
+/// Frames, trailers, errors and the size hint are those of the inner body.
 pub struct PeekBody<B: Body> {
     read: VecDeque<Result<Frame<Bytes>, B::Error>>,
-    /// How much of the limit that took.
+    /// How much of the limit is used.
     taken: usize,
-    /// `None`: it has ended or failed.
+    /// `None`: the body has ended or failed.
     rest: Option<B>,
 }
 
@@ -23,8 +23,8 @@ impl<B: Body + Unpin> PeekBody<B> {
         Self { read: VecDeque::new(), taken: 0, rest: Some(body) }
     }
 
-    /// Reads on until there are `limit` bytes, or no more. An empty frame counts as a byte: there
-    /// could be any number of them.
+    /// Reads until it has `limit` bytes or the body ends. An empty frame counts as a byte, as
+    /// there could be any number of them.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<()> {
         while self.taken < limit {
             let Some(frame) = ready!(self.poll_rest(cx)) else { break };
@@ -38,7 +38,7 @@ impl<B: Body + Unpin> PeekBody<B> {
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(rest).poll_frame(cx));
-        // Nothing follows trailers, and who reads an ended or failed body may panic.
+        // Nothing follows trailers, and a body may panic if it is polled after its end or an error.
         if frame
             .as_ref()
             .is_none_or(|frame| frame.as_ref().is_ok_and(Frame::is_trailers) || frame.is_err())
@@ -53,7 +53,7 @@ impl<B: Body + Unpin> PeekBody<B> {
         self.read.iter().filter_map(|frame| frame.as_ref().ok()?.data_ref())
     }
 
-    /// What was read, in one piece.
+    /// Returns the data that was read, in one piece.
     pub(super) fn bytes(&self) -> Bytes {
         let mut data = self.data();
         match (data.next(), data.next()) {
@@ -69,7 +69,7 @@ impl<B: Body + Unpin> PeekBody<B> {
         }
     }
 
-    /// The trailers, if it was read so far.
+    /// Returns the trailers, if they were read.
     pub(super) fn trailers(&self) -> Option<&HeaderMap> {
         self.read.back()?.as_ref().ok()?.trailers_ref()
     }

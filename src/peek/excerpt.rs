@@ -17,25 +17,25 @@ impl<'a> Excerpt<'a> {
         Self { status, headers, body }
     }
 
-    /// The status.
+    /// Returns the status.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The headers.
+    /// Returns the headers.
     #[must_use]
     pub const fn headers(&self) -> &'a HeaderMap {
         self.headers
     }
 
-    /// The body, or its beginning if it is longer than what is read.
+    /// Returns the body, or its beginning if it is longer than what is read.
     #[must_use]
     pub const fn body(&self) -> &'a [u8] {
         self.body
     }
 
-    /// What the head alone means.
+    /// Returns what the head alone means.
     pub fn verdict(&self) -> Verdict {
         Outcome::head(self.status, self.headers).verdict()
     }
@@ -43,7 +43,7 @@ impl<'a> Excerpt<'a> {
 
 impl fmt::Debug for Excerpt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Neither headers nor the body: they can hold secrets.
+        // Without headers and body, which can hold secrets.
         f.debug_struct("Excerpt").field("status", &self.status).finish_non_exhaustive()
     }
 }

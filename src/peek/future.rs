@@ -27,10 +27,10 @@ pin_project! {
 pin_project! {
     #[project = StateProject]
     enum State<F, Res: PeekResponse> {
-        // The client has been called. An answer that isn't looked into ends the call;
-        // else → `Reading`.
+        // The client has been called. A response that isn't read ends the call; another leads to
+        // → `Reading`.
         Calling { #[pin] future: F },
-        // The body is being read, until it ends, there is enough of it, or time is up.
+        // The body is being read, until it ends, the limit is reached, or the time is up.
         Reading {
             #[pin] timer: Option<Sleep>,
             response: Option<(Parts, PeekBody<Res::Body>)>,
@@ -82,7 +82,7 @@ where
     }
 }
 
-/// Whether the body has had its time, which begins when it is first waited for.
+/// Ready when the body's time is up, which begins when the body is first waited for.
 fn poll_time_is_up(
     mut timer: Pin<&mut Option<Sleep>>,
     rules: &Rules,
@@ -94,7 +94,7 @@ fn poll_time_is_up(
     time::poll_timer(timer, cx)
 }
 
-/// The response with what was read put back, and what that means told in its extensions.
+/// Returns the response with what was read put back, and with the verdict in its extensions.
 fn judged<Res: PeekResponse>(
     rules: &Rules,
     mut head: Parts,

@@ -1,4 +1,4 @@
-//! The errors that APIs tell in JSON: a plain function of what was read.
+//! Understands the errors that APIs report in JSON, as a plain function of what was read.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use crate::classify::http::{hint as of_headers, of_status};
 use crate::classify::{Cause, Class, GrpcCode, Verdict, grpc};
 use crate::hint::{Hint, protobuf_duration};
 
-/// What the body means, if that is more than what the head says.
+/// Returns what the body means, if that differs from what the head means.
 pub(super) fn verdict(excerpt: &Excerpt<'_>) -> Option<Verdict> {
     let root: Value = serde_json::from_slice(excerpt.body()).ok()?;
     let error = error(&root)?;
     let head = excerpt.verdict();
     let named = named(error);
-    // A name is believed before a status where it is more exact than that can be.
+    // A name counts before a status where it is more exact than a status can be.
     let exact = named.filter(|named| is_more_exact(named.class()));
     let told = if head.is_success() {
         let told = exact.or_else(|| numbered(error)).or(named);
@@ -24,16 +24,16 @@ pub(super) fn verdict(excerpt: &Excerpt<'_>) -> Option<Verdict> {
     } else {
         exact.map_or(head, |exact| exact.cause_is(head.cause()))
     };
-    // The head of a success wasn't asked for a hint.
+    // The head of a success wasn't searched for a hint yet.
     let asked = of_headers(told.class(), excerpt.headers());
     let told = told.hint_is(hint(error, asked));
     (told != head).then_some(told)
 }
 
-/// The object, or the text, that tells the error.
+/// Returns the object, or the text, that reports the error.
 fn error(root: &Value) -> Option<&Value> {
-    // Gemini wraps it in an array where it was going to stream. In an array of several, as of a
-    // batch, it is one result's and not the call's.
+    // Gemini wraps the error in an array if the answer was to be streamed. In an array of several
+    // items, as for a batch, an error belongs to one item, not to the call.
     let root = match root.as_array().map(Vec::as_slice) {
         Some([only]) => only,
         _ => root,
@@ -50,7 +50,7 @@ fn is_more_exact(class: Class) -> bool {
     matches!(class, Throttled | Overloaded | QuotaExhausted | CredentialRejected)
 }
 
-/// The verdict of what the error calls itself: the more special name first.
+/// Returns the verdict on the error's names, of which the most specific is tried first.
 fn named(error: &Value) -> Option<Verdict> {
     if retry_delay(error).is_none() && names_a_days_quota(error) {
         return Some(Verdict::quota_exhausted().cause_is(status(429)));
@@ -60,7 +60,7 @@ fn named(error: &Value) -> Option<Verdict> {
     names.into_iter().flatten().filter_map(Value::as_str).find_map(of_name)
 }
 
-/// What names mean, and the status that goes with them.
+/// Returns what a name means, with the status that goes with it.
 fn of_name(name: &str) -> Option<Verdict> {
     let (verdict, code) = match name {
         "insufficient_quota" | "billing_hard_limit_reached" | "billing_not_active" => {
@@ -87,7 +87,7 @@ fn of_name(name: &str) -> Option<Verdict> {
     Some(verdict.cause_is(status(code)))
 }
 
-/// The verdict of an error's number, where that is a status that says failure.
+/// Returns the verdict on an error's number, if that is a status that says failure.
 fn numbered(error: &Value) -> Option<Verdict> {
     let code = error.get("code")?;
     let number = code.as_u64().or_else(|| code.as_str()?.parse().ok())?;
@@ -99,7 +99,7 @@ fn status(code: u16) -> Cause {
     StatusCode::from_u16(code).map_or(Cause::Unknown, Cause::Status)
 }
 
-/// The details of this type, of `google.rpc`.
+/// Returns the details of this `google.rpc` type.
 fn details<'a>(error: &'a Value, name: &'a str) -> impl Iterator<Item = &'a Value> {
     let all = error.get("details").and_then(Value::as_array).into_iter().flatten();
     all.filter(move |detail| {
@@ -109,8 +109,8 @@ fn details<'a>(error: &'a Value, name: &'a str) -> impl Iterator<Item = &'a Valu
     })
 }
 
-/// Whether a quota of a day is spent. Google says so for what is over in a minute too, and then adds
-/// a `RetryInfo`, which is believed.
+/// Whether the error names a quota of a day. Google also does so for limits that are over in a minute, but
+/// then adds a `RetryInfo`, which counts.
 fn names_a_days_quota(error: &Value) -> bool {
     let violations = details(error, "QuotaFailure").filter_map(|failure| failure.get("violations"));
     let mut ids =
@@ -118,8 +118,8 @@ fn names_a_days_quota(error: &Value) -> bool {
     ids.any(|id| id.as_str().is_some_and(|id| id.contains("PerDay")))
 }
 
-/// What the head asked for, or `RetryInfo` if that is longer. Limits at their end count for less than
-/// that: nobody asked to wait for them.
+/// Returns the head's hint, or that of `RetryInfo` if it is longer. A `RetryInfo` also counts before
+/// a wait for exhausted limits, which the server didn't ask for.
 fn hint(error: &Value, head: Hint) -> Hint {
     match (retry_delay(error), head.retry_after.filter(|_| !head.of_limits)) {
         (Some(delay), asked) if asked.is_none_or(|asked| asked < delay) => head.retry_after(delay),

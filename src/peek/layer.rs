@@ -9,7 +9,7 @@ use crate::classify::Verdict;
 
 /// Reads a piece of responses that fail, so that all layers know why.
 ///
-/// See the [module](super) for what it reads and understands.
+/// The [module](super) says what it reads and understands.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct PeekLayer {
@@ -17,7 +17,7 @@ pub struct PeekLayer {
 }
 
 impl PeekLayer {
-    /// Reads responses of a status of 400 or more: up to 64 KiB, for at most a second.
+    /// Reads responses with a status of 400 or more: up to 64 KiB, for at most a second.
     pub fn new() -> Self {
         let rules = Rules {
             limit: 64 * 1024,
@@ -29,40 +29,41 @@ impl PeekLayer {
         Self { rules }
     }
 
-    /// Up to how many bytes are read. Default: 64 KiB. A body that says it is longer isn't read.
+    /// How many bytes of a body are read at most. Default: 64 KiB. A body whose size hint is longer isn't
+    /// read.
     ///
-    /// The piece of a body that passes the limit is kept, and no more is read.
+    /// The frame that passes the limit is kept whole, and then no more is read.
     pub fn limit(mut self, bytes: usize) -> Self {
         self.rules.limit = bytes;
         self
     }
 
-    /// How long a body may take from its head on. Default: 1 s. After that the response is handed on
-    /// as far as it came.
+    /// How long a body may take after its head. Default: 1 s. Then the response is passed on, judged by
+    /// what was read.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.rules.timeout = timeout;
         self
     }
 
-    /// Also looks for errors in successes whose content type is JSON. They are handed on when they
-    /// have been read.
+    /// Also looks for errors in successes whose content type is JSON. Such a response is passed on only
+    /// after it has been read.
     pub fn also_successes(mut self) -> Self {
         self.rules.successes = true;
         self
     }
 
-    /// Also reads gRPC responses up to their trailers, which tell the status. For unary calls:
-    /// what streams would be held back until it ends, or up to limit and timeout.
+    /// Also reads gRPC responses up to their trailers, which tell the status. Use it for unary calls
+    /// only: a streamed response would be held back until it ends, or reaches the limit or the timeout.
     pub fn grpc_unary(mut self) -> Self {
         self.rules.grpc = true;
         self
     }
 
-    /// Asks this first what a response that was read means, unless it has trailers with a gRPC status
-    /// that are [read](Self::grpc_unary). `None`: what is understood by default.
+    /// Asks this closure first what a response that was read means. If it returns `None`, the
+    /// defaults decide. Trailers with a gRPC status that were [read](Self::grpc_unary) come before it.
     ///
-    /// The verdict is taken as it is. For what the head asked for beside it, such as a `Retry-After`, give it
-    /// that hint: `Verdict::throttled().hint_is(Hint::from_headers(response.headers()))`.
+    /// The verdict is used as it is. To keep a hint of the head, such as `Retry-After`, add it:
+    /// `Verdict::throttled().hint_is(Hint::from_headers(response.headers()))`.
     ///
     /// ```
     /// use tower_upstream::PeekLayer;

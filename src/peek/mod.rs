@@ -1,9 +1,9 @@
-//! What only a body or trailers tell, made a verdict for all layers.
+//! Reads what only a body or trailers say, and makes it a verdict for all layers.
 //!
-//! A 429 can mean *wait a second* or *your money is spent*; which one stands in the body. Some
-//! providers tell an error inside a `200`, and gRPC tells most of them in trailers. A [`PeekLayer`]
-//! next to the client reads a bounded piece of such a response, leaves what it found for the
-//! layers above ([`Told`](crate::classify::Told)), and hands the body on, whole:
+//! A 429 can mean *wait a second* or *your money is spent*; only the body says which. Some
+//! providers report an error inside a `200`, and gRPC reports most errors in trailers. A [`PeekLayer`]
+//! next to the client reads such a response up to a bound, leaves what it found for the
+//! layers above ([`Told`](crate::classify::Told)), and passes the whole body on:
 //!
 //! ```
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -35,18 +35,19 @@
 //!
 //! # What is read
 //!
-//! | response | read | by default |
+//! | response | what is read | by default |
 //! |---|---|---|
 //! | a status of 400 or more | its body | yes |
 //! | a success in JSON | its body, for an error in it | with [`also_successes`](PeekLayer::also_successes) |
 //! | a gRPC response without a status in its head | up to its trailers | with [`grpc_unary`](PeekLayer::grpc_unary) |
 //! | `text/event-stream`, other successes | never | |
 //!
-//! At most [`limit`](PeekLayer::limit) bytes, for at most [`timeout`](PeekLayer::timeout). What is
-//! longer, takes longer, is compressed or isn't JSON tells nothing, and the head's verdict stands.
+//! It reads at most [`limit`](PeekLayer::limit) bytes, for at most [`timeout`](PeekLayer::timeout). From a
+//! body that is longer, takes longer, is compressed or isn't JSON it learns nothing, and the verdict on the
+//! head stands.
 //!
-//! A body that was read to its end has also freed its HTTP/1 connection for the next attempt. hyper
-//! keeps a connection whose answer is dropped only if the body had come along with its head.
+//! Reading a body to its end also frees its HTTP/1 connection for the next attempt. If an answer is
+//! dropped, hyper keeps the connection only if the body arrived together with its head.
 //!
 //! # What is understood
 //!
@@ -63,16 +64,17 @@
 //! | | `API_KEY_INVALID`, `CONSUMER_SUSPENDED` | credential rejected |
 //! | Aggregators such as `openrouter.ai` | a numeric `code` inside a `200` | as that status |
 //!
-//! What a head that says failure means is only overruled where the body is more exact: throttled,
-//! overloaded, a quota or a credential. An error in a success that isn't known counts as
-//! the request's own fault. For what your provider says there is [`judge_fn`](PeekLayer::judge_fn).
+//! If the head says failure, the body overrules it only where it is more exact: throttled,
+//! overloaded, quota exhausted or credential rejected. An unknown error inside a success counts as
+//! a fault of the request. For errors of another provider use [`judge_fn`](PeekLayer::judge_fn).
 //!
 //! # Where it stands, and over what
 //!
-//! Innermost, below the breaker and the attempt's timeout, so that all of them see what it found; for
-//! an `UpstreamLayer`, `upstream.over(PeekLayer::new().layer(client))`. The
-//! response's body becomes a [`PeekBody`]; over reqwest it stays `reqwest::Response`. It takes
-//! `http::Response` with any body that is `Unpin`: hyper's `Incoming`, axum's, tonic's. Below a
+//! Innermost, below the breaker and the attempt's timeout, so that all layers see what it found. With
+//! an `UpstreamLayer` write `upstream.over(PeekLayer::new().layer(client))`.
+//!
+//! It takes an `http::Response` with any body that is `Unpin` (hyper's `Incoming`, axum's, tonic's) and
+//! makes its body a [`PeekBody`]. A `reqwest::Response` keeps its type. Below a
 //! tonic client it reads the status in the trailers, but not the protobuf details beside it.
 
 mod body;

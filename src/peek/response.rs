@@ -12,19 +12,19 @@ use crate::head::HttpResponse;
     note = "`http::Response<B>` where `B: Body + Unpin` and, with the feature `reqwest`, the `Response` of reqwest 0.13 are understood"
 )]
 pub trait PeekResponse: HttpResponse {
-    /// Its body.
+    /// The body of the response.
     type Body: Body + Unpin;
 
-    /// The response that is handed on.
+    /// The response that is passed on.
     type Peeked;
 
-    /// Takes it apart.
+    /// Takes the response apart.
     fn into_parts(self) -> (Parts, Self::Body);
 
-    /// Puts it together again.
+    /// Puts the response together again.
     fn from_parts(head: Parts, body: PeekBody<Self::Body>) -> Self::Peeked;
 
-    /// Hands it on unread.
+    /// Returns the response unread.
     fn unread(self) -> Self::Peeked;
 }
 
@@ -53,7 +53,7 @@ impl PeekResponse for reqwest::Response {
     fn into_parts(self) -> (Parts, reqwest::Body) {
         use reqwest::ResponseBuilderExt;
 
-        // Its URL would be lost: it travels in an extension that only reqwest can make.
+        // Its URL would be lost otherwise: reqwest keeps it in an extension that only reqwest can make.
         let url = http::Response::builder().url(self.url().clone()).body(());
         let (mut head, body) = http::Response::from(self).into_parts();
         if let Ok(url) = url {

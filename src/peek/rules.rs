@@ -12,7 +12,7 @@ use crate::classify::{Verdict, grpc};
 
 type Judge = Arc<dyn Fn(&Excerpt<'_>) -> Option<Verdict> + Send + Sync>;
 
-/// What a peek goes by.
+/// The settings of a peek layer.
 #[derive(Clone)]
 pub(super) struct Rules {
     pub(super) limit: usize,
@@ -23,7 +23,7 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// Whether a response of this head is read.
+    /// Whether a response with this head is read.
     pub(super) fn reads(&self, status: StatusCode, headers: &HeaderMap) -> bool {
         let content_type = text(headers, CONTENT_TYPE.as_str());
         if status == StatusCode::OK && begins(content_type, "application/grpc") {
@@ -32,11 +32,11 @@ impl Rules {
         let encoding = text(headers, CONTENT_ENCODING.as_str());
         let plain = encoding.is_empty() || encoding.eq_ignore_ascii_case("identity");
         let looked_into = status.as_u16() >= 400 || (self.successes && is_json(content_type));
-        // A stream of events can last as long as it likes.
+        // A stream of events may never end.
         plain && looked_into && !begins(content_type, "text/event-stream")
     }
 
-    /// What was read means, if that is more than what the head says.
+    /// Returns what was read means, if that differs from what the head means.
     pub(super) fn judge(
         &self,
         excerpt: &Excerpt<'_>,
@@ -49,12 +49,12 @@ impl Rules {
     }
 }
 
-/// A header's value, or nothing.
+/// Returns a header's value, or an empty text.
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-/// `application/json`, or one of the many types that end in `+json`.
+/// Whether this is `application/json`, or one of the many types that end in `+json`.
 fn is_json(content_type: &str) -> bool {
     const SUFFIX: &str = "+json";
     let essence = content_type.split(';').next().unwrap_or_default().trim();
@@ -63,7 +63,7 @@ fn is_json(content_type: &str) -> bool {
         || end.is_some_and(|end| end.eq_ignore_ascii_case(SUFFIX))
 }
 
-/// Whether a content type begins so, in whatever case (RFC 9110 §8.3.1).
+/// Whether a content type begins with this, in upper or lower case (RFC 9110 §8.3.1).
 fn begins(content_type: &str, with: &str) -> bool {
     content_type.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with))
 }

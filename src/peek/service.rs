@@ -8,7 +8,7 @@ use super::response::PeekResponse;
 use super::rules::Rules;
 use crate::error::BoxError;
 
-/// A service whose failing responses are looked into. Made by [`PeekLayer`](super::PeekLayer).
+/// A service whose failing responses are read. Made by [`PeekLayer`](super::PeekLayer).
 #[derive(Clone, Debug)]
 pub struct Peek<S> {
     inner: S,
