@@ -8,16 +8,16 @@
 //! | `grpc-retry-pushback-ms` | milliseconds; anything else means *do not retry* | gRPC A6 |
 //! | `x-ratelimit-*`, `anthropic-ratelimit-*`, `ratelimit` … | see [below](#limits) | many |
 //!
-//! What is malformed, negative, past, shorter than a millisecond or longer than
-//! 366 days means *unknown*, never zero: a zero would turn a server's mistake
-//! into a storm. So does a zero itself, but for gRPC's, which says *at once*. A
-//! date is measured against the answer's own `Date` where it has one, as clocks
+//! A value that is malformed, negative, past, shorter than a millisecond or longer than
+//! 366 days means *unknown*, never zero: clients that don't wait would turn a server's mistake
+//! into a storm. A zero means *unknown* too, except in gRPC's pushback, where it means *at once*. A
+//! date is measured against the answer's own `Date` if it has one, as clocks
 //! differ.
 //!
-//! The first header that means something is taken, in this order: pushback,
-//! milliseconds, `retry-after`. Of one header sent several times it is the
-//! longest wait, and *no* rather than *yes*. Where none of them means anything,
-//! it is the wait until those [`Limits`] are back of which nothing is left.
+//! The first header with a known value counts, in this order: pushback,
+//! milliseconds, `retry-after`. If one header is sent several times, the
+//! longest wait counts, and *no* before *yes*. If no header has a known value,
+//! the hint is to wait until exhausted [`Limits`] are reset.
 //!
 //! # Limits
 //!
@@ -44,10 +44,10 @@
 //! | `ratelimit: limit=10, remaining=4, reset=5`, `ratelimit-policy: 10;w=60` | seconds | [IETF draft 07] |
 //! | `ratelimit: "day";r=50;t=30`, `ratelimit-policy: "day";q=100;w=60` | seconds | [IETF draft ≥ 08] |
 //!
-//! What is malformed, negative or past, a reset longer than a year, and the
-//! largest number of an integer's type mean *unknown*, never zero. Of one
-//! header sent several times the most cautious value counts. A limit of zero
-//! is no limit: its entry is left out, as there is nothing to wait for.
+//! A value that is malformed, negative or past, a reset longer than a year, and the
+//! largest number of an integer type (such as `2147483647`) mean *unknown*, never zero. If one
+//! header is sent several times, the most cautious value counts. A limit of zero
+//! is left out, as there is nothing to wait for.
 //!
 //! [OpenAI]: https://platform.openai.com/docs/guides/rate-limits
 //! [Groq]: https://console.groq.com/docs/rate-limits
@@ -93,20 +93,19 @@ pub(crate) use self::value::protobuf_duration;
 pub struct Hint {
     /// How long to wait before calling again. `None`: not said.
     pub retry_after: Option<Duration>,
-    /// Whether to send the same request again at all, over what the status
-    /// says. `None`: not said.
+    /// Whether to send the same request again at all. It overrules the status. `None`: not said.
     pub should_retry: Option<bool>,
-    /// Whether nobody asked for the wait: it is until [`Limits`] are back of
-    /// which nothing is left. Servers tell limits with any answer, so it is no
-    /// proof that this request was refused unprocessed.
+    /// Whether the server didn't ask for the wait: it lasts until exhausted [`Limits`] are reset.
+    /// Servers send limits with any answer, so this doesn't prove that the request was refused
+    /// unprocessed.
     pub of_limits: bool,
 }
 
 impl Hint {
-    /// Nothing was said.
+    /// No hint.
     pub const NONE: Self = Self { retry_after: None, should_retry: None, of_limits: false };
 
-    /// The same hint, to wait this long, as asked for.
+    /// Returns the same hint with this wait, as asked for by the server.
     #[must_use]
     pub const fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
@@ -114,18 +113,18 @@ impl Hint {
         self
     }
 
-    /// The same hint, to send the request again or not.
+    /// Returns the same hint with this answer to whether to send the request again.
     #[must_use]
     pub const fn should_retry(mut self, retry: bool) -> Self {
         self.should_retry = Some(retry);
         self
     }
 
-    /// The hint in the headers of an answer that refused a request.
+    /// Reads the hint from the headers of an answer that refused a request.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
         let asked = Self::asked(headers);
-        // Pushback has the last word, also by naming no wait.
+        // Pushback overrules limits even if it names no wait.
         if asked.retry_after.is_some() || pushback::parse(headers).is_some() {
             return asked;
         }
@@ -133,8 +132,8 @@ impl Hint {
         Self { retry_after, of_limits: retry_after.is_some(), ..asked }
     }
 
-    /// What is asked for in so many words: without limits, which stand on any
-    /// answer and are the reason for few.
+    /// Reads only what the server asks for explicitly. Limits are left out: they are on any answer,
+    /// and seldom the reason for it.
     pub(crate) fn asked(headers: &HeaderMap) -> Self {
         let pushback = pushback::parse(headers);
         Self {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
 
-/// What a gRPC server pushes back with.
+/// What a gRPC server asks for by its pushback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pushback {
     Wait(Duration),
@@ -20,8 +20,8 @@ impl Pushback {
     }
 }
 
-/// A negative or malformed value means *do not retry* (gRFC A6), unlike every
-/// other hint; and so do several of them, as gRPC's own clients have it.
+/// Unlike with every other hint, a negative or malformed value means *do not retry* (gRFC A6). So do
+/// several values, as in gRPC's own clients.
 pub(super) fn parse(headers: &HeaderMap) -> Option<Pushback> {
     let mut values = headers.get_all("grpc-retry-pushback-ms").iter();
     let value = values.next()?;
@@ -29,7 +29,7 @@ pub(super) fn parse(headers: &HeaderMap) -> Option<Pushback> {
     Some(wait.map_or(Pushback::DoNotRetry, Pushback::Wait))
 }
 
-/// A signed number of 32 bits, by A6. Zero is one, and means *at once*.
+/// Reads a signed 32-bit number (A6). Zero is valid, and means *at once*.
 fn millis(value: &HeaderValue) -> Option<Duration> {
     let text = value.to_str().ok()?.trim();
     // `i32::from_str` takes a plus sign, which A6 doesn't.

@@ -7,7 +7,7 @@ use http::header::RETRY_AFTER;
 
 use super::value::{http_date, millis, plausible, seconds, text, until};
 
-/// The more precise header wins where a server sends several that mean something.
+/// If several headers have a known value, the most precise one counts.
 pub(super) fn parse(headers: &HeaderMap) -> Option<Duration> {
     longest(headers, "retry-after-ms", millis)
         .or_else(|| longest(headers, "x-ms-retry-after-ms", millis))
@@ -18,8 +18,8 @@ pub(super) fn parse(headers: &HeaderMap) -> Option<Duration> {
         })
 }
 
-/// The wait that a header asks for: the longest, if proxies on the way added
-/// theirs, as that comes too early for none of them.
+/// Returns the longest wait that a header asks for. Proxies on the way may have added values, and the
+/// longest is too early for none of them.
 fn longest(
     headers: &HeaderMap,
     name: &str,

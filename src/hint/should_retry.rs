@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 
-/// One *no* is enough, should there be several values.
+/// If there are several values, one *no* decides.
 pub(super) fn parse(headers: &HeaderMap) -> Option<bool> {
     let values = headers.get_all("x-should-retry").iter();
     let texts = values.filter_map(|value| value.to_str().ok().map(str::trim));

@@ -1,4 +1,4 @@
-//! What the values of hints are written in.
+//! The formats in which the values of hints are written.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,13 +7,13 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::time;
 
-/// Shorter than a timer's tick is as good as zero.
+/// A shorter wait is shorter than a timer's tick, and so the same as zero.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// Longer than this is a mistake or a sentinel ("never"), not a wait.
+/// A longer wait is a mistake, or stands for "never".
 pub(super) const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
-/// A wait that a server can have meant.
+/// Returns the wait if a server can have meant it.
 pub(super) fn plausible(wait: Duration) -> Option<Duration> {
     (SHORTEST..=LONGEST).contains(&wait).then_some(wait)
 }
@@ -37,16 +37,15 @@ pub(super) fn millis(text: &str) -> Option<Duration> {
     seconds(text).map(|thousandfold| thousandfold / 1000)
 }
 
-/// How many; of a fraction, how many whole ones. The largest number of a type
-/// is how programs write *unlimited*.
+/// Reads a count, without its fraction. The largest number of an integer type means *unlimited*, and
+/// is left out.
 pub(super) fn count(text: &str) -> Option<u64> {
     const UNLIMITED: [u64; 4] = [i32::MAX as u64, u32::MAX as u64, i64::MAX as u64, u64::MAX];
     decimal(text).map(|(whole, _)| whole).filter(|whole| !UNLIMITED.contains(whole))
 }
 
-/// The whole and the billionths of a decimal number without sign or exponent:
-/// what `f64::from_str` takes and a header never means (`inf`, `NaN`, `1e9`)
-/// is malformed.
+/// Returns the whole and the billionths of a decimal number without sign and exponent. `f64::from_str`
+/// would also accept `inf`, `NaN` and `1e9`, which a header never means.
 fn decimal(text: &str) -> Option<(u64, u32)> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
@@ -58,12 +57,12 @@ fn decimal(text: &str) -> Option<(u64, u32)> {
     Some((if whole.is_empty() { 0 } else { whole.parse().ok()? }, billionths))
 }
 
-/// An HTTP date, in any of its three forms.
+/// Reads an HTTP date, in any of its three forms.
 pub(super) fn http_date(text: &str) -> Option<SystemTime> {
     httpdate::parse_http_date(text).ok()
 }
 
-/// The wait until then, by the server's own clock where it tells it.
+/// Returns the wait until then, by the server's own clock if the answer has a `Date`.
 pub(super) fn until(then: SystemTime, headers: &HeaderMap) -> Option<Duration> {
     let now = headers.get(DATE).and_then(text).and_then(http_date);
     then.duration_since(now.unwrap_or_else(time::wall_now)).ok()

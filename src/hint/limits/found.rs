@@ -1,4 +1,4 @@
-//! Limits gathered from headers that each tell a part.
+//! Gathers limits from headers, each of which tells a part.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(super) enum Key<'a> {
 }
 
 pub(super) struct Found<'a> {
-    /// One for each of the limits.
+    /// The keys of the limits, in the same order.
     keys: [Key<'a>; MOST],
     limits: Limits,
 }
@@ -28,7 +28,7 @@ impl Default for Found<'_> {
 }
 
 impl<'a> Found<'a> {
-    /// A part of what is told about a limit, if it tells anything.
+    /// Adds a part of what is told about a limit, if it tells anything.
     pub(super) fn add(&mut self, key: Key<'a>, part: Limit) {
         if part.limit.or(part.remaining).is_none() && part.reset.is_none() {
             return;
@@ -44,8 +44,8 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// A policy without a name: it tells the window of the limit that it
-    /// repeats, or else is a limit of its own.
+    /// Adds a policy without a name. If it repeats a known limit, it tells that limit's window;
+    /// otherwise it is a limit of its own.
     pub(super) fn add_unnamed(&mut self, quota: u64, window: Duration) {
         let part =
             Limit { limit: Some(quota), window: Some(window), ..Limit::of(Resource::Requests) };
@@ -65,7 +65,8 @@ impl<'a> Found<'a> {
     }
 }
 
-/// The most cautious of both. A policy knows best what it counts.
+/// Merges two parts into the most cautious of both. The newer part names the resource: policies
+/// are read last, and know best what they count.
 fn merged(known: Limit, part: Limit) -> Limit {
     let least = |a: Option<u64>, b| a.into_iter().chain(b).min();
     Limit {

@@ -1,7 +1,7 @@
 //! `ratelimit` and `ratelimit-policy`, as the IETF's drafts write them.
 //!
 //! Drafts up to 06 have a header for each number (`name.rs` reads those), draft
-//! 07 a dictionary, and those from 08 on a list of policies, each by its name.
+//! 07 has a dictionary, and drafts from 08 on have a list of named policies.
 
 use http::HeaderMap;
 
@@ -11,7 +11,7 @@ use super::list::{Item, items};
 use super::{Limit, Resource};
 
 pub(super) fn read<'a>(headers: &'a HeaderMap, found: &mut Found<'a>) {
-    // The policies last: they tell what is counted, and the windows.
+    // Policies are read last, as they tell the resource and the window of a known limit.
     for item in items_of(headers, "ratelimit") {
         match item.member() {
             Some((field, value)) => number(field, value, found),
@@ -32,7 +32,7 @@ fn items_of<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = Item
     headers.get_all(name).into_iter().filter_map(text).flat_map(items)
 }
 
-/// A member of draft 07's dictionary: the same limit as the headers of the drafts before.
+/// Adds a member of draft 07's dictionary, to the same limit as the headers of earlier drafts.
 fn number(field: &str, value: &str, found: &mut Found<'_>) {
     let nothing = Limit::of(Resource::Requests);
     let part = match field {
@@ -44,7 +44,7 @@ fn number(field: &str, value: &str, found: &mut Found<'_>) {
     found.add(Key::Header("ratelimit-", ""), part);
 }
 
-/// `"day";r=50;t=30`: how many are left, and for how many seconds.
+/// Reads `"day";r=50;t=30`: how many are left, and in how many seconds the limit is reset.
 fn service_limit(item: Item<'_>) -> Limit {
     Limit {
         remaining: item.parameter("r").and_then(count),
@@ -53,7 +53,7 @@ fn service_limit(item: Item<'_>) -> Limit {
     }
 }
 
-/// `"day";q=100;qu="requests";w=60`: the quota, its unit, and the window in seconds.
+/// Reads `"day";q=100;qu="requests";w=60`: the quota, its unit, and the window in seconds.
 fn policy(item: Item<'_>) -> Limit {
     let resource = match item.parameter("qu") {
         None | Some("\"requests\"") => Resource::Requests,

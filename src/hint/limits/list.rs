@@ -1,21 +1,20 @@
 //! Lists of items with parameters: the part of RFC 9651 (structured fields)
 //! that rate limits are written in.
 //!
-//! It is lenient where the RFC has the whole header ignored: one unreadable
-//! item doesn't hide the others.
+//! Unlike the RFC, which ignores a header with one unreadable item, this reads the other items.
 
 use std::time::Duration;
 
 use super::super::value::{plausible, seconds};
 
-/// `10;w=1;name="ip"`
+/// An item with its parameters, such as `10;w=1;name="ip"`.
 #[derive(Clone, Copy)]
 pub(super) struct Item<'a> {
     bare: &'a str,
     parameters: &'a str,
 }
 
-/// The items of a list.
+/// Returns the items of a list.
 pub(super) fn items(text: &str) -> impl Iterator<Item = Item<'_>> {
     split(text, ',').map(|item| {
         let bare = split(item, ';').next().unwrap_or_default();
@@ -24,18 +23,19 @@ pub(super) fn items(text: &str) -> impl Iterator<Item = Item<'_>> {
 }
 
 impl<'a> Item<'a> {
-    /// The item without its parameters.
+    /// Returns the item without its parameters.
     pub(super) fn bare(self) -> &'a str {
         self.bare
     }
 
-    /// The item as a dictionary's member: `limit=10`. A string may hold any sign.
+    /// Returns key and value of a dictionary's member, such as `limit=10`. A quoted string is no member,
+    /// even if it contains `=`.
     pub(super) fn member(self) -> Option<(&'a str, &'a str)> {
         let (key, value) = self.bare.split_once('=')?;
         (!key.starts_with('"')).then(|| (key.trim(), value.trim()))
     }
 
-    /// The item as a name: a string or a token.
+    /// Returns the item as a name, without the quotation marks of a string.
     pub(super) fn name(self) -> &'a str {
         self.bare.trim_matches('"')
     }
@@ -45,13 +45,13 @@ impl<'a> Item<'a> {
         parameters.find_map(|(key, value)| (key.trim() == name).then(|| value.trim()))
     }
 
-    /// The window `w`, in seconds.
+    /// Returns the window, the parameter `w` in seconds.
     pub(super) fn window(self) -> Option<Duration> {
         plausible(seconds(self.parameter("w")?)?)
     }
 }
 
-/// Splits outside of quotation marks.
+/// Splits a text at the separator, but not within quotation marks.
 fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(move |c| {

@@ -1,10 +1,10 @@
-//! What a server's headers say of its limits: how many, how many are left, and
-//! when they are back. Who writes what is in the table of [`hint`](super).
+//! What a server's headers say about its limits: how many calls or tokens it allows, how many are left,
+//! and when the limit is reset. The table in [`hint`](super) says which server sends what.
 //!
-//! They differ in names more than in meaning, so names are read by one grammar
-//! (`name.rs`): a family's prefix, one of `limit`, `remaining`, `reset`, and
+//! Servers' headers differ more in names than in meaning, so one grammar reads all names
+//! (`name.rs`): the prefix of a family, one of `limit`, `remaining` and `reset`, and
 //! around it words for the resource and the window. A reset is read in
-//! whichever way it is written (`reset.rs`).
+//! any of its formats (`reset.rs`).
 
 mod binding;
 mod found;
@@ -21,20 +21,20 @@ use http::HeaderMap;
 
 use self::found::Found;
 
-/// How many limits of one answer are kept: more than any known server tells.
+/// How many limits of one answer are kept: more than any known server sends.
 const MOST: usize = 16;
 
 /// What a limit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Resource {
-    /// Calls: also where a header doesn't name what it counts.
+    /// Calls. Also used if a header doesn't name what it counts.
     Requests,
-    /// Tokens of a model, read and written.
+    /// Tokens that a model reads and writes.
     Tokens,
-    /// Tokens of a model, read.
+    /// Tokens that a model reads.
     InputTokens,
-    /// Tokens of a model, written.
+    /// Tokens that a model writes.
     OutputTokens,
     /// Something else: bytes, images, reads of one kind.
     Other,
@@ -46,14 +46,14 @@ pub enum Resource {
 pub struct Limit {
     /// What is counted.
     pub resource: Resource,
-    /// How many are allowed, in a window. Never zero.
+    /// How many are allowed in a window. Never zero.
     pub limit: Option<u64>,
-    /// How many are left; a fraction of one is none.
+    /// How many are left, rounded down.
     pub remaining: Option<u64>,
-    /// How long from the answer until the limit starts anew or, by the words
-    /// of some servers, is full again: 1 ms to 366 days.
+    /// How long after the answer the limit starts anew or, with some servers, is full again: 1 ms to
+    /// 366 days.
     pub reset: Option<Duration>,
-    /// The length of the window. Not told of a month, as months differ.
+    /// The length of the window. Not known for a month, as months differ.
     pub window: Option<Duration>,
 }
 
@@ -69,11 +69,10 @@ impl Limit {
     }
 }
 
-/// The limits that an answer's headers tell, 16 at most; what is beyond is left out.
+/// The limits in an answer's headers: the first 16, if there are more.
 ///
-/// The headers are in [a table](crate::hint#limits). It is `Copy`, made without an
-/// allocation of values that are well formed, and no classifier makes one of an
-/// answer that succeeded.
+/// [A table](crate::hint#limits) lists the headers. It is `Copy`, and reading well-formed headers
+/// doesn't allocate. No classifier reads the limits of an answer that succeeded.
 ///
 /// ```
 /// use std::time::Duration;
@@ -97,10 +96,10 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Nothing was said.
+    /// No limits.
     pub const NONE: Self = Self { limits: [Limit::of(Resource::Other); MOST], len: 0 };
 
-    /// The limits in an answer's headers, of whatever status.
+    /// Reads the limits from the headers of an answer with any status.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
         if !Self::may_be_in(headers) {
@@ -109,53 +108,53 @@ impl Limits {
         let mut found = Found::default();
         name::read(headers, &mut found);
         shopify::read(headers, &mut found);
-        // After the names: policies tell the windows of limits.
+        // Read after the names, as policies tell the windows of known limits.
         ietf::read(headers, &mut found);
         found.limits().filter(|limit| limit.limit != Some(0))
     }
 
-    /// Whether a header may tell a limit: most answers have none, and every answer may be asked.
+    /// Whether a header may tell a limit. It must be quick: any answer may be asked, and most have none.
     #[inline]
     pub(crate) fn may_be_in(headers: &HeaderMap) -> bool {
         headers.keys().any(|name| {
             let name = name.as_str().as_bytes();
-            // The first letters of all names that are known, which is quickly told.
+            // All known names begin with one of these letters, which is quick to check.
             matches!(name.first(), Some(b'a' | b'r' | b'x'))
                 && (name.starts_with(b"anthropic-") || name.windows(5).any(|part| part == b"limit"))
         })
     }
 
-    /// The limits of one resource.
+    /// Returns the limits of one resource.
     #[must_use]
     pub fn of(&self, resource: Resource) -> Self {
         self.filter(|limit| limit.resource == resource)
     }
 
-    /// The limit that is reached first: one with nothing left (of several, the
-    /// one that is back last), else the one of which the smallest share is
-    /// left. Of equal shares it is the one with less left. A share isn't known
-    /// where the limit isn't, and counts as all of it; what is left must be known.
+    /// Returns the limit that is reached first: an exhausted one (of several, the one that is reset
+    /// last), otherwise the one with the smallest share left. Of equal shares it is the one with less
+    /// left. If only what is left is known, it counts as the whole limit. Limits of which that isn't
+    /// known are passed over.
     ///
-    /// Over several resources this compares shares of unlike things; ask for
-    /// those [of](Self::of) one to meter by.
+    /// With several resources this compares shares of unlike things: to meter by a limit, ask for
+    /// those [of](Self::of) one resource.
     #[must_use]
     pub fn binding(&self) -> Option<&Limit> {
         self.iter().filter(|limit| limit.remaining.is_some()).min_by(|a, b| binding::order(a, b))
     }
 
-    /// How long until every limit with nothing left is back: the longest of
-    /// their resets. `None` where nothing is at its end, or no reset is known.
+    /// Returns how long it takes until all exhausted limits are reset. `None` if none is exhausted, or
+    /// no reset is known.
     #[must_use]
     pub fn wait(&self) -> Option<Duration> {
         self.iter().filter(|limit| limit.is_exhausted()).filter_map(|limit| limit.reset).max()
     }
 
-    /// Each of the limits.
+    /// Returns an iterator over the limits.
     pub fn iter(&self) -> slice::Iter<'_, Limit> {
         self.as_slice().iter()
     }
 
-    /// Whether nothing was said.
+    /// Whether there are no limits.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0

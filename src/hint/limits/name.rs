@@ -1,6 +1,6 @@
-//! Headers that tell one number each, by their names' grammar:
-//! `x-ratelimit-remaining-tokens-minute` is a family, what the number is, and
-//! words for the resource and the window, in whichever order.
+//! Reads headers that tell one number each, by a grammar of their names:
+//! `x-ratelimit-remaining-tokens-minute` has the prefix of a family, the kind of number, and
+//! words for the resource and the window, in any order.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::found::{Found, Key};
 use super::list::items;
 use super::{Limit, Resource, reset};
 
-/// How the names begin, and what they count unless they say so.
+/// The prefixes of names, and what such headers count unless they name it.
 const FAMILIES: [(&str, Resource); 9] = [
     ("x-ratelimit-", Resource::Requests),
     ("ratelimit-", Resource::Requests),
@@ -29,19 +29,19 @@ enum Number {
     Limit,
     Remaining,
     Reset,
-    /// From now, where `Reset` may be a date.
+    /// A time from now, while `Reset` may also be a date.
     ResetAfter,
 }
 
 struct Name<'a> {
     number: Number,
     key: Key<'a>,
-    /// A limit of the resource and window that the name tells.
+    /// A limit with the resource and the window that the name tells.
     told: Limit,
 }
 
 pub(super) fn read<'a>(headers: &'a HeaderMap, found: &mut Found<'a>) {
-    // Discord tells both; the wait needs no clock that agrees with ours.
+    // Discord sends both. A wait is preferred, as it needs no clock that agrees with ours.
     let after = headers.contains_key("x-ratelimit-reset-after");
     for (name, value) in headers {
         let (Some(name), Some(text)) = (parse(name.as_str()), text(value)) else { continue };
@@ -58,7 +58,7 @@ pub(super) fn read<'a>(headers: &'a HeaderMap, found: &mut Found<'a>) {
     }
 }
 
-/// A number or, in Envoy's and the earlier drafts' way, the number in force and
+/// Reads a number or, as Envoy and earlier drafts write it, the number in force and
 /// then every policy: `10, 10;w=1, 1000;w=3600`.
 fn limit<'a>(text: &'a str, key: Key<'a>, told: Limit, found: &mut Found<'a>) {
     let in_force = items(text).next().and_then(|item| count(item.bare()));
@@ -93,8 +93,8 @@ fn parse(name: &str) -> Option<Name<'_>> {
     None
 }
 
-/// The resource and the window that words tell. A word that isn't known names
-/// another resource, unless it stands by one that is (`project-tokens`).
+/// Returns the resource and the window that words tell. An unknown word names
+/// another resource, unless it stands beside a known one (`project-tokens`).
 fn told<'a>(words: impl Iterator<Item = &'a str>, default: Resource) -> Limit {
     let mut tokens = default == Resource::Tokens;
     let (mut input, mut output, mut requests, mut other) = (false, false, false, false);
@@ -105,7 +105,7 @@ fn told<'a>(words: impl Iterator<Item = &'a str>, default: Resource) -> Limit {
             "input" | "prompt" => input = true,
             "output" | "generated" => output = true,
             "requests" | "req" => requests = true,
-            // Windows of no one length.
+            // Windows without a fixed length.
             "month" | "year" => {}
             _ => match window_of(word) {
                 Some(length) => window = Some(length),
@@ -124,7 +124,7 @@ fn told<'a>(words: impl Iterator<Item = &'a str>, default: Resource) -> Limit {
     Limit { window, ..Limit::of(resource) }
 }
 
-/// `minute`, or `24hour`, `5h`.
+/// Reads a window such as `minute`, `24hour` or `5h`.
 fn window_of(word: &str) -> Option<Duration> {
     match word {
         "second" => Some(Duration::from_secs(1)),

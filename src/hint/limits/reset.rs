@@ -1,4 +1,4 @@
-//! When a limit is back, in whichever way it is written.
+//! Reads when a limit is reset, in any of the formats that servers use.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,7 +11,7 @@ pub(super) fn read(text: &str, headers: &HeaderMap) -> Option<Duration> {
     if let Some(number) = seconds(text) {
         return of_number(number, headers);
     }
-    // By its shape, as a parser that fails makes an error of it, on the heap.
+    // The format is told by its shape: a parser that fails allocates its error.
     let wait = match text.as_bytes() {
         [_, _, _, _, b'-', ..] => until(rfc_3339(text)?, headers),
         [b'A'..=b'Z', ..] => until(http_date(text)?, headers),
@@ -20,8 +20,8 @@ pub(super) fn read(text: &str, headers: &HeaderMap) -> Option<Duration> {
     wait.and_then(plausible)
 }
 
-/// Seconds from now, or since 1970, or milliseconds since 1970: the first that is a wait. What is
-/// one of them is years away from the others.
+/// Reads seconds from now, seconds since 1970 or milliseconds since 1970: the first of them that gives a
+/// plausible wait. A number that is plausible as one of them is years off as another.
 fn of_number(number: Duration, headers: &HeaderMap) -> Option<Duration> {
     let since_1970 = |number| until(UNIX_EPOCH.checked_add(number)?, headers).and_then(plausible);
     plausible(number).or_else(|| since_1970(number)).or_else(|| since_1970(number / 1000))
@@ -31,7 +31,7 @@ fn rfc_3339(text: &str) -> Option<SystemTime> {
     text.parse().ok().map(Timestamp::into)
 }
 
-/// `6m0s`, `1d2h`, `12ms`: as Go prints them.
+/// Reads a duration as Go prints it: `6m0s`, `1d2h`, `12ms`.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     let span: Span = text.parse().ok()?;
     let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;

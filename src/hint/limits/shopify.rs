@@ -1,4 +1,4 @@
-//! `x-shopify-shop-api-call-limit`: `32/40`, used of a leaky bucket.
+//! `x-shopify-shop-api-call-limit`: `32/40`, how much of a leaky bucket is used.
 
 use http::HeaderMap;
 
