@@ -1,11 +1,11 @@
 //! One error type at any depth, and how to find what is in it.
 //!
-//! Every layer takes an inner service whose error converts into [`BoxError`]
-//! and answers with `BoxError`, as tower's own `Timeout` and `Buffer` do. What
-//! the client below said passes through unchanged; what a layer decided is an
-//! error type of its own, named for what happened
+//! Every layer takes an inner service whose error converts into [`BoxError`],
+//! and returns `BoxError`, as tower's own `Timeout` and `Buffer` do. An error of
+//! the client below passes through unchanged. A layer's own decision is an
+//! error type named for what happened
 //! ([`CircuitOpen`](crate::circuit_breaker::CircuitOpen),
-//! [`RateLimited`](crate::rate_limit::RateLimited)), found at any depth:
+//! [`RateLimited`](crate::rate_limit::RateLimited)), which is found at any depth:
 //!
 //! ```
 //! # #[cfg(feature = "circuit-breaker")] {
@@ -20,10 +20,10 @@
 //!
 //! # Transparent wrappers
 //!
-//! An error that wraps another *transparently*, as `#[error(transparent)]` of `thiserror` does and
-//! clients' error enums like to, says that it has the sources of what it wraps, and so leaves out
-//! what it wraps itself. If that is a layer's own error it isn't in the chain, and no search finds
-//! it. Take it out of the variant, and search from there:
+//! An error may wrap another one *transparently*, with `#[error(transparent)]` of `thiserror`, as the
+//! error enums of many clients do. It then returns the wrapped error's source as its own, and
+//! so leaves the wrapped error itself out of the chain. If that is a layer's error, no search finds
+//! it. Take the wrapped error out of the variant, and search from there:
 //!
 //! ```
 //! # #[cfg(feature = "circuit-breaker")] {
@@ -67,7 +67,7 @@
 //! #     call().await.unwrap_err();
 //! #     ClientError::Http(call().await.unwrap_err())
 //! # });
-//! // The search from the outside passes it by.
+//! // A search from the outside doesn't find it.
 //! assert!(cause_ref::<CircuitOpen>(&error).is_none());
 //! assert!(circuit_open(&error).is_some());
 //! # }
@@ -79,27 +79,27 @@ use std::io;
 
 use crate::classify::GrpcCode;
 
-/// A boxed error: what every layer of this crate answers with. Tower's own.
+/// A boxed error, which every layer of this crate returns. It is tower's own.
 pub use tower::BoxError;
 
-/// How far a chain of sources is followed, should one ever be a circle.
+/// How far a chain of sources is followed, as it may be a circle.
 const LONGEST_CHAIN: usize = 64;
 
-/// The first error of type `E` in the chain: `error` itself, its source, and so on, 64 at most.
+/// Returns the first error of type `E` in the chain of `error`, its source and so on, 64 at most.
 #[must_use]
 pub fn cause_ref<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     chain(error).find_map(|error| error.downcast_ref())
 }
 
-/// `error`, its source, the source's source …
+/// Returns `error`, its source, the source's source and so on.
 pub(crate) fn chain<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error| below(*error)).take(LONGEST_CHAIN)
 }
 
-/// The source of an `io::Error` that was made of another error is that error's
-/// source: the error itself would be skipped.
+/// Returns the next error of the chain. If an `io::Error` was made from another error, its `source()` is
+/// that error's source, and would skip the error itself.
 fn below<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(inner) => Some(inner),
@@ -131,10 +131,10 @@ impl fmt::Display for InvalidConfig {
 
 impl Error for InvalidConfig {}
 
-/// The gRPC status of a rejection, made when a tonic client asks for it; nothing without tonic.
+/// The gRPC status of a rejection, made when a tonic client asks for it. Empty without tonic.
 ///
-/// A generated client makes its `Status` of the first one in an error's chain
-/// of sources; a rejection without one would be `UNKNOWN`.
+/// A generated client uses the first `Status` in an error's chain of sources. A rejection without
+/// one would be `UNKNOWN`.
 #[derive(Debug, Default)]
 pub(crate) struct LazyStatus {
     #[cfg(feature = "tonic")]
@@ -142,8 +142,8 @@ pub(crate) struct LazyStatus {
 }
 
 impl LazyStatus {
-    /// The status of this code, as the source of an error that has no other.
-    #[allow(clippy::unnecessary_wraps, clippy::unused_self)] // with tonic one, without it the other
+    /// Returns a status with this code, as the source of an error that has no other.
+    #[allow(clippy::unnecessary_wraps, clippy::unused_self)] // one holds with tonic, the other without
     pub(crate) fn source(
         &self,
         code: GrpcCode,

@@ -37,33 +37,31 @@ use crate::retry::{Backoff, HintUse, Jitter, RetryLayer, RetryThrottle};
 #[cfg(feature = "upstream")]
 use crate::stack::{UpstreamBuilder, UpstreamLayer};
 
-/// A classifier that is a plain function.
+/// A classifier made of a plain function.
 #[cfg(feature = "retry")]
 pub type PlainClassifier = ClassifyFn<fn(Outcome<'_>) -> Verdict>;
 
 /// Retry A: patient, and obedient to a 429.
 ///
-/// - At most 5 attempts, each of at most 30 s.
-/// - Waits `min(60 s, 1 s · 2^n + U(0, 1 s))`, n from 0.
-/// - A 429 waits its `Retry-After` in place of that, however long, and that
-///   where it has none.
-/// - A status of 500 or more, a timeout and a broken or refused connection wait
-///   that; their hints are ignored.
+/// - Makes at most 5 attempts, each of at most 30 s.
+/// - Waits `min(60 s, 1 s · 2^n + U(0, 1 s))`, n from 0, after a status of 500 or more, a timeout, or a
+///   broken or refused connection. Hints are ignored.
+/// - After a 429 it waits for the `Retry-After`, however long, and without one as above.
 /// - A 401 ends the call at once with
 ///   [`CredentialRejected`](crate::retry::CredentialRejected): the key is invalid or suspended.
-/// - Every other answer comes back as it is.
+/// - Every other answer is returned as it is.
 ///
 /// It repeats a `POST` that may have been processed, and has no budget.
 ///
-/// Differs: when the attempts are spent, the last real answer comes back; by
-/// hand it was an error that hid it. A server that says `x-should-retry: false`
-/// isn't asked again. A wait told in milliseconds (`retry-after-ms`) counts as `Retry-After` does.
+/// Differs: when the attempts are used up, the last real answer is returned, where the hand-written
+/// client hid it behind an error. If a server says `x-should-retry: false`, the request isn't sent
+/// again. A wait in milliseconds (`retry-after-ms`) counts as `Retry-After` does.
 #[cfg(feature = "retry")]
 pub fn retry_a() -> RetryLayer<PlainClassifier> {
     fn hints_of_a_429_only(outcome: Outcome<'_>) -> Verdict {
         let verdict = outcome.verdict();
         let mut hint = verdict.hint();
-        // Of a limit at its end the hand-written loop knew nothing.
+        // The hand-written loop didn't read exhausted limits.
         if verdict.class() != Class::Throttled || hint.of_limits {
             hint.retry_after = None;
         }
@@ -90,16 +88,16 @@ pub fn retry_a() -> RetryLayer<PlainClassifier> {
         .classifier(classifier)
 }
 
-/// Retry B: brief, and deaf to hints.
+/// Retry B: brief, and without regard for hints.
 ///
-/// - At most 3 attempts; waits 2 s each time (exponential from 1 s, held
+/// - Makes at most 3 attempts, and waits 2 s each time (exponential from 1 s, held
 ///   between 2 s and 10 s), without jitter.
-/// - Only a timeout, a broken or refused connection and a 429, whose
-///   `Retry-After` it ignores, are tried again.
+/// - Retries only a timeout, a broken or refused connection, and a 429, whose
+///   `Retry-After` it ignores.
 ///
 /// It repeats a `POST` that may have been processed, and has no budget.
 ///
-/// Differs: a server that says `x-should-retry: false` isn't asked again.
+/// Differs: if a server says `x-should-retry: false`, the request isn't sent again.
 #[cfg(feature = "retry")]
 pub fn retry_b() -> RetryLayer {
     RetryLayer::new()
@@ -119,25 +117,26 @@ pub fn retry_b() -> RetryLayer {
         })
 }
 
-/// A provider of language models, as its official SDK calls it, and kinder.
+/// Calls a provider of language models as its official SDK does, with less load on the provider.
 ///
-/// As OpenAI's SDKs by default, and Anthropic's but for their longer patience:
+/// Like OpenAI's SDKs by default, and Anthropic's except that those wait longer:
 ///
-/// - At most 3 attempts; waits from 0.5 s, doubling up to 8 s.
-/// - A 408, a 409, a 429, any 5xx, a timeout and a broken or refused connection are tried again, a
-///   `POST` too; `x-should-retry` is obeyed over the status.
-/// - Hints are obeyed up to 120 s, and past that the answer comes back.
+/// - Makes at most 3 attempts, and waits from 0.5 s, doubling up to 8 s.
+/// - Retries a 408, a 409, a 429, any 5xx, a timeout, and a broken or refused connection, of a
+///   `POST` too. `x-should-retry` overrules the status.
+/// - Obeys hints of up to 120 s, and returns the answer if the hint is longer.
 ///
-/// Differs, for the reason beside each:
+/// Differs, each for the reason given:
 ///
-/// - An exhausted quota or a dead credential isn't tried again, where
+/// - An exhausted quota or a refused credential isn't retried, if a
 ///   [`PeekLayer`](crate::PeekLayer) stands next to the client: the SDK spends all its attempts on it.
-/// - Each request has an [idempotency key](RetryLayer::idempotency_key): a server that knows it bills once.
-/// - A budget of a fifth of the requests: during an outage the SDK triples the load.
-/// - Full jitter: the SDK's waits differ by a quarter, so that those who failed together come back
-///   together. For the same reason there is jitter on top of a hint.
-/// - A 425 is tried again, as it says that it may; a 501 isn't, as it won't pass.
-/// - No timeout of its own: the SDK's 10 minutes is a choice for the caller
+/// - Each request has an [idempotency key](RetryLayer::idempotency_key): a server that knows such keys
+///   bills once.
+/// - The budget allows retries for a fifth of the requests: during an outage the SDK triples the load.
+/// - It uses full jitter: the SDK's waits vary by a quarter only, and clients that failed together come
+///   back together. For the same reason there is jitter on top of a hint.
+/// - A 425 is retried, as it may pass; a 501 isn't, as it won't pass.
+/// - It has no timeout of its own: the SDK's 10 minutes is a choice for the caller
 ///   ([`attempt_timeout`](RetryLayer::attempt_timeout)).
 #[cfg(feature = "retry")]
 pub fn llm() -> RetryLayer {
@@ -151,21 +150,21 @@ pub fn llm() -> RetryLayer {
 
 /// gRPC's own retry, as gRFC A6 has it.
 ///
-/// - At most 4 attempts; waits between nothing and 100 ms, doubled each time, up to 1 s.
-/// - `UNAVAILABLE` is tried again, and what a gRPC client makes that of: a broken or refused connection, a
-///   refused stream, and an HTTP status of 429, 502, 503 or 504 in place of a gRPC one.
+/// - Makes at most 4 attempts. Waits a random time of up to 100 ms, doubled each time, up to 1 s.
+/// - Retries `UNAVAILABLE`, and what a gRPC client takes for that: a broken or refused connection, a
+///   refused stream, and an HTTP status of 429, 502, 503 or 504 in place of a gRPC status.
 /// - The server's pushback replaces the wait; a negative or malformed one ends the call.
-/// - Committed once headers came: what trailers tell
-///   ([`PeekLayer::grpc_unary`](crate::PeekLayer::grpc_unary)) is not tried again.
-/// - Throttled ([`RetryThrottle`]) by 10 tokens, of which a failure takes one and a
-///   request brings a tenth: no retries while half of them are gone.
+/// - A call is committed once its headers arrive: a status in trailers
+///   ([`PeekLayer::grpc_unary`](crate::PeekLayer::grpc_unary)) is not retried.
+/// - Retries are throttled ([`RetryThrottle`]) by 10 tokens, of which a failure takes one and to which a
+///   request adds a tenth: there are no retries while half of them are gone.
 ///
-/// By its policy a gRPC service says which codes are safe to repeat. This one says so of
-/// `UNAVAILABLE`, for all methods.
+/// A gRPC service's policy says which codes are safe to retry. This preset takes `UNAVAILABLE`
+/// for safe, for all methods.
 ///
-/// Differs: a pushback over 60 s ends the call, as it would outlast most deadlines; after a pushback the
-/// waits go on doubling, where A6 starts again; an attempt that never left counts as one, where A6
-/// repeats it "transparently", as a crowd of those is a crowd too.
+/// Differs: a pushback over 60 s ends the call, as it would outlast most deadlines. After a pushback the
+/// waits go on doubling, where A6 starts again. An attempt that never left counts as an attempt, where A6
+/// repeats it "transparently": many of those are a load too.
 #[cfg(feature = "retry")]
 pub fn grpc() -> RetryLayer {
     RetryLayer::new()
@@ -187,19 +186,19 @@ pub fn grpc() -> RetryLayer {
 
 /// Breaker A: opens after 5 failures in a row, probes after 30 s.
 ///
-/// - A success while closed sets the count to zero.
-/// - 30 s after it opened, at most 3 calls go through half-open; 2 successes
+/// - While it is closed, a success sets the count to zero.
+/// - 30 s after it opened it is half-open and lets at most 3 calls through. 2 successes
 ///   close it, one failure opens it again.
-/// - A failure is what was raised by hand: a timeout, a broken or refused
+/// - A failure is what the hand-written client raised as an exception: a timeout, a broken or refused
 ///   connection, any other error, a 401, a 429, a status of 500 or more. Every other
 ///   answer is a success.
-/// - One breaker a region, by its host; no credential is latched.
+/// - There is one circuit per region, told by its host. No credential is latched.
 ///
-/// One team opened after 3: `circuit_breaker_a().consecutive_failures(3)`.
+/// One team's opened after 3: `circuit_breaker_a().consecutive_failures(3)`.
 ///
-/// Differs: the three calls are those in flight or succeeded, and one that is
-/// dropped gives its place back (by hand the circuit then stuck half-open for
-/// ever). A late result of a call begun before it opened changes nothing, so the
+/// Differs: the 3 calls are those that are in flight or have succeeded, and a call that is
+/// dropped gives its place back (in the hand-written client the circuit then stayed half-open for
+/// ever). A late result of a call that began before the circuit opened changes nothing, so the
 /// 30 s count from the failure that opened it.
 #[cfg(feature = "circuit-breaker")]
 pub fn circuit_breaker_a() -> CircuitBreakerBuilder<crate::classify::HttpClassifier, ByAuthority> {
@@ -225,9 +224,9 @@ pub fn circuit_breaker_a() -> CircuitBreakerBuilder<crate::classify::HttpClassif
 
 /// Breaker B: a leaky count, and no probes.
 ///
-/// - Up one for a timeout, a broken or refused connection or a 429; down one for
-///   a 200, never below 0; nothing for any other answer.
-/// - Opens at 10; 60 s later starts again from zero, closed.
+/// - Counts up by one for a timeout, a broken or refused connection or a 429, and down by one for
+///   a 200, never below 0. Any other answer changes nothing.
+/// - Opens at 10. 60 s later it closes and starts again from zero.
 /// - No credential is latched.
 #[cfg(feature = "circuit-breaker")]
 pub fn circuit_breaker_b() -> CircuitBreakerBuilder {
@@ -245,7 +244,7 @@ pub fn circuit_breaker_b() -> CircuitBreakerBuilder {
         .no_latch()
 }
 
-/// The provider's standard tier: 60 requests in any minute for each key.
+/// The provider's standard tier: 60 requests in any minute for each credential.
 #[cfg(feature = "rate-limit")]
 pub fn standard_tier() -> RateLimitBuilder<crate::classify::HttpClassifier, ByCredential> {
     RateLimitLayer::builder(STANDARD_TIER).by_credential()
@@ -258,8 +257,8 @@ const STANDARD_TIER: Quota = Quota::per_minute(60);
 ///
 /// Give it regions, alerts and a name as any other stack.
 ///
-/// Differs: the breaker stands below the retry, so that it hears of each attempt in place of
-/// what the retry gave up on, and the attempt's 30 s stand below the breaker.
+/// Differs: the breaker stands below the retry, so that it counts each attempt instead of
+/// only those that the retry gave up on. The attempt's 30 s apply below the breaker.
 #[cfg(feature = "upstream")]
 pub fn upstream_a() -> UpstreamBuilder<PlainClassifier, HttpReplay, ByCredential, ByAuthority> {
     UpstreamLayer::builder()
@@ -275,8 +274,8 @@ pub fn upstream_a() -> UpstreamBuilder<PlainClassifier, HttpReplay, ByCredential
 ///
 /// Give it regions, alerts and a name as any other stack.
 ///
-/// Differs: a circuit a region or host, in place of one for all; and, as for [`upstream_a`], the breaker
-/// hears of each attempt.
+/// Differs: there is a circuit per region or host, in place of one for all. As for [`upstream_a`], the
+/// breaker counts each attempt.
 #[cfg(feature = "upstream")]
 pub fn upstream_b() -> UpstreamBuilder {
     UpstreamLayer::builder()

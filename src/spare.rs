@@ -21,12 +21,12 @@ impl<S: Clone> Spare<S> {
         Self(Mutex::new(inner.clone()))
     }
 
-    /// A fresh handle, not ready.
+    /// Returns a new handle, which isn't ready.
     pub(crate) fn fresh(&self) -> S {
         self.0.lock().clone()
     }
 
-    /// From now on fresh handles are clones of this one.
+    /// Makes later handles clones of this one.
     pub(crate) fn replace(&self, inner: &S) {
         *self.0.lock() = inner.clone();
     }
