@@ -1,7 +1,7 @@
 //! The recommended stack under `async-openai`, whose client takes a tower service for its requests.
 //!
-//! What it hands over is a factory of requests, since its own retries need a second one. Ours keep what
-//! they need of a `reqwest::Request`, so the factory is asked once, and the stack is where the request is: it
+//! The client hands over a factory of requests, as its own retries need a second one. Ours keep what
+//! they need of a `reqwest::Request`, so the factory is asked once. The stack takes the request itself: it
 //! sees host and credential, can go to another region, and is the only retry loop.
 //!
 //! `cargo run --example async_openai`
@@ -34,7 +34,7 @@ fn client(regions: &[&str]) -> Result<Client<OpenAIConfig>, BoxError> {
         .deadline(Duration::from_secs(60))
         .attempt_timeout(Duration::from_secs(30))
         .quota(Quota::per_minute(500))
-        // A completion that is made twice costs its tokens twice, and does no other harm.
+        // A completion that is made twice costs its tokens twice, but does no other harm.
         .retry(RetryLayer::retry_non_idempotent)
         .regions(Regions::new(named.map(|(name, base)| Region::new(name, *base)))?)
         .alerts(&Alerts::builder().build()?)

@@ -1,7 +1,7 @@
 //! A batch of prompts at once, each with its own result or error.
 //!
-//! At most so many are in flight, held for an attempt and not while waiting to
-//! repeat it: so tower's limit stands inside the retry.
+//! Tower's concurrency limit bounds how many are in flight. It stands inside the retry, so that a
+//! permit is held for an attempt, but not while a call waits for its next one.
 //!
 //! `cargo run --example batch`
 
@@ -19,7 +19,7 @@ use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::{ServiceBuilder, ServiceExt, timeout::TimeoutLayer};
 use tower_upstream::{BoxError, RetryLayer};
 
-/// How many the upstream works on at once; one more is answered 503.
+/// How many prompts the upstream works on at once. One more is answered 503.
 const PLACES: u32 = 8;
 
 #[tokio::main]
@@ -55,7 +55,7 @@ async fn main() -> Result<(), BoxError> {
             Err(error) => println!("{prompt}: FAILED, {error}"),
         }
     }
-    // The upstream refuses every tenth prompt, and that is nobody else's loss.
+    // The upstream refuses every tenth prompt. The others succeed all the same.
     let answered = answers.iter().filter(|answer| answer.is_ok()).count();
     println!("{answered} of {} prompts were answered", prompts.len());
     assert_eq!(answered, 36);

@@ -48,7 +48,7 @@ async fn main() -> Result<(), BoxError> {
     let body = response.into_body().collect().await?.to_bytes();
     println!("{status}: {}", String::from_utf8_lossy(&body));
     assert_eq!(body, "answered at call 2");
-    // An alert waits a second for others: at the end of a program for nothing.
+    // An alert waits a second for others. At the end of a program none will come.
     alerts.flush(Duration::from_secs(5)).await;
     let history = alerts.history();
     for alert in &history {

@@ -1,5 +1,5 @@
 //! What servers' headers mean, through the public API: as the providers
-//! document them, as they go wrong, and any bytes at all.
+//! document them, malformed, and made of any bytes at all.
 
 #![allow(clippy::unwrap_used)] // what isn't a test itself is a test's
 
@@ -106,7 +106,7 @@ const NAMES: &[&str] = &[
     "x-ratelimit--reset-5h",
 ];
 
-/// Any bytes that a header can hold, and such as are nearly a value.
+/// Any bytes that a header can hold, and texts that are nearly a value.
 fn value() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         prop::collection::vec(prop_oneof![Just(b'\t'), 0x20..0x7f_u8, 0x80..=0xff_u8], 0..40),

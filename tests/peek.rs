@@ -34,7 +34,7 @@ enum Step {
     Data(Vec<u8>),
     Trailers(HeaderMap),
     Fails,
-    /// Comes so many milliseconds later.
+    /// Comes this many milliseconds later.
     Waits(u64),
 }
 
@@ -122,7 +122,7 @@ fn json(status: u16, body: Script) -> Response<Script> {
     response(status, "application/json; charset=utf-8", body)
 }
 
-/// What the layer makes of this response.
+/// Returns this response as the layer passes it on.
 async fn peek(layer: &PeekLayer, response: Response<Script>) -> Response<PeekBody<Script>> {
     let mut response = Some(response);
     let client = service_fn(move |(): ()| {
@@ -136,7 +136,7 @@ fn class<B>(response: &Response<B>) -> Class {
     HttpClassifier::new().classify(Ok(response)).class()
 }
 
-/// What comes out of a body: data in one piece, trailers, whether it failed.
+/// Returns what comes out of a body: data in one piece, trailers, and whether it failed.
 async fn drain(body: PeekBody<Script>) -> (Vec<u8>, Option<HeaderMap>, bool) {
     let mut body = body;
     let (mut data, mut trailers) = (Vec::new(), None);
@@ -293,7 +293,7 @@ async fn a_judge_of_ones_own_is_asked_first() {
 
 type Client = BoxCloneSyncService<Request<()>, Response<Script>, BoxError>;
 
-/// A client that always answers so, and how often it was called.
+/// A client that always gives this answer, and how many times it was called.
 fn client(status: u16, text: &'static str) -> (Arc<AtomicUsize>, Client) {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
@@ -422,7 +422,7 @@ proptest! {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            // What never was looked into comes out as it is.
+            // A body that wasn't read comes out as it is.
             let untouched = body(steps.clone());
             let length = untouched.size_hint().exact();
             let untouched = peek(&PeekLayer::new(), response(200, "", untouched)).await;

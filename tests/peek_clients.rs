@@ -49,7 +49,7 @@ fn spent() -> Response {
     Response::builder().status(429).header("trailer", "x-sum").body(Body::new(body)).unwrap()
 }
 
-/// An app that answers so, and how often it was asked.
+/// An app that gives this answer, and how many times it was asked.
 fn app(answer: fn() -> Response) -> (Router, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
@@ -79,7 +79,7 @@ where
     B: Default,
     R: http_body::Body<Data = Bytes, Error: std::fmt::Debug>,
 {
-    // hyper's server sends trailers over HTTP/1 only to who wants them.
+    // hyper's server sends trailers over HTTP/1 only to clients that ask for them.
     let request = Request::get(url).header("te", "trailers").body(B::default()).unwrap();
     let response = client.oneshot(request).await.unwrap();
     assert_eq!(asked.load(Ordering::Relaxed), 1);

@@ -1,4 +1,4 @@
-//! The presets against tables worked out by hand from the policies they stand for.
+//! The presets, checked against tables worked out by hand from the policies that they follow.
 
 #![cfg(all(feature = "retry", feature = "circuit-breaker", feature = "rate-limit"))]
 
@@ -21,7 +21,7 @@ enum Answer {
     Status(u16),
     /// A status with a `Retry-After`.
     Hint(u16, &'static str),
-    /// A 429 whose limit is at its end, for so many seconds.
+    /// A 429 whose limit is exhausted for this many seconds.
     Spent(&'static str),
     Refused,
     Reset,
@@ -271,7 +271,7 @@ async fn breaker_a_lets_three_calls_through_half_open() {
         assert!(probe.poll().is_pending());
     }
     assert!(cause_ref::<CircuitOpen>(&*call(&breaker, &upstream).await.unwrap_err()).is_some());
-    // By hand it now stuck for ever.
+    // The hand-written breaker was now stuck for ever.
     drop(probes);
     call(&breaker, &upstream).await.unwrap();
     call(&breaker, &upstream).await.unwrap();
@@ -404,7 +404,7 @@ async fn a_call_cut_off_by_its_deadline_counts_as_a_timeout_below() {
         assert!(call(&layer, &upstream).await.is_err());
     }
     assert_eq!(breaker.handle().status().state, CircuitState::Open);
-    // Also where attempts have as much time, so that they never time out.
+    // The same if attempts have as much time as the call, so that they never time out.
     let breaker = CircuitBreakerLayer::builder().consecutive_failures(2).build().unwrap();
     let time = Duration::from_secs(10);
     let layer = tower::ServiceBuilder::new()
@@ -413,7 +413,7 @@ async fn a_call_cut_off_by_its_deadline_counts_as_a_timeout_below() {
         .into_inner();
     assert!(call(&layer, &Upstream::new(&[Hangs])).await.is_err());
     assert_eq!(breaker.handle().status().failure_count, 1);
-    // One that its caller drops says nothing, and one that had little time left neither.
+    // An attempt that its caller drops says nothing, nor does one that had little time left.
     let breaker = CircuitBreakerLayer::builder().consecutive_failures(2).build().unwrap();
     let retry = tower_upstream::RetryLayer::new().deadline(Duration::from_secs(10));
     let backoff = tower_upstream::retry::Backoff::constant(Duration::from_secs(9));

@@ -27,7 +27,7 @@ enum Step {
     Data(Vec<u8>),
     Trailers(&'static str),
     Fails,
-    /// Makes its reader wait once.
+    /// Makes the reader wait once.
     Waits,
     /// Knows its length from here on.
     Learns,
@@ -65,7 +65,7 @@ impl Source {
 }
 
 impl Body for Source {
-    // Not contiguous, to be sure that all of it is taken.
+    // Data in two chunks, to check that both are taken.
     type Data = bytes::buf::Chain<Bytes, Bytes>;
     type Error = std::io::Error;
 
@@ -115,7 +115,7 @@ fn data(text: &str) -> Step {
 
 type Copies = (ReplayBody<Source>, ReplayBody<Source>);
 
-/// The copy to send and the one to keep, if the source fits.
+/// Returns the copy to send and the one to keep, if the source fits.
 fn try_record(mut source: Source, limit: usize) -> Option<Copies> {
     let mut first = None;
     let take = |copy| {
@@ -130,7 +130,7 @@ fn record(source: Source, limit: usize) -> Copies {
     try_record(source, limit).unwrap()
 }
 
-/// Reads one frame of what never waits.
+/// Reads one frame from a body that never waits.
 fn frame(body: &mut ReplayBody<Source>) -> Option<Result<Frame<Bytes>, BoxError>> {
     match task::spawn(poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx))).poll() {
         Poll::Ready(frame) => frame,
@@ -217,8 +217,8 @@ fn a_fenced_copy_never_says_that_it_is_at_its_end() {
     assert!(!first.is_end_stream());
 }
 
-/// The source wakes who read it last. A copy that waited before that would
-/// otherwise wait for ever, and its connection with it.
+/// The source wakes only the task that read it last. A copy that waited before
+/// would otherwise wait for ever, and its connection with it.
 #[test]
 fn a_copy_that_waits_is_woken_when_it_is_fenced_off() {
     let source = Source::new([data("one "), Waits, data("two")]);
@@ -350,7 +350,7 @@ fn a_copy_with_trailers_knows_its_length_only_if_the_source_did() {
     }
 }
 
-/// Those of a source that learns late how much is left may be yet to come.
+/// A source that learns late how much is left may still have trailers.
 #[test]
 fn a_copy_of_a_source_that_learns_its_length_leaves_room_for_trailers() {
     let steps = [data("abc"), Learns, data("def"), data("ghi"), Trailers("x")];
@@ -391,7 +391,7 @@ fn empty_frames_pass_and_take_no_space() {
 #[test]
 fn it_can_go_wherever_its_source_can() {
     fn goes<T: Send + Sync>() {}
-    // Boxes are asked to be `Sync`, which few bodies are.
+    // `BoxBody` requires `Sync`, which few bodies are.
     goes::<ReplayBody<http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>>>();
 }
 
@@ -641,7 +641,7 @@ async fn a_body_that_is_too_long_is_sent_once() {
     let wrapping = |layer: RetryLayer| {
         layer.replay(BodyReplay::new(|body: ReplayBody<Mine>| Mine::new(body)).limit(3))
     };
-    // By what it says of itself, and found out only when it was sent.
+    // Known from its size hint, and found out only while it is sent.
     let source = || Source::new([data("te"), data("xt")]);
     assert_eq!(send(wrapping, Mine::new(source()), collect).await, once("text"));
     let unknown = Mine::new(source().unknown_length());
@@ -687,7 +687,7 @@ where
     }
 }
 
-/// It can't be sent twice, and wasn't sent once.
+/// It can't be sent twice, but it wasn't sent even once.
 #[cfg(feature = "axum")]
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_too_long_survives_a_client_that_fails_to_get_ready() {

@@ -39,13 +39,13 @@ enum Step {
     Fails,
     /// Never answers.
     Hangs,
-    /// Answers after so many seconds.
+    /// Answers after this many seconds.
     Slow(u64, u16),
 }
 
 use Step::{Fails, Hangs, Header, Refused, Slow, Status};
 
-/// What getting ready comes to.
+/// How an attempt to get ready ends.
 #[derive(Clone, Copy, Debug)]
 enum Readiness {
     Ready,
@@ -60,7 +60,7 @@ struct Upstream {
     script: Arc<Script>,
     ready: bool,
     readying: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    /// It failed to get ready, after which a service is to be discarded.
+    /// It failed to get ready, after which a service must be discarded.
     failed: bool,
 }
 
@@ -270,7 +270,7 @@ async fn poll_once<F: Future + Unpin>(mut future: F) -> Poll<F::Output> {
     poll_fn(|cx| Poll::Ready(Pin::new(&mut future).poll(cx))).await
 }
 
-/// Waits of 1 s, and nothing that isn't asked for.
+/// A retry that waits 1 s each time, without anything that a test doesn't set.
 fn plain() -> RetryLayer {
     RetryLayer::new().backoff(Backoff::constant(secs(1))).no_budget()
 }
@@ -287,7 +287,7 @@ fn post_with_key() -> Request<()> {
     Request::post("/").header("idempotency-key", "7").body(()).unwrap()
 }
 
-/// Remembers what it hears of retries.
+/// An observer that keeps what it is told of retries.
 #[derive(Clone, Default)]
 struct Ear(Arc<Mutex<Vec<(String, Decision, Verdict)>>>);
 
@@ -313,7 +313,7 @@ impl Ear {
     }
 }
 
-/// The status that comes of it, or 0 for an error, and how many attempts it took.
+/// Returns the status of the answer, or 0 for an error, and how many attempts it took.
 async fn outcome(layer: &RetryLayer, steps: &[Step], request: Request<()>) -> (u16, usize) {
     let upstream = Upstream::new(steps);
     let status = match layer.layer(upstream.clone()).oneshot(request).await {
@@ -399,7 +399,7 @@ async fn the_server_may_forbid_it() {
     let no = Header(503, "x-should-retry", "false");
     assert_eq!(outcome(&layer, &[no], get()).await, (503, 1));
     assert_eq!(ear.stopped(), Some(StopReason::ServerSaidNo));
-    // And ask for it where the status says otherwise.
+    // And it may ask for a retry where the status speaks against it.
     assert_eq!(outcome(&layer, &[Header(400, "x-should-retry", "true")], get()).await, (200, 2));
 }
 
@@ -442,7 +442,7 @@ async fn at_the_end_the_last_answer_is_returned_untouched() {
 
     let upstream = Upstream::new(&[Fails; 3]);
     let error = plain().layer(upstream).oneshot(get()).await.unwrap_err();
-    // The very error: neither wrapped nor made anew.
+    // The same error, not wrapped and not made anew.
     assert_eq!(error.downcast_ref::<Failed>().unwrap().0, 3);
 }
 
@@ -490,7 +490,7 @@ async fn a_seed_makes_the_waits_repeatable() {
     assert_ne!(gaps(1).await, gaps(2).await);
 }
 
-/// Else all that failed together would come back together.
+/// Otherwise all calls that failed together would come back together.
 #[tokio::test(start_paused = true)]
 async fn the_first_decorrelated_wait_differs_between_calls() {
     let layer = plain().backoff(Backoff::exponential(secs(1)).jitter(Jitter::Decorrelated)).seed(3);
@@ -612,7 +612,7 @@ async fn extremes_neither_panic_nor_wait() {
         .attempt_timeout(Duration::ZERO)
         .hint_cap(Duration::ZERO)
         .max_attempts(0);
-    // What is there at once still comes.
+    // An answer that is there at once is still returned.
     assert_eq!(outcome(&none, &[Status(200)], get()).await, (200, 1));
     assert_eq!(outcome(&none, &[Hangs], get()).await, (0, 1));
 }
@@ -644,7 +644,7 @@ async fn an_attempt_in_flight_at_the_deadline_is_cut() {
     let error = call.as_mut().await.unwrap_err();
     assert_eq!(whole_millis(now() - begun), secs(10));
     assert_eq!(cause_ref::<DeadlineExceeded>(&*error).unwrap().attempt(), 2);
-    // Also while the call's own future is still around.
+    // Even while the call's own future still exists.
     assert_eq!(upstream.in_flight(), 0);
     assert_eq!(
         ear.texts(),
@@ -666,7 +666,7 @@ async fn an_attempt_that_gets_ready_at_the_deadline_is_cut() {
     assert_eq!(upstream.attempts(), 1);
 }
 
-/// A machine that was suspended: nobody waits any more, and what is sent is billed.
+/// As after a machine was suspended: nobody waits for the answer any more, and it would be billed.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_woken_after_its_deadline_sends_nothing_more() {
     let (budget, shared) = budget(3);
@@ -681,7 +681,7 @@ async fn a_call_that_is_woken_after_its_deadline_sends_nothing_more() {
     assert_eq!(budget.remaining(), 3);
 }
 
-/// Its next attempt was never in flight, so that the last one's error is still the last.
+/// The next attempt was never in flight, so the error of the one before is still the last answer.
 #[tokio::test(start_paused = true)]
 async fn a_deadline_before_the_next_attempt_hides_no_error_of_the_last_one() {
     let layer = plain().deadline(secs(10));
@@ -698,7 +698,6 @@ async fn a_deadline_before_the_next_attempt_hides_no_error_of_the_last_one() {
     }
 }
 
-/// Nor is a client called that gets ready too late.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_is_ready_after_the_deadline_is_not_called() {
     let upstream = Upstream::new(&[]).readiness(&[Readiness::Later(5), Readiness::Later(5)]);
@@ -748,17 +747,17 @@ async fn an_attempt_that_takes_too_long_is_gone_before_the_wait() {
     assert_eq!(upstream.in_flight(), 0);
 }
 
-/// A queue below would otherwise turn into timeouts, and those into retries.
+/// Otherwise a queue below would turn into timeouts, and those into retries.
 #[tokio::test(start_paused = true)]
 async fn getting_ready_is_not_part_of_an_attempts_time() {
-    // Twice for the first: with a deadline, the call waits and not who readies the client.
+    // The first attempt gets ready twice: with a deadline the call itself waits, not `poll_ready`.
     let upstream =
         Upstream::new(&[Status(503), Slow(4, 200)]).readiness(&[Readiness::Later(20); 3]);
     let layer = plain().attempt_timeout(secs(5)).deadline(secs(60));
     let answer = layer.layer(upstream.clone()).oneshot(get()).await.unwrap();
     assert_eq!((answer.status().as_u16(), upstream.attempts()), (200, 2));
     assert_eq!(upstream.gaps(), [secs(21)]);
-    // From then on it has its time, and no more.
+    // Once it is ready, the attempt has its timeout, and no more.
     let upstream = Upstream::new(&[Status(503), Hangs]).readiness(&[
         Readiness::Ready,
         Readiness::Later(20),
@@ -803,7 +802,7 @@ async fn the_default_budget_is_shared_too() {
     for _ in 0..30 {
         _ = layer.layer(upstream.clone()).oneshot(get()).await;
     }
-    // A reserve of ten, and a fifth of the requests, bar what didn't fit in at first.
+    // A reserve of ten, and a fifth of the requests, except what didn't fit into the reserve at first.
     assert_eq!(upstream.attempts(), 30 + 10 + 5);
 }
 
@@ -925,7 +924,7 @@ fn circuit_open_for_errors(outcome: Outcome<'_>) -> Verdict {
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_an_open_circuit_turned_away_is_none() {
-    // Five times turned away, and three attempts are left all the same.
+    // It was turned away five times, and still has three attempts.
     let steps = [Status(503), Fails, Fails, Fails, Fails, Fails, Status(503), Status(200)];
     let upstream = Upstream::new(&steps);
     let layer = plain().deadline(secs(60)).classify_fn(circuit_open_for_errors);
@@ -1007,7 +1006,7 @@ async fn a_call_to_something_else_has_its_own_attempts() {
     assert_eq!(answer.status(), 200);
     assert_eq!(tokens.numbers(), [1, 2, 1, 1, 2, 3]);
     assert_eq!(upstream.numbers(), [1, 2, 3]);
-    // Nor has it this call's deadline.
+    // And it doesn't have this call's deadline.
     assert_eq!(tokens.deadlines(), [None; 6]);
 }
 
@@ -1111,7 +1110,7 @@ impl Clone for Counted {
 #[tokio::test(start_paused = true)]
 async fn no_copy_is_made_that_is_not_sent() {
     for (most, failures, copies) in [
-        // None that could follow, none.
+        // Where no attempt can follow, nothing is kept.
         (0, 0, 0),
         (1, 0, 0),
         (1, 1, 0),
@@ -1136,7 +1135,7 @@ async fn no_copy_is_made_that_is_not_sent() {
             .classifier(ErrorClassifier::new());
         let request = Counted::default();
         let count = Arc::clone(&request.0);
-        // The one below passes through, and copies nothing.
+        // The layer below only passes the request on, and copies nothing.
         let inner = layer.clone().layer(client);
         _ = layer.layer(inner).oneshot(request).await;
         assert_eq!(count.load(Ordering::Relaxed), copies, "{most} attempts, {failures} failures");
@@ -1221,7 +1220,7 @@ async fn every_decision_about_a_failure_is_told() {
     );
     assert_eq!(ear.texts(), *lines.lock().unwrap());
     let told = ear.texts().len();
-    // Neither a success nor the request's own fault is news.
+    // Neither a success nor a fault of the request is told.
     assert_eq!(outcome(&layer, &[Status(404)], get()).await, (404, 1));
     assert_eq!(outcome(&layer, &[Header(404, "x-should-retry", "false")], get()).await, (404, 1));
     assert_eq!(outcome(&layer, &[], get()).await, (200, 1));

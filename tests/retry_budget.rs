@@ -1,4 +1,4 @@
-//! What a budget promises of the whole layer: a bound on what is sent, over any span of time.
+//! What a budget promises for the whole layer: a bound on what is sent, over any span of time.
 
 #![cfg(feature = "retry")]
 

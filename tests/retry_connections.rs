@@ -21,8 +21,8 @@ use tower_upstream::{PeekLayer, RetryLayer};
 /// How long the body comes after its head, where it does.
 const LATER: Duration = Duration::from_millis(20);
 
-/// A server that answers every request with 503 and a body of so many bytes, which may come later
-/// than the head. And how many connections it has accepted.
+/// Starts a server that answers every request with 503 and a body of this length, which may come
+/// later than the head. Returns its address, and how many connections it has accepted.
 async fn serve(length: usize, later: bool) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -86,8 +86,8 @@ async fn a_short_answer_that_came_with_its_head_leaves_its_connection() {
     }
 }
 
-/// What hyper hasn't got when its body is dropped it doesn't wait for, but closes the connection. To
-/// wait is a decision that costs time; who looks into the body takes it anyway.
+/// hyper doesn't wait for the rest of a body that is dropped, but closes the connection. Waiting would
+/// cost time; a layer that reads the body spends that time anyway.
 #[tokio::test]
 async fn a_longer_or_later_answer_takes_its_connection_along_unless_it_is_looked_into() {
     for (length, later) in [(60_000, false), (100, true), (60_000, true)] {

@@ -1,4 +1,4 @@
-//! The presets of official clients, against what those do and what is said to differ.
+//! The presets of official clients, checked against what those do and where the docs say they differ.
 
 #![cfg(all(feature = "retry", feature = "peek"))]
 
@@ -75,10 +75,10 @@ impl Answer {
     }
 }
 
-/// When, and by which idempotency key.
+/// When a request came, and with which idempotency key.
 type Asked = (Instant, Option<HeaderValue>);
 
-/// An upstream that always answers so, and notes when it was asked, and by which key.
+/// An upstream that always gives this answer, and notes when it was asked, and with which key.
 #[derive(Clone)]
 struct Upstream {
     answer: Answer,
@@ -104,7 +104,7 @@ impl Service<Request<()>> for Upstream {
     }
 }
 
-/// What a `POST` came to.
+/// How a `POST` ended, and the attempts that it took.
 struct Came {
     waits: Vec<Duration>,
     keys: Vec<Option<HeaderValue>>,
@@ -118,7 +118,7 @@ impl Came {
     }
 }
 
-/// Sends a `POST` to what always answers so.
+/// Sends a `POST` to an upstream that always gives this answer.
 async fn post(retry: &RetryLayer, answer: Answer) -> Came {
     let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
     let stopped = Arc::new(Mutex::new(None));
@@ -148,7 +148,7 @@ const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// tokio's timers are a millisecond coarse.
+/// Rounds to milliseconds, as tokio's timers do.
 fn assert_within(wait: Duration, least: Duration, most: Duration) {
     assert!(wait >= least && wait <= most + millis(2), "{wait:?} isn't in {least:?}..={most:?}");
 }
@@ -267,7 +267,7 @@ async fn grpc_stops_retrying_when_half_of_its_tokens_are_gone() {
     for _ in 0..3 {
         assert_eq!(post(&retry, grpc("14")).await.attempts(), 1);
     }
-    // Requests that go well bring a tenth of a token each.
+    // Each successful request adds a tenth of a token.
     for _ in 0..50 {
         post(&retry, grpc("0")).await;
     }

@@ -1,4 +1,4 @@
-//! What one request asks of its retry layer, and what the layer writes into it, on a paused clock.
+//! What a request overrides, and what the layer writes into it, on a paused clock.
 
 #![cfg(all(feature = "retry", feature = "failover"))]
 
@@ -18,7 +18,7 @@ const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-/// Waits of 1 s, and nothing that isn't asked for.
+/// A retry that waits 1 s each time, without anything that a test doesn't set.
 fn plain() -> RetryLayer {
     RetryLayer::new().backoff(Backoff::constant(secs(1))).no_budget()
 }
@@ -38,7 +38,7 @@ where
     requests.iter().map(value).collect()
 }
 
-/// Answers 500 at once to everything, and remembers it.
+/// An upstream that answers 500 at once to everything, and keeps the requests.
 #[derive(Clone, Default)]
 struct Upstream {
     requests: Arc<Mutex<Vec<Request<()>>>>,
@@ -93,7 +93,7 @@ async fn a_request_may_ask_for_a_deadline() {
     assert_eq!(attempts(hours.clone(), Override::new().deadline(secs(2))).await, 2);
     assert_eq!(attempts(hours.clone(), Override::new().deadline(secs(6))).await, 6);
     assert_eq!(start.elapsed(), secs(2 + 1 + 5));
-    // A layer above has the last word.
+    // The deadline of a layer above still holds.
     let nested = ServiceBuilder::new().layer(plain().deadline(secs(1))).layer(hours);
     assert_eq!(attempts(nested, Override::new().deadline(secs(6))).await, 3);
 }

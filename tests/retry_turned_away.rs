@@ -1,4 +1,4 @@
-//! What a caller gets whose last attempt never left, after others that were answered.
+//! What a caller gets if its last attempt never left, after others that were answered.
 
 #![cfg(all(feature = "retry", feature = "circuit-breaker", feature = "rate-limit"))]
 
@@ -24,18 +24,18 @@ use tower_upstream::{CircuitBreakerLayer, Quota, RateLimitLayer, RetryLayer, cau
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Waits of a second, and nothing that isn't asked for.
+/// A retry that waits 1 s each time, without anything that a test doesn't set.
 fn retry() -> RetryLayer {
     RetryLayer::new().max_attempts(5).backoff(Backoff::constant(SECOND)).no_budget()
 }
 
-/// Opens for half a minute when two have failed.
+/// A breaker that opens for half a minute after two failures.
 fn breaker() -> CircuitBreakerLayer {
     let builder = CircuitBreakerLayer::builder().consecutive_failures(2);
     builder.open_for(30 * SECOND).build().unwrap()
 }
 
-/// Lets two through, and turns others away at once.
+/// A limiter that lets two calls through, and turns others away at once.
 fn limit() -> RateLimitLayer {
     RateLimitLayer::builder(Quota::per_minute(2)).max_wait(Duration::ZERO).build()
 }
@@ -57,7 +57,7 @@ fn unavailable(body: &Body) -> impl FnMut(Request<()>) -> Answer + Clone + use<>
     }
 }
 
-/// Remembers what was decided.
+/// An observer that keeps what was decided.
 #[derive(Clone, Default)]
 struct Ear(Arc<Mutex<Vec<(Decision, String)>>>);
 
@@ -141,7 +141,7 @@ async fn what_was_turned_away_first_is_what_the_caller_sees() {
     assert!(ear.0.lock().unwrap().is_empty(), "nothing was given up");
 }
 
-/// Its body may hold a connection, which is free during the wait.
+/// A body may hold a connection, which is free during the wait.
 #[tokio::test(start_paused = true)]
 async fn a_response_is_gone_with_the_wait_unless_answers_are_held() {
     let body = Body::default();
@@ -251,7 +251,7 @@ async fn after_errors_no_region_at_all_is_not_what_the_caller_sees() {
     assert_eq!(ear.last().0, Decision::Stop(StopReason::CircuitOpen));
 }
 
-/// That nothing was kept for an attempt after the last one is no reason to give.
+/// The reason isn't that nothing was kept: no attempt could have followed the last one.
 #[tokio::test(start_paused = true)]
 async fn a_last_attempt_that_a_circuit_turns_away_says_so() {
     let ear = Ear::default();
@@ -260,7 +260,7 @@ async fn a_last_attempt_that_a_circuit_turns_away_says_so() {
     assert_eq!(ear.last().0, Decision::Stop(StopReason::CircuitOpen));
 }
 
-/// It wasn't made, with or without a deadline: a third region has one still.
+/// The attempt wasn't made, with or without a deadline, so a third region still gets it.
 #[cfg(feature = "failover")]
 #[tokio::test(start_paused = true)]
 async fn a_last_attempt_that_a_region_turns_away_goes_to_the_next_one() {

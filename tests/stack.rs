@@ -40,7 +40,7 @@ fn get() -> Request<()> {
     Request::get("/models").header("authorization", "Bearer key").body(()).unwrap()
 }
 
-/// What was called, by host.
+/// The URIs that were called.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Vec<String>>>);
 
@@ -154,7 +154,7 @@ async fn callers_that_give_up_before_an_attempt_does_open_a_circuit_that_is_told
     assert_eq!(given_up_on(told).await, CircuitState::Open);
 }
 
-/// Else a few who want an answer in no time lose a region, and then all of them, for everybody.
+/// Otherwise a few callers with very short deadlines would lose one region after another for all.
 #[tokio::test(start_paused = true)]
 async fn a_request_with_little_time_says_nothing_of_the_upstream() {
     let upstream = UpstreamLayer::builder().regions(regions()).build().unwrap();
@@ -173,7 +173,7 @@ async fn a_request_with_little_time_says_nothing_of_the_upstream() {
     assert!(all.iter().all(|region| region.healthy), "{all:?}");
 }
 
-/// Time in our own queue isn't the upstream's.
+/// Time in our own queue doesn't count against the upstream.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_queued_until_its_deadline_says_nothing_of_the_upstream() {
     let secs = Duration::from_secs;
@@ -187,7 +187,7 @@ async fn a_call_that_queued_until_its_deadline_says_nothing_of_the_upstream() {
         tokio::time::sleep(secs(15)).await;
         status(200)
     }));
-    // The second one is sent when there are some ten seconds left.
+    // The second call is sent about ten seconds before its deadline.
     let [first, second] = [(); 2].map(|()| tokio::spawn(client.clone().oneshot(get())));
     assert_eq!(first.await.unwrap().unwrap().status(), 200);
     let error = second.await.unwrap().unwrap_err();
@@ -520,7 +520,7 @@ fn what_cannot_work_together_is_refused() {
     refused("raise max_pause", brief(builder()));
     // A retry that ignores hints waits for none.
     let _ = brief(builder().retry(|retry| retry.hint(HintUse::Ignore))).unwrap();
-    // What one layer refuses, the stack does.
+    // The stack refuses what one of its layers refuses.
     let nine = |builder: UpstreamBuilder| builder.failover(|failover| failover.max_attempts(9));
     refused("a call tries", nine(builder().regions(regions())).build());
     refused("give the builder `.regions(..)`", nine(builder()).build());

@@ -23,7 +23,7 @@ use self::storm::{Storm, run};
 
 /// The worst load that a budget may let through, as a multiple of the offered one.
 const MOST_WITH_BUDGET: f64 = 1.5;
-/// The least that makes a storm of it.
+/// The least load that counts as a storm.
 const LEAST_WITHOUT: f64 = 2.0;
 
 fn main() -> std::io::Result<ExitCode> {
@@ -42,7 +42,7 @@ fn main() -> std::io::Result<ExitCode> {
     let mut as_expected = true;
     for (name, jitter, budget) in policies {
         let retry = move |seed| {
-            // The defaults but for a fourth attempt, as many clients have it.
+            // The defaults, except for a fourth attempt, which many clients make.
             let layer =
                 RetryLayer::new().max_attempts(4).backoff(backoff.jitter(jitter)).seed(seed);
             if budget { layer } else { layer.no_budget() }

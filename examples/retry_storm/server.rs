@@ -1,4 +1,5 @@
-//! A server that handles so much a second, turns away what is more, and fails for a while.
+//! A server that handles a fixed number of requests per second, turns the others away, and fails for a
+//! while.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -15,12 +16,12 @@ pub(crate) struct Server {
     started: Instant,
     /// How many requests it can handle in a second.
     capacity: usize,
-    /// In which seconds it fails.
+    /// The seconds during which it fails.
     outage: Range<usize>,
     seconds: Arc<Mutex<Vec<Second>>>,
 }
 
-/// What came in one second, and what became of it.
+/// How many requests arrived in one second, and how many were turned away.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Second {
     pub(crate) arrived: usize,

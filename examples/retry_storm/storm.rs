@@ -1,4 +1,4 @@
-//! One run: the clients, and what became of them.
+//! One run: the clients, and the load that they made.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -23,14 +23,14 @@ const CAPACITY: usize = 1_200;
 const OUTAGE: Range<usize> = 20..50;
 const END: usize = 120;
 
-/// What became of one run.
+/// The result of one run.
 pub(crate) struct Storm {
     pub(crate) name: &'static str,
     pub(crate) failed: usize,
     seconds: Vec<Second>,
 }
 
-/// Runs the clients with a retry layer a process, made of a seed.
+/// Runs the clients. Each process has its own retry layer, made with its own seed.
 pub(crate) fn run(name: &'static str, retry: impl Fn(u64) -> RetryLayer) -> Storm {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime");
@@ -48,7 +48,7 @@ pub(crate) fn run(name: &'static str, retry: impl Fn(u64) -> RetryLayer) -> Stor
     })
 }
 
-/// Asks at its own pace, whatever becomes of it, and counts what fails.
+/// Sends requests at a fixed pace, whether or not they succeed, and counts those that fail.
 async fn ask_again_and_again<S>(mut client: S, offset: Duration) -> usize
 where
     S: Service<Request<()>, Response = http::Response<()>, Error = tower_upstream::BoxError>,

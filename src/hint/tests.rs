@@ -40,7 +40,7 @@ const CASES: &[Case] = &[
     (&[(RA, b"0.0000000001")], None, None),
     (&[(RA, b"31622400")], Some(31_622_400.0), None),
     (&[(RA, b"31622401")], None, None),
-    // Spaces around are none of the value's.
+    // Spaces around a value are ignored.
     (&[(RA, b" 3 ")], Some(3.0), None),
     (&[(RA, b"\t3\t")], Some(3.0), None),
     (&[(RA, b"1 2")], None, None),
@@ -87,7 +87,7 @@ const CASES: &[Case] = &[
     (&[(RA, b"Sun, 06 Nov 1994 08:49:37 GMT"), (DATE, b"now")], None, None),
     // A server whose clock stands still since 1970 can still tell a difference.
     (&[(RA, b"Thu, 01 Jan 1970 00:01:00 GMT"), (DATE, b"Thu, 01 Jan 1970 00:00:00 GMT")], Some(60.0), None),
-    // Dates that aren't.
+    // Texts that look like dates but aren't.
     (&[(RA, b"Fri, 32 May 2026 12:01:30 GMT"), (DATE, NOON.as_bytes())], None, None),
     (&[(RA, b"2026-05-15T12:01:30Z"), (DATE, NOON.as_bytes())], None, None),
     (&[(RA, b"Fri, 15 May 2026 12:01:30 +0200"), (DATE, NOON.as_bytes())], None, None),
@@ -102,7 +102,7 @@ const CASES: &[Case] = &[
     (&[(MS, b"99999999999999")], None, None),
     (&[(AZURE, b"250")], Some(0.25), None),
     (&[(AZURE, LATER.as_bytes()), (DATE, NOON.as_bytes())], None, None),
-    // The more precise wins, if it means anything.
+    // The more precise header counts, if its value is known.
     (&[(RA, b"2"), (MS, b"1500")], Some(1.5), None),
     (&[(RA, b"2"), (AZURE, b"1500")], Some(1.5), None),
     (&[(AZURE, b"900"), (MS, b"1500")], Some(1.5), None),

@@ -59,7 +59,7 @@ fn what_the_providers_say() {
             openai("invalid_request_error", "\"invalid_api_key\""),
             Some(Class::CredentialRejected),
         ),
-        // The head had said it already.
+        // The head said so already.
         (401, openai("invalid_request_error", "\"invalid_api_key\""), None),
         (429, openai("requests", "\"rate_limit_exceeded\""), None),
         // Less exact than the head.
@@ -133,7 +133,7 @@ fn errors_inside_a_success() {
             Cause::Grpc(GrpcCode::Unavailable),
         ),
         (r#"{"object": "error", "type": "invalid_request_error"}"#, Class::Rejected, status(400)),
-        // What isn't known must not be repeated, nor held against the upstream.
+        // An unknown error must not be retried, nor count against the upstream.
         (r#"{"error": {"code": "content_filter"}}"#, Class::Rejected, status(200)),
         (r#"{"error": {"code": 200}}"#, Class::Rejected, status(200)),
         (r#"{"error": {"code": 99999999}}"#, Class::Rejected, status(200)),
@@ -190,7 +190,7 @@ fn googles_retry_info_is_a_hint_unless_the_head_asks_for_more() {
     assert_eq!(asked(&minute, "34s"), None, "the head's verdict stands");
 }
 
-/// A day's limit at its end is no word of the server's of when to come back, and `RetryInfo` is.
+/// A `RetryInfo` says when to come back; an exhausted limit of a day doesn't.
 #[test]
 fn retry_info_counts_for_more_than_limits_at_their_end() {
     let mut headers = HeaderMap::new();
@@ -204,7 +204,7 @@ fn retry_info_counts_for_more_than_limits_at_their_end() {
     assert!(told.is_unprocessed(), "it says when to come back");
 }
 
-/// A gateway answers 200 and hands on the headers of the one that refused.
+/// A gateway answers 200, and passes on the headers of the server that refused.
 #[test]
 fn what_the_head_of_a_success_asks_for_counts_for_the_error_inside() {
     let asked = |name: &'static str, value, body: &str| {
@@ -217,7 +217,7 @@ fn what_the_head_of_a_success_asks_for_counts_for_the_error_inside() {
     let hint = asked("retry-after", "30", throttled);
     assert_eq!(hint.retry_after, Some(Duration::from_secs(30)));
     assert_eq!(asked("x-should-retry", "false", throttled).should_retry, Some(false));
-    // A limit at its end is the reason for a refusal, and for no other failure.
+    // An exhausted limit is the reason for a refusal, but for no other failure.
     let limit = |body| asked("x-ratelimit-reset", "20", body).retry_after;
     assert_eq!(limit(throttled), Some(Duration::from_secs(20)));
     assert_eq!(limit(r#"{"error": {"code": 500}}"#), None);

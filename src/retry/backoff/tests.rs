@@ -27,7 +27,7 @@ fn a_constant_stays_constant() {
     }
 }
 
-/// The bound that an exponential one has would take the jitter away again.
+/// With the bound of an exponential backoff, the jitter would have no effect.
 #[test]
 fn a_constant_takes_jitter_on_top() {
     let backoff = Backoff::constant(SECOND).jitter(Jitter::Additive(SECOND));
@@ -104,7 +104,7 @@ fn decorrelated_is_brookers() {
         for wait in waits {
             assert!(wait >= SECOND && wait <= (3 * last).min(cap), "{wait:?} after {last:?}");
             if last == cap {
-                // Of what lies between the base and 21 s, 14 parts in 20 are past the cap.
+                // The cap cuts off 14 of the 20 parts between the base and 21 s.
                 at_cap += i32::from(wait == cap) * 6 - i32::from(wait != cap) * 14;
             }
             last = wait;

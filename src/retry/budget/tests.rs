@@ -152,7 +152,7 @@ fn many_threads_get_no_more_than_there_is() {
     assert_eq!(granted, 1000);
 }
 
-/// A timeout costs three, anything else nothing, which is taken for one.
+/// A timeout costs three. Anything else costs nothing, which is taken as one.
 fn dear_timeouts(verdict: &Verdict) -> u32 {
     if *verdict == TIMEOUT { 3 } else { 0 }
 }
@@ -188,8 +188,8 @@ fn a_budget_of_towers_is_asked_and_paid() {
     assert!(!asked(), "tower's takes nothing back");
 }
 
-/// How many sends a client makes whose every request fails and is retried twice where that is
-/// allowed, at this rate, over ten minutes and at most in any one of them.
+/// A client's requests all fail, and each is retried up to twice if the budget allows. Returns how many
+/// sends it makes at this rate in ten minutes, and how many at most in any one minute.
 async fn sends_of_a_failing_client(budget: RetryBudget, per_minute: u32) -> (u32, u32) {
     let (mut total, mut worst) = (0, 0);
     for _ in 0..10 {
@@ -208,8 +208,8 @@ async fn sends_of_a_failing_client(budget: RetryBudget, per_minute: u32) -> (u32
 
 #[tokio::test(start_paused = true)]
 async fn the_default_fits_small_quotas() {
-    // A client at half its quota stays within it while everything fails: what is sent beyond is
-    // answered 429, and who goes on sending is suspended.
+    // A client at half its quota stays within it while everything fails. Requests beyond it would be
+    // answered 429, and a client that goes on sending is suspended.
     for quota in [60, 120, 600, 6_000] {
         let (total, worst) = sends_of_a_failing_client(RetryBudget::default(), quota / 2).await;
         assert!(worst <= quota, "{worst} in a minute of {quota}");

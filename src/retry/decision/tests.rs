@@ -233,7 +233,7 @@ fn what_the_server_says() {
     use StopReason::{HintAboveCap, ServerSaidNo};
     let above = |asked| stop(HintAboveCap { asked: secs(asked), cap: secs(60) });
     check(&[
-        // The hint is the least, the backoff may be longer.
+        // The hint is the shortest wait; the backoff may be longer.
         (given(), hinted(Class::Throttled, 5), retry(5)),
         (
             given().policy(|policy| policy.backoff = Backoff::constant(secs(9))),
@@ -265,7 +265,7 @@ fn what_the_server_says() {
         (given().left(secs(99)), hinted(Class::CircuitOpen, 90), retry(90)),
         (given().left(secs(99)).hint_use(HintUse::Ignore), hinted(Class::CircuitOpen, 9), retry(9)),
         (given().left(secs(90)), hinted(Class::CircuitOpen, 90), stop(StopReason::Deadline)),
-        // Whether to at all.
+        // Whether to retry at all.
         (given(), said(Class::Throttled, false), stop(ServerSaidNo)),
         (given(), said(Class::Transient, false), stop(ServerSaidNo)),
         (given().retry_if(true), said(Class::Transient, false), stop(ServerSaidNo)),
@@ -279,7 +279,7 @@ fn what_the_server_says() {
     ]);
 }
 
-/// A 404 with `x-should-retry: false` is no failure of the upstream either.
+/// Like any other 404, one with `x-should-retry: false` isn't a failure of the upstream.
 #[test]
 fn a_servers_no_makes_no_failure_of_a_rejected_request() {
     check(&[
@@ -288,7 +288,7 @@ fn a_servers_no_makes_no_failure_of_a_rejected_request() {
     ]);
 }
 
-/// Another region is asked at once, whatever this one said of itself, and at no cost; all else holds.
+/// Another region is called at once and without cost, whatever this one asked for. All else holds.
 #[test]
 fn what_goes_elsewhere_waits_for_nothing_and_costs_nothing() {
     use StopReason::{Deadline, MaxAttempts, NotIdempotent, NotReplayable, ServerSaidNo};
