@@ -38,6 +38,11 @@ pub trait HttpResponse {
     fn extensions(&self) -> Option<&Extensions> {
         None
     }
+
+    /// The same, to be written. Default: nowhere.
+    fn extensions_mut(&mut self) -> Option<&mut Extensions> {
+        None
+    }
 }
 
 /// The head of a request, whatever its type.
@@ -160,6 +165,10 @@ impl<B> HttpResponse for http::Response<B> {
     fn extensions(&self) -> Option<&Extensions> {
         Some(self.extensions())
     }
+
+    fn extensions_mut(&mut self) -> Option<&mut Extensions> {
+        Some(self.extensions_mut())
+    }
 }
 
 #[cfg(feature = "reqwest")]
@@ -183,6 +192,10 @@ impl HttpResponse for reqwest::Response {
 
     fn extensions(&self) -> Option<&Extensions> {
         Some(self.extensions())
+    }
+
+    fn extensions_mut(&mut self) -> Option<&mut Extensions> {
+        Some(self.extensions_mut())
     }
 }
 

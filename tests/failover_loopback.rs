@@ -105,12 +105,12 @@ async fn a_hung_region_costs_its_timeout_and_little_more() {
     let well = Server::well();
     let timeout = Duration::from_millis(300);
     let client = hyper();
-    let layer = FailoverLayer::builder(regions(&[hung.local_addr().unwrap(), well.address]));
-    let layer = layer.region_in_response().build().unwrap();
+    let layer = FailoverLayer::new(regions(&[hung.local_addr().unwrap(), well.address]));
     let handle = layer.handle();
     let mut client = ServiceBuilder::new()
         .layer(RetryLayer::new().attempt_timeout(timeout))
         .layer(layer)
+        .map_response(ServingRegion::insert_into)
         .service(client);
 
     handle.force_out("us").unwrap();

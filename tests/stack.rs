@@ -476,16 +476,15 @@ async fn a_setting_of_the_breaker_leaves_a_circuit_a_region() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_serving_region_is_in_the_response_if_asked_for() {
-    for asked in [false, true] {
-        let builder = UpstreamLayer::builder().regions(regions());
-        let builder = if asked { builder.region_in_response() } else { builder };
-        let client =
-            builder.build().unwrap().over(service_fn(|_: Request<()>| async { status(200) }));
-        let answer = client.oneshot(get()).await.unwrap();
-        let told = answer.extensions().get::<ServingRegion>();
-        assert_eq!(told, asked.then_some(&ServingRegion("west")));
-    }
+async fn the_serving_region_is_in_the_response_in_both_forms() {
+    let upstream = UpstreamLayer::builder().regions(regions()).build().unwrap();
+    let told =
+        service_fn(|_: Request<()>| async { status(200) }).map_response(ServingRegion::insert_into);
+    let west = Some(&ServingRegion("west"));
+    let answer = upstream.over(told.clone()).oneshot(get()).await.unwrap();
+    assert_eq!(answer.extensions().get(), west);
+    let each = upstream.services(|_| told.clone()).unwrap();
+    assert_eq!(each.oneshot(get()).await.unwrap().extensions().get(), west);
 }
 
 #[test]

@@ -5,7 +5,6 @@ use super::choice::WhenAllOut;
 use super::health::Recovery;
 use super::layer::{Rules, Settings};
 use super::region::Regions;
-use super::serving::{InResponse, Untold};
 use super::set::RegionSet;
 use super::{FailoverLayer, HealthChecks};
 use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
@@ -19,12 +18,11 @@ use crate::time;
 /// Builds a [`FailoverLayer`].
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct FailoverBuilder<C = HttpClassifier, R = HttpReplay, T = Untold, K = AllCalls> {
+pub struct FailoverBuilder<C = HttpClassifier, R = HttpReplay, K = AllCalls> {
     regions: Regions,
     settings: Settings,
     classifier: C,
     replay: R,
-    telling: T,
     key: K,
 }
 
@@ -55,7 +53,6 @@ impl FailoverBuilder {
             settings,
             classifier: HttpClassifier::new(),
             replay: HttpReplay::new(),
-            telling: Untold,
             key: AllCalls,
         }
     }
@@ -75,7 +72,7 @@ impl FailoverBuilder {
     }
 }
 
-impl<C, R, T, K> FailoverBuilder<C, R, T, K> {
+impl<C, R, K> FailoverBuilder<C, R, K> {
     /// The name that events show. Default: `upstream`.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.settings.name = name.into();
@@ -176,9 +173,9 @@ impl<C, R, T, K> FailoverBuilder<C, R, T, K> {
     /// # let _ = layer;
     /// # Ok::<_, tower_upstream::InvalidConfig>(())
     /// ```
-    pub fn sticky<K2>(self, key: K2) -> FailoverBuilder<C, R, T, K2> {
-        let Self { regions, settings, classifier, replay, telling, key: _ } = self;
-        FailoverBuilder { regions, settings, classifier, replay, telling, key }
+    pub fn sticky<K2>(self, key: K2) -> FailoverBuilder<C, R, K2> {
+        let Self { regions, settings, classifier, replay, key: _ } = self;
+        FailoverBuilder { regions, settings, classifier, replay, key }
     }
 
     /// Who hears of regions lost and back, and of calls that go elsewhere.
@@ -201,26 +198,14 @@ impl<C, R, T, K> FailoverBuilder<C, R, T, K> {
         self
     }
 
-    /// Puts the region that served a response into its extensions, as a
-    /// [`ServingRegion`](super::ServingRegion). Default: not, since a response's first extension
-    /// is allocated.
-    pub fn region_in_response(self) -> FailoverBuilder<C, R, InResponse, K> {
-        self.telling(InResponse)
-    }
-
-    pub(crate) fn telling<T2>(self, telling: T2) -> FailoverBuilder<C, R, T2, K> {
-        let Self { regions, settings, classifier, replay, telling: _, key } = self;
-        FailoverBuilder { regions, settings, classifier, replay, telling, key }
-    }
-
     /// How answers are judged. Default: [`HttpClassifier`].
-    pub fn classifier<C2>(self, classifier: C2) -> FailoverBuilder<C2, R, T, K> {
-        let Self { regions, settings, classifier: _, replay, telling, key } = self;
-        FailoverBuilder { regions, settings, classifier, replay, telling, key }
+    pub fn classifier<C2>(self, classifier: C2) -> FailoverBuilder<C2, R, K> {
+        let Self { regions, settings, classifier: _, replay, key } = self;
+        FailoverBuilder { regions, settings, classifier, replay, key }
     }
 
     /// How answers are judged: a closure over status, headers and error.
-    pub fn classify_fn<F>(self, f: F) -> FailoverBuilder<ClassifyFn<F>, R, T, K>
+    pub fn classify_fn<F>(self, f: F) -> FailoverBuilder<ClassifyFn<F>, R, K>
     where
         F: Fn(Outcome<'_>) -> Verdict,
     {
@@ -228,13 +213,13 @@ impl<C, R, T, K> FailoverBuilder<C, R, T, K> {
     }
 
     /// How requests are repeated where no retry stands above. Default: [`HttpReplay`].
-    pub fn replay<R2>(self, replay: R2) -> FailoverBuilder<C, R2, T, K> {
-        let Self { regions, settings, classifier, replay: _, telling, key } = self;
-        FailoverBuilder { regions, settings, classifier, replay, telling, key }
+    pub fn replay<R2>(self, replay: R2) -> FailoverBuilder<C, R2, K> {
+        let Self { regions, settings, classifier, replay: _, key } = self;
+        FailoverBuilder { regions, settings, classifier, replay, key }
     }
 
     /// Repeats any request that is `Clone`, by cloning it.
-    pub fn replay_clone(self) -> FailoverBuilder<C, CloneReplay, T, K> {
+    pub fn replay_clone(self) -> FailoverBuilder<C, CloneReplay, K> {
         self.replay(CloneReplay)
     }
 
@@ -249,7 +234,7 @@ impl<C, R, T, K> FailoverBuilder<C, R, T, K> {
     /// # Errors
     ///
     /// If a call may try no region, or more than it can remember; if the health checks' path isn't one.
-    pub fn build(self) -> Result<FailoverLayer<C, R, T, K>, InvalidConfig> {
+    pub fn build(self) -> Result<FailoverLayer<C, R, K>, InvalidConfig> {
         let attempts = self.settings.rules.max_attempts;
         if !(1..=Tried::MOST).contains(&attempts) {
             let most = Tried::MOST;
@@ -259,8 +244,8 @@ impl<C, R, T, K> FailoverBuilder<C, R, T, K> {
         if let Some(checks) = &self.settings.checks {
             checks.validate()?;
         }
-        let Self { regions, settings, classifier, replay, telling, key } = self;
+        let Self { regions, settings, classifier, replay, key } = self;
         let set = Arc::new(RegionSet::new(regions.0, settings));
-        Ok(FailoverLayer { set, classifier, replay, telling, key })
+        Ok(FailoverLayer { set, classifier, replay, key })
     }
 }

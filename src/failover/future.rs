@@ -10,7 +10,6 @@ use super::journey::Journey;
 use super::readying::Readying;
 use super::route::Target;
 use super::search::Moment;
-use super::serving::{TellRegion, Untold};
 use super::shared::Shared;
 use super::waiting::Waiting;
 use super::{AllRegionsOut, FailoverEventKind, RegionsExhausted};
@@ -24,7 +23,7 @@ pin_project! {
     /// The future of a [`Failover`](super::Failover) and of
     /// [`FailoverServices`](super::FailoverServices).
     #[project = Project]
-    pub struct ResponseFuture<S, Req, C, R, T = Untold>
+    pub struct ResponseFuture<S, Req, C, R>
     where
         S: Service<Req>,
         R: Replay<Req>,
@@ -35,10 +34,10 @@ pin_project! {
         kept: Option<R::Kept>,
         // How a request is rewritten, unless each region has a client.
         route: Option<fn(&mut Req, &Target<'_>)>,
-        shared: Handle<Shared<S, C, R, T>>,
+        shared: Handle<Shared<S, C, R>>,
     }
 
-    impl<S, Req, C, R, T> PinnedDrop for ResponseFuture<S, Req, C, R, T>
+    impl<S, Req, C, R> PinnedDrop for ResponseFuture<S, Req, C, R>
     where
         S: Service<Req>,
         R: Replay<Req>,
@@ -72,7 +71,7 @@ pin_project! {
     }
 }
 
-impl<S, Req, C, R, T> ResponseFuture<S, Req, C, R, T>
+impl<S, Req, C, R> ResponseFuture<S, Req, C, R>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
@@ -84,7 +83,7 @@ where
         journey: Journey,
         kept: Option<R::Kept>,
         route: Option<fn(&mut Req, &Target<'_>)>,
-        shared: Handle<Shared<S, C, R, T>>,
+        shared: Handle<Shared<S, C, R>>,
     ) -> Self {
         Self { state: State::Calling { future }, journey, kept, route, shared }
     }
@@ -95,7 +94,7 @@ where
         request: Req,
         journey: Journey,
         kept: Option<R::Kept>,
-        shared: Handle<Shared<S, C, R, T>>,
+        shared: Handle<Shared<S, C, R>>,
     ) -> Self
     where
         S: Clone,
@@ -111,7 +110,7 @@ where
         journey: Journey,
         kept: Option<R::Kept>,
         route: Option<fn(&mut Req, &Target<'_>)>,
-        shared: Handle<Shared<S, C, R, T>>,
+        shared: Handle<Shared<S, C, R>>,
     ) -> Self {
         let state = State::waiting(request, &journey, &shared);
         Self { state, journey, kept, route, shared }
@@ -124,7 +123,7 @@ where
     S::Error: Into<BoxError>,
 {
     /// A fresh handle on the region's client gets ready.
-    fn readying<C, R, T>(request: Req, journey: &Journey, shared: &Shared<S, C, R, T>) -> Self
+    fn readying<C, R>(request: Req, journey: &Journey, shared: &Shared<S, C, R>) -> Self
     where
         S: Clone,
     {
@@ -133,7 +132,7 @@ where
     }
 
     /// The call waits for a region, or is answered here.
-    fn waiting<C, R, T>(request: Req, journey: &Journey, shared: &Shared<S, C, R, T>) -> Self {
+    fn waiting<C, R>(request: Req, journey: &Journey, shared: &Shared<S, C, R>) -> Self {
         // First of all, so that no region that is back from now on is missed.
         let sooner = shared.set.hears_of_back();
         match shared.wait(journey) {
@@ -145,13 +144,12 @@ where
 
 type Answer<Res> = Poll<Result<Res, BoxError>>;
 
-impl<S, Req, C, R, T> Future for ResponseFuture<S, Req, C, R, T>
+impl<S, Req, C, R> Future for ResponseFuture<S, Req, C, R>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
     C: Classify<S::Response>,
     R: Replay<Req>,
-    T: TellRegion<S::Response>,
 {
     type Output = Result<S::Response, BoxError>;
 
@@ -159,7 +157,7 @@ where
         // As often as there are regions to try, which is bounded, and waits.
         loop {
             let this = self.as_mut().project();
-            let mut answer = match this.state.project() {
+            let answer = match this.state.project() {
                 StateProject::Calling { future } => {
                     this.journey.scope.poll(|| future.poll(cx).map_err(Into::into))
                 }
@@ -168,7 +166,7 @@ where
                     Some(answer) => answer,
                 },
             };
-            let Poll::Ready(result) = &mut answer else { return answer };
+            let Poll::Ready(result) = &answer else { return answer };
             let this = self.as_mut().project();
             let shared = &**this.shared;
             let Some(state) = this.journey.is_over(&shared.set) else { return answer };
@@ -176,20 +174,16 @@ where
             let verdict = shared.classifier.classify(seen);
             if verdict.is_success() {
                 this.journey.succeeded(&shared.set, state);
-            } else {
-                let Some(last) = self.as_mut().project().failed(&verdict, answer) else { continue };
-                answer = last;
+                return answer;
             }
-            if let Poll::Ready(Ok(response)) = &mut answer {
-                let region = self.journey.scope.region();
-                self.shared.telling.tell(response, region.unwrap_or_default());
+            if let Some(answer) = self.as_mut().project().failed(&verdict, answer) {
+                return answer;
             }
-            return answer;
         }
     }
 }
 
-impl<S, Req, C, R, T> Project<'_, S, Req, C, R, T>
+impl<S, Req, C, R> Project<'_, S, Req, C, R>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
@@ -308,7 +302,7 @@ where
     }
 }
 
-impl<S, Req, C, R, T> fmt::Debug for ResponseFuture<S, Req, C, R, T>
+impl<S, Req, C, R> fmt::Debug for ResponseFuture<S, Req, C, R>
 where
     S: Service<Req>,
     R: Replay<Req>,

@@ -7,7 +7,6 @@ use super::choice::WhenAllOut;
 use super::health::Recovery;
 use super::region::Regions;
 use super::route::Target;
-use super::serving::Untold;
 use super::set::RegionSet;
 use super::{Failover, FailoverBuilder, FailoverHandle, FailoverServices, HealthChecks};
 use crate::classify::{Class, HttpClassifier, Verdict};
@@ -20,11 +19,10 @@ use crate::replay::HttpReplay;
 /// See the [module](super) for what it does and an example.
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct FailoverLayer<C = HttpClassifier, R = HttpReplay, T = Untold, K = AllCalls> {
+pub struct FailoverLayer<C = HttpClassifier, R = HttpReplay, K = AllCalls> {
     pub(super) set: Arc<RegionSet>,
     pub(super) classifier: C,
     pub(super) replay: R,
-    pub(super) telling: T,
     pub(super) key: K,
 }
 
@@ -85,7 +83,7 @@ impl FailoverLayer {
     }
 }
 
-impl<C, R, T, K> FailoverLayer<C, R, T, K> {
+impl<C, R, K> FailoverLayer<C, R, K> {
     /// A handle to look at the regions, and to change them.
     #[must_use]
     pub fn handle(&self) -> FailoverHandle {
@@ -103,12 +101,11 @@ impl<C, R, T, K> FailoverLayer<C, R, T, K> {
     pub fn services<S>(
         &self,
         mut make: impl FnMut(&Target<'_>) -> S,
-    ) -> FailoverServices<S, C, R, T, K>
+    ) -> FailoverServices<S, C, R, K>
     where
         S: Clone,
         C: Clone,
         R: Clone,
-        T: Clone,
         K: Clone,
     {
         let targets = self.set.slots.iter().map(|state| Target::new(&self.set, &state.place));
@@ -116,15 +113,14 @@ impl<C, R, T, K> FailoverLayer<C, R, T, K> {
     }
 }
 
-impl<S, C, R, T, K> Layer<S> for FailoverLayer<C, R, T, K>
+impl<S, C, R, K> Layer<S> for FailoverLayer<C, R, K>
 where
     S: Clone,
     C: Clone,
     R: Clone,
-    T: Clone,
     K: Clone,
 {
-    type Service = Failover<S, C, R, T, K>;
+    type Service = Failover<S, C, R, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
         Failover::new(inner, self)

@@ -89,6 +89,10 @@
 //! A [handle](FailoverHandle) tells how each region is, adds and removes them while calls go
 //! on, forces one in or out, or drains it.
 //!
+//! Which region served a call is known below the failover
+//! ([`CallScope::region`](crate::scope::CallScope::region)). To have it told above, put
+//! [`ServingRegion::insert_into`] between the failover and its client.
+//!
 //! # Options
 //!
 //! | option | default | |
@@ -104,7 +108,6 @@
 //! | [`leave_when_asked_to_wait`](FailoverBuilder::leave_when_asked_to_wait) | never | so does one with a long hint |
 //! | [`retry_non_idempotent`](FailoverBuilder::retry_non_idempotent) | no | sends twice what may have been processed |
 //! | [`health_checks`](FailoverBuilder::health_checks) | none | |
-//! | [`region_in_response`](FailoverBuilder::region_in_response) | no | |
 //!
 //! # Health checks
 //!
@@ -183,5 +186,5 @@ pub use self::outcome::RegionOutcome;
 pub use self::region::{Region, Regions};
 pub use self::route::{Route, Target};
 pub use self::service::{Failover, FailoverServices};
-pub use self::serving::{HasExtensions, IfAsked, InResponse, ServingRegion, TellRegion, Untold};
+pub use self::serving::ServingRegion;
 pub use self::status::{Condition, RegionStatus};

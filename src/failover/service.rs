@@ -6,7 +6,6 @@ use tower_service::Service;
 use super::future::ResponseFuture;
 use super::route::Route;
 use super::search::Moment;
-use super::serving::{TellRegion, Untold};
 use super::shared::{Clients, Shared};
 use super::slots::Slots;
 use super::{FailoverLayer, Region};
@@ -20,18 +19,18 @@ use crate::stripe::Spread;
 /// A service whose requests are rewritten to the region that takes them. Made by
 /// [`FailoverLayer`] as a layer.
 #[derive(Debug)]
-pub struct Failover<S, C, R, T = Untold, K = AllCalls> {
+pub struct Failover<S, C, R, K = AllCalls> {
     inner: S,
     key: K,
-    shared: Arc<Spread<Shared<S, C, R, T>>>,
+    shared: Arc<Spread<Shared<S, C, R>>>,
 }
 
 /// A service that holds one client a region. Made by [`FailoverLayer::services`].
 #[derive(Debug)]
-pub struct FailoverServices<S, C, R, T = Untold, K = AllCalls> {
+pub struct FailoverServices<S, C, R, K = AllCalls> {
     key: K,
     last: Option<Last<S>>,
-    shared: Arc<Spread<Shared<S, C, R, T>>>,
+    shared: Arc<Spread<Shared<S, C, R>>>,
 }
 
 /// The client that this handle called last, which keeps what it remembers of its own last call.
@@ -42,25 +41,22 @@ struct Last<S> {
     client: S,
 }
 
-impl<S: Clone, C: Clone, R: Clone, T: Clone, K: Clone> Failover<S, C, R, T, K> {
-    pub(super) fn new(inner: S, layer: &FailoverLayer<C, R, T, K>) -> Self {
+impl<S: Clone, C: Clone, R: Clone, K: Clone> Failover<S, C, R, K> {
+    pub(super) fn new(inner: S, layer: &FailoverLayer<C, R, K>) -> Self {
         let shared = Shared::new(Clients::One(Spare::new(&inner)), layer);
         Self { inner, key: layer.key.clone(), shared }
     }
 }
 
-impl<S: Clone, C: Clone, R: Clone, T: Clone, K: Clone> FailoverServices<S, C, R, T, K> {
-    pub(super) fn new(
-        services: impl Iterator<Item = S>,
-        layer: &FailoverLayer<C, R, T, K>,
-    ) -> Self {
+impl<S: Clone, C: Clone, R: Clone, K: Clone> FailoverServices<S, C, R, K> {
+    pub(super) fn new(services: impl Iterator<Item = S>, layer: &FailoverLayer<C, R, K>) -> Self {
         let clients = Slots::new(services.map(|service| Spare::new(&service)));
         let shared = Shared::new(Clients::Each(clients), layer);
         Self { key: layer.key.clone(), last: None, shared }
     }
 }
 
-impl<S: Clone, C, R, T, K> FailoverServices<S, C, R, T, K> {
+impl<S: Clone, C, R, K> FailoverServices<S, C, R, K> {
     /// Adds a region and its client, which all clones of this service have then. Other services
     /// of the same layer don't call it until they are given a client of their own, in the same way.
     ///
@@ -76,7 +72,7 @@ impl<S: Clone, C, R, T, K> FailoverServices<S, C, R, T, K> {
     }
 }
 
-impl<S: Clone, C, R, T, K> FailoverServices<S, C, R, T, K> {
+impl<S: Clone, C, R, K> FailoverServices<S, C, R, K> {
     /// This region's client: the one that was called last, or a fresh handle.
     #[inline]
     fn client(&mut self, region: usize) -> &mut S {
@@ -91,32 +87,31 @@ impl<S: Clone, C, R, T, K> FailoverServices<S, C, R, T, K> {
 }
 
 /// A clone isn't ready: readiness stays with the handle that was readied.
-impl<S: Clone, C, R, T, K: Clone> Clone for Failover<S, C, R, T, K> {
+impl<S: Clone, C, R, K: Clone> Clone for Failover<S, C, R, K> {
     fn clone(&self) -> Self {
         let shared = Arc::clone(&self.shared);
         Self { inner: self.inner.clone(), key: self.key.clone(), shared }
     }
 }
 
-impl<S, C, R, T, K: Clone> Clone for FailoverServices<S, C, R, T, K> {
+impl<S, C, R, K: Clone> Clone for FailoverServices<S, C, R, K> {
     fn clone(&self) -> Self {
         Self { key: self.key.clone(), last: None, shared: Arc::clone(&self.shared) }
     }
 }
 
-impl<S, Req, C, R, T, K> Service<Req> for Failover<S, C, R, T, K>
+impl<S, Req, C, R, K> Service<Req> for Failover<S, C, R, K>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
     C: Classify<S::Response>,
     R: Replay<Req>,
-    T: TellRegion<S::Response>,
     K: Key<Req>,
     Req: Route,
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = ResponseFuture<S, Req, C, R, T>;
+    type Future = ResponseFuture<S, Req, C, R>;
 
     /// Ready when the inner service is.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
@@ -143,18 +138,17 @@ where
     }
 }
 
-impl<S, Req, C, R, T, K> Service<Req> for FailoverServices<S, C, R, T, K>
+impl<S, Req, C, R, K> Service<Req> for FailoverServices<S, C, R, K>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
     C: Classify<S::Response>,
     R: Replay<Req>,
-    T: TellRegion<S::Response>,
     K: Key<Req>,
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = ResponseFuture<S, Req, C, R, T>;
+    type Future = ResponseFuture<S, Req, C, R>;
 
     /// Always ready: which client a call needs is known only when it is made, and a
     /// region that never gets ready must not hold up the others.

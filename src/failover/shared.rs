@@ -25,14 +25,13 @@ pub(super) type Choice<'a> = (usize, &'a State, Begun);
 
 /// What all calls share.
 #[derive(Debug)]
-pub(super) struct Shared<S, C, R, T> {
+pub(super) struct Shared<S, C, R> {
     clients: Clients<S>,
     /// How often a client was added.
     added: AtomicUsize,
     pub(super) set: Arc<RegionSet>,
     pub(super) classifier: C,
     pub(super) replay: R,
-    pub(super) telling: T,
 }
 
 #[derive(Debug)]
@@ -42,23 +41,19 @@ pub(super) enum Clients<S> {
     Each(Slots<Spare<S>>),
 }
 
-impl<S: Clone, C: Clone, R: Clone, T: Clone> Shared<S, C, R, T> {
-    pub(super) fn new<K>(
-        clients: Clients<S>,
-        layer: &FailoverLayer<C, R, T, K>,
-    ) -> Arc<Spread<Self>> {
+impl<S: Clone, C: Clone, R: Clone> Shared<S, C, R> {
+    pub(super) fn new<K>(clients: Clients<S>, layer: &FailoverLayer<C, R, K>) -> Arc<Spread<Self>> {
         Arc::new(Spread::new(Self {
             clients,
             added: AtomicUsize::new(0),
             set: Arc::clone(&layer.set),
             classifier: layer.classifier.clone(),
             replay: layer.replay.clone(),
-            telling: layer.telling.clone(),
         }))
     }
 }
 
-impl<S: Clone, C, R, T> Shared<S, C, R, T> {
+impl<S: Clone, C, R> Shared<S, C, R> {
     /// A fresh handle on this region's client.
     pub(super) fn client(&self, region: usize) -> S {
         match &self.clients {
@@ -89,7 +84,7 @@ impl<S: Clone, C, R, T> Shared<S, C, R, T> {
     }
 }
 
-impl<S, C, R, T> Shared<S, C, R, T> {
+impl<S, C, R> Shared<S, C, R> {
     /// Whether there is a client for this region.
     pub(super) fn can_call(&self, region: usize) -> bool {
         match &self.clients {

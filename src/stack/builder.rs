@@ -9,7 +9,7 @@ use crate::circuit_breaker::{CircuitBreakerBuilder, CircuitBreakerLayer};
 use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
 use crate::error::InvalidConfig;
 use crate::event::{Listener, Observer};
-use crate::failover::{FailoverBuilder, FailoverLayer, IfAsked, Regions};
+use crate::failover::{FailoverBuilder, FailoverLayer, Regions};
 use crate::key::{ByAuthority, ByCredential, ByRegion};
 use crate::rate_limit::{OneEach, Quota, Quotas, RateLimitBuilder, RateLimitLayer};
 use crate::replay::{HttpReplay, NoReplay};
@@ -41,7 +41,6 @@ struct Common {
     listener: Listener,
     regions: Option<Regions>,
     failover: Option<FailoverBuilder>,
-    region_in_response: bool,
 }
 
 impl UpstreamBuilder {
@@ -57,7 +56,6 @@ impl UpstreamBuilder {
             listener: Listener::default(),
             regions: None,
             failover: None,
-            region_in_response: false,
         };
         Self {
             common,
@@ -101,14 +99,6 @@ impl<C, R, K, B, W> UpstreamBuilder<C, R, K, B, W> {
     /// none; a request goes where its own URI says.
     pub fn regions(mut self, regions: Regions) -> Self {
         self.common.regions = Some(regions);
-        self
-    }
-
-    /// Puts the region that served a response into its extensions, as a
-    /// [`ServingRegion`](crate::failover::ServingRegion). Off by default, as the first
-    /// extension of a response costs an allocation.
-    pub fn region_in_response(mut self) -> Self {
-        self.common.region_in_response = true;
         self
     }
 
@@ -281,7 +271,6 @@ impl<C: Clone, R: Clone, K, B: 'static, W: Quotas> UpstreamBuilder<C, R, K, B, W
             .map(|failover| {
                 failover.name(Arc::clone(&name)).classifier(classifier).replay(NoReplay)
             })
-            .map(|failover| failover.telling(IfAsked(common.region_in_response)))
             .map(|failover| failover.also_tell(&listener).build())
             .transpose()?;
         let mut retry = retry.name(name).also_tell(&listener);

@@ -11,7 +11,7 @@ use crate::alert::{AlertLayer, Alerts};
 use crate::circuit_breaker::{CircuitBreakerHandle, CircuitBreakerLayer};
 use crate::classify::HttpClassifier;
 use crate::error::InvalidConfig;
-use crate::failover::{FailoverHandle, FailoverLayer, IfAsked, Target};
+use crate::failover::{FailoverHandle, FailoverLayer, Target};
 use crate::key::{ByCredential, ByRegion};
 use crate::rate_limit::{OneEach, RateLimitHandle, RateLimitLayer};
 use crate::replay::{HttpReplay, NoReplay};
@@ -33,7 +33,7 @@ pub struct UpstreamLayer<
 > {
     pub(super) alert: Option<AlertLayer<C>>,
     pub(super) retry: RetryLayer<C, R>,
-    pub(super) failover: Option<FailoverLayer<C, NoReplay, IfAsked>>,
+    pub(super) failover: Option<FailoverLayer<C, NoReplay>>,
     pub(super) rate_limit: RateLimitLayer<C, K, W>,
     pub(super) circuit_breaker: CircuitBreakerLayer<C, B>,
     pub(super) attempt_timeout: Duration,

@@ -71,6 +71,29 @@
 //! put tower's `ConcurrencyLimitLayer` there: an attempt holds its permit, but a call that waits for
 //! its next attempt, or for its turn in the quota, holds none.
 //!
+//! To find in a response which region served it:
+//!
+//! ```
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_upstream::failover::{Region, Regions, ServingRegion};
+//! use tower_upstream::{BoxError, UpstreamLayer};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), BoxError> {
+//! # let client = service_fn(|_: http::Request<()>| async {
+//! #     Ok::<_, BoxError>(http::Response::new(()))
+//! # });
+//! let regions = Regions::new([Region::new("us-west-2", "https://api.example.com/v1")])?;
+//! let upstream = UpstreamLayer::builder().regions(regions).build()?;
+//! let client = upstream.over(
+//!     ServiceBuilder::new().map_response(ServingRegion::insert_into).service(client),
+//! );
+//!
+//! let answer = client.oneshot(http::Request::get("/models").body(())?).await?;
+//! assert_eq!(answer.extensions().get(), Some(&ServingRegion("us-west-2")));
+//! # Ok(()) }
+//! ```
+//!
 //! # Callers that wait for less
 //!
 //! A call that its caller drops says nothing about the upstream, nor does one that its deadline

@@ -10,7 +10,7 @@ use crate::alert::Alerting;
 use crate::circuit_breaker::CircuitBreaker;
 use crate::classify::{Classify, HttpClassifier};
 use crate::error::{BoxError, InvalidConfig};
-use crate::failover::{Failover, FailoverServices, HasExtensions, IfAsked, Region, Route};
+use crate::failover::{Failover, FailoverServices, Region, Route};
 use crate::head::HttpRequest;
 use crate::key::{ByCredential, ByRegion, Key};
 use crate::rate_limit::{Cost, OneEach, RateLimit, Settle};
@@ -22,13 +22,10 @@ pub(super) type Attempt<S, C, K, B, W> = RateLimit<Tripping<S, C, B>, C, K, W>;
 pub(super) type Tripping<S, C, B> = CircuitBreaker<Timeout<S>, C, B>;
 
 /// The layers that repeat attempts, in several regions if there are any.
-pub(super) type Retrying<S, C, R, K, B, W> = Retry<
-    Optional<Failover<Attempt<S, C, K, B, W>, C, NoReplay, IfAsked>, Attempt<S, C, K, B, W>>,
-    C,
-    R,
->;
+pub(super) type Retrying<S, C, R, K, B, W> =
+    Retry<Optional<Failover<Attempt<S, C, K, B, W>, C, NoReplay>, Attempt<S, C, K, B, W>>, C, R>;
 pub(super) type RetryingServices<S, C, R, K, B, W> = Retry<InRegions<S, C, K, B, W>, C, R>;
-type InRegions<S, C, K, B, W> = FailoverServices<Attempt<S, C, K, B, W>, C, NoReplay, IfAsked>;
+type InRegions<S, C, K, B, W> = FailoverServices<Attempt<S, C, K, B, W>, C, NoReplay>;
 
 /// A layer that is optional; without it, the service that it would be over.
 type Optional<Layer, Inner> = Either<Layer, Inner>;
@@ -90,7 +87,6 @@ impl<S, Req, C, R, K, B, W> Service<Req> for Upstream<S, C, R, K, B, W>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
-    S::Response: HasExtensions,
     C: Classify<S::Response> + Clone,
     R: Replay<Req> + Clone,
     K: Key<Req> + Clone,
@@ -117,7 +113,6 @@ impl<S, Req, C, R, K, B, W> Service<Req> for UpstreamServices<S, C, R, K, B, W>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
-    S::Response: HasExtensions,
     C: Classify<S::Response> + Clone,
     R: Replay<Req> + Clone,
     K: Key<Req> + Clone,
