@@ -923,7 +923,7 @@ async fn hosts_and_texts_have_quotas_of_their_own() {
     assert_ready_ok!(call(&client, to("http://a.test/x")).poll());
     rejected(&client, to("http://a.test/y"));
     assert_ready_ok!(call(&client, to("http://b.test/x")).poll());
-    let status = layer.handle().status_of(&KeyRef::Authority("b.test")).unwrap();
+    let status = layer.handle().status_of(&KeyRef::text("b.test")).unwrap();
     assert_eq!((&*status.name, status.remaining), ("upstream/b.test", 0));
 
     let layer = builder(ten_seconds(1)).key_fn(|head| head.header("tenant")).no_wait().build();

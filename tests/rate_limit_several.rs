@@ -545,7 +545,7 @@ async fn a_credential_has_a_quota_at_each_host() {
         assert_ready_ok!(call!(layer, request(key, uri)).poll());
         limited(&mut call!(layer, request(key, uri)));
     }
-    let key = KeyRef::both(KeyRef::secret(b"a"), KeyRef::Authority("y"));
+    let key = KeyRef::both(KeyRef::secret(b"a"), KeyRef::text("y"));
     let status = layer.handle().status_of(&key).unwrap();
     assert_eq!(status.remaining, 0);
     assert!(

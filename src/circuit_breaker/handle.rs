@@ -20,7 +20,7 @@ use crate::key::KeyRef;
 /// let breaker = CircuitBreakerLayer::builder().by_authority().build()?;
 /// let handle = breaker.handle();
 /// // That host is under maintenance: nothing is sent until it is over.
-/// let host = KeyRef::Authority("api.example");
+/// let host = KeyRef::text("api.example");
 /// assert!(handle.force_open_of(&host));
 /// assert_eq!(handle.status_of(&host).unwrap().state, CircuitState::ForcedOpen);
 /// assert!(handle.reset_of(&host));
@@ -51,7 +51,7 @@ impl CircuitBreakerHandle {
     }
 
     /// The status of this key's circuit, if it has one. The key is `KeyRef::text("us-west-2")` for
-    /// a region, [`KeyRef::Authority`] for a host, [`KeyRef::Shared`] for calls without a key.
+    /// a region, `KeyRef::text("api.example")` for a host, [`KeyRef::Shared`] for calls without a key.
     #[must_use]
     pub fn status_of(&self, key: &KeyRef<'_>) -> Option<CircuitStatus> {
         self.breaker.circuits.find(key).map(|circuit| circuit.status())

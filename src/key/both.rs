@@ -40,8 +40,8 @@ pub struct Both<'a>(Part<'a>, Part<'a>);
 enum Part<'a> {
     Shared,
     Text(Cow<'a, str>),
-    Authority(&'a str),
     Number(u64),
+    Hash(u64),
 }
 
 impl KeyRef<'_> {
@@ -66,9 +66,9 @@ impl<'a> Part<'a> {
         match key {
             KeyRef::Shared => Self::Shared,
             KeyRef::Text(text) => Self::Text(text),
-            KeyRef::Authority(authority) => Self::Authority(authority),
             KeyRef::Number(number) => Self::Number(number),
-            KeyRef::Both(both) => Self::Number(super::salted(&both)),
+            KeyRef::Hash(hash) => Self::Hash(hash),
+            KeyRef::Both(both) => Self::Hash(super::salted(&both)),
         }
     }
 
@@ -76,8 +76,8 @@ impl<'a> Part<'a> {
         match self {
             Self::Shared => KeyRef::Shared,
             Self::Text(text) => KeyRef::text(&**text),
-            Self::Authority(authority) => KeyRef::Authority(authority),
             Self::Number(number) => KeyRef::Number(*number),
+            Self::Hash(hash) => KeyRef::Hash(*hash),
         }
     }
 }
@@ -94,14 +94,14 @@ mod tests {
 
     #[test]
     fn pairs_are_told_apart_and_shown() {
-        let (a, b, host) = (KeyRef::text("a"), KeyRef::text("b"), KeyRef::Authority("h:1"));
+        let (a, b, shard) = (KeyRef::text("a"), KeyRef::text("b"), KeyRef::Number(7));
         let both = |a: &KeyRef<'static>, b: &KeyRef<'static>| KeyRef::both(a.clone(), b.clone());
         assert_eq!(both(&a, &b), both(&a, &b));
         assert_ne!(both(&a, &b), both(&b, &a));
-        assert_eq!(both(&a, &host).to_string(), "a/h:1");
+        assert_eq!(both(&a, &shard).to_string(), "a/7");
         assert_eq!(both(&KeyRef::Shared, &b).to_string(), "all/b");
         assert_eq!(KeyRef::both(KeyRef::Shared, KeyRef::Shared), KeyRef::Shared);
-        // A pair in a pair is a number, and the same one each time.
+        // A pair in a pair is a hash, and the same one each time.
         let nested = |inner| KeyRef::both(KeyRef::text("x"), inner);
         assert_eq!(nested(both(&a, &b)), nested(both(&a, &b)));
         assert_ne!(nested(both(&a, &b)), nested(both(&b, &a)));

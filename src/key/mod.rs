@@ -43,10 +43,10 @@ pub enum KeyRef<'a> {
     Shared,
     /// A text that may be shown, such as a tenant or a model.
     Text(Cow<'a, str>),
-    /// A host, and the port where the target names one.
-    Authority(&'a str),
-    /// A number, such as a shard's or, for a [secret](KeyRef::secret), a hash.
+    /// A number that may be shown, such as a shard's.
     Number(u64),
+    /// A hash of something that must not be shown. Made by [`KeyRef::secret`].
+    Hash(u64),
     /// Two of these at once.
     Both(Both<'a>),
 }
@@ -61,7 +61,7 @@ impl<'a> KeyRef<'a> {
     /// hash of it, salted anew in each process.
     #[must_use]
     pub fn secret(secret: &[u8]) -> Self {
-        Self::Number(salted(secret))
+        Self::Hash(salted(secret))
     }
 }
 
@@ -81,6 +81,20 @@ impl KeyRef<'_> {
         (!matches!(self, Self::Shared)).then(hash)
     }
 
+    /// The same key, which outlives its request.
+    fn kept(&self) -> KeyRef<'static> {
+        match self {
+            Self::Shared => KeyRef::Shared,
+            Self::Text(text) => KeyRef::text(text.clone().into_owned()),
+            Self::Number(number) => KeyRef::Number(*number),
+            Self::Hash(hash) => KeyRef::Hash(*hash),
+            Self::Both(both) => {
+                let (a, b) = both.parts();
+                KeyRef::both(a.kept(), b.kept())
+            }
+        }
+    }
+
     /// The name of this key's state in the layer of this name.
     pub(crate) fn name_in(&self, layer: &Arc<str>) -> Arc<str> {
         match self {
@@ -95,8 +109,8 @@ impl fmt::Display for KeyRef<'_> {
         match self {
             Self::Shared => f.write_str("all"),
             Self::Text(text) => f.write_str(text),
-            Self::Authority(authority) => f.write_str(authority),
-            Self::Number(number) => write!(f, "#{number:016x}"),
+            Self::Number(number) => number.fmt(f),
+            Self::Hash(hash) => write!(f, "#{hash:016x}"),
             Self::Both(both) => both.fmt(f),
         }
     }
@@ -125,7 +139,7 @@ pub struct ByAuthority;
 
 impl<Req: HttpRequest> Key<Req> for ByAuthority {
     fn key<'a>(&'a self, request: &'a Req) -> KeyRef<'a> {
-        request.head().authority().map_or(KeyRef::Shared, KeyRef::Authority)
+        request.head().authority().map_or(KeyRef::Shared, KeyRef::text)
     }
 }
 
@@ -234,7 +248,34 @@ impl<F> fmt::Debug for RequestKeyFn<F> {
     }
 }
 
-/// The hash that a registry files a key under.
-fn hash_of(salt: &RandomState, key: &KeyRef<'_>) -> u64 {
-    salt.hash_one(key)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_key_is_the_key_that_it_was_made_of_and_no_other() {
+        let keys = [
+            KeyRef::Shared,
+            KeyRef::text("a"),
+            KeyRef::text("1"),
+            KeyRef::Number(1),
+            KeyRef::Number(2),
+            KeyRef::Hash(1),
+            KeyRef::both(KeyRef::text("a"), KeyRef::Number(1)),
+            KeyRef::both(KeyRef::text("a"), KeyRef::Number(2)),
+            KeyRef::both(KeyRef::Number(1), KeyRef::text("a")),
+        ];
+        for key in &keys {
+            let kept = key.kept();
+            assert!(keys.iter().all(|other| (kept == *other) == (key == other)), "{key}");
+        }
+    }
+
+    #[test]
+    fn only_a_secret_is_shown_as_a_hash() {
+        let shown = [KeyRef::text("tenant"), KeyRef::Number(7), KeyRef::Hash(7), KeyRef::Shared];
+        let shown = shown.map(|key| key.to_string());
+        assert_eq!(shown, ["tenant", "7", "#0000000000000007", "all"]);
+        assert!(matches!(KeyRef::secret(b"key"), KeyRef::Hash(_)));
+    }
 }

@@ -19,9 +19,9 @@ async fn hosts_have_circuits_of_their_own() {
     let names: Vec<_> = all.iter().map(|circuit| &*circuit.name).collect();
     assert_eq!(names[0], "upstream");
     assert_eq!(names.len(), 4);
-    let open = layer.handle().status_of(&KeyRef::Authority("a.test")).unwrap();
+    let open = layer.handle().status_of(&KeyRef::text("a.test")).unwrap();
     assert_eq!(open.state, CircuitState::Open);
-    assert!(layer.handle().status_of(&KeyRef::Authority("c.test")).is_none());
+    assert!(layer.handle().status_of(&KeyRef::text("c.test")).is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -45,9 +45,9 @@ async fn the_status_of_a_keyed_breaker_is_that_of_its_worst_circuit() {
     }
     send("http://a.test/", 500).await;
     assert_eq!(status(), ("upstream/c.test".into(), CircuitState::Open));
-    assert!(handle.force_closed_of(&KeyRef::Authority("a.test")));
+    assert!(handle.force_closed_of(&KeyRef::text("a.test")));
     assert_eq!(status(), ("upstream/c.test".into(), CircuitState::Open));
-    assert!(handle.force_open_of(&KeyRef::Authority("b.test")));
+    assert!(handle.force_open_of(&KeyRef::text("b.test")));
     assert_eq!(status(), ("upstream/b.test".into(), CircuitState::ForcedOpen));
 }
 

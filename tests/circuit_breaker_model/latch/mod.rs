@@ -75,7 +75,7 @@ impl Driver {
         let layer = CircuitBreakerLayer::builder()
             .latch(latch)
             .credential(request_key_fn(|request: &Request| {
-                request.credential.map_or(KeyRef::Shared, KeyRef::Number)
+                request.credential.map_or(KeyRef::Shared, KeyRef::Hash)
             }))
             .classifier(result_fn(|seen: Result<&Outcome, _>| {
                 seen.map_or(Verdict::transient(), |seen| verdict(*seen))
@@ -166,7 +166,7 @@ impl Driver {
         match name {
             None => self.handle.reset(),
             Some(name) => {
-                assert_eq!(self.handle.reset_of(&KeyRef::Number(name)), known(name));
+                assert_eq!(self.handle.reset_of(&KeyRef::Hash(name)), known(name));
             }
         }
         self.model.reset(name, self.now());

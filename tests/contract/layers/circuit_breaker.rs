@@ -124,7 +124,7 @@ impl Subject for CircuitBreakerByAuthority {
     }
 
     fn held(&self) -> String {
-        let status = self.layer.handle().status_of(&KeyRef::Authority("upstream.test"));
+        let status = self.layer.handle().status_of(&KeyRef::text("upstream.test"));
         status.map_or_else(|| "Closed with 0 failures".into(), |status| held(&status))
     }
 
@@ -134,7 +134,7 @@ impl Subject for CircuitBreakerByAuthority {
 
     fn look(&self) -> String {
         let handle = self.layer.handle();
-        let key = KeyRef::Authority("upstream.test");
+        let key = KeyRef::text("upstream.test");
         format!("{:?} {:?}", handle.status_of(&key), handle.all())
     }
 
