@@ -69,7 +69,7 @@ where
         let watch = region.map(|region| Watch {
             set: Arc::clone(set),
             region,
-            phase: set.nanos(time::now()),
+            phase: set.epoch.nanos(time::now()),
             stall: *stall,
         });
         BodyWatchFuture { future: self.inner.call(request), watch }

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use super::choice::WhenAllOut;
 use super::health::Recovery;
-use super::layer::{Rules, Settings};
 use super::region::Regions;
+use super::rules::{Rules, Settings};
 use super::set::RegionSet;
 use super::{FailoverLayer, HealthChecks};
 use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};

@@ -196,7 +196,8 @@ where
         match self.state.as_mut().project() {
             StateProject::Calling { .. } => None,
             StateProject::Readying { waiting } => {
-                let (shared, journey) = (&***self.shared, &mut *self.journey);
+                let shared: &Shared<S, C, R> = self.shared;
+                let journey = &mut *self.journey;
                 let search = journey.search(journey.scope.tried(), false);
                 let next = |waited_for| shared.next_client(search, waited_for);
                 let is_out = |region| shared.set.is_out(region);

@@ -169,9 +169,9 @@ impl RegionSet {
         match known.and_then(|number| self.slots.get(number)) {
             Some(state) => {
                 state.prioritise(place.priority);
-                state.give_duty(Duty::ByHealth, self.start());
+                state.give_duty(Duty::ByHealth, self.epoch);
             }
-            None if self.slots.put(number, State::new(place, self.start(), time::now())) => {}
+            None if self.slots.put(number, State::new(place, self.epoch, time::now())) => {}
             None => {
                 return Err(InvalidConfig::new("so many regions were added that no more can be"));
             }
@@ -200,7 +200,7 @@ impl RegionSet {
             );
             return Err(InvalidConfig::new(message));
         }
-        state.give_duty(duty, self.start());
+        state.give_duty(duty, self.epoch);
         self.look_for_the_preferred();
         self.tell_of_back();
         drop(changing);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::standing::Standing;
-use crate::time::{self, Instant};
+use crate::time::{self, Epoch, Instant};
 
 /// How long a region that fails is left alone, and how it comes back.
 #[derive(Clone, Copy, Debug)]
@@ -68,12 +68,11 @@ impl Health {
         self.last_check
     }
 
-    pub(super) fn standing(&self, start: Instant) -> Standing {
-        let nanos = |at: Instant| time::nanos(at.saturating_duration_since(start));
+    pub(super) fn standing(&self, epoch: Epoch) -> Standing {
         match self.phase {
             Phase::Fit => Standing::Fit,
-            Phase::Ramping { until } => Standing::Ramping { until: nanos(until) },
-            Phase::Out { until, .. } => Standing::Out { until: nanos(until) },
+            Phase::Ramping { until } => Standing::Ramping { until: epoch.nanos(until) },
+            Phase::Out { until, .. } => Standing::Out { until: epoch.nanos(until) },
         }
     }
 

@@ -1,6 +1,5 @@
 //! Where a call has been, and where it is.
 
-use super::layer::Rules;
 use super::search::{Moment, Search};
 use super::set::RegionSet;
 use super::shared::Choice;
@@ -173,7 +172,7 @@ impl Journey {
         verdict: &Verdict,
         can_call: impl Fn(usize) -> bool,
     ) -> bool {
-        let rules: &Rules = &set.settings.rules;
+        let rules = &set.settings.rules;
         if rules.is_regions_fault(verdict) {
             set.failed(self.region, verdict, self.begun.phase);
         } else if verdict.is_sign_of_life() {

@@ -1,16 +1,12 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::choice::WhenAllOut;
-use super::health::Recovery;
 use super::region::Regions;
 use super::route::Target;
 use super::set::RegionSet;
-use super::{Failover, FailoverBuilder, FailoverHandle, FailoverServices, HealthChecks};
-use crate::classify::{Class, HttpClassifier, Verdict};
-use crate::event::Listener;
+use super::{Failover, FailoverBuilder, FailoverHandle, FailoverServices};
+use crate::classify::HttpClassifier;
 use crate::key::AllCalls;
 use crate::replay::HttpReplay;
 
@@ -24,50 +20,6 @@ pub struct FailoverLayer<C = HttpClassifier, R = HttpReplay, K = AllCalls> {
     pub(super) classifier: C,
     pub(super) replay: R,
     pub(super) key: K,
-}
-
-/// What all parts of a layer go by.
-#[derive(Clone, Debug)]
-pub(super) struct Settings {
-    pub(super) name: Arc<str>,
-    pub(super) recovery: Recovery,
-    pub(super) when_all_out: WhenAllOut,
-    pub(super) rules: Rules,
-    pub(super) listener: Listener,
-    pub(super) checks: Option<HealthChecks>,
-    pub(super) seed: Option<u64>,
-}
-
-/// When a call goes to another region.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rules {
-    pub(super) max_attempts: usize,
-    pub(super) non_idempotent: bool,
-    pub(super) quota_per_region: bool,
-    pub(super) hint_threshold: Duration,
-}
-
-impl Rules {
-    /// Whether what this verdict says is the region's fault, so that calls
-    /// should leave it alone for a while.
-    pub(super) fn is_regions_fault(&self, verdict: &Verdict) -> bool {
-        match verdict.class() {
-            Class::CircuitOpen => true,
-            Class::Throttled => self.leaves_when_throttled(verdict),
-            _ => verdict.is_upstream_failure(),
-        }
-    }
-
-    /// Whether another region may do better. Never for the request's own fault
-    /// or a dead credential: it would be the same everywhere.
-    pub(super) fn may_do_better_elsewhere(&self, verdict: &Verdict) -> bool {
-        verdict.hint().should_retry != Some(false) && self.is_regions_fault(verdict)
-    }
-
-    fn leaves_when_throttled(&self, verdict: &Verdict) -> bool {
-        let asked = verdict.hint().retry_after;
-        self.quota_per_region || asked.is_some_and(|asked| asked >= self.hint_threshold)
-    }
 }
 
 impl FailoverLayer {

@@ -160,6 +160,7 @@ mod probe;
 mod readying;
 mod region;
 mod route;
+mod rules;
 mod search;
 mod service;
 mod serving;

@@ -31,7 +31,7 @@ pub enum RegionOutcome {
 impl RegionSet {
     /// What happened in the regions that a call tried, in the last of them this, and in some others.
     pub(super) fn outcomes(&self, tried: Tried, last: Cause) -> Vec<(&'static str, RegionOutcome)> {
-        let now = self.nanos(time::now());
+        let now = self.epoch.nanos(time::now());
         let were_tried = tried.iter().enumerate().map(|(nth, region)| {
             let is_last = nth + 1 == tried.len();
             // A call leaves a region for another only if that was at fault, which it remembers.

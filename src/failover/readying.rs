@@ -141,6 +141,6 @@ impl RegionSet {
     /// Whether a region isn't called at this time, but for want of a better one.
     pub(super) fn is_out(&self, region: usize) -> bool {
         let state = self.state(region);
-        !state.is_fit() && state.standing().is_out(self.nanos(time::now()))
+        !state.is_fit() && state.standing().is_out(self.epoch.nanos(time::now()))
     }
 }

@@ -39,7 +39,7 @@ impl RegionSet {
         moment: &Moment,
         is: impl Fn(usize) -> bool,
     ) -> Option<usize> {
-        let now = || self.nanos(moment.get());
+        let now = || self.epoch.nanos(moment.get());
         let by_load = |number: usize| {
             // Checks measure each region alike, and nothing of that is out of date.
             let second = if self.watch.is_some() { 0 } else { seconds(now()) };
@@ -87,7 +87,7 @@ impl RegionSet {
         moment: &Moment,
         is: impl Fn(usize) -> bool,
     ) -> Option<usize> {
-        let now = self.nanos(moment.get());
+        let now = self.epoch.nanos(moment.get());
         let takes_calls = |state: &State| match state.standing() {
             Standing::Out { until } => until <= now && !state.is_on_trial(now),
             standing => !standing.is_lost(),

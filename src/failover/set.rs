@@ -8,9 +8,9 @@ use tokio::sync::Notify;
 
 use super::checks::{Check, Finding};
 use super::health::{Change, Health};
-use super::layer::Settings;
 use super::region::Place;
 use super::route::Target;
+use super::rules::Settings;
 use super::search::Moment;
 use super::slots::Slots;
 use super::standing::Standing;
@@ -20,8 +20,8 @@ use super::{FailoverEvent, FailoverEventKind};
 use crate::chance::Chance;
 use crate::classify::{Cause, Class, Verdict};
 use crate::event::Event;
-use crate::sync::{AtomicUsize, Mutex, Ordering};
-use crate::time::{self, Instant};
+use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering};
+use crate::time::{self, Epoch, Instant};
 
 /// A region's number is its place in `slots`: it is the same for as long as the layer lives,
 /// whatever is added and removed, so that a call can remember where it has been.
@@ -29,7 +29,8 @@ use crate::time::{self, Instant};
 pub(super) struct RegionSet {
     pub(super) slots: Slots<State>,
     pub(super) settings: Settings,
-    start: Instant,
+    /// From when on its times are counted.
+    pub(super) epoch: Epoch,
     /// Who checks the regions, if anybody does.
     pub(super) watch: Option<Watch>,
     chance: Chance,
@@ -37,8 +38,8 @@ pub(super) struct RegionSet {
     pub(super) back: Arc<Notify>,
     /// Held while the set is changed.
     pub(super) changing: Mutex<()>,
-    /// 1 if two regions have the same host.
-    shared_hosts: AtomicUsize,
+    /// Whether two regions have the same host.
+    shared_hosts: AtomicBool,
     /// The number of the one region that is preferred to all others, or `NONE`.
     preferred: AtomicUsize,
 }
@@ -48,15 +49,16 @@ const NONE: usize = usize::MAX;
 
 impl RegionSet {
     pub(super) fn new(places: impl IntoIterator<Item = Place>, settings: Settings) -> Self {
-        let start = time::now();
+        let now = time::now();
+        let epoch = Epoch::new(now);
         let watch = settings.checks.clone().map(Watch::new);
         let chance = settings.seed.into();
-        let slots = Slots::new(places.into_iter().map(|place| State::new(place, start, start)));
-        let (shared_hosts, preferred) = (AtomicUsize::new(0), AtomicUsize::new(NONE));
+        let slots = Slots::new(places.into_iter().map(|place| State::new(place, epoch, now)));
+        let (shared_hosts, preferred) = (AtomicBool::new(false), AtomicUsize::new(NONE));
         let changing = Mutex::default();
         let back = Arc::default();
         let set =
-            Self { slots, settings, start, watch, chance, back, changing, shared_hosts, preferred };
+            Self { slots, settings, epoch, watch, chance, back, changing, shared_hosts, preferred };
         set.look_for_shared_hosts();
         set.look_for_the_preferred();
         set
@@ -86,14 +88,14 @@ impl RegionSet {
     }
 
     pub(super) fn hosts_are_shared(&self) -> bool {
-        self.shared_hosts.load(Ordering::Relaxed) != 0
+        self.shared_hosts.load(Ordering::Relaxed)
     }
 
     /// To be called when a region has been put in.
     pub(super) fn look_for_shared_hosts(&self) {
         let mut hosts = HashSet::new();
         if !self.slots.iter().all(|state| hosts.insert(&state.place.authority)) {
-            self.shared_hosts.store(1, Ordering::Relaxed);
+            self.shared_hosts.store(true, Ordering::Relaxed);
         }
     }
 
@@ -129,9 +131,10 @@ impl RegionSet {
     /// A call that chose this region is on its way. `None`: the region is on trial by another call.
     pub(super) fn begins(&self, state: &State, moment: &Moment) -> Option<Begun> {
         let lease = match state.standing() {
-            Standing::Out { until } if until <= self.nanos(moment.get()) => {
-                state.try_on(self.nanos(moment.get()), time::nanos(self.settings.recovery.first))?
-            }
+            Standing::Out { until } if until <= self.epoch.nanos(moment.get()) => state.try_on(
+                self.epoch.nanos(moment.get()),
+                time::nanos(self.settings.recovery.first),
+            )?,
             _ => 0,
         };
         Some(state.begins_chosen(lease))
@@ -154,7 +157,7 @@ impl RegionSet {
 
     #[inline]
     pub(super) fn measured(&self, region: usize, latency: Duration, now: Instant) {
-        let second = now.saturating_duration_since(self.start).as_secs();
+        let second = seconds(self.epoch.nanos(now));
         self.state(region).measured(latency, second);
     }
 
@@ -210,11 +213,11 @@ impl RegionSet {
         let (recovery, now) = (&self.settings.recovery, time::now());
         match state.standing() {
             // It is back, and only its time makes it more so.
-            Standing::Ramping { until } if self.nanos(now) < until => {}
+            Standing::Ramping { until } if self.epoch.nanos(now) < until => {}
             // Its calls go on while it is out, and would bring it back between any two that fail.
             Standing::Forced if state.told().health.is_out(now) => {}
             _ => self.change(region, None, |health| {
-                health.succeeded(recovery, self.instant(phase), now)
+                health.succeeded(recovery, self.epoch.instant(phase), now)
             }),
         }
     }
@@ -222,7 +225,7 @@ impl RegionSet {
     /// A call of this region failed that set out in this phase.
     pub(super) fn failed(&self, region: usize, verdict: &Verdict, phase: u64) {
         let (recovery, now, random) = (&self.settings.recovery, time::now(), self.random());
-        let (set_out, asked) = (self.instant(phase), verdict.hint().retry_after);
+        let (set_out, asked) = (self.epoch.instant(phase), verdict.hint().retry_after);
         let turned_away = asked.map(|asked| asked.min(recovery.hint_cap)).filter(|asked| {
             matches!(verdict.class(), Class::Throttled | Class::CircuitOpen) && !asked.is_zero()
         });
@@ -245,7 +248,7 @@ impl RegionSet {
         failure: Option<Cause>,
         change: impl FnOnce(&mut Health) -> Option<Change>,
     ) {
-        let changed = self.state(region).change(self.start, failure, change);
+        let changed = self.state(region).change(self.epoch, failure, change);
         if changed == Some(Change::Back) {
             self.tell_of_back();
         }
@@ -275,18 +278,6 @@ impl RegionSet {
 
     pub(super) fn random(&self) -> f64 {
         self.chance.draw(fastrand::Rng::f64)
-    }
-
-    pub(super) fn start(&self) -> Instant {
-        self.start
-    }
-
-    pub(super) fn instant(&self, nanos: u64) -> Instant {
-        time::after(self.start, Duration::from_nanos(nanos))
-    }
-
-    pub(super) fn nanos(&self, at: Instant) -> u64 {
-        time::nanos(at.saturating_duration_since(self.start))
     }
 }
 

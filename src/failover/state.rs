@@ -10,7 +10,7 @@ use super::traffic::Traffic;
 use super::watch::Task;
 use crate::classify::Cause;
 use crate::sync::{Apart, AtomicU64, Mutex, Ordering};
-use crate::time::{self, Instant};
+use crate::time::{self, Epoch, Instant};
 
 /// What a call must know of a region is in atomics; the lock is taken by
 /// failures, and by the successes that end them.
@@ -44,10 +44,10 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub(super) fn standing(&self, start: Instant) -> Standing {
+    pub(super) fn standing(&self, epoch: Epoch) -> Standing {
         match self.duty {
-            Duty::ByHealth => self.health.standing(start),
-            Duty::In => match self.health.standing(start) {
+            Duty::ByHealth => self.health.standing(epoch),
+            Duty::In => match self.health.standing(epoch) {
                 Standing::Fit => Standing::Fit,
                 _ => Standing::Forced,
             },
@@ -92,14 +92,13 @@ impl Begun {
 }
 
 impl State {
-    /// A region that is put in now, into a set that has been there since `start`.
-    pub(super) fn new(place: Place, start: Instant, now: Instant) -> Self {
-        let since = time::nanos(now.saturating_duration_since(start));
+    /// A region that is put in now, into a set whose times are counted from `epoch`.
+    pub(super) fn new(place: Place, epoch: Epoch, now: Instant) -> Self {
         Self {
             priority: AtomicU64::new(place.priority.into()),
             place,
             standing: AtomicU64::new(Standing::Fit.word()),
-            since: AtomicU64::new(since),
+            since: AtomicU64::new(epoch.nanos(now)),
             asked_until: AtomicU64::new(0),
             trial: AtomicU64::new(0),
             told: Mutex::new(Told {
@@ -234,14 +233,14 @@ impl State {
     /// `failure`: the cause, if it is one that changes it.
     pub(super) fn change(
         &self,
-        start: Instant,
+        epoch: Epoch,
         failure: Option<Cause>,
         change: impl FnOnce(&mut Health) -> Option<Change>,
     ) -> Option<Change> {
         let mut told = self.told.lock();
         let changed = change(&mut told.health);
         told.last_failure = failure.or(told.last_failure);
-        self.show(&told, start);
+        self.show(&told, epoch);
         changed
     }
 
@@ -249,20 +248,20 @@ impl State {
         self.told().duty == Duty::Removed
     }
 
-    pub(super) fn give_duty(&self, duty: Duty, start: Instant) {
+    pub(super) fn give_duty(&self, duty: Duty, epoch: Epoch) {
         let mut told = self.told.lock();
         told.duty = duty;
-        self.show(&told, start);
+        self.show(&told, epoch);
     }
 
     /// Under the lock, so that the word is never an older one.
-    fn show(&self, told: &Told, start: Instant) {
-        let nanos = |at: Instant| time::nanos(at.saturating_duration_since(start));
+    fn show(&self, told: &Told, epoch: Epoch) {
+        let nanos = |at| epoch.nanos(at);
         // Whoever sees the standing sees its phase, or a later one.
         self.since.store(nanos(told.health.since()), Ordering::Relaxed);
         let asked_until = told.health.asked_until().map_or(0, nanos);
         self.asked_until.store(asked_until, Ordering::Relaxed);
-        self.standing.store(told.standing(start).word(), Ordering::Release);
+        self.standing.store(told.standing(epoch).word(), Ordering::Release);
     }
 }
 
@@ -275,7 +274,7 @@ mod tests {
     fn of_calls_that_find_its_place_on_trial_free_at_once_one_gets_it() {
         let regions = Regions::new([Region::new("one", "https://one.test")]).unwrap();
         let now = time::now();
-        let state = State::new(regions.0[0].clone(), now, now);
+        let state = State::new(regions.0[0].clone(), Epoch::new(now), now);
         let first = state.try_on(100, 10);
         assert_eq!((first, state.try_on(100, 10), state.try_on(109, 10)), (Some(110), None, None));
         // It has hung for longer than its lease, and what it frees then isn't its own.

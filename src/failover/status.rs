@@ -68,13 +68,13 @@ impl RegionSet {
         let told = state.told();
         let Told { health, duty, last_failure } = told;
         let (attempts, under_way) = state.calls();
-        let nanos = self.nanos(now);
-        let (condition, out_until) = match (duty, health.standing(self.start())) {
+        let nanos = self.epoch.nanos(now);
+        let (condition, out_until) = match (duty, health.standing(self.epoch)) {
             (Duty::In, _) => (Condition::ForcedIn, None),
             (Duty::Drained, _) => (Condition::Drained, None),
             (Duty::Out | Duty::Removed, _) => (Condition::ForcedOut, None),
             (_, Standing::Out { until }) if nanos < until => {
-                (Condition::Out, Some(self.instant(until)))
+                (Condition::Out, Some(self.epoch.instant(until)))
             }
             (_, Standing::Out { .. }) => (Condition::OnTrial, None),
             (_, Standing::Ramping { until }) if nanos < until => (Condition::Ramping, None),
@@ -84,7 +84,7 @@ impl RegionSet {
             name: state.place.name,
             // It was made of one.
             priority: u32::try_from(state.priority()).unwrap_or(u32::MAX),
-            healthy: !told.standing(self.start()).is_out(nanos),
+            healthy: !told.standing(self.epoch).is_out(nanos),
             condition,
             since: health.since(),
             out_until,

@@ -60,7 +60,7 @@ impl RegionSet {
 
     /// How long it is until a region takes calls again, the one that does so the soonest. `None`: none does.
     pub(super) fn back_in(&self, moment: &Moment, is: impl Fn(usize) -> bool) -> Option<Back> {
-        let now = self.nanos(moment.get());
+        let now = self.epoch.nanos(moment.get());
         let states = self.slots.iter().enumerate().filter(|(number, _)| is(*number));
         let waits = states.filter_map(|(_, state)| match state.standing() {
             Standing::Out { until } if now < until => Some((until - now, until - now)),
@@ -79,12 +79,12 @@ impl RegionSet {
         moment: &Moment,
         is: impl Fn(usize) -> bool,
     ) -> Option<Instant> {
-        let now = self.nanos(moment.get());
+        let now = self.epoch.nanos(moment.get());
         let states = self.slots.iter().enumerate().filter(|(number, _)| is(*number));
         let ends = states.filter_map(|(_, state)| match state.standing() {
             Standing::Out { until } if now < until => Some(until),
             _ => None,
         });
-        ends.min().map(|until| self.instant(until))
+        ends.min().map(|until| self.epoch.instant(until))
     }
 }

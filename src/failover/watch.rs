@@ -7,29 +7,29 @@ use tokio::task::AbortHandle;
 
 use super::HealthChecks;
 use super::set::RegionSet;
-use crate::sync::{AtomicUsize, Mutex, Ordering};
+use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::time;
 
 /// A task a region, while there are calls and a runtime.
 #[derive(Debug)]
 pub(super) struct Watch {
     checks: HealthChecks,
-    /// 1 while a region may have no task: before the first call, when one is added, and
+    /// Whether a region may have no task: before the first call, when one is added, and
     /// when the runtime that had them ends.
-    wanting: AtomicUsize,
+    wanting: AtomicBool,
 }
 
 /// A region's task.
 #[derive(Debug, Default)]
 pub(super) struct Task {
-    /// 1 while there is one.
-    running: AtomicUsize,
+    /// Whether there is one.
+    running: AtomicBool,
     handle: Mutex<Option<AbortHandle>>,
 }
 
 impl Watch {
     pub(super) fn new(checks: HealthChecks) -> Self {
-        Self { checks, wanting: AtomicUsize::new(1) }
+        Self { checks, wanting: AtomicBool::new(true) }
     }
 
     pub(super) fn checks(&self) -> &HealthChecks {
@@ -38,12 +38,12 @@ impl Watch {
 
     /// A region may have no task: the next call sees to that.
     pub(super) fn wants(&self) {
-        self.wanting.store(1, Ordering::Release);
+        self.wanting.store(true, Ordering::Release);
     }
 
     /// Starts the tasks that aren't there. Where all are, that is one load.
     pub(super) fn start(&self, set: &Arc<RegionSet>) {
-        if self.wanting.load(Ordering::Acquire) != 0 {
+        if self.wanting.load(Ordering::Acquire) {
             self.start_missing(set);
         }
     }
@@ -52,9 +52,9 @@ impl Watch {
     fn start_missing(&self, set: &Arc<RegionSet>) {
         // Outside a runtime a later call will do it.
         let Ok(runtime) = Handle::try_current() else { return };
-        self.wanting.store(0, Ordering::Release);
+        self.wanting.store(false, Ordering::Release);
         for (region, state) in set.slots.iter().enumerate() {
-            if state.is_removed() || state.task.running.swap(1, Ordering::AcqRel) == 1 {
+            if state.is_removed() || state.task.running.swap(true, Ordering::AcqRel) {
                 continue;
             }
             // Made here, so that a runtime that is shutting down drops it too.
@@ -87,7 +87,7 @@ impl Drop for Running {
         if let Some(set) = self.set.upgrade()
             && let Some(watch) = &set.watch
         {
-            set.state(self.region).task.running.store(0, Ordering::Release);
+            set.state(self.region).task.running.store(false, Ordering::Release);
             watch.wants();
         }
     }
