@@ -169,11 +169,11 @@ where
             let Poll::Ready(result) = &answer else { return answer };
             let this = self.as_mut().project();
             let shared = &**this.shared;
-            let Some(state) = this.journey.is_over(&shared.set) else { return answer };
+            let Some(live) = this.journey.is_over(&shared.set) else { return answer };
             let seen = result.as_ref().map_err(|error| &**error as _);
             let verdict = shared.classifier.classify(seen);
             if verdict.is_success() {
-                this.journey.succeeded(&shared.set, state);
+                this.journey.succeeded(&shared.set, live);
                 return answer;
             }
             if let Some(answer) = self.as_mut().project().failed(&verdict, answer) {
@@ -236,8 +236,8 @@ where
     fn set_out(&mut self, request: Req) {
         let search = self.journey.search(self.journey.scope.tried(), false);
         match self.shared.look_around(search, &Moment::default()) {
-            Some((region, state, begun)) => {
-                self.journey.goes_to(region, state, begun);
+            Some((region, live, begun)) => {
+                self.journey.goes_to(region, live, begun);
                 self.call(request);
             }
             None => self.state.set(State::waiting(request, self.journey, self.shared)),
@@ -291,11 +291,11 @@ where
         let again = self.kept.take().and_then(|kept| shared.replay.again(kept, last));
         let Some((request, kept)) = again else { return false };
         let search = journey.search(journey.tried(), true);
-        let Some((region, state, begun)) = shared.choose(&search, &Moment::default()) else {
+        let Some((region, live, begun)) = shared.choose(&search, &Moment::default()) else {
             return false;
         };
         journey.scope = journey.scope.leave(left, verdict.cause() == Cause::CircuitOpen);
-        journey.goes_to(region, state, begun);
+        journey.goes_to(region, live, begun);
         set.tell(left, FailoverEventKind::FailedOver { cause: verdict.cause() });
         *self.kept = kept;
         self.call(request);

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::live_region::{Duty, LiveRegion};
 use super::region::Place;
 use super::set::RegionSet;
-use super::state::{Duty, State};
 use super::{BodyWatchLayer, FailoverEventKind, Region, RegionStatus};
 use crate::error::InvalidConfig;
 use crate::time;
@@ -154,8 +154,8 @@ impl RegionSet {
     ) -> Result<usize, InvalidConfig> {
         let place = Place::new(region)?;
         let changing = self.changing.lock();
-        let known = self.slots.iter().position(|state| state.place.is_at(&place));
-        let there = known.filter(|number| !self.state(*number).is_removed());
+        let known = self.slots.iter().position(|live| live.place.is_at(&place));
+        let there = known.filter(|number| !self.live(*number).is_removed());
         if let Some(number) = there.filter(|number| fine(*number)) {
             return Ok(number);
         }
@@ -167,11 +167,11 @@ impl RegionSet {
         }
         let number = known.unwrap_or_else(|| self.slots.iter().count());
         match known.and_then(|number| self.slots.get(number)) {
-            Some(state) => {
-                state.prioritise(place.priority);
-                state.give_duty(Duty::ByHealth, self.epoch);
+            Some(live) => {
+                live.prioritise(place.priority);
+                live.give_duty(Duty::ByHealth, self.epoch);
             }
-            None if self.slots.put(number, State::new(place, self.epoch, time::now())) => {}
+            None if self.slots.put(number, LiveRegion::new(place, self.epoch, time::now())) => {}
             None => {
                 return Err(InvalidConfig::new("so many regions were added that no more can be"));
             }
@@ -183,7 +183,7 @@ impl RegionSet {
             watch.wants();
         }
         drop(changing);
-        if self.state(number).is_fit() {
+        if self.live(number).is_fit() {
             self.tell(number, FailoverEventKind::Added);
         }
         Ok(number)
@@ -191,16 +191,16 @@ impl RegionSet {
 
     fn assign(&self, name: &str, duty: Duty) -> Result<(), InvalidConfig> {
         let changing = self.changing.lock();
-        let (number, state) = self.named(name)?;
+        let (number, live) = self.named(name)?;
         let takes_calls = |duty| !matches!(duty, Duty::Out | Duty::Removed);
-        let mut others = self.slots.iter().filter(|other| other.place.name != state.place.name);
+        let mut others = self.slots.iter().filter(|other| other.place.name != live.place.name);
         if !takes_calls(duty) && !others.any(|other| takes_calls(other.told().duty)) {
             let message = format!(
                 "{name:?} is the last region that takes calls; add or release another first"
             );
             return Err(InvalidConfig::new(message));
         }
-        state.give_duty(duty, self.epoch);
+        live.give_duty(duty, self.epoch);
         self.look_for_the_preferred();
         self.tell_of_back();
         drop(changing);
@@ -211,9 +211,9 @@ impl RegionSet {
     }
 
     /// The number and the state of the region of this name that isn't removed.
-    fn named(&self, name: &str) -> Result<(usize, &State), InvalidConfig> {
-        let mut regions = self.slots.iter().enumerate().filter(|(_, state)| !state.is_removed());
-        let found = regions.find(|(_, state)| state.place.name == name);
+    fn named(&self, name: &str) -> Result<(usize, &LiveRegion), InvalidConfig> {
+        let mut regions = self.slots.iter().enumerate().filter(|(_, live)| !live.is_removed());
+        let found = regions.find(|(_, live)| live.place.name == name);
         found.ok_or_else(|| InvalidConfig::new(format!("there is no region called {name:?}")))
     }
 }

@@ -1,9 +1,9 @@
 //! Where a call has been, and where it is.
 
+use super::live_region::{Begun, LiveRegion};
 use super::search::{Moment, Search};
 use super::set::RegionSet;
 use super::shared::Choice;
-use super::state::{Begun, State};
 use crate::classify::{Cause, Verdict};
 use crate::scope::{self, CallScope, Tried, Within};
 use crate::time::{self, Instant};
@@ -37,7 +37,7 @@ impl Journey {
     ) -> Self {
         let under_way = first.is_some();
         let (scope, region, begun) = match first {
-            Some((region, state, begun)) => (scope.at_region(state.place.name), region, begun),
+            Some((region, live, begun)) => (scope.at_region(live.place.name), region, begun),
             None => (scope, 0, Begun::default()),
         };
         let called_at = None;
@@ -92,22 +92,22 @@ impl Journey {
 
     /// An attempt begins in this region.
     #[inline]
-    pub(super) fn goes_to(&mut self, region: usize, state: &State, begun: Begun) {
-        self.scope = self.scope.at_region(state.place.name);
+    pub(super) fn goes_to(&mut self, region: usize, live: &LiveRegion, begun: Begun) {
+        self.scope = self.scope.at_region(live.place.name);
         (self.region, self.begun, self.under_way, self.called_at) = (region, begun, true, None);
     }
 
     /// The attempt goes to this region after all, whose client is ready first.
     pub(super) fn moves_to(&mut self, region: usize, set: &RegionSet) {
-        let state = set.state(region);
+        let live = set.live(region);
         if region == self.region {
             // It is sent only now.
-            self.begun.phase = state.phase();
+            self.begun.phase = live.phase();
         } else {
             self.is_over(set);
-            let begun = set.begins(state, &Moment::default());
-            let begun = begun.unwrap_or_else(|| state.begins_chosen(0));
-            self.goes_to(region, state, begun);
+            let begun = set.begins(live, &Moment::default());
+            let begun = begun.unwrap_or_else(|| live.begins_chosen(None));
+            self.goes_to(region, live, begun);
         }
     }
 
@@ -140,21 +140,21 @@ impl Journey {
 
     /// The attempt is over, however it ended. `None`: none was under way.
     #[inline]
-    pub(super) fn is_over<'a>(&mut self, set: &'a RegionSet) -> Option<&'a State> {
+    pub(super) fn is_over<'a>(&mut self, set: &'a RegionSet) -> Option<&'a LiveRegion> {
         std::mem::take(&mut self.under_way).then(|| {
-            let state = set.state(self.region);
-            set.ends(state, &self.begun);
-            state
+            let live = set.live(self.region);
+            set.ends(live, &self.begun);
+            live
         })
     }
 
     /// Takes in that the attempt succeeded.
     #[inline]
-    pub(super) fn succeeded(&self, set: &RegionSet, state: &State) {
+    pub(super) fn succeeded(&self, set: &RegionSet, live: &LiveRegion) {
         if let Some(called_at) = self.called_at {
             self.took_from(called_at, set);
         }
-        set.succeeded(self.region, state, self.begun.phase);
+        set.succeeded(self.region, live, self.begun.phase);
     }
 
     #[inline(never)]
@@ -176,7 +176,7 @@ impl Journey {
         if rules.is_regions_fault(verdict) {
             set.failed(self.region, verdict, self.begun.phase);
         } else if verdict.is_sign_of_life() {
-            set.succeeded(self.region, set.state(self.region), self.begun.phase);
+            set.succeeded(self.region, set.live(self.region), self.begun.phase);
         }
         let tried = self.tried();
         let may = rules.may_do_better_elsewhere(verdict) && !self.is_last();
@@ -213,7 +213,7 @@ impl BeforeFuture<'_> {
 impl Drop for BeforeFuture<'_> {
     fn drop(&mut self) {
         if let Some((region, begun)) = &self.attempt {
-            self.set.ends(self.set.state(*region), begun);
+            self.set.ends(self.set.live(*region), begun);
         }
     }
 }

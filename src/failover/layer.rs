@@ -60,7 +60,7 @@ impl<C, R, K> FailoverLayer<C, R, K> {
         R: Clone,
         K: Clone,
     {
-        let targets = self.set.slots.iter().map(|state| Target::new(&self.set, &state.place));
+        let targets = self.set.slots.iter().map(|live| Target::new(&self.set, &live.place));
         FailoverServices::new(targets.map(|target| make(&target)), self)
     }
 }

@@ -35,7 +35,7 @@ impl RegionSet {
         let were_tried = tried.iter().enumerate().map(|(nth, region)| {
             let is_last = nth + 1 == tried.len();
             // A call leaves a region for another only if that was at fault, which it remembers.
-            let cause = if is_last { Some(last) } else { self.state(region).told().last_failure };
+            let cause = if is_last { Some(last) } else { self.live(region).told().last_failure };
             let outcome = match cause {
                 _ if tried.was_turned_away(nth) => RegionOutcome::TurnedAway,
                 Some(Cause::CircuitOpen) if is_last => RegionOutcome::TurnedAway,
@@ -49,14 +49,14 @@ impl RegionSet {
             .slots
             .iter()
             .enumerate()
-            .filter(|(region, state)| !tried.contains(*region) && !state.is_removed());
-        let not_tried = others.take(Tried::MOST).map(|(_, state)| {
-            let out_for = match state.standing() {
+            .filter(|(region, live)| !tried.contains(*region) && !live.is_removed());
+        let not_tried = others.take(Tried::MOST).map(|(_, live)| {
+            let out_for = match live.standing() {
                 Standing::Out { until } if now < until => Some(Duration::from_nanos(until - now)),
                 _ => None,
             };
-            let last_failure = state.told().last_failure;
-            (state.place.name, RegionOutcome::NotTried { out_for, last_failure })
+            let last_failure = live.told().last_failure;
+            (live.place.name, RegionOutcome::NotTried { out_for, last_failure })
         });
         were_tried.chain(not_tried).collect()
     }

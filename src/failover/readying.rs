@@ -133,14 +133,14 @@ impl RegionSet {
     /// A client of this region failed to get ready, and its call goes elsewhere.
     pub(super) fn unready(&self, region: usize, verdict: &Verdict) {
         if self.settings.rules.is_regions_fault(verdict) {
-            self.failed(region, verdict, self.state(region).phase());
+            self.failed(region, verdict, self.live(region).phase());
         }
         self.tell(region, FailoverEventKind::FailedOver { cause: verdict.cause() });
     }
 
     /// Whether a region isn't called at this time, but for want of a better one.
     pub(super) fn is_out(&self, region: usize) -> bool {
-        let state = self.state(region);
-        !state.is_fit() && state.standing().is_out(self.epoch.nanos(time::now()))
+        let live = self.live(region);
+        !live.is_fit() && live.standing().is_out(self.epoch.nanos(time::now()))
     }
 }

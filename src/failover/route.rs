@@ -136,7 +136,7 @@ impl<'a> Target<'a> {
     fn below<'p>(&self, authority: Option<&str>, path: &'p str) -> &'p str {
         let Some(authority) = authority else { return path };
         let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        let places = self.set.slots.iter().map(|state| &state.place);
+        let places = self.set.slots.iter().map(|live| &live.place);
         places
             .filter(|place| place.is_host(authority))
             .filter_map(|place| path.strip_prefix(place.path))

@@ -4,9 +4,9 @@ use std::cell::Cell;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::choice::{Candidate, Wish, choose, choose_of_fit};
+use super::live_region::LiveRegion;
 use super::set::{RegionSet, seconds};
 use super::standing::Standing;
-use super::state::State;
 use crate::scope::{self, Tried};
 use crate::time::Instant;
 
@@ -43,24 +43,24 @@ impl RegionSet {
         let by_load = |number: usize| {
             // Checks measure each region alike, and nothing of that is out of date.
             let second = if self.watch.is_some() { 0 } else { seconds(now()) };
-            self.state(number).load(second)
+            self.live(number).load(second)
         };
-        let states = self.slots.iter().enumerate();
-        let states = states.filter(|(number, state)| !state.is_gone() && is(*number));
+        let regions = self.slots.iter().enumerate();
+        let regions = regions.filter(|(number, live)| !live.is_gone() && is(*number));
         if search.tried.len() == 0 && search.sticky.is_none() {
-            let regions =
-                states.clone().map(|(number, state)| (number, state.priority(), state.is_fit()));
-            let chosen = choose_of_fit(regions, || self.random(), by_load);
+            let standings =
+                regions.clone().map(|(number, live)| (number, live.priority(), live.is_fit()));
+            let chosen = choose_of_fit(standings, || self.random(), by_load);
             if chosen.is_some() {
                 return chosen;
             }
         }
-        let candidates = states.map(|(number, state)| {
-            let standing = state.standing();
+        let candidates = regions.map(|(number, live)| {
+            let standing = live.standing();
             let out = matches!(standing, Standing::Out { .. });
-            let asked = out && state.is_asked_for(now());
-            let on_trial = out && state.is_on_trial(now());
-            Candidate { number, priority: state.priority(), standing, asked, on_trial }
+            let asked = out && live.is_asked_for(now());
+            let on_trial = out && live.is_on_trial(now());
+            Candidate { number, priority: live.priority(), standing, asked, on_trial }
         });
         let wish = Wish {
             tried: search.tried,
@@ -88,11 +88,11 @@ impl RegionSet {
         is: impl Fn(usize) -> bool,
     ) -> Option<usize> {
         let now = self.epoch.nanos(moment.get());
-        let takes_calls = |state: &State| match state.standing() {
-            Standing::Out { until } => until <= now && !state.is_on_trial(now),
+        let takes_calls = |live: &LiveRegion| match live.standing() {
+            Standing::Out { until } => until <= now && !live.is_on_trial(now),
             standing => !standing.is_lost(),
         };
-        self.find(search, moment, |region| is(region) && takes_calls(self.state(region)))
+        self.find(search, moment, |region| is(region) && takes_calls(self.live(region)))
     }
 }
 

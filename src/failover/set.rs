@@ -8,13 +8,13 @@ use tokio::sync::Notify;
 
 use super::checks::{Check, Finding};
 use super::health::{Change, Health};
+use super::live_region::{Begun, LiveRegion};
 use super::region::Place;
 use super::route::Target;
 use super::rules::Settings;
 use super::search::Moment;
 use super::slots::Slots;
 use super::standing::Standing;
-use super::state::{Begun, State};
 use super::watch::Watch;
 use super::{FailoverEvent, FailoverEventKind};
 use crate::chance::Chance;
@@ -27,7 +27,7 @@ use crate::time::{self, Epoch, Instant};
 /// whatever is added and removed, so that a call can remember where it has been.
 #[derive(Debug)]
 pub(super) struct RegionSet {
-    pub(super) slots: Slots<State>,
+    pub(super) slots: Slots<LiveRegion>,
     pub(super) settings: Settings,
     /// From when on its times are counted.
     pub(super) epoch: Epoch,
@@ -53,7 +53,7 @@ impl RegionSet {
         let epoch = Epoch::new(now);
         let watch = settings.checks.clone().map(Watch::new);
         let chance = settings.seed.into();
-        let slots = Slots::new(places.into_iter().map(|place| State::new(place, epoch, now)));
+        let slots = Slots::new(places.into_iter().map(|place| LiveRegion::new(place, epoch, now)));
         let (shared_hosts, preferred) = (AtomicBool::new(false), AtomicUsize::new(NONE));
         let changing = Mutex::default();
         let back = Arc::default();
@@ -67,17 +67,17 @@ impl RegionSet {
     /// The region that is preferred to all others, as long as it is fit: while it is, nothing need be
     /// known of the others.
     #[inline]
-    pub(super) fn preferred(&self) -> Option<(usize, &State)> {
+    pub(super) fn preferred(&self) -> Option<(usize, &LiveRegion)> {
         let preferred = self.preferred.load(Ordering::Relaxed);
-        let state = self.slots.get(preferred).filter(|state| state.is_fit())?;
-        Some((preferred, state))
+        let live = self.slots.get(preferred).filter(|live| live.is_fit())?;
+        Some((preferred, live))
     }
 
     /// To be called when a region has been put in or out, or given another priority.
     pub(super) fn look_for_the_preferred(&self) {
         let (mut preferred, mut best) = (NONE, u64::MAX);
-        let regions = self.slots.iter().enumerate().filter(|(_, state)| !state.is_gone());
-        for (region, priority) in regions.map(|(region, state)| (region, state.priority())) {
+        let regions = self.slots.iter().enumerate().filter(|(_, live)| !live.is_gone());
+        for (region, priority) in regions.map(|(region, live)| (region, live.priority())) {
             match priority {
                 _ if priority < best => (preferred, best) = (region, priority),
                 _ if priority == best => preferred = NONE,
@@ -94,7 +94,7 @@ impl RegionSet {
     /// To be called when a region has been put in.
     pub(super) fn look_for_shared_hosts(&self) {
         let mut hosts = HashSet::new();
-        if !self.slots.iter().all(|state| hosts.insert(&state.place.authority)) {
+        if !self.slots.iter().all(|live| hosts.insert(&live.place.authority)) {
             self.shared_hosts.store(true, Ordering::Relaxed);
         }
     }
@@ -109,41 +109,41 @@ impl RegionSet {
 
     /// The region of this number. Numbers come from [`find`](Self::find).
     #[inline]
-    pub(super) fn state(&self, region: usize) -> &State {
+    pub(super) fn live(&self, region: usize) -> &LiveRegion {
         self.slots.get(region).expect("a region's number stays its own")
     }
 
     pub(super) fn name(&self, region: usize) -> &'static str {
-        self.state(region).place.name
+        self.live(region).place.name
     }
 
     /// The number of the region of this name, which isn't one that was removed.
     pub(super) fn number(&self, name: &str) -> Option<usize> {
-        let is = |state: &State| state.place.name == name && !state.is_gone();
+        let is = |live: &LiveRegion| live.place.name == name && !live.is_gone();
         self.slots.iter().position(is)
     }
 
     #[inline]
     pub(super) fn target(&self, region: usize) -> Target<'_> {
-        Target::new(self, &self.state(region).place)
+        Target::new(self, &self.live(region).place)
     }
 
     /// A call that chose this region is on its way. `None`: the region is on trial by another call.
-    pub(super) fn begins(&self, state: &State, moment: &Moment) -> Option<Begun> {
-        let lease = match state.standing() {
-            Standing::Out { until } if until <= self.epoch.nanos(moment.get()) => state.try_on(
-                self.epoch.nanos(moment.get()),
-                time::nanos(self.settings.recovery.first),
-            )?,
-            _ => 0,
+    pub(super) fn begins(&self, live: &LiveRegion, moment: &Moment) -> Option<Begun> {
+        let lease = match live.standing() {
+            Standing::Out { until } if until <= self.epoch.nanos(moment.get()) => {
+                let longest = time::nanos(self.settings.recovery.first);
+                Some(live.try_on(self.epoch.nanos(moment.get()), longest)?)
+            }
+            _ => None,
         };
-        Some(state.begins_chosen(lease))
+        Some(live.begins_chosen(lease))
     }
 
     /// An attempt is over.
     #[inline]
-    pub(super) fn ends(&self, state: &State, begun: &Begun) {
-        if state.ends(begun) {
+    pub(super) fn ends(&self, live: &LiveRegion, begun: &Begun) {
+        if live.ends(begun) {
             self.tell_of_back();
         }
     }
@@ -158,13 +158,13 @@ impl RegionSet {
     #[inline]
     pub(super) fn measured(&self, region: usize, latency: Duration, now: Instant) {
         let second = seconds(self.epoch.nanos(now));
-        self.state(region).measured(latency, second);
+        self.live(region).measured(latency, second);
     }
 
     /// A check of this region, to be made now. `None`: it isn't checked any longer.
     pub(super) fn check(&self, region: usize) -> Option<Check> {
         let checks = self.watch.as_ref()?.checks();
-        (!self.state(region).is_removed()).then(|| checks.check(&self.target(region)))
+        (!self.live(region).is_removed()).then(|| checks.check(&self.target(region)))
     }
 
     /// What the check found that was started then. Answers with when the next one is due.
@@ -179,12 +179,12 @@ impl RegionSet {
         let recovery = &self.settings.recovery;
         match finding {
             Ok(latency) => {
-                self.state(region).measured(latency, 0);
+                self.live(region).measured(latency, 0);
                 self.change(region, None, |health| {
                     health.found_well(now);
                     None
                 });
-                if !self.state(region).is_fit() {
+                if !self.live(region).is_fit() {
                     self.tell_of_back();
                 }
             }
@@ -202,20 +202,20 @@ impl RegionSet {
 
     /// A call of this region succeeded that set out in this phase.
     #[inline]
-    pub(super) fn succeeded(&self, region: usize, state: &State, phase: u64) {
-        if !state.is_fit() {
-            self.proved(region, state, phase);
+    pub(super) fn succeeded(&self, region: usize, live: &LiveRegion, phase: u64) {
+        if !live.is_fit() {
+            self.proved(region, live, phase);
         }
     }
 
     #[cold]
-    fn proved(&self, region: usize, state: &State, phase: u64) {
+    fn proved(&self, region: usize, live: &LiveRegion, phase: u64) {
         let (recovery, now) = (&self.settings.recovery, time::now());
-        match state.standing() {
+        match live.standing() {
             // It is back, and only its time makes it more so.
             Standing::Ramping { until } if self.epoch.nanos(now) < until => {}
             // Its calls go on while it is out, and would bring it back between any two that fail.
-            Standing::Forced if state.told().health.is_out(now) => {}
+            Standing::Forced if live.told().health.is_out(now) => {}
             _ => self.change(region, None, |health| {
                 health.succeeded(recovery, self.epoch.instant(phase), now)
             }),
@@ -248,17 +248,17 @@ impl RegionSet {
         failure: Option<Cause>,
         change: impl FnOnce(&mut Health) -> Option<Change>,
     ) {
-        let changed = self.state(region).change(self.epoch, failure, change);
+        let changed = self.live(region).change(self.epoch, failure, change);
         if changed == Some(Change::Back) {
             self.tell_of_back();
         }
         // Nobody waits to hear of a region that isn't one any longer.
-        match changed.filter(|_| !self.state(region).is_removed()) {
+        match changed.filter(|_| !self.live(region).is_removed()) {
             Some(Change::Back) => self.tell(region, FailoverEventKind::Back),
             Some(Change::Lost { out_for }) => {
                 let cause = failure.unwrap_or(Cause::Unknown);
                 self.tell(region, FailoverEventKind::Lost { cause, out_for });
-                if self.slots.iter().all(|state| state.standing().is_lost()) {
+                if self.slots.iter().all(|live| live.standing().is_lost()) {
                     self.tell(region, FailoverEventKind::AllLost);
                 }
             }

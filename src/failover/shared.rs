@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::choice::WhenAllOut;
 use super::journey::Journey;
+use super::live_region::{Begun, LiveRegion};
 use super::readying::Next;
 use super::search::{Moment, Search};
 use super::set::RegionSet;
 use super::slots::Slots;
-use super::state::{Begun, State};
 use super::{AllRegionsOut, FailoverLayer, Region};
 use crate::error::InvalidConfig;
 use crate::key::Key;
@@ -21,7 +21,7 @@ use crate::sync::{AtomicUsize, Ordering};
 use crate::time::{self, Instant};
 
 /// The region that a call goes to, and what that gave it.
-pub(super) type Choice<'a> = (usize, &'a State, Begun);
+pub(super) type Choice<'a> = (usize, &'a LiveRegion, Begun);
 
 /// What all calls share.
 #[derive(Debug)]
@@ -131,8 +131,8 @@ impl<S, C, R> Shared<S, C, R> {
     fn first(&self, scope: &CallScope, sticky: Option<u64>, moment: &Moment) -> Option<Choice<'_>> {
         let tried = scope.tried();
         match self.set.preferred() {
-            Some((region, state)) if tried.len() == 0 && self.can_call(region) => {
-                Some((region, state, state.begins()))
+            Some((region, live)) if tried.len() == 0 && self.can_call(region) => {
+                Some((region, live, live.begins()))
             }
             _ => self.look_around(Search { tried, again: scope.attempt() > 1, sticky }, moment),
         }
@@ -150,11 +150,11 @@ impl<S, C, R> Shared<S, C, R> {
     pub(super) fn choose(&self, search: &Search, moment: &Moment) -> Option<Choice<'_>> {
         let mut taken = None;
         while let Some(region) = self.set.find(search, moment, |region| self.can_call(region)) {
-            let state = self.set.state(region);
+            let live = self.set.live(region);
             // Another call may have been faster; who finds nothing better then, joins it.
-            let joins = || (taken == Some(region)).then(|| state.begins_chosen(0));
-            if let Some(begun) = self.set.begins(state, moment).or_else(joins) {
-                return Some((region, state, begun));
+            let joins = || (taken == Some(region)).then(|| live.begins_chosen(None));
+            if let Some(begun) = self.set.begins(live, moment).or_else(joins) {
+                return Some((region, live, begun));
             }
             taken = Some(region);
         }

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
+use super::live_region::{Duty, LiveRegion, Told};
 use super::set::RegionSet;
 use super::standing::Standing;
-use super::state::{Duty, State, Told};
 use crate::classify::Cause;
 use crate::time::{self, Instant};
 
@@ -59,15 +59,15 @@ pub enum Condition {
 impl RegionSet {
     pub(super) fn status(&self) -> Vec<RegionStatus> {
         let now = time::now();
-        let regions = self.slots.iter().filter(|state| !state.is_removed());
-        regions.map(|state| self.status_of(state, now)).collect()
+        let regions = self.slots.iter().filter(|live| !live.is_removed());
+        regions.map(|live| self.status_of(live, now)).collect()
     }
 
-    fn status_of(&self, state: &State, now: Instant) -> RegionStatus {
+    fn status_of(&self, live: &LiveRegion, now: Instant) -> RegionStatus {
         // Under one lock, or one field might be of before a change and another of after it.
-        let told = state.told();
+        let told = live.told();
         let Told { health, duty, last_failure } = told;
-        let (attempts, under_way) = state.calls();
+        let (attempts, under_way) = live.calls();
         let nanos = self.epoch.nanos(now);
         let (condition, out_until) = match (duty, health.standing(self.epoch)) {
             (Duty::In, _) => (Condition::ForcedIn, None),
@@ -81,14 +81,14 @@ impl RegionSet {
             _ => (Condition::Fit, None),
         };
         RegionStatus {
-            name: state.place.name,
+            name: live.place.name,
             // It was made of one.
-            priority: u32::try_from(state.priority()).unwrap_or(u32::MAX),
+            priority: u32::try_from(live.priority()).unwrap_or(u32::MAX),
             healthy: !told.standing(self.epoch).is_out(nanos),
             condition,
             since: health.since(),
             out_until,
-            latency: state.latency().measured(),
+            latency: live.latency().measured(),
             last_failure,
             last_check: health.last_check(),
             attempts,

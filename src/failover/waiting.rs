@@ -61,10 +61,10 @@ impl RegionSet {
     /// How long it is until a region takes calls again, the one that does so the soonest. `None`: none does.
     pub(super) fn back_in(&self, moment: &Moment, is: impl Fn(usize) -> bool) -> Option<Back> {
         let now = self.epoch.nanos(moment.get());
-        let states = self.slots.iter().enumerate().filter(|(number, _)| is(*number));
-        let waits = states.filter_map(|(_, state)| match state.standing() {
+        let regions = self.slots.iter().enumerate().filter(|(number, _)| is(*number));
+        let waits = regions.filter_map(|(_, live)| match live.standing() {
             Standing::Out { until } if now < until => Some((until - now, until - now)),
-            Standing::Out { .. } => Some(state.trial_takes(now)),
+            Standing::Out { .. } => Some(live.trial_takes(now)),
             Standing::Gone => None,
             _ => Some((0, 0)),
         });
@@ -80,8 +80,8 @@ impl RegionSet {
         is: impl Fn(usize) -> bool,
     ) -> Option<Instant> {
         let now = self.epoch.nanos(moment.get());
-        let states = self.slots.iter().enumerate().filter(|(number, _)| is(*number));
-        let ends = states.filter_map(|(_, state)| match state.standing() {
+        let regions = self.slots.iter().enumerate().filter(|(number, _)| is(*number));
+        let ends = regions.filter_map(|(_, live)| match live.standing() {
             Standing::Out { until } if now < until => Some(until),
             _ => None,
         });

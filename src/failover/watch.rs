@@ -53,14 +53,14 @@ impl Watch {
         // Outside a runtime a later call will do it.
         let Ok(runtime) = Handle::try_current() else { return };
         self.wanting.store(false, Ordering::Release);
-        for (region, state) in set.slots.iter().enumerate() {
-            if state.is_removed() || state.task.running.swap(true, Ordering::AcqRel) {
+        for (region, live) in set.slots.iter().enumerate() {
+            if live.is_removed() || live.task.running.swap(true, Ordering::AcqRel) {
                 continue;
             }
             // Made here, so that a runtime that is shutting down drops it too.
             let running = Running { set: Arc::downgrade(set), region };
             let handle = runtime.spawn(watch(running)).abort_handle();
-            *state.task.handle.lock() = Some(handle);
+            *live.task.handle.lock() = Some(handle);
         }
     }
 }
@@ -87,7 +87,7 @@ impl Drop for Running {
         if let Some(set) = self.set.upgrade()
             && let Some(watch) = &set.watch
         {
-            set.state(self.region).task.running.store(false, Ordering::Release);
+            set.live(self.region).task.running.store(false, Ordering::Release);
             watch.wants();
         }
     }

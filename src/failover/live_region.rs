@@ -1,5 +1,6 @@
 //! One region as all calls share it.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::health::{Change, Health};
@@ -15,7 +16,7 @@ use crate::time::{self, Epoch, Instant};
 /// What a call must know of a region is in atomics; the lock is taken by
 /// failures, and by the successes that end them.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct LiveRegion {
     pub(super) place: Place,
     priority: AtomicU64,
     /// Its [`Standing`], as a word.
@@ -68,11 +69,15 @@ pub(super) enum Duty {
     Removed,
 }
 
+/// A call's hold on the place on trial: until when that is its own, in nanoseconds from the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lease(NonZeroU64);
+
 /// What a call has to give back when it is over, and what its result is judged by.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Begun {
-    /// What it got when it took the place on trial, or 0.
-    lease: u64,
+    /// What it got when it took the place on trial, if it did.
+    lease: Option<Lease>,
     /// Since when the region was in the phase in which the call was sent its way, in nanoseconds from
     /// the start: in another one, its result is late.
     pub(super) phase: u64,
@@ -91,7 +96,7 @@ impl Begun {
     }
 }
 
-impl State {
+impl LiveRegion {
     /// A region that is put in now, into a set whose times are counted from `epoch`.
     pub(super) fn new(place: Place, epoch: Epoch, now: Instant) -> Self {
         Self {
@@ -155,27 +160,28 @@ impl State {
 
     /// Takes the place of the one call on trial, for a lease of so many nanoseconds. `None`: it is
     /// taken.
-    pub(super) fn try_on(&self, now: u64, lease: u64) -> Option<u64> {
+    pub(super) fn try_on(&self, now: u64, lease: u64) -> Option<Lease> {
         let before = self.trial.load(Ordering::Acquire);
-        let until = now.saturating_add(lease).max(1);
-        let take =
-            || self.trial.compare_exchange(before, until, Ordering::AcqRel, Ordering::Relaxed);
-        (before <= now && take().is_ok()).then_some(until)
+        let until = NonZeroU64::new(now.saturating_add(lease)).unwrap_or(NonZeroU64::MIN);
+        let take = || {
+            self.trial.compare_exchange(before, until.get(), Ordering::AcqRel, Ordering::Relaxed)
+        };
+        (before <= now && take().is_ok()).then_some(Lease(until))
     }
 
     /// A call is sent its way, as to the preferred region.
     #[inline]
     pub(super) fn begins(&self) -> Begun {
-        self.begins_with(0, false)
+        self.begins_with(None, false)
     }
 
     /// A call is sent its way that chose it, with this lease.
-    pub(super) fn begins_chosen(&self, lease: u64) -> Begun {
+    pub(super) fn begins_chosen(&self, lease: Option<Lease>) -> Begun {
         self.begins_with(lease, true)
     }
 
     #[inline]
-    fn begins_with(&self, lease: u64, chosen: bool) -> Begun {
+    fn begins_with(&self, lease: Option<Lease>, chosen: bool) -> Begun {
         let is_sample = self.traffic.begins(chosen).is_multiple_of(16);
         Begun { lease, phase: self.phase(), chosen, is_sample }
     }
@@ -191,10 +197,9 @@ impl State {
     pub(super) fn ends(&self, begun: &Begun) -> bool {
         self.traffic.ends(begun.chosen);
         // It may be another's, if the lease has run out.
-        let free = |lease| {
-            self.trial.compare_exchange(lease, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-        };
-        begun.lease != 0 && free(begun.lease)
+        begun.lease.is_some_and(|Lease(until)| {
+            self.trial.compare_exchange(until.get(), 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        })
     }
 
     /// How many calls it got, and how many of them are under way.
@@ -274,14 +279,15 @@ mod tests {
     fn of_calls_that_find_its_place_on_trial_free_at_once_one_gets_it() {
         let regions = Regions::new([Region::new("one", "https://one.test")]).unwrap();
         let now = time::now();
-        let state = State::new(regions.0[0].clone(), Epoch::new(now), now);
-        let first = state.try_on(100, 10);
-        assert_eq!((first, state.try_on(100, 10), state.try_on(109, 10)), (Some(110), None, None));
+        let live = LiveRegion::new(regions.0[0].clone(), Epoch::new(now), now);
+        let first = live.try_on(100, 10);
+        assert_eq!(first, NonZeroU64::new(110).map(Lease));
+        assert_eq!((live.try_on(100, 10), live.try_on(109, 10)), (None, None));
         // It has hung for longer than its lease, and what it frees then isn't its own.
-        let next = state.try_on(110, 10);
-        assert!(!state.ends(&state.begins_chosen(first.unwrap())));
-        assert_eq!(state.try_on(111, 10), None);
-        assert!(state.ends(&state.begins_chosen(next.unwrap())));
-        assert!(state.try_on(111, 10).is_some());
+        let next = live.try_on(110, 10);
+        assert!(!live.ends(&live.begins_chosen(first)));
+        assert_eq!(live.try_on(111, 10), None);
+        assert!(live.ends(&live.begins_chosen(next)));
+        assert!(live.try_on(111, 10).is_some());
     }
 }
