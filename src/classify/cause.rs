@@ -25,7 +25,7 @@ pub enum Cause {
     Connection,
     /// The HTTP/2 peer refused the stream, or is going away, before processing it.
     RefusedStream,
-    /// This crate's circuit breaker answered.
+    /// A circuit is open, or a failover has no healthy region: this crate answered.
     CircuitOpen,
     /// A limit on this side: this crate's rate limiter, or tower's load shed.
     LimitedHere,

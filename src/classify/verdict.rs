@@ -48,7 +48,8 @@ pub enum Class {
     CredentialRejected,
     /// The request's own fault: other 4xx, 501. The upstream is alive.
     Rejected,
-    /// This crate's circuit breaker answered; nothing was sent.
+    /// This crate answered in the upstream's place, as a circuit is open or a failover has no healthy
+    /// region; nothing was sent.
     CircuitOpen,
     /// Another decision on this side: rate limited, load shed, deadline or budget spent.
     Local,
