@@ -1,4 +1,4 @@
-//! Health from bodies: an answer that begins well and goes no further.
+//! Finds answers that begin well, but whose body stalls or breaks off.
 
 use std::fmt;
 use std::future::Future;
@@ -21,8 +21,8 @@ use crate::time::{self, Sleep};
 /// Takes out regions whose bodies stall or break off. Made by
 /// [`FailoverHandle::watch_bodies`](super::FailoverHandle::watch_bodies).
 ///
-/// The body goes to the caller as it is, stalled or not: what has begun to arrive isn't sent
-/// again. But the next calls go elsewhere.
+/// The caller gets the body as it is, stalled or not: a request whose answer has begun to arrive isn't
+/// sent again. But the next calls go elsewhere.
 #[derive(Clone, Debug)]
 pub struct BodyWatchLayer {
     set: Arc<RegionSet>,
@@ -76,7 +76,7 @@ where
     }
 }
 
-/// Where a body comes from, until it has stalled or broken off.
+/// The region that a body comes from. Gone once the body has stalled or broken off.
 struct Watch {
     set: Arc<RegionSet>,
     region: usize,
@@ -115,11 +115,11 @@ where
 }
 
 pin_project! {
-    /// A body that tells if it stalls or breaks off.
+    /// A body that reports to its region if it stalls or breaks off.
     pub struct WatchedBody<B> {
         #[pin]
         body: B,
-        // While something is awaited.
+        // Runs while the caller waits for the next frame.
         #[pin]
         timer: Option<Sleep>,
         watch: Option<Watch>,

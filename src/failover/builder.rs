@@ -79,25 +79,27 @@ impl<C, R, K> FailoverBuilder<C, R, K> {
         self
     }
 
-    /// How many regions one call tries at most, from 1 to 7. Default: 3. Under a
-    /// retry, which counts all attempts, so many are tried at once, one after another; then it waits, and
-    /// the next attempt may go to any of them again.
+    /// How many regions one call tries at most, from 1 to 7. Default: 3.
+    ///
+    /// Under a retry, which counts all attempts, this many regions are tried one after another without
+    /// a pause. Then the retry waits, and the next attempt may go to any of them again.
     pub fn max_attempts(mut self, attempts: usize) -> Self {
         self.settings.rules.max_attempts = attempts;
         self
     }
 
-    /// How long a region that failed isn't chosen, up to a tenth longer at random. Default: 10 s,
-    /// doubling up to [`max_cooldown`](Self::max_cooldown) each time it fails again before it has
-    /// quite come back. So long, too, a call that hangs on trial keeps others away. Zero: it is on
-    /// trial at once, by any number of calls.
+    /// How long a region that failed isn't chosen. Up to a tenth is added at random. Default: 10 s.
+    ///
+    /// It doubles, up to [`max_cooldown`](Self::max_cooldown), each time the region fails again before
+    /// it has come back fully. A call that hangs on trial keeps others away for this long. Zero:
+    /// the region is on trial at once, by any number of calls.
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.settings.recovery.first = cooldown;
         self
     }
 
-    /// The longest that a region isn't chosen, but for the server's own word.
-    /// Default: 5 minutes; at least the cooldown.
+    /// The longest that a cooldown gets by doubling. A server may ask for longer. Default: 5 minutes;
+    /// at least the cooldown.
     pub fn max_cooldown(mut self, cooldown: Duration) -> Self {
         self.settings.recovery.most = cooldown;
         self
@@ -131,30 +133,30 @@ impl<C, R, K> FailoverBuilder<C, R, K> {
         self
     }
 
-    /// Each region has a quota of its own, so that a throttled call goes to the
-    /// next one. By default a 429 stays: elsewhere it would be the same.
+    /// Says that each region has a quota of its own, so that a throttled call goes to the next region.
+    /// By default it stays: elsewhere it would be throttled too.
     pub fn quota_per_region(mut self) -> Self {
         self.settings.rules.quota_per_region = true;
         self
     }
 
-    /// A 429 that asks for at least this long goes to the next region all the same. Default: none
-    /// does.
+    /// Also sends a throttled call to the next region if its 429 asks to wait at least this long.
+    /// Default: never.
     pub fn leave_when_asked_to_wait(mut self, at_least: Duration) -> Self {
         self.settings.rules.hint_threshold = at_least;
         self
     }
 
-    /// Also sends to another region what may have been processed and isn't
-    /// idempotent. Under a retry, that one's rule holds.
+    /// Also sends a request to another region that may have been processed and isn't
+    /// idempotent. Under a retry, the retry's rule holds.
     pub fn retry_non_idempotent(mut self) -> Self {
         self.settings.rules.non_idempotent = true;
         self
     }
 
-    /// Sends the calls of one key to the same region of several equals, as long as that is fit: by
-    /// rendezvous hashing, so that where one goes, only its keys move. Default: each call
-    /// goes to the less loaded of two regions drawn by chance.
+    /// Among regions of equal priority, sends the calls of one key to the same one, as long as that is
+    /// fit. It goes by rendezvous hashing: when a region is lost, only its own keys move. Default: each
+    /// call goes to the less loaded of two regions drawn by chance.
     ///
     /// Every process of one build sends a key to the same region, unless it is a
     /// [secret](crate::key::KeyRef::secret), whose hash is salted.
@@ -178,21 +180,21 @@ impl<C, R, K> FailoverBuilder<C, R, K> {
         FailoverBuilder { regions, settings, classifier, replay, key }
     }
 
-    /// Who hears of regions lost and back, and of calls that go elsewhere.
+    /// Tells this observer of regions lost and back, and of calls that go elsewhere. Default: nobody.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.settings.listener = Listener::new(observer);
         self
     }
 
-    /// Checks the regions' health from the first call on. Default: none, and a
-    /// region's health is what calls find out.
+    /// Checks the regions' health from the first call on. Default: none; only calls find out how a
+    /// region is.
     pub fn health_checks(mut self, checks: HealthChecks) -> Self {
         self.settings.checks = Some(checks);
         self
     }
 
-    /// Makes what is left to chance the same each time, for tests: which of several equals,
-    /// who is let into a region that comes back, and how much longer a cooldown is.
+    /// Makes random choices the same in each run, for tests: which of several equals is chosen,
+    /// which calls are let into a region that comes back, and how much is added to a cooldown.
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = Some(seed);
         self
@@ -223,7 +225,7 @@ impl<C, R, K> FailoverBuilder<C, R, K> {
         self.replay(CloneReplay)
     }
 
-    /// This one hears too.
+    /// Tells this listener too.
     pub(crate) fn also_tell(mut self, listener: &Listener) -> Self {
         self.settings.listener = self.settings.listener.and(listener);
         self
@@ -233,7 +235,8 @@ impl<C, R, K> FailoverBuilder<C, R, K> {
     ///
     /// # Errors
     ///
-    /// If a call may try no region, or more than it can remember; if the health checks' path isn't one.
+    /// If [`max_attempts`](Self::max_attempts) isn't from 1 to 7, or the health checks' path isn't the
+    /// path of a URI.
     pub fn build(self) -> Result<FailoverLayer<C, R, K>, InvalidConfig> {
         let attempts = self.settings.rules.max_attempts;
         if !(1..=Tried::MOST).contains(&attempts) {

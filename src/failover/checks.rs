@@ -19,20 +19,19 @@ use crate::classify::Cause;
 use crate::error::{BoxError, InvalidConfig};
 use crate::time::{self, Sleep};
 
-/// Asks each region, every few seconds, whether it is well: `GET {base}/health`, a
-/// [gRPC health check](Self::grpc) or [what you like](Self::check_fn).
+/// Asks each region, every few seconds, whether it is well: by `GET {base}/health`, a
+/// [gRPC health check](Self::grpc) or a [closure](Self::check_fn).
 ///
-/// A 200 within the timeout says that it is, and how long it took is the
-/// region's latency. Anything else takes the region out, before a
-/// call finds out, and at least until the next check. The next 200 puts it on trial at once,
-/// a cooldown that calls began notwithstanding, but for what its server asked for, and unless it
-/// was lost again before it had quite come back: then its cooldown, which has grown, is waited for.
+/// A 200 within the timeout says that the region is well, and the time that it took is the region's
+/// latency. Anything else takes the region out, before a call finds out, and at least until the next
+/// check. The next 200 puts the region on trial at once, even during a cooldown that calls began. There
+/// are two exceptions: the time that its server asked for is kept, and a region that was lost again
+/// before it had come back fully waits for the end of its cooldown.
 ///
 /// A check that panics has failed. The checks have a client of their own, so that no circuit, rate limit or
-/// retry of the calls stands in their way or hears of them. Each region's run
-/// in a task of their own, which the first call through the layer starts on the runtime
-/// that makes it, and which ends when the last clone of the layer, of its
-/// services and of its handles, and the last call, are gone.
+/// retry of the calls stands in their way or hears of them. Each region has a task for its checks, on
+/// the runtime of the first call through the layer, which starts it. The task ends when the last call
+/// is over and the last clone of the layer, its services and its handles is dropped.
 ///
 /// ```
 /// use std::time::Duration;
@@ -62,7 +61,7 @@ pub struct HealthChecks {
     probe: Arc<Probe>,
     interval: Duration,
     timeout: Duration,
-    /// `None`: it isn't the path of a URI.
+    /// `None` if what was given isn't the path of a URI.
     path: Option<PathAndQuery>,
 }
 
@@ -73,12 +72,12 @@ pub(super) type Finding = Result<Duration, Cause>;
 type Probe = dyn Fn(&Target<'_>, PathAndQuery) -> Probing + Send + Sync;
 type Probing = Pin<Box<dyn Future<Output = Finding> + Send>>;
 
-/// An interval of nothing would check without a pause.
+/// With an interval of zero the checks would run without a pause.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 
 impl HealthChecks {
-    /// Checks that are sent through this client: it isn't the one that the layer is
-    /// put around, and should be without retries.
+    /// Checks that are sent through this client. It isn't the client that the layer is put around, and
+    /// should not retry.
     pub fn new<S, B: 'static>(client: S) -> Self
     where
         S: Service<Request<Bytes>, Response = Response<B>> + Clone + Send + Sync + 'static,
@@ -90,8 +89,9 @@ impl HealthChecks {
         })
     }
 
-    /// Checks by the [gRPC health protocol](https://github.com/grpc/grpc/blob/master/doc/health-checking.md):
-    /// the server as a whole says that it is serving. Sent through this client, as by [`new`](Self::new).
+    /// Checks by the [gRPC health protocol](https://github.com/grpc/grpc/blob/master/doc/health-checking.md),
+    /// sent through this client, as by [`new`](Self::new). A region is well if the server as a whole says
+    /// that it is serving.
     pub fn grpc<S, B>(client: S) -> Self
     where
         S: Service<Request<Bytes>, Response = Response<B>> + Clone + Send + Sync + 'static,
@@ -105,7 +105,7 @@ impl HealthChecks {
         })
     }
 
-    /// Checks by a closure: what it answers with is well, and an error isn't.
+    /// Checks by a closure: the region is well if its future returns `Ok`.
     ///
     /// ```
     /// use tower_upstream::BoxError;
@@ -142,9 +142,9 @@ impl HealthChecks {
         }
     }
 
-    /// How long it is from the start of one check to that of the next, more or less by a tenth
-    /// at random, so that many processes don't check in step. Default: 10 s; at
-    /// least 10 ms. A check that takes longer than that is followed by the next at once.
+    /// The time from the start of one check to the start of the next. Up to a tenth is added or taken
+    /// off at random, so that many processes don't check in step. Default: 10 s; at least 10 ms. If a
+    /// check takes longer than the interval, the next one follows at once.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval.max(SHORTEST_INTERVAL);
         self
@@ -156,8 +156,9 @@ impl HealthChecks {
         self
     }
 
-    /// What is asked for, below each region's base: a path, and a query if need be; a closure
-    /// asks for what it likes. Default: `/health`. One that isn't the path of a URI is refused when the layer is built.
+    /// The path that is asked for, below each region's base, with a query if need be. Checks by a
+    /// closure don't use it. Default: `/health`. What isn't the path of a URI is refused when the layer
+    /// is built.
     pub fn path(mut self, path: &str) -> Self {
         let slash = if path.starts_with('/') { "" } else { "/" };
         self.path = PathAndQuery::try_from(format!("{slash}{path}")).ok();
@@ -173,7 +174,7 @@ impl HealthChecks {
     pub(super) fn check(&self, to: &Target<'_>) -> Check {
         let timer = time::sleep_until(time::after(time::now(), self.timeout));
         let path = self.path.clone().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        // A closure may panic before there is a future of its.
+        // The closure may panic before it returns a future.
         let probing = catch_unwind(AssertUnwindSafe(|| (self.probe)(to, path)));
         let probing = probing.unwrap_or_else(|_| Box::pin(ready(Err(Cause::Unknown))));
         Check { probing, timer }
@@ -185,7 +186,7 @@ impl HealthChecks {
     }
 
     /// How long after its start a check's finding is known for certain. Timers and tasks
-    /// are late at times, so a little is allowed for that.
+    /// are late at times, so this allows a second more than the timeout.
     pub(super) fn longest(&self) -> Duration {
         self.timeout.saturating_add(Duration::from_secs(1))
     }

@@ -17,9 +17,9 @@ pub enum WhenAllOut {
     LeastBad,
     /// It fails at once with [`AllRegionsOut`](super::AllRegionsOut), which says when to come back.
     FailFast,
-    /// It waits for the one that is back the soonest, if its deadline allows; else it fails at once,
-    /// with [`AllRegionsOut`](super::AllRegionsOut). The first of those who wait shows on trial whether it
-    /// is, and where one is enough the others go there then, all of them.
+    /// It waits for the one that is back the soonest, if its deadline allows; otherwise it fails at once,
+    /// with [`AllRegionsOut`](super::AllRegionsOut). The first of the calls that wait goes there on
+    /// trial. If that succeeds, and one good call is enough, all the others follow.
     Wait,
 }
 
@@ -44,24 +44,25 @@ pub(super) struct Candidate {
 /// What is known of the call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wish {
-    /// Where it has been: there it doesn't go again.
+    /// The regions where it has been, and doesn't go again.
     pub(super) tried: Tried,
     /// It has been to all of them, and begins anew.
     pub(super) again: bool,
     pub(super) when_all_out: WhenAllOut,
     pub(super) ramp: Duration,
-    /// Among equals it goes by the smallest weight, and not by two drawn by chance.
+    /// Among equals it takes the one of the smallest weight, and not of two drawn by chance.
     pub(super) sticky: bool,
 }
 
 /// How good a choice a region is: the smaller, the better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
-    /// Takes calls: fit, in its share as it comes back, or on trial with no other call.
+    /// It takes calls: it is fit, or ramping and this call is within its share, or on trial with no
+    /// other call there.
     Open {
         priority: u64,
     },
-    /// Takes no more for now, as it is coming back.
+    /// It is coming back, and takes no more calls for now.
     Held {
         priority: u64,
     },
@@ -76,10 +77,10 @@ enum Rank {
     },
 }
 
-/// The best one that wasn't tried. Among equals the one of smaller weight of two drawn
-/// by chance: to take the best of all would send every caller to the same one.
+/// The best region that the call hasn't tried. Among equals two are drawn by chance, and the one of
+/// smaller weight is taken: if the best of all were, every caller would go to the same one.
 ///
-/// `now` and `random` (from 0 to 1) are asked only where it comes to that.
+/// `now` and `random` (from 0 to 1) are called only when they are needed.
 pub(super) fn choose(
     candidates: impl Iterator<Item = Candidate> + Clone,
     wish: &Wish,
@@ -87,7 +88,7 @@ pub(super) fn choose(
     random: impl Fn() -> f64,
     weight: impl Fn(usize) -> u64,
 ) -> Option<usize> {
-    // Drawn once, so that whoever was let in is so when it is looked at again.
+    // Drawn once, so that the second pass over the candidates ranks them as the first did.
     let drawn = OnceCell::new();
     let draw = || *drawn.get_or_init(&random);
     let mut best = None;
@@ -112,8 +113,8 @@ pub(super) fn choose(
     }
 }
 
-/// What [`choose`] comes to while every region is fit and a call has nothing behind it: of
-/// (number, priority, whether it is fit). `None`: that isn't so.
+/// What [`choose`] returns if every region is fit and the call has tried none, found with less work.
+/// `regions` gives each one's number, its priority, and whether it is fit. Returns `None` if one isn't.
 pub(super) fn choose_of_fit(
     regions: impl Iterator<Item = (usize, u64, bool)> + Clone,
     random: impl Fn() -> f64,
@@ -141,7 +142,7 @@ pub(super) fn choose_of_fit(
     }
 }
 
-/// The one of smaller weight of two of so many that are drawn by chance.
+/// Draws two by chance of the `many` that there are, and returns the one of smaller weight.
 fn better_of_two(
     mut among: impl Iterator<Item = usize>,
     many: usize,
@@ -154,7 +155,7 @@ fn better_of_two(
     Some(if weight(higher) < weight(lower) { higher } else { lower })
 }
 
-/// Two different ones of so many, the lower first, as `random` goes from 0 to 1.
+/// Two different numbers below `many`, the lower first, as `random` goes from 0 to 1.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
 fn two_of(many: usize, random: f64) -> (usize, usize) {
     let pairs = many * (many - 1);
@@ -189,7 +190,8 @@ impl Wish {
                 let order = if primary { priority } else { until };
                 Rank::LastResort { asked, order, number }
             }
-            // Who fails or waits for want of a fit one doesn't join a call on trial, unless it has failed.
+            // A call that would rather fail or wait than go to a region that is out doesn't join another
+            // one on trial, unless it has failed already.
             Standing::Out { .. } if !self.when_all_out.calls_anyway() && self.tried.len() == 0 => {
                 return None;
             }

@@ -8,8 +8,8 @@ use crate::error::{BoxError, LazyStatus};
 
 /// Every region that could be tried failed.
 ///
-/// Its source is the last error. Where the last answer was a response, that is
-/// returned instead: a failover invents nothing.
+/// Its source is the last error. Where the last answer was a response, the caller gets that response
+/// and not this error.
 #[derive(Debug)]
 pub struct RegionsExhausted {
     regions: Vec<(&'static str, RegionOutcome)>,
@@ -21,8 +21,8 @@ impl RegionsExhausted {
         Self { regions, last }
     }
 
-    /// What happened to the call in each region, by the region's name: first those that it went to,
-    /// in that order, then some of those that it didn't.
+    /// What happened to the call in each region, by the region's name: first the regions that it went
+    /// to, in that order, then some of those where it didn't go.
     #[must_use]
     pub fn regions(&self) -> &[(&'static str, RegionOutcome)] {
         &self.regions
@@ -52,11 +52,11 @@ impl Error for RegionsExhausted {
     }
 }
 
-/// No region is fit, and the layer is told [not to call one all the same](super::WhenAllOut):
-/// nothing was sent.
+/// No region is fit, and nothing was sent, as [`WhenAllOut`](super::WhenAllOut) says that calls then
+/// fail or wait.
 ///
 /// Over tonic, with the feature `tonic`, a client sees it as `UNAVAILABLE`. A
-/// [retry](crate::retry) above waits as long as it says, if the deadline allows.
+/// [retry](crate::retry) above waits for [`retry_after`](Self::retry_after), if the deadline allows.
 #[derive(Debug)]
 pub struct AllRegionsOut {
     retry_after: Duration,
@@ -68,7 +68,7 @@ impl AllRegionsOut {
         Self { retry_after, status: LazyStatus::default() }
     }
 
-    /// When a region takes calls again, the one that does so the soonest.
+    /// How long it is until the first of the regions takes calls again.
     #[must_use]
     pub fn retry_after(&self) -> Duration {
         self.retry_after

@@ -9,7 +9,7 @@ use crate::classify::Cause;
 pub struct FailoverEvent<'a> {
     /// The layer's name.
     pub name: &'a str,
-    /// The region's name; empty where it is about all of them.
+    /// The region's name; empty if the event is about all regions.
     pub region: &'a str,
     /// What happened.
     pub kind: FailoverEventKind,
@@ -32,9 +32,10 @@ pub enum FailoverEventKind {
     Added,
     /// It was removed, lost or not.
     Removed,
-    /// Every region is lost, and none is back: what calls do is [`WhenAllOut`](super::WhenAllOut).
+    /// Every region is lost, and none is back. [`WhenAllOut`](super::WhenAllOut) says what calls do then.
     AllLost,
-    /// A call failed here, and goes to another region. Under a retry that one's event tells of it.
+    /// A call failed here, and goes to another region. Under a retry the retry's own event says so,
+    /// except where the region's client failed to get ready.
     FailedOver {
         /// What the failure was.
         cause: Cause,

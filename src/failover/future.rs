@@ -58,15 +58,15 @@ pin_project! {
     where
         S: Service<Req>,
     {
-        // The attempt in one region. If that fails, and another may do better,
-        // the next region's takes its place.
+        // An attempt in one region. If it fails, and another region may do better, an attempt there
+        // takes its place.
         Calling { #[pin] future: S::Future },
-        // The region's client isn't ready. → `Calling`, there or in another region. Boxed: it is
-        // rare, and as large as a request, which every call's future would be.
+        // The region's client isn't ready. → `Calling`, there or in another region. Boxed, as it is rare
+        // and holds a request: unboxed, every call's future would have room for one.
         Readying { waiting: Box<Readying<S, Req>> },
-        // No region is fit, and the call waits for one. → `Readying`, or on. Boxed as well.
+        // No region is fit, and the call waits for one. → `Readying`, or `Waiting` again. Boxed as well.
         Waiting { waiting: Pin<Box<Waiting<Req>>> },
-        // No region is fit, and the call is answered here. The end.
+        // No region is fit, and the call fails here. The last state.
         TurnedAway { error: Option<AllRegionsOut> },
     }
 }
@@ -88,7 +88,7 @@ where
         Self { state: State::Calling { future }, journey, kept, route, shared }
     }
 
-    /// The client of the region isn't ready.
+    /// A call whose region has a client that isn't ready.
     #[cold]
     pub(super) fn readying(
         request: Req,
@@ -103,7 +103,7 @@ where
         Self { state, journey, kept, route: None, shared }
     }
 
-    /// No region is fit.
+    /// A call for which no region is fit.
     #[cold]
     pub(super) fn waiting(
         request: Req,
@@ -122,7 +122,7 @@ where
     S: Service<Req>,
     S::Error: Into<BoxError>,
 {
-    /// A fresh handle on the region's client gets ready.
+    /// Waits until a fresh handle on the region's client is ready.
     fn readying<C, R>(request: Req, journey: &Journey, shared: &Shared<S, C, R>) -> Self
     where
         S: Clone,
@@ -131,9 +131,9 @@ where
         Self::Readying { waiting: Box::new(Readying::new(journey.region(), client, request)) }
     }
 
-    /// The call waits for a region, or is answered here.
+    /// Waits for a region, or turns the call away.
     fn waiting<C, R>(request: Req, journey: &Journey, shared: &Shared<S, C, R>) -> Self {
-        // First of all, so that no region that is back from now on is missed.
+        // Before anything else, so that it hears of every region that is back from now on.
         let sooner = shared.set.hears_of_back();
         match shared.wait(journey) {
             Ok(until) => Self::Waiting { waiting: Box::pin(Waiting::new(until, sooner, request)) },
@@ -154,7 +154,7 @@ where
     type Output = Result<S::Response, BoxError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // As often as there are regions to try, which is bounded, and waits.
+        // Once for each region that is tried, of which there are few, and once for each wait.
         loop {
             let this = self.as_mut().project();
             let answer = match this.state.project() {
@@ -190,7 +190,8 @@ where
     C: Classify<S::Response>,
     R: Replay<Req>,
 {
-    /// Goes on until a client is called, which is to be polled then. `Some`: it isn't, or not yet.
+    /// Takes the call one state further. Returns `None` if it did, and the new state is to be polled;
+    /// otherwise what this poll returns.
     #[cold]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Option<Answer<S::Response>> {
         match self.state.as_mut().project() {
@@ -232,7 +233,7 @@ where
         }
     }
 
-    /// `Waiting` → `Readying`, or on.
+    /// → `Readying` if there is a region for the call now, otherwise `Waiting` or `TurnedAway`.
     fn set_out(&mut self, request: Req) {
         let search = self.journey.search(self.journey.scope.tried(), false);
         match self.shared.look_around(search, &Moment::default()) {
@@ -244,7 +245,7 @@ where
         }
     }
 
-    /// → `Readying`, in the region where the journey is.
+    /// → `Readying`, in the journey's region.
     fn call(&mut self, mut request: Req) {
         let region = self.journey.region();
         if let Some(route) = self.route {
@@ -253,8 +254,8 @@ where
         self.state.set(State::readying(request, self.journey, self.shared));
     }
 
-    /// What goes to the caller after an answer of this verdict. `None`: nothing yet, the next
-    /// region is being called.
+    /// Returns what the caller gets after a failure of this verdict, or `None` if the next region is
+    /// called instead.
     #[cold]
     fn failed(
         &mut self,
@@ -279,7 +280,7 @@ where
         self.journey.idempotent || rules.non_idempotent || verdict.is_unprocessed()
     }
 
-    /// Calls the next region, if there is one still and the request can be sent again.
+    /// Calls the next region, if one is left and the request can be sent again. Returns whether it did.
     fn go_on(&mut self, verdict: &Verdict) -> bool {
         let (shared, journey) = (&*self.shared, &mut *self.journey);
         let set = &shared.set;

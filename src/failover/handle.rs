@@ -10,8 +10,8 @@ use crate::time;
 
 /// Looks at a failover's regions, and changes them while it runs. Cheap to clone.
 ///
-/// What a change finds out later still counts: a region that comes back under its old name and
-/// base has its health and latency still, and a call under way goes on where it is.
+/// A change ends no call: those under way go on where they are. A region that was removed and is added
+/// again, under its old name and base, keeps its health and latency.
 ///
 /// ```
 /// use tower_upstream::failover::{FailoverLayer, Region, Regions};
@@ -37,18 +37,18 @@ impl FailoverHandle {
         Self { set }
     }
 
-    /// How every region is, in the order given.
+    /// How each region is: first those that the layer was built with, then those added since.
     #[must_use]
     pub fn status(&self) -> Vec<RegionStatus> {
         self.set.status()
     }
 
-    /// A layer, to be put between this failover and its client, that takes a region out when a
-    /// response's body brings nothing for this long while it is being read, or breaks off. Zero: when
-    /// there is anything to wait for.
+    /// A layer to put between this failover and its client. It takes a region out when a response's body
+    /// breaks off, or brings nothing for the time `stall` while it is being read. With zero any wait
+    /// takes the region out.
     ///
-    /// Without it a region is judged by the heads of its responses. It takes clients that answer
-    /// with `http::Response`.
+    /// Without this layer a region is judged by the heads of its responses. Its client must answer with
+    /// `http::Response`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -67,7 +67,7 @@ impl FailoverHandle {
         BodyWatchLayer::new(Arc::clone(&self.set), stall)
     }
 
-    /// Takes every region for healthy, until calls or checks find otherwise. What is forced
+    /// Takes every region for healthy, until calls or checks find otherwise. A region that is forced
     /// or drained stays so.
     pub fn reset(&self) {
         self.set.reset();
@@ -75,18 +75,18 @@ impl FailoverHandle {
 
     /// Adds a region.
     ///
-    /// Where there is [a client a region](super::FailoverLayer::services), it is called when it has
-    /// one: [`FailoverServices::add`](super::FailoverServices::add).
+    /// With [one client per region](super::FailoverLayer::services) the region is called only once it is
+    /// given a client, by [`FailoverServices::add`](super::FailoverServices::add).
     ///
     /// # Errors
     ///
-    /// If the region isn't one that [`Regions::new`](super::Regions::new) takes, its name is
-    /// in use, or the layer has had 1,024 more than at first.
+    /// If [`Regions::new`](super::Regions::new) would refuse the region, its name is in use, or 1,024
+    /// regions were added already since the layer was built.
     pub fn add(&self, region: Region) -> Result<(), InvalidConfig> {
         self.set.add_unless(region, |_| false).map(|_| ())
     }
 
-    /// Removes a region. Calls under way there end as they do.
+    /// Removes a region. Calls under way there go on.
     ///
     /// # Errors
     ///
@@ -134,7 +134,7 @@ impl FailoverHandle {
         self.set.assign(name, Duty::Drained)
     }
 
-    /// A region that was forced or drained goes by its health again.
+    /// Lets a region that was forced or drained go by its health again.
     ///
     /// # Errors
     ///
@@ -145,8 +145,8 @@ impl FailoverHandle {
 }
 
 impl RegionSet {
-    /// Adds a region, and answers with its number. One that was removed, and is of the same name
-    /// and base, has its number and state again. One that is there is an error, unless it is `fine`.
+    /// Adds a region, and returns its number. A region that was removed, of the same name and base, gets
+    /// its old number and state. A region that is there already is an error, unless its number is `fine`.
     pub(super) fn add_unless(
         &self,
         region: Region,
@@ -210,7 +210,7 @@ impl RegionSet {
         Ok(())
     }
 
-    /// The number and the state of the region of this name that isn't removed.
+    /// The region of this name that isn't removed, and its number.
     fn named(&self, name: &str) -> Result<(usize, &LiveRegion), InvalidConfig> {
         let mut regions = self.slots.iter().enumerate().filter(|(_, live)| !live.is_removed());
         let found = regions.find(|(_, live)| live.place.name == name);

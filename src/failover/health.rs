@@ -8,15 +8,15 @@ use crate::time::{self, Epoch, Instant};
 /// How long a region that fails is left alone, and how it comes back.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Recovery {
-    /// How long it is left alone at first.
+    /// The first cooldown.
     pub(super) first: Duration,
-    /// And at most, as that doubles each time that the region fails again.
+    /// The longest one, as it doubles each time that the region fails again.
     pub(super) most: Duration,
-    /// The longest that the server's own word can make it.
+    /// The longest that a server can ask for.
     pub(super) hint_cap: Duration,
-    /// How many calls it must serve on trial.
+    /// How many calls the region must serve on trial.
     pub(super) good_calls: u32,
-    /// How long its share of the calls grows after that.
+    /// How long the region's share of the calls grows after that.
     pub(super) ramp: Duration,
 }
 
@@ -24,7 +24,7 @@ pub(super) struct Recovery {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Health {
     phase: Phase,
-    /// Since when. What set out before says nothing about this phase.
+    /// When the phase began. A call that set out before says nothing about it.
     since: Instant,
     /// How often it was taken out without having quite come back in between.
     times: u32,
@@ -35,14 +35,14 @@ pub(super) struct Health {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Fit,
-    /// Not chosen until then, and on trial from then on. `until` only moves later, but that a
-    /// check ends it; `asked_until`, the server's own word, not even by that.
+    /// Not chosen before `until`, and on trial from then on. `until` only moves later, except that a
+    /// check can end it. `asked_until`, what the server asked for, only moves later.
     Out {
         until: Instant,
         asked_until: Instant,
         good: u32,
     },
-    /// Back, with a share of the calls that grows until then.
+    /// Back, with a share of the calls that grows until `until`.
     Ramping {
         until: Instant,
     },
@@ -76,7 +76,7 @@ impl Health {
         }
     }
 
-    /// Until when its server asked to be left alone, which may be sooner than it is on trial.
+    /// Until when its server asked to be left alone. The trial may begin later than that.
     pub(super) const fn asked_until(&self) -> Option<Instant> {
         match self.phase {
             Phase::Out { asked_until, .. } => Some(asked_until),
@@ -84,12 +84,12 @@ impl Health {
         }
     }
 
-    /// Whether it isn't on trial yet.
+    /// Whether it is out and not on trial yet.
     pub(super) fn is_out(&self, now: Instant) -> bool {
         matches!(self.phase, Phase::Out { until, .. } if now < until)
     }
 
-    /// A call succeeded that set out then, or later in the same phase.
+    /// A call succeeded that set out at `set_out`, or later in the same phase.
     pub(super) fn succeeded(
         &mut self,
         recovery: &Recovery,
@@ -112,7 +112,7 @@ impl Health {
         }
     }
 
-    /// No two begin at the same moment, so that a call is of one.
+    /// No two phases begin at the same moment, so that each call belongs to one.
     fn begins_phase(&mut self, now: Instant) {
         self.since = now.max(time::after(self.since, Duration::from_nanos(1)));
     }
@@ -124,9 +124,10 @@ impl Health {
         Change::Back
     }
 
-    /// A call that set out then, or later in the same phase, or a check, failed. `asked` is how long the server asked
-    /// to be left alone; `random`, from 0 to 1, keeps a fleet that lost the region together from
-    /// coming back together.
+    /// A check failed, or a call that set out at `set_out` or later in the same phase.
+    ///
+    /// `asked` is how long the server asked to be left alone. `random`, from 0 to 1, keeps a fleet that
+    /// lost the region together from coming back together.
     pub(super) fn failed(
         &mut self,
         recovery: &Recovery,
@@ -141,8 +142,8 @@ impl Health {
         let asked = asked.unwrap_or_default().min(recovery.hint_cap);
         let asked_until = time::after(now, asked);
         let (before, asked_before) = match self.phase {
-            // A failure of a call that was in flight when the region was taken out
-            // says no more than the one that took it out.
+            // While the region is out, another failure of the same phase says no more than the one
+            // that took it out: the cooldown doesn't double.
             Phase::Out { until, asked_until, .. } if now < until => (until, asked_until),
             Phase::Out { .. } => (now, now),
             Phase::Ramping { until } if now < until => (now, now),
@@ -166,8 +167,8 @@ impl Health {
         (!was_out).then_some(Change::Lost { out_for: out_for.max(asked) })
     }
 
-    /// A call that set out then, or later in the same phase, was turned away for this long, and
-    /// nothing else is wrong: no cooldown grows of it.
+    /// A call that set out at `set_out`, or later in the same phase, was asked to wait for `asked`.
+    /// Nothing else is wrong with the region, so the next cooldown isn't longer for it.
     pub(super) fn asked_to_wait(
         &mut self,
         asked: Duration,
@@ -193,8 +194,9 @@ impl Health {
         (!was_out).then_some(Change::Lost { out_for: asked })
     }
 
-    /// A check found it well: it is on trial at once, unless its server asked for more time,
-    /// or it was lost again before it had quite come back, when a check was wrong before.
+    /// A check found it well, so it is on trial at once. There are two exceptions: its server asked for
+    /// more time, or it was lost again before it had come back fully, as then a check has been wrong
+    /// before.
     pub(super) fn found_well(&mut self, now: Instant) {
         self.last_check = Some(now);
         if let Phase::Out { until, asked_until, .. } = &mut self.phase
@@ -204,8 +206,8 @@ impl Health {
         }
     }
 
-    /// A check found it wanting: it is out until the next one has found something else,
-    /// which is at `known`, should there be one.
+    /// A check failed, so it is out until the next check has found something else. `known` is when
+    /// that one's finding is known, should there be one.
     pub(super) fn found_wanting(
         &mut self,
         recovery: &Recovery,
@@ -221,7 +223,7 @@ impl Health {
         change
     }
 
-    /// Taken for healthy, by hand.
+    /// Takes it for healthy, by hand.
     pub(super) fn reset(&mut self, now: Instant) -> Option<Change> {
         let was_out = matches!(self.phase, Phase::Out { .. });
         (self.phase, self.times) = (Phase::Fit, 0);

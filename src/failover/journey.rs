@@ -17,7 +17,7 @@ pub(super) struct Journey {
     /// A retry above makes the attempts.
     retried: bool,
     pub(super) idempotent: bool,
-    /// How many regions it tries at most.
+    /// How many regions the call tries at most.
     max_attempts: usize,
     sticky: Option<u64>,
     /// When the attempt was called, if its latency is measured.
@@ -25,7 +25,7 @@ pub(super) struct Journey {
 }
 
 impl Journey {
-    /// A call that sets out to this region, if there is one for it.
+    /// A call that sets out to the `first` region, if there is one for it.
     #[inline]
     pub(super) fn new(
         scope: CallScope,
@@ -54,7 +54,7 @@ impl Journey {
         }
     }
 
-    /// The region of the attempt; before the first one, any.
+    /// The region of the current attempt. Before the first attempt it means nothing.
     pub(super) const fn region(&self) -> usize {
         self.region
     }
@@ -65,7 +65,7 @@ impl Journey {
         self.under_way.then_some(self.region)
     }
 
-    /// To be held until the attempt has a future, which ends it.
+    /// A guard to hold until the attempt has a future, whose drop ends it from then on.
     #[inline]
     pub(super) fn before_future<'a>(&self, set: &'a RegionSet) -> BeforeFuture<'a> {
         BeforeFuture { set, attempt: self.under_way.then_some((self.region, self.begun)) }
@@ -81,7 +81,7 @@ impl Journey {
         self.scope.tried().len() + 1 >= self.max_attempts
     }
 
-    /// Whether the one after it is.
+    /// Whether the attempt after it is the last one.
     pub(super) fn next_is_last(&self) -> bool {
         self.scope.tried().len() + 2 >= self.max_attempts
     }
@@ -97,11 +97,11 @@ impl Journey {
         (self.region, self.begun, self.under_way, self.called_at) = (region, begun, true, None);
     }
 
-    /// The attempt goes to this region after all, whose client is ready first.
+    /// Moves the attempt to this region, whose client was the first to be ready.
     pub(super) fn moves_to(&mut self, region: usize, set: &RegionSet) {
         let live = set.live(region);
         if region == self.region {
-            // It is sent only now.
+            // Its phase is that of the moment when it is sent, which is now.
             self.begun.phase = live.phase();
         } else {
             self.is_over(set);
@@ -111,7 +111,7 @@ impl Journey {
         }
     }
 
-    /// Calls a client that is ready.
+    /// To be held while a client that is ready is called.
     #[inline]
     pub(super) fn calling(&mut self, set: &RegionSet, moment: &Moment) -> Within<'_> {
         if set.is_measured(&self.begun) {
@@ -120,7 +120,7 @@ impl Journey {
         self.scope.calling()
     }
 
-    /// Its future is dropped before its end.
+    /// The call's future is dropped before its end.
     #[cold]
     pub(super) fn breaks_off(
         &mut self,
@@ -128,7 +128,7 @@ impl Journey {
         was_called: bool,
         can_call: impl Fn(usize) -> bool,
     ) {
-        // First of all, should who hears of the failure panic.
+        // Before anything else, as an observer of the failure may panic.
         self.is_over(set);
         // A retry above ended it for taking too long; its caller didn't drop it. Time in our own
         // queue isn't the region's.
@@ -138,7 +138,7 @@ impl Journey {
         }
     }
 
-    /// The attempt is over, however it ended. `None`: none was under way.
+    /// Ends the attempt, whatever its result. Returns its region, or `None` if no attempt was under way.
     #[inline]
     pub(super) fn is_over<'a>(&mut self, set: &'a RegionSet) -> Option<&'a LiveRegion> {
         std::mem::take(&mut self.under_way).then(|| {
@@ -148,7 +148,7 @@ impl Journey {
         })
     }
 
-    /// Takes in that the attempt succeeded.
+    /// Records that the attempt succeeded.
     #[inline]
     pub(super) fn succeeded(&self, set: &RegionSet, live: &LiveRegion) {
         if let Some(called_at) = self.called_at {
@@ -159,13 +159,13 @@ impl Journey {
 
     #[inline(never)]
     fn took_from(&self, called_at: Instant, set: &RegionSet) {
-        // Time in our own queues isn't the region's.
+        // Measured from when it was sent: time in our own queues isn't the region's.
         let (sent_at, now) = (self.scope.sent_at().unwrap_or(called_at), time::now());
         set.measured(self.region, now.saturating_duration_since(sent_at), now);
     }
 
-    /// Takes in that the attempt in this region failed. Whether there is another one that
-    /// may do better; a retry above hears of it.
+    /// Records that the attempt failed, and tells a retry above. Returns whether there is another region
+    /// that may do better.
     pub(super) fn failed(
         &self,
         set: &RegionSet,
@@ -197,7 +197,8 @@ impl Journey {
     }
 }
 
-/// An attempt that has no future yet. It is over if the client panics instead of answering with one.
+/// An attempt that has no future yet. If the client panics instead of returning one, dropping this ends
+/// the attempt.
 pub(super) struct BeforeFuture<'a> {
     set: &'a RegionSet,
     attempt: Option<(usize, Begun)>,

@@ -1,17 +1,17 @@
-//! A region's latency, smoothed, and forgotten where nothing is heard of it.
+//! A region's smoothed latency, which counts less as it gets older.
 
 use std::time::Duration;
 
 /// A smoothed latency and when it was last measured, in one word that threads share.
 ///
-/// In the upper half the latency in microseconds, in the lower the seconds since the layer
-/// was made. 0: not known.
+/// The upper half is the latency in microseconds. The lower half is when it was measured, in seconds
+/// since the layer was made. 0: not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Latency(u64);
 
 impl Latency {
-    /// In so many seconds without a measurement, the latency counts half: a region
-    /// that was slow is tried again, and found out about.
+    /// After this many seconds without a measurement the latency counts half, so that a region
+    /// that was slow is tried again, and measured.
     pub(super) const HALF_LIFE: u64 = 10;
 
     pub(super) const fn from_word(word: u64) -> Self {
@@ -40,16 +40,18 @@ impl Latency {
         (self.0 != 0).then(|| Duration::from_micros(self.micros()))
     }
 
-    /// As it counts in this second, in microseconds; 0 where nothing is known.
+    /// What it counts in this second, in microseconds; 0 where nothing is known.
     pub(super) fn counts(self, second: u64) -> u64 {
         let idle = second.saturating_sub(self.second());
         let halvings = u32::try_from(idle / Self::HALF_LIFE).unwrap_or(u32::MAX);
         self.micros().checked_shr(halvings).unwrap_or(0)
     }
 
-    /// With one more measurement: smoothed as TCP smooths its round trips (RFC 6298), an
-    /// eighth of the new one and seven of the old, as far as that counts still. `None`: it hardly
-    /// differs, and was written in this second, so that threads don't contend for it.
+    /// With one more measurement, smoothed as TCP smooths its round trips (RFC 6298): an eighth of the
+    /// new one and seven eighths of what the old one counts now.
+    ///
+    /// `None` if it hardly differs from what was written in this same second: without the write, threads
+    /// don't contend for it.
     pub(super) fn with(self, new: Duration, second: u64) -> Option<Self> {
         let new = u64::try_from(new.as_micros()).unwrap_or(u64::MAX);
         let old = self.counts(second);

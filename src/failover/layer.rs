@@ -23,13 +23,13 @@ pub struct FailoverLayer<C = HttpClassifier, R = HttpReplay, K = AllCalls> {
 }
 
 impl FailoverLayer {
-    /// Over these regions, with the defaults of the [builder](Self::builder).
-    #[allow(clippy::missing_panics_doc)] // it doesn't, as each test shows that makes one
+    /// A layer over these regions, with the defaults of the [builder](Self::builder).
+    #[allow(clippy::missing_panics_doc)] // it doesn't: every test that makes one shows it
     pub fn new(regions: Regions) -> Self {
         Self::builder(regions).build().expect("the defaults are valid")
     }
 
-    /// Everything else.
+    /// A builder, for other settings.
     pub fn builder(regions: Regions) -> FailoverBuilder {
         FailoverBuilder::new(regions)
     }
@@ -47,9 +47,8 @@ impl<C, R, K> FailoverLayer<C, R, K> {
         self.set.slots.iter().count().min(self.set.settings.rules.max_attempts)
     }
 
-    /// A service that holds one client a region, in place of one whose requests
-    /// are rewritten. `make` is called once for each region there is, and was: one that was removed may
-    /// come back.
+    /// A service that holds one client per region, instead of one client whose requests are rewritten.
+    /// `make` is called once for each region, removed ones included, as those may come back.
     pub fn services<S>(
         &self,
         mut make: impl FnMut(&Target<'_>) -> S,

@@ -1,4 +1,4 @@
-//! One region as all calls share it.
+//! One region, as all calls share it.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -13,29 +13,29 @@ use crate::classify::Cause;
 use crate::sync::{Apart, AtomicU64, Mutex, Ordering};
 use crate::time::{self, Epoch, Instant};
 
-/// What a call must know of a region is in atomics; the lock is taken by
-/// failures, and by the successes that end them.
+/// What a call must know of a region is in atomics. Only failures take the lock, and successes that
+/// change how the region stands.
 #[derive(Debug)]
 pub(super) struct LiveRegion {
     pub(super) place: Place,
     priority: AtomicU64,
     /// Its [`Standing`], as a word.
     standing: AtomicU64,
-    /// Since when it is in this phase of its life, in nanoseconds from the start.
+    /// When this phase of its life began, in nanoseconds of the epoch.
     since: AtomicU64,
-    /// Until when its server asked to be left alone while it is out, in nanoseconds from the start.
+    /// Until when its server asked to be left alone while it is out, in nanoseconds of the epoch.
     asked_until: AtomicU64,
-    /// Until when the one call that it takes on trial keeps others away, in nanoseconds
-    /// from the start, so that one that hangs doesn't for ever. 0: there is none.
+    /// Until when the one call that it takes on trial keeps others away, in nanoseconds of the epoch. A
+    /// call that hangs must not do so for ever. 0: there is no such call.
     trial: AtomicU64,
     told: Mutex<Told>,
-    /// A [`Latency`], as a word, on cache lines of its own: calls write it.
+    /// A [`Latency`], as a word. On cache lines of its own, since calls write it.
     latency: Apart<AtomicU64>,
     traffic: Traffic,
     pub(super) task: Task,
 }
 
-/// What its standing is made of.
+/// What is known of a region, of which its standing is made.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Told {
     pub(super) health: Health,
@@ -58,10 +58,10 @@ impl Told {
     }
 }
 
-/// What is told by hand.
+/// What a region was told by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Duty {
-    /// Nothing: it goes by its health.
+    /// Nothing; it goes by its health.
     ByHealth,
     In,
     Drained,
@@ -69,27 +69,27 @@ pub(super) enum Duty {
     Removed,
 }
 
-/// A call's hold on the place on trial: until when that is its own, in nanoseconds from the start.
+/// A call's hold on the place on trial, as the moment when that ends, in nanoseconds of the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Lease(NonZeroU64);
 
-/// What a call has to give back when it is over, and what its result is judged by.
+/// What a call gives back when it is over, and what its result is judged by.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Begun {
-    /// What it got when it took the place on trial, if it did.
+    /// The call's hold on the place on trial, if it took that.
     lease: Option<Lease>,
-    /// Since when the region was in the phase in which the call was sent its way, in nanoseconds from
-    /// the start: in another one, its result is late.
+    /// When the phase began in which the call was sent to the region, in nanoseconds of the epoch. If
+    /// the region is in another phase by the end of the call, the result comes too late to count.
     pub(super) phase: u64,
     /// Whether the region was chosen from several.
     chosen: bool,
-    /// Whether it is the first of 16.
+    /// Whether it is the first of every 16 calls.
     is_sample: bool,
 }
 
 impl Begun {
-    /// Whether its latency counts. While one region is preferred calls don't go by latency, and a sample
-    /// of them is enough to know it.
+    /// Whether its latency counts. While one region is preferred, latency doesn't choose among regions,
+    /// and a sample of the calls is enough to know it.
     #[inline]
     pub(super) const fn is_measured(&self) -> bool {
         self.chosen || self.is_sample
@@ -97,7 +97,7 @@ impl Begun {
 }
 
 impl LiveRegion {
-    /// A region that is put in now, into a set whose times are counted from `epoch`.
+    /// A region that is added now to a set of this epoch.
     pub(super) fn new(place: Place, epoch: Epoch, now: Instant) -> Self {
         Self {
             priority: AtomicU64::new(place.priority.into()),
@@ -122,7 +122,7 @@ impl LiveRegion {
         Standing::from_word(self.standing.load(Ordering::Acquire))
     }
 
-    /// As its standing says, found out without taking that apart.
+    /// Whether it stands as [`Standing::Fit`], found out without decoding the word.
     #[inline]
     pub(super) fn is_fit(&self) -> bool {
         self.standing.load(Ordering::Acquire) == Standing::FIT
@@ -142,7 +142,7 @@ impl LiveRegion {
         self.priority.store(priority.into(), Ordering::Relaxed);
     }
 
-    /// Whether its server asked to be left alone for longer than until now.
+    /// Whether its server asked to be left alone, and the time is not over.
     pub(super) fn is_asked_for(&self, now: u64) -> bool {
         self.asked_until.load(Ordering::Relaxed) > now
     }
@@ -151,15 +151,15 @@ impl LiveRegion {
         self.trial.load(Ordering::Acquire) > now
     }
 
-    /// How long the call that is on trial takes still, in nanoseconds: by what calls took before, and at
-    /// most. None, if there is no such call.
+    /// How much longer the call on trial takes, in nanoseconds: an estimate by the region's latency, and
+    /// the longest that it keeps others away. Both are 0 if there is no such call.
     pub(super) fn trial_takes(&self, now: u64) -> (u64, u64) {
         let most = self.trial.load(Ordering::Acquire).saturating_sub(now);
         (self.latency().measured().map_or(most, |latency| most.min(time::nanos(latency))), most)
     }
 
-    /// Takes the place of the one call on trial, for a lease of so many nanoseconds. `None`: it is
-    /// taken.
+    /// Takes the place of the one call on trial, for `lease` nanoseconds. Returns `None` if another call
+    /// has it.
     pub(super) fn try_on(&self, now: u64, lease: u64) -> Option<Lease> {
         let before = self.trial.load(Ordering::Acquire);
         let until = NonZeroU64::new(now.saturating_add(lease)).unwrap_or(NonZeroU64::MIN);
@@ -169,13 +169,13 @@ impl LiveRegion {
         (before <= now && take().is_ok()).then_some(Lease(until))
     }
 
-    /// A call is sent its way, as to the preferred region.
+    /// Counts a call that goes to it as the preferred region.
     #[inline]
     pub(super) fn begins(&self) -> Begun {
         self.begins_with(None, false)
     }
 
-    /// A call is sent its way that chose it, with this lease.
+    /// Counts a call that chose it, or found nothing else, with its lease if it is on trial.
     pub(super) fn begins_chosen(&self, lease: Option<Lease>) -> Begun {
         self.begins_with(lease, true)
     }
@@ -186,23 +186,23 @@ impl LiveRegion {
         Begun { lease, phase: self.phase(), chosen, is_sample }
     }
 
-    /// Since when it is in this phase of its life, in nanoseconds from the start.
+    /// When this phase of its life began, in nanoseconds of the epoch.
     #[inline]
     pub(super) fn phase(&self) -> u64 {
         self.since.load(Ordering::Relaxed)
     }
 
-    /// Whether that frees the place on trial.
+    /// Counts that a call is over. Returns whether that frees the place on trial.
     #[inline]
     pub(super) fn ends(&self, begun: &Begun) -> bool {
         self.traffic.ends(begun.chosen);
-        // It may be another's, if the lease has run out.
+        // If the lease has run out, the place may be another call's.
         begun.lease.is_some_and(|Lease(until)| {
             self.trial.compare_exchange(until.get(), 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
         })
     }
 
-    /// How many calls it got, and how many of them are under way.
+    /// How many calls it has got, and how many of them are under way.
     pub(super) fn calls(&self) -> (u64, u64) {
         self.traffic.total()
     }
@@ -218,11 +218,10 @@ impl LiveRegion {
         }
     }
 
-    /// How long one more call would take here, as far as that can be told: by its latency
-    /// and the calls under way.
+    /// An estimate of how long one more call would take here, by the latency and the calls under way.
     ///
-    /// Where nothing is known of a latency, one call finds out. More would be too many for a region
-    /// that hangs, which looks as fast as none, so that it is worse than any other meanwhile.
+    /// Where no latency is known, one call is sent to find out. Until it is over the region counts as
+    /// worse than any other, since it may hang.
     pub(super) fn load(&self, second: u64) -> u64 {
         const UNKNOWN: u64 = 1 << 63;
         match (self.latency().counts(second), self.traffic.load()) {
@@ -235,7 +234,7 @@ impl LiveRegion {
         *self.told.lock()
     }
 
-    /// `failure`: the cause, if it is one that changes it.
+    /// Changes its health. `failure` is the cause, if a failure changes it.
     pub(super) fn change(
         &self,
         epoch: Epoch,
@@ -259,10 +258,11 @@ impl LiveRegion {
         self.show(&told, epoch);
     }
 
-    /// Under the lock, so that the word is never an older one.
+    /// Shows in the atomics what was told. Called under the lock, so that an older state never
+    /// overwrites a newer one.
     fn show(&self, told: &Told, epoch: Epoch) {
         let nanos = |at| epoch.nanos(at);
-        // Whoever sees the standing sees its phase, or a later one.
+        // Stored first: a thread that sees the standing sees its phase too, or a later one.
         self.since.store(nanos(told.health.since()), Ordering::Relaxed);
         let asked_until = told.health.asked_until().map_or(0, nanos);
         self.asked_until.store(asked_until, Ordering::Relaxed);

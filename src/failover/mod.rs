@@ -1,8 +1,8 @@
-//! Several regions, and a caller who doesn't notice that one is gone.
+//! Several regions behind one client: when one fails, its calls go to the next.
 //!
-//! A [`FailoverLayer`] sends each call to a healthy region of the best priority, and,
-//! where a region fails, the same call to the next one, the ones already tried left
-//! out. With no region healthy, the primary is called all the same.
+//! A [`FailoverLayer`] sends each call to a healthy region of the best priority. If that region
+//! fails, the same call goes to the next one that it hasn't tried. When no region is healthy, the call
+//! goes to the primary all the same.
 //!
 //! ```
 //! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
@@ -32,35 +32,38 @@
 //!
 //! # Two forms
 //!
-//! As a layer it has one client, and rewrites each request's scheme, host, path prefix
-//! and `Host` header to the region that takes it. A request for a URI
-//! under one region's base means the same place in each; any other is taken as
-//! relative to the base, so that no request, and no credential, goes to a host outside
-//! the set. [`FailoverLayer::services`] has one client a region, and rewrites nothing. A client that
-//! isn't ready (its own limit is reached, it is connecting) holds up no call: as long as it isn't,
-//! the next choice of the regions that take calls, or of one that is back meanwhile, may be ready
-//! sooner. That isn't a failure. To fail to get
-//! ready is one; but nothing was sent, so that any call goes elsewhere.
+//! **One client for all regions.** This is the failover as a layer. It rewrites each request's
+//! scheme, host, path prefix and `Host` header to those of the region that takes it. A request for a
+//! URI under one region's base means the same place in every region. Any other URI is taken as
+//! relative to the base. So no request, and no credential, goes to a host outside the set. A client
+//! that follows redirects by itself, as reqwest's does by default, goes where they lead: give it
+//! `redirect::Policy::none()` if it must not.
 //!
-//! A client that follows redirects of itself, as reqwest's does by default, goes where those lead:
-//! give it `redirect::Policy::none()` if it must not.
+//! **One client per region**, with [`FailoverLayer::services`]. Nothing is rewritten. A client that
+//! isn't ready, as its own limit is reached or it is connecting, holds up no call: the call waits for
+//! it and for the next choices side by side, and takes the first that is ready. Not to be ready yet is
+//! no failure of the region. An error in getting ready is one, but as nothing was sent, any
+//! call may go elsewhere then.
 //!
 //! # Which region
 //!
-//! The best priority first. Among equals the better of two that are drawn by chance, by smoothed
-//! latency and the calls under way there: to take the best of all would send every
-//! client to the same one. Latency is that on the wire, never time in a queue of this
-//! crate, and counts half with each 10 s in which nothing was measured, so that a region that was
-//! slow is tried again. Or the calls of one key [keep to one region](FailoverBuilder::sticky).
+//! The best priority comes first. Among equals the failover draws two by chance and takes the better
+//! one, by smoothed latency and the calls under way: if every client took the best of all, they would
+//! all go to the same one. Latency is that on the wire, without time in this crate's own queues. It
+//! counts half after each 10 s without a measurement, so that a slow region is tried
+//! again. Alternatively, the calls of one key [keep to one region](FailoverBuilder::sticky).
 //!
-//! # When it goes elsewhere
+//! # When a call goes elsewhere
 //!
-//! When the region is at fault: it is overloaded, can't be reached, times out, breaks off,
-//! or its circuit is open; a 429 only where quota is
-//! [per region](FailoverBuilder::quota_per_region). And when it is safe: what may have been processed and isn't
-//! idempotent isn't sent twice unless you say so. Before a call fails, it goes to regions that
-//! are out as well, but for those whose servers asked to be left alone: they may be well again by
-//! now, and nobody know it.
+//! Two things must hold:
+//!
+//! - The region is at fault: it is overloaded, can't be reached, times out, breaks off, or its circuit
+//!   is open. A 429 counts only where the quota is [per region](FailoverBuilder::quota_per_region).
+//! - It is safe: a request that may have been processed, and isn't idempotent, isn't sent twice unless
+//!   [you say so](FailoverBuilder::retry_non_idempotent).
+//!
+//! Before a call fails, it is also sent to regions that are out, as they may have recovered without
+//! anybody knowing. It isn't sent to a region whose server asked to be left alone.
 //!
 //! # A region's life
 //!
@@ -75,23 +78,23 @@
 //!     └──── in time ── ramping ◀────────────── good calls ────────────┘
 //! ```
 //!
-//! - **Out** for a cooldown, or as long as its server asked if that is longer. Cooldowns double while it
-//!   fails again before it has quite come back, and are up to a tenth longer at random, so that a fleet
-//!   doesn't come back together. Where a 429 or an open circuit says for how long, that is all.
-//! - **On trial** it takes one call at a time from each process. One good call is enough by default,
-//!   and one bad call too. An answer that finds the request at fault, or asks for patience, is a good one:
-//!   the region is alive.
+//! - **Out** for a cooldown, or for as long as its server asked if that is longer. The cooldown doubles
+//!   each time the region fails again before it has come back fully. Up to a tenth is added at random,
+//!   so that a fleet doesn't come back together. Where a 429 or an open circuit says how long to wait,
+//!   that is the whole time out.
+//! - **On trial** it takes one call at a time from each process. By default one good call is enough to
+//!   bring it back, and one bad call takes it out. An answer that finds the request at fault,
+//!   or asks for patience, is a good one: the region is alive.
 //! - **Ramping** its share of the calls grows, from a tenth to all, by default in 30 s.
 //!
-//! What comes late changes nothing: a call that was sent before the region was lost, or before it
-//! was back, says nothing about what is now.
+//! A late result changes nothing: a call that was sent before the region was lost, or before it
+//! was back, says nothing about how it is now.
 //!
-//! A [handle](FailoverHandle) tells how each region is, adds and removes them while calls go
+//! A [handle](FailoverHandle) shows how each region is, adds and removes regions while calls go
 //! on, forces one in or out, or drains it.
 //!
-//! Which region served a call is known below the failover
-//! ([`CallScope::region`](crate::scope::CallScope::region)). To have it told above, put
-//! [`ServingRegion::insert_into`] between the failover and its client.
+//! Below the failover the call's region is [`CallScope::region`](crate::scope::CallScope::region). To
+//! find it in the response, put [`ServingRegion::insert_into`] between the failover and its client.
 //!
 //! # Options
 //!
@@ -100,48 +103,52 @@
 //! | [`max_attempts`](FailoverBuilder::max_attempts) | 3 | regions that one call tries |
 //! | [`cooldown`](FailoverBuilder::cooldown), [`max_cooldown`](FailoverBuilder::max_cooldown) | 10 s, 5 min | how long a region is out, at first and at most |
 //! | [`hint_cap`](FailoverBuilder::hint_cap) | 5 min | how long a server can ask for |
-//! | [`good_calls`](FailoverBuilder::good_calls) | 1 | what a region must serve on trial |
+//! | [`good_calls`](FailoverBuilder::good_calls) | 1 | calls that a region must serve on trial |
 //! | [`ramp`](FailoverBuilder::ramp) | 30 s | how long its share grows after that |
 //! | [`when_all_out`](FailoverBuilder::when_all_out) | the primary | what a call does when no region is fit |
 //! | [`sticky`](FailoverBuilder::sticky) | no | calls of one key keep to one region |
 //! | [`quota_per_region`](FailoverBuilder::quota_per_region) | no | a 429 goes elsewhere |
-//! | [`leave_when_asked_to_wait`](FailoverBuilder::leave_when_asked_to_wait) | never | so does one with a long hint |
+//! | [`leave_when_asked_to_wait`](FailoverBuilder::leave_when_asked_to_wait) | never | a 429 with a long hint goes elsewhere |
 //! | [`retry_non_idempotent`](FailoverBuilder::retry_non_idempotent) | no | sends twice what may have been processed |
 //! | [`health_checks`](FailoverBuilder::health_checks) | none | |
 //!
 //! # Health checks
 //!
-//! By default a region's health is what calls find out. With [`HealthChecks`] each region
+//! By default only calls find out how a region is. With [`HealthChecks`] each region
 //! is also asked every 10 s, through a client of the checks' own: a dead one is found before
-//! a call is lost on it, and one that has recovered is on trial at once. That a body stalls after
-//! its head is found out by [`watch_bodies`](FailoverHandle::watch_bodies).
+//! a call is lost on it, and one that has recovered is on trial at once. A body that stalls after
+//! its head is found by [`watch_bodies`](FailoverHandle::watch_bodies).
 //!
 //! # Under a retry
 //!
 //! A [retry](crate::retry) above keeps the one copy of the request and counts
-//! all attempts. The failover then makes one attempt at a time, and asks for the
-//! next one, at once, in the next region. To wait for a region when none is fit is the
-//! retry's to do: with [`WhenAllOut::FailFast`] it knows for how long.
+//! all attempts. The failover then makes one attempt at a time, and asks the retry to make the
+//! next one at once, in the next region. When no region is fit, it is the retry that waits for one:
+//! with [`WhenAllOut::FailFast`] it is told for how long.
 //!
-//! An attempt that the retry ends counts as a timeout of its region, be it for the attempt's own timeout
-//! or for the deadline, however little of that was left. Calls that give up sooner than a region mostly
-//! answers take it out for all others.
+//! An attempt that the retry cuts off counts as a timeout of its region, whether the attempt's own
+//! timeout ended it or the call's deadline, however little of that was left. So calls that give up
+//! sooner than a region usually answers take it out for all others. An attempt that is cut off in one
+//! of this crate's own queues says nothing about the region.
 //!
 //! # Without a retry
 //!
-//! A failover alone keeps a copy of the request and tries the regions itself. It goes by what a
-//! request [asks for](crate::replay::Override): no more regions than attempts, and no other one once
-//! its deadline has passed. But:
+//! A failover alone keeps a copy of the request and tries the regions itself. It keeps to what the
+//! request [asks for](crate::replay::Override): it tries no more regions than that allows attempts, and
+//! no further one once its deadline has passed. It does less than a retry:
 //!
-//! - It ends no attempt for taking long, not even at the deadline: that takes a timer a call, which
-//!   tower's timeout is. It belongs below, for each attempt: one above looks like a caller who gave up, which
-//!   says nothing of the region, so that one that hangs would be called again and again.
-//! - It doesn't repeat in the region that failed, and has no budget: each region gets a call once.
-//! - It writes no headers, so no idempotency key. One that the caller has set is understood.
+//! - It ends no attempt for taking long, not even at the deadline: that would take a timer for each
+//!   call. Put tower's timeout below it, where it times each attempt. A timeout above it looks like a
+//!   caller that gave up, which says nothing about the region, so a region that hangs would be called
+//!   again and again.
+//! - It doesn't repeat a call in the region that failed, and has no budget: each region gets a call
+//!   once.
+//! - It writes no headers, so no idempotency key. It understands one that the caller has set.
 //!
-//! So it is too below another failover, such as one over providers that have regions each: a retry above
-//! moves the call among those of the outer one, and each of its attempts may try several of the inner one.
-//! But one of the [recommended stack](crate::stack) has no copy, and tries one.
+//! The same holds below another failover, such as one over providers that each have regions. A retry
+//! above moves the call among the regions of the outer failover, and each of its attempts may try several
+//! of the inner one. The failover of a [recommended stack](crate::stack) keeps no copy, and tries
+//! one.
 
 mod body_watch;
 mod builder;

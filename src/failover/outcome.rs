@@ -13,8 +13,8 @@ use crate::time;
 pub enum RegionOutcome {
     /// The call failed there.
     Failed {
-        /// What the failure was. Of a region that the call left for another it is what failed there last,
-        /// which may have been another call.
+        /// What the failure was. In a region that the call left for another it is the region's last
+        /// failure, which may be another call's.
         cause: Cause,
     },
     /// Its circuit was open, and nothing was sent.
@@ -29,17 +29,19 @@ pub enum RegionOutcome {
 }
 
 impl RegionSet {
-    /// What happened in the regions that a call tried, in the last of them this, and in some others.
+    /// What happened in the regions that a call tried, the last of which failed for the cause `last`,
+    /// and in some others.
     pub(super) fn outcomes(&self, tried: Tried, last: Cause) -> Vec<(&'static str, RegionOutcome)> {
         let now = self.epoch.nanos(time::now());
         let were_tried = tried.iter().enumerate().map(|(nth, region)| {
             let is_last = nth + 1 == tried.len();
-            // A call leaves a region for another only if that was at fault, which it remembers.
+            // A call leaves a region for another only if the region was at fault, and the region
+            // remembers why.
             let cause = if is_last { Some(last) } else { self.live(region).told().last_failure };
             let outcome = match cause {
                 _ if tried.was_turned_away(nth) => RegionOutcome::TurnedAway,
                 Some(Cause::CircuitOpen) if is_last => RegionOutcome::TurnedAway,
-                // That was another call, later.
+                // It was the failure of a later call.
                 Some(Cause::CircuitOpen) | None => RegionOutcome::Failed { cause: Cause::Unknown },
                 Some(cause) => RegionOutcome::Failed { cause },
             };

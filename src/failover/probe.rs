@@ -1,4 +1,4 @@
-//! What a health check asks, and what it takes for an answer.
+//! What a health check asks, and which answers mean that a region is well.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -25,7 +25,7 @@ pub(super) fn get(to: &Target<'_>, path: PathAndQuery) -> Request<Bytes> {
     request
 }
 
-/// A call of `Check` with an empty message: the server as a whole is meant.
+/// A call of `Check`. Its message is empty, so that it asks about the server as a whole.
 pub(super) fn grpc_request(to: &Target<'_>, path: PathAndQuery) -> Request<Bytes> {
     /// Not compressed, and of no length.
     const EMPTY: &[u8] = &[0, 0, 0, 0, 0];
@@ -37,7 +37,7 @@ pub(super) fn grpc_request(to: &Target<'_>, path: PathAndQuery) -> Request<Bytes
     request
 }
 
-/// A 200 is well.
+/// The region is well if it answers with a 200.
 pub(super) async fn http<S, B>(client: S, request: Request<Bytes>) -> Finding
 where
     S: Service<Request<Bytes>, Response = Response<B>>,
@@ -47,7 +47,7 @@ where
     if status == StatusCode::OK { Ok(since(sent)) } else { Err(Cause::Status(status)) }
 }
 
-/// A message that says `SERVING` is well.
+/// The region is well if it answers with the message `SERVING`.
 pub(super) async fn grpc<S, B>(client: S, request: Request<Bytes>) -> Finding
 where
     S: Service<Request<Bytes>, Response = Response<B>>,
@@ -68,7 +68,7 @@ where
     }
 }
 
-/// What comes without an error is well.
+/// The region is well if the check returns no error.
 pub(super) async fn timed<E: Into<BoxError>>(
     check: impl Future<Output = Result<(), E>>,
 ) -> Finding {
@@ -81,7 +81,7 @@ fn since(then: Instant) -> Duration {
     time::now().saturating_duration_since(then)
 }
 
-/// What is read of the answer, and when the request was sent.
+/// Sends the request. Returns what `read` makes of the response, and when the request was sent.
 async fn answer<S, B, T>(
     mut client: S,
     request: Request<Bytes>,
@@ -92,12 +92,12 @@ where
     S::Error: Into<BoxError>,
 {
     poll_fn(|cx| client.poll_ready(cx)).await.map_err(cause)?;
-    // A client that queues for readiness isn't the region's latency.
+    // Taken once the client is ready: time in its queue isn't the region's latency.
     let sent = time::now();
     client.call(request).await.map(|response| (read(response), sent)).map_err(cause)
 }
 
-/// The first bytes of a body, one more than so many at most.
+/// The first bytes of a body, at most `length` and one more.
 async fn message<B>(body: B, length: usize) -> Result<Vec<u8>, B::Error>
 where
     B: Body,

@@ -14,28 +14,28 @@ use crate::error::BoxError;
 use crate::scope::Tried;
 use crate::time::{self, Instant, Sleep};
 
-/// Waits for the first client that gets ready: of the region that was chosen, and, as long as that
-/// isn't, of those that are the next choice. They queue side by side, so that a client that never
-/// gets ready holds up no call that another one can take.
+/// Waits for the first client that gets ready: the chosen region's, and, as long as that isn't ready,
+/// those of the next choices. They wait side by side, so that a client that never gets ready holds up
+/// no call that another one can take.
 pub(super) struct Readying<S, Req> {
     request: Option<Req>,
-    /// By the region's number, in the order of choice.
+    /// The clients that are waited for and their regions' numbers, in the order of choice.
     clients: Vec<(usize, S)>,
-    /// The regions that aren't waited for any longer.
+    /// The regions that are no longer waited for.
     left: Tried,
-    /// Tells of a region that is back meanwhile.
+    /// Ends when a region is back.
     back: Option<Pin<Box<OwnedNotified>>>,
-    /// Until the cooldown of another one is over.
+    /// Ends with the cooldown of another region.
     cooldown: Option<Pin<Box<Sleep>>>,
 }
 
-/// One more client to wait for, and its region; or when there may be one.
+/// One more client to wait for and its region, or when there may be one.
 pub(super) enum Next<S> {
     Client(usize, S),
     None { look_again: Option<Instant> },
 }
 
-/// What is called, and with what; or why not.
+/// The client to call and the request, or why the client didn't get ready.
 type Ready<'a, S, Req> = Result<(&'a mut S, Req), BoxError>;
 
 impl<S, Req> Readying<S, Req>
@@ -49,9 +49,11 @@ where
         Self { request: Some(request), clients, left, back, cooldown }
     }
 
-    /// The region whose client is ready, for the request, or failed to get ready. As long as there
-    /// is another one to wait for, a region is left that failed so, which hears of it, or that `is_out` by
-    /// now. `next` chooses one more than those that are waited for, or were.
+    /// Returns the region whose client is ready for the request, or failed to get ready.
+    ///
+    /// As long as there is another client to wait for, two kinds of regions are left: one whose client
+    /// failed, which `failed` is told, and one that `is_out` by now. `next` chooses one more region
+    /// than those that are, or were, waited for.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -60,7 +62,7 @@ where
         failed: impl Fn(usize, &BoxError),
         hears_of_back: impl Fn() -> OwnedNotified,
     ) -> Poll<(usize, Ready<'_, S, Req>)> {
-        // First of all, so that no region that is back from now on is missed.
+        // Before anything else, so that it hears of every region that is back from now on.
         let hears = || Box::pin(hears_of_back());
         while self.back.get_or_insert_with(hears).as_mut().poll(cx).is_ready() {
             self.back = None;
@@ -97,8 +99,8 @@ where
         }
     }
 
-    /// Whether another client is waited for, or is from now on: than one that is ready, of a region
-    /// that isn't out as well.
+    /// Whether another client than the one at `than` is waited for, or is from now on. If that one is
+    /// ready, though its region is out, only a client whose region isn't out counts.
     fn has_better(
         &mut self,
         than: usize,
@@ -116,7 +118,7 @@ where
         true
     }
 
-    /// Nothing is ready, and there is no other client for now.
+    /// Waits: nothing is ready, and until then there is no other client.
     fn sleeps<T>(&mut self, until: Option<Instant>, cx: &mut Context<'_>) -> Poll<T> {
         let Some(until) = until else { return Poll::Pending };
         if self.cooldown.as_ref().is_none_or(|timer| timer.deadline() != until) {
@@ -130,7 +132,7 @@ where
 }
 
 impl RegionSet {
-    /// A client of this region failed to get ready, and its call goes elsewhere.
+    /// Records that a client of this region failed to get ready, and that its call goes elsewhere.
     pub(super) fn unready(&self, region: usize, verdict: &Verdict) {
         if self.settings.rules.is_regions_fault(verdict) {
             self.failed(region, verdict, self.live(region).phase());
@@ -138,7 +140,7 @@ impl RegionSet {
         self.tell(region, FailoverEventKind::FailedOver { cause: verdict.cause() });
     }
 
-    /// Whether a region isn't called at this time, but for want of a better one.
+    /// Whether a region is called now only if there is no better one.
     pub(super) fn is_out(&self, region: usize) -> bool {
         let live = self.live(region);
         !live.is_fit() && live.standing().is_out(self.epoch.nanos(time::now()))

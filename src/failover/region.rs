@@ -24,10 +24,10 @@ pub struct Region {
 }
 
 impl Region {
-    /// A region of this name, whose requests go under this URI: scheme, host, and
-    /// the path that stands before a request's own.
+    /// A region of this name, whose requests go below this base: a URI of scheme, host, and the path
+    /// that is put before a request's own.
     ///
-    /// Each name and each base, however often it is used, is kept for as long as the process lives.
+    /// Each different name and base is kept, once, for as long as the process lives.
     pub fn new(name: impl Into<String>, base: impl Into<String>) -> Self {
         Self { name: name.into(), base: base.into(), priority: 1 }
     }
@@ -39,8 +39,8 @@ impl Region {
     }
 }
 
-/// The regions of an upstream, checked. The one of the lowest priority, the
-/// first of those, is the primary. A [handle](super::FailoverHandle) changes them later.
+/// The regions of an upstream, checked. The primary is the first one of the lowest priority number. A
+/// [handle](super::FailoverHandle) changes the regions later.
 #[derive(Clone, Debug)]
 pub struct Regions(pub(super) Vec<Place>);
 
@@ -52,7 +52,7 @@ pub(super) struct Place {
     pub(super) authority: Authority,
     /// The authority as a header.
     pub(super) host: HeaderValue,
-    /// Without a slash at its end; empty if requests go to the root.
+    /// The base's path, without a slash at its end; empty if requests go to the root.
     pub(super) path: &'static str,
     pub(super) priority: u32,
 }
@@ -61,7 +61,7 @@ impl Regions {
     /// How many regions there can be.
     pub const MOST: usize = 1024;
 
-    /// A set of these regions.
+    /// Checks these regions, and makes a set of them.
     ///
     /// # Errors
     ///
@@ -152,7 +152,7 @@ impl Place {
 }
 
 impl Place {
-    /// Whether it is the same region, its priority apart.
+    /// Whether it is the same region; its priority may differ.
     pub(super) fn is_at(&self, other: &Self) -> bool {
         (self.name, self.path) == (other.name, other.path)
             && self.scheme == other.scheme
@@ -160,10 +160,10 @@ impl Place {
     }
 }
 
-/// A text that lives as long as the process. Each is kept once, however many sets have it.
+/// The same text, living as long as the process. Each text is kept once, however many sets use it.
 ///
-/// So the scope of a call, which is `Copy`, can carry a region's name, and a request can be
-/// given a region's host without a counted reference on it, which all threads would share.
+/// This lets a call's scope, which is `Copy`, carry a region's name, and a request take a region's
+/// host without counting references in a place that all threads share.
 fn intern(text: &str) -> &'static str {
     static TEXTS: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
     let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);

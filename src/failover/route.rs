@@ -32,7 +32,7 @@ use super::set::RegionSet;
     note = "or give the failover one service a region: `failover.services(|region| ..)`"
 )]
 pub trait Route {
-    /// Makes the request one to this region, and to no other host.
+    /// Sends the request to this region, and to no other host.
     fn route(&mut self, to: &Target<'_>);
 }
 
@@ -59,7 +59,7 @@ impl<'a> Target<'a> {
     pub fn uri(&self) -> Uri {
         let Place { scheme, authority, path, .. } = self.place;
         let base = Uri::builder().scheme(scheme.clone()).authority(authority.clone());
-        // The parts were those of a URI.
+        // It can't fail, as the parts came from a URI.
         base.path_and_query(if path.is_empty() { "/" } else { path }).build().unwrap_or_default()
     }
 
@@ -69,18 +69,19 @@ impl<'a> Target<'a> {
         &self.place.host
     }
 
-    /// What this URI, of any region or relative to its base, is in this region.
+    /// Rewrites a URI, of any region or relative to its base, to this region.
     ///
-    /// Scheme and host are always those of the region. A path below the base of another
-    /// region is the same one below this base; any other is taken as it is. One that is too long for a URI
-    /// then (65,534 bytes) has no host in the answer, so that no client sends it.
+    /// The result always has the region's scheme and host. If the given path is below the base of one of
+    /// the regions, that base is replaced by this region's; any other path is put after this base. If
+    /// the result would be too long for a URI (65,534 bytes), it has no host, so that no client
+    /// sends it.
     #[must_use]
     pub fn rewrite(&self, mut uri: Uri) -> Uri {
         self.take_over(&mut uri);
         uri
     }
 
-    /// As [`rewrite`](Self::rewrite), in place.
+    /// Does what [`rewrite`](Self::rewrite) does, in place.
     fn take_over(&self, uri: &mut Uri) {
         let Place { scheme, authority, .. } = self.place;
         let given = std::mem::take(uri).into_parts();
@@ -101,11 +102,11 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Whether a request for this URI is one to this region as it is.
+    /// Whether a request for this URI goes to this region without a change.
     fn is_there(&self, uri: &Uri) -> bool {
         let Place { scheme, authority, path, .. } = self.place;
         uri.authority().is_some_and(|given| given.as_str() == authority.as_str())
-            // Where two regions share a host, the longer base may be another's.
+            // If two regions share a host, the path may be below the longer base of the other one.
             && !self.set.hosts_are_shared()
             && uri.scheme() == Some(scheme)
             && uri.path().strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
@@ -114,16 +115,16 @@ impl<'a> Target<'a> {
     /// The path of a request that was given this one. `None`: it is the same.
     fn path(&self, authority: Option<&str>, given: &str) -> Option<String> {
         let base = self.place.path;
-        // Relative to a base without a path.
+        // It is relative to a base without a path, so it stays.
         if authority.is_none() && base.is_empty() && given.starts_with('/') {
             return None;
         }
         let below = self.below(authority, given);
-        // Cut off in front, so that what is left is the end of what was given.
+        // `below` is the end of what was given. If the base is what comes before it, it stays.
         if given.strip_suffix(below) == Some(base) && below.starts_with('/') {
             return None;
         }
-        // The base itself, with or without a query, stays as it was written.
+        // A request for the base itself, with or without a query, gets no slash at its end.
         let joins = below.starts_with('/') || (!base.is_empty() && !below.starts_with(is_word));
         let slash = if joins { "" } else { "/" };
         let mut path = String::with_capacity(base.len() + slash.len() + below.len());
@@ -131,8 +132,8 @@ impl<'a> Target<'a> {
         Some(path)
     }
 
-    /// The path below a region's base: a request that names one of the regions
-    /// means the same place in each; any other path is taken as it is.
+    /// The part of the path below a region's base: a request that names one of the regions means the
+    /// same place in each. Any other path is returned whole.
     fn below<'p>(&self, authority: Option<&str>, path: &'p str) -> &'p str {
         let Some(authority) = authority else { return path };
         let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
@@ -147,8 +148,8 @@ impl<'a> Target<'a> {
 
     #[inline]
     fn rewrite_host(&self, headers: &mut HeaderMap) {
-        // Compared, not looked up: a client's request seldom names a host of its own, and to hash
-        // the name takes longer than to see that.
+        // A search instead of a look-up: few requests have a `Host` header, and comparing the names that
+        // are there takes less time than hashing this one.
         if headers.keys().any(|name| *name == HOST) {
             headers.insert(HOST, self.place.host.clone());
         }
@@ -164,7 +165,7 @@ impl<B> Route for http::Request<B> {
     }
 }
 
-/// What begins a segment of a path, rather than ends one.
+/// Whether a character is part of a path's segment, and doesn't end one.
 fn is_word(first: char) -> bool {
     !matches!(first, '/' | '?')
 }
@@ -180,7 +181,7 @@ impl Route for reqwest::Request {
         };
         let path = to.path(given.as_deref(), url.path());
         let url = self.url_mut();
-        // None of these can fail on a URL that is sent over HTTP, as this one is.
+        // None of these can fail on a URL of HTTP, as this one is.
         _ = url.set_scheme(scheme.as_str());
         _ = url.set_host(Some(authority.host()));
         _ = url.set_port(authority.port_u16());

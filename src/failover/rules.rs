@@ -1,4 +1,4 @@
-//! What a layer goes by.
+//! What a failover is set to, and when a call goes to another region.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::health::Recovery;
 use crate::classify::{Class, Verdict};
 use crate::event::Listener;
 
-/// What all parts of a layer go by.
+/// The settings of a layer.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) name: Arc<str>,
@@ -31,8 +31,7 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// Whether what this verdict says is the region's fault, so that calls
-    /// should leave it alone for a while.
+    /// Whether the region is at fault, so that calls should leave it alone for a while.
     pub(super) fn is_regions_fault(&self, verdict: &Verdict) -> bool {
         match verdict.class() {
             Class::CircuitOpen => true,
@@ -41,8 +40,8 @@ impl Rules {
         }
     }
 
-    /// Whether another region may do better. Never for the request's own fault
-    /// or a dead credential: it would be the same everywhere.
+    /// Whether another region may do better. Not if the request is at fault or its credential is
+    /// dead: the answer would be the same everywhere.
     pub(super) fn may_do_better_elsewhere(&self, verdict: &Verdict) -> bool {
         verdict.hint().should_retry != Some(false) && self.is_regions_fault(verdict)
     }

@@ -10,7 +10,7 @@ use super::standing::Standing;
 use crate::scope::{self, Tried};
 use crate::time::Instant;
 
-/// Now, read when it is first asked for: while all is well, a choice needs no clock.
+/// The time now, read when it is first asked for. While all is well, a choice needs no clock.
 #[derive(Debug, Default)]
 pub(super) struct Moment(Cell<Option<Instant>>);
 
@@ -22,17 +22,17 @@ impl Moment {
     }
 }
 
-/// What a call that looks for a region has behind it.
+/// What is known of a call that looks for a region.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Search {
     pub(super) tried: Tried,
-    /// It has failed before.
+    /// The call has failed before.
     pub(super) again: bool,
     pub(super) sticky: Option<u64>,
 }
 
 impl RegionSet {
-    /// The region that is the best now, of those that there `is` a client for.
+    /// The best region now, of those for which `is` says that there is a client.
     pub(super) fn find(
         &self,
         search: &Search,
@@ -41,7 +41,7 @@ impl RegionSet {
     ) -> Option<usize> {
         let now = || self.epoch.nanos(moment.get());
         let by_load = |number: usize| {
-            // Checks measure each region alike, and nothing of that is out of date.
+            // With checks a latency is never out of date: they measure every region all the time.
             let second = if self.watch.is_some() { 0 } else { seconds(now()) };
             self.live(number).load(second)
         };
@@ -73,14 +73,14 @@ impl RegionSet {
             None => choose(candidates, &wish, now, || self.random(), by_load),
             Some(key) => {
                 let weight = |number: usize| rendezvous(key, self.name(number));
-                // By chance a key would go to and fro while a region comes back.
+                // With a random number a key would go to and fro while a region comes back.
                 choose(candidates, &wish, now, || unit(key), weight)
             }
         }
     }
 
-    /// The region that is the best now, of those that take calls: that aren't lost, or are on trial with no
-    /// other call.
+    /// As [`find`](Self::find), only of the regions that take calls: those that aren't lost, or are on
+    /// trial with no other call.
     pub(super) fn find_well(
         &self,
         search: &Search,

@@ -16,8 +16,8 @@ use crate::replay::Replay;
 use crate::spare::Spare;
 use crate::stripe::Spread;
 
-/// A service whose requests are rewritten to the region that takes them. Made by
-/// [`FailoverLayer`] as a layer.
+/// A service that rewrites each request to the region that takes it. Made by [`FailoverLayer`] as a
+/// layer.
 #[derive(Debug)]
 pub struct Failover<S, C, R, K = AllCalls> {
     inner: S,
@@ -33,7 +33,7 @@ pub struct FailoverServices<S, C, R, K = AllCalls> {
     shared: Arc<Spread<Shared<S, C, R>>>,
 }
 
-/// The client that this handle called last, which keeps what it remembers of its own last call.
+/// The client that this handle called last. Kept, as its layers remember their own last look-up.
 #[derive(Debug)]
 struct Last<S> {
     region: usize,
@@ -57,23 +57,23 @@ impl<S: Clone, C: Clone, R: Clone, K: Clone> FailoverServices<S, C, R, K> {
 }
 
 impl<S: Clone, C, R, K> FailoverServices<S, C, R, K> {
-    /// Adds a region and its client, which all clones of this service have then. Other services
-    /// of the same layer don't call it until they are given a client of their own, in the same way.
+    /// Adds a region and its client to this service and all its clones. Other services of the same layer
+    /// don't call the region until they are given a client of their own, in the same way.
     ///
-    /// All else is changed by the layer's [handle](super::FailoverHandle). A region that was removed
-    /// there, and comes back under its old name and base, has its state still, and this client.
+    /// The layer's [handle](super::FailoverHandle) makes all other changes. A region that was removed
+    /// there, and is added again under its old name and base, keeps its state and gets this client.
     ///
     /// # Errors
     ///
-    /// As [`FailoverHandle::add`](super::FailoverHandle::add); but a region that is there already,
-    /// and has no client here, is given this one.
+    /// As [`FailoverHandle::add`](super::FailoverHandle::add), except that a region which is there
+    /// already and has no client here is given this one.
     pub fn add(&self, region: Region, service: &S) -> Result<(), InvalidConfig> {
         self.shared.add(region, service)
     }
 }
 
 impl<S: Clone, C, R, K> FailoverServices<S, C, R, K> {
-    /// This region's client: the one that was called last, or a fresh handle.
+    /// This region's client: the one that this handle called last, or a fresh one.
     #[inline]
     fn client(&mut self, region: usize) -> &mut S {
         let generation = self.shared.generation();
@@ -124,7 +124,7 @@ where
         let before_future = journey.before_future(&shared.set);
         let kept = shared.keep(&journey, &mut request);
         let Some(region) = journey.under_way() else {
-            // It lets go of the readiness that it won't use.
+            // The call waits, so it won't use the readiness of this client: let go of it.
             self.inner = shared.client(journey.region());
             before_future.passes();
             return ResponseFuture::waiting(request, journey, kept, Some(Req::route), shared);
@@ -150,7 +150,7 @@ where
     type Error = BoxError;
     type Future = ResponseFuture<S, Req, C, R>;
 
-    /// Always ready: which client a call needs is known only when it is made, and a
+    /// Always ready. Which client a call needs is known only when the call is made, and a
     /// region that never gets ready must not hold up the others.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
@@ -166,7 +166,7 @@ where
             return ResponseFuture::waiting(request, journey, kept, None, shared);
         };
         let client = self.client(region);
-        // Nobody need be woken: where it isn't ready, the future asks another handle.
+        // No waker: if the client isn't ready, the future waits for a fresh one.
         if let Poll::Ready(Ok(())) = client.poll_ready(&mut Context::from_waker(Waker::noop())) {
             let within = journey.calling(&shared.set, &moment);
             let future = client.call(request);
@@ -174,7 +174,7 @@ where
             before_future.passes();
             return ResponseFuture::calling(future, journey, kept, None, shared);
         }
-        // It may stand in a queue.
+        // This handle of the client may have a place in a queue, so it is dropped.
         self.last = None;
         before_future.passes();
         ResponseFuture::readying(request, journey, kept, shared)

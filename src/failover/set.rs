@@ -23,15 +23,15 @@ use crate::event::Event;
 use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering};
 use crate::time::{self, Epoch, Instant};
 
-/// A region's number is its place in `slots`: it is the same for as long as the layer lives,
+/// A region's number is its place in `slots`. It stays the same for as long as the layer lives,
 /// whatever is added and removed, so that a call can remember where it has been.
 #[derive(Debug)]
 pub(super) struct RegionSet {
     pub(super) slots: Slots<LiveRegion>,
     pub(super) settings: Settings,
-    /// From when on its times are counted.
+    /// The moment from which all of its times are counted.
     pub(super) epoch: Epoch,
-    /// Who checks the regions, if anybody does.
+    /// The tasks that check the regions, if checks are set.
     pub(super) watch: Option<Watch>,
     chance: Chance,
     /// Wakes the calls that wait for a region.
@@ -44,7 +44,7 @@ pub(super) struct RegionSet {
     preferred: AtomicUsize,
 }
 
-/// Several regions are preferred to the others.
+/// No one region is preferred to all others.
 const NONE: usize = usize::MAX;
 
 impl RegionSet {
@@ -64,8 +64,8 @@ impl RegionSet {
         set
     }
 
-    /// The region that is preferred to all others, as long as it is fit: while it is, nothing need be
-    /// known of the others.
+    /// The region that is preferred to all others, if it is fit. While it is, a choice need not look at
+    /// the others.
     #[inline]
     pub(super) fn preferred(&self) -> Option<(usize, &LiveRegion)> {
         let preferred = self.preferred.load(Ordering::Relaxed);
@@ -73,7 +73,7 @@ impl RegionSet {
         Some((preferred, live))
     }
 
-    /// To be called when a region has been put in or out, or given another priority.
+    /// To be called when a region has been added, taken out or given another priority.
     pub(super) fn look_for_the_preferred(&self) {
         let (mut preferred, mut best) = (NONE, u64::MAX);
         let regions = self.slots.iter().enumerate().filter(|(_, live)| !live.is_gone());
@@ -91,7 +91,7 @@ impl RegionSet {
         self.shared_hosts.load(Ordering::Relaxed)
     }
 
-    /// To be called when a region has been put in.
+    /// To be called when a region has been added.
     pub(super) fn look_for_shared_hosts(&self) {
         let mut hosts = HashSet::new();
         if !self.slots.iter().all(|live| hosts.insert(&live.place.authority)) {
@@ -99,7 +99,7 @@ impl RegionSet {
         }
     }
 
-    /// A call is made: from the first one on the regions are checked.
+    /// To be called for each call. The first one starts the checks.
     #[inline]
     pub(super) fn called(self: &Arc<Self>) {
         if let Some(watch) = &self.watch {
@@ -128,7 +128,7 @@ impl RegionSet {
         Target::new(self, &self.live(region).place)
     }
 
-    /// A call that chose this region is on its way. `None`: the region is on trial by another call.
+    /// Counts a call that chose this region. Returns `None` if the region is on trial by another call.
     pub(super) fn begins(&self, live: &LiveRegion, moment: &Moment) -> Option<Begun> {
         let lease = match live.standing() {
             Standing::Out { until } if until <= self.epoch.nanos(moment.get()) => {
@@ -140,7 +140,7 @@ impl RegionSet {
         Some(live.begins_chosen(lease))
     }
 
-    /// An attempt is over.
+    /// Counts that an attempt is over.
     #[inline]
     pub(super) fn ends(&self, live: &LiveRegion, begun: &Begun) {
         if live.ends(begun) {
@@ -148,8 +148,8 @@ impl RegionSet {
         }
     }
 
-    /// Whether the latency of this call counts. Where there are checks theirs does, and no other:
-    /// a region that serves calls would look slower than one that is only asked for its health.
+    /// Whether the latency of this call counts. With checks only theirs does: a region that serves calls
+    /// would look slower than one that is only asked for its health.
     #[inline]
     pub(super) fn is_measured(&self, begun: &Begun) -> bool {
         self.watch.is_none() && begun.is_measured()
@@ -161,13 +161,13 @@ impl RegionSet {
         self.live(region).measured(latency, second);
     }
 
-    /// A check of this region, to be made now. `None`: it isn't checked any longer.
+    /// A check of this region, to be made now. `None` if the region is no longer checked.
     pub(super) fn check(&self, region: usize) -> Option<Check> {
         let checks = self.watch.as_ref()?.checks();
         (!self.live(region).is_removed()).then(|| checks.check(&self.target(region)))
     }
 
-    /// What the check found that was started then. Answers with when the next one is due.
+    /// Records what the check found that was `started` then. Returns when the next one is due.
     pub(super) fn checked(
         &self,
         region: usize,
@@ -189,7 +189,7 @@ impl RegionSet {
                 }
             }
             Err(cause) => {
-                // Not for ever, should there be no next one.
+                // The region is out until the next check is over, and not for ever should there be none.
                 let known = time::after(next, checks.longest());
                 let random = self.random();
                 self.change(region, Some(cause), |health| {
@@ -200,7 +200,7 @@ impl RegionSet {
         Some(next)
     }
 
-    /// A call of this region succeeded that set out in this phase.
+    /// Records that a call to this region succeeded that set out in this phase.
     #[inline]
     pub(super) fn succeeded(&self, region: usize, live: &LiveRegion, phase: u64) {
         if !live.is_fit() {
@@ -212,9 +212,9 @@ impl RegionSet {
     fn proved(&self, region: usize, live: &LiveRegion, phase: u64) {
         let (recovery, now) = (&self.settings.recovery, time::now());
         match live.standing() {
-            // It is back, and only its time makes it more so.
+            // It is back, and while it ramps a success changes nothing.
             Standing::Ramping { until } if self.epoch.nanos(now) < until => {}
-            // Its calls go on while it is out, and would bring it back between any two that fail.
+            // It is called though it is out. Any success between two failures would bring it back.
             Standing::Forced if live.told().health.is_out(now) => {}
             _ => self.change(region, None, |health| {
                 health.succeeded(recovery, self.epoch.instant(phase), now)
@@ -222,7 +222,7 @@ impl RegionSet {
         }
     }
 
-    /// A call of this region failed that set out in this phase.
+    /// Records that a call to this region failed that set out in this phase.
     pub(super) fn failed(&self, region: usize, verdict: &Verdict, phase: u64) {
         let (recovery, now, random) = (&self.settings.recovery, time::now(), self.random());
         let (set_out, asked) = (self.epoch.instant(phase), verdict.hint().retry_after);
@@ -252,7 +252,7 @@ impl RegionSet {
         if changed == Some(Change::Back) {
             self.tell_of_back();
         }
-        // Nobody waits to hear of a region that isn't one any longer.
+        // A region that was removed has no more events.
         match changed.filter(|_| !self.live(region).is_removed()) {
             Some(Change::Back) => self.tell(region, FailoverEventKind::Back),
             Some(Change::Lost { out_for }) => {

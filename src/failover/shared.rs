@@ -20,14 +20,14 @@ use crate::stripe::Spread;
 use crate::sync::{AtomicUsize, Ordering};
 use crate::time::{self, Instant};
 
-/// The region that a call goes to, and what that gave it.
+/// The region that a call goes to: its number, its state, and what the call gives back there.
 pub(super) type Choice<'a> = (usize, &'a LiveRegion, Begun);
 
 /// What all calls share.
 #[derive(Debug)]
 pub(super) struct Shared<S, C, R> {
     clients: Clients<S>,
-    /// How often a client was added.
+    /// How many clients were added.
     added: AtomicUsize,
     pub(super) set: Arc<RegionSet>,
     pub(super) classifier: C,
@@ -78,7 +78,7 @@ impl<S: Clone, C, R> Shared<S, C, R> {
         Ok(())
     }
 
-    /// Which clients there are: another number, another client may be a region's.
+    /// A number that changes whenever a region may have got another client.
     pub(super) fn generation(&self) -> usize {
         self.added.load(Ordering::Acquire)
     }
@@ -94,8 +94,8 @@ impl<S, C, R> Shared<S, C, R> {
     }
 
     /// A call sets out to the first region. Under a retry, which keeps the copy and counts the
-    /// attempts, there is one attempt. Under another failover, which has the retry for its own
-    /// regions, there is a loop here, as without one.
+    /// attempts, it makes one attempt. Under another failover, which uses the retry for its own regions,
+    /// it tries several regions here, as without a retry.
     #[inline]
     pub(super) fn set_out<Req>(
         &self,
@@ -140,18 +140,19 @@ impl<S, C, R> Shared<S, C, R> {
 
     #[inline(never)]
     pub(super) fn look_around(&self, search: Search, moment: &Moment) -> Option<Choice<'_>> {
-        // Should a retry come by with all of them tried, it begins anew.
+        // If a retry above has tried all regions already, the call begins again with all of them.
         let anew = Search { tried: Tried::NONE, again: true, ..search };
         let first = self.choose(&search, moment);
         first.or_else(|| (search.tried.len() > 0).then(|| self.choose(&anew, moment)).flatten())
     }
 
-    /// The region that is the best now, with a call on its way there.
+    /// The best region now, where this call is counted.
     pub(super) fn choose(&self, search: &Search, moment: &Moment) -> Option<Choice<'_>> {
         let mut taken = None;
         while let Some(region) = self.set.find(search, moment, |region| self.can_call(region)) {
             let live = self.set.live(region);
-            // Another call may have been faster; who finds nothing better then, joins it.
+            // Another call may have taken the trial first. If there is still no better region, this call
+            // joins it.
             let joins = || (taken == Some(region)).then(|| live.begins_chosen(None));
             if let Some(begun) = self.set.begins(live, moment).or_else(joins) {
                 return Some((region, live, begun));
@@ -161,8 +162,8 @@ impl<S, C, R> Shared<S, C, R> {
         None
     }
 
-    /// Until when a call waits that finds no region fit, unless one is back sooner: until the first one is
-    /// on trial, if that is asked for and the deadline allows.
+    /// Until when a call waits for which no region is fit: until the first one is on trial. An error if
+    /// calls aren't to wait, or the deadline is sooner. If a region is back sooner, the call is woken.
     pub(super) fn wait(&self, journey: &Journey) -> Result<Instant, AllRegionsOut> {
         let moment = Moment::default();
         let Some(back) = self.set.back_in(&moment, |region| self.can_call(region)) else {
@@ -179,13 +180,13 @@ impl<S, C, R> Shared<S, C, R> {
         Ok(deadline.map_or(latest, |deadline| deadline.min(latest)))
     }
 
-    /// The client of the region that is the next choice, of those that take calls.
+    /// The client of the next choice, of the regions that take calls.
     pub(super) fn next_client(&self, mut search: Search, waited_for: Tried) -> Next<S>
     where
         S: Clone,
     {
-        // There are no others where all have one. Nor are more waited for than a call remembers: one would
-        // be chosen again and again.
+        // There is no other client where all regions share one. And a call waits for no more regions than
+        // it remembers: beyond that the same one would be chosen again and again.
         if matches!(self.clients, Clients::One(_))
             || search.tried.len() + waited_for.len() >= Tried::MOST
         {
@@ -203,7 +204,7 @@ impl<S, C, R> Shared<S, C, R> {
         )
     }
 
-    /// What it takes to go to another region, if the call may do so here.
+    /// What it takes to send the request to another region, if this failover may do so.
     #[inline]
     pub(super) fn keep<Req>(&self, journey: &Journey, request: &mut Req) -> Option<R::Kept>
     where

@@ -2,8 +2,8 @@
 
 use std::sync::OnceLock;
 
-/// What is there from the start lies in one piece; what is put in later, in a
-/// piece that is made when it is first needed.
+/// What is there from the start lies in one piece. What is put in later lies in another, which is
+/// allocated when it is first needed.
 #[derive(Debug)]
 pub(super) struct Slots<T> {
     first: Box<[T]>,
@@ -26,14 +26,14 @@ impl<T> Slots<T> {
         }
     }
 
-    /// In order of their numbers, of which none is left out where each was put in in turn.
+    /// All in the order of their numbers. It ends at the first number of the later ones that is empty.
     #[inline]
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> + Clone {
         let later = self.later.get().map_or(&[][..], |later| &**later);
         self.first.iter().chain(later.iter().map_while(|slot| slot.get().map(|slot| &**slot)))
     }
 
-    /// Puts in what has this number. False: there is something, or there is no room.
+    /// Puts a value in at this number. Returns false if there is one already, or there is no room.
     pub(super) fn put(&self, number: usize, value: T) -> bool {
         let empty = || (0..ROOM).map(|_| OnceLock::new()).collect();
         let later = number.checked_sub(self.first.len());

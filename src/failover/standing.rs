@@ -6,31 +6,32 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
     Fit,
-    /// Back, with a share of the calls that grows until then.
+    /// Back, with a share of the calls that grows until `until`.
     Ramping {
         until: u64,
     },
-    /// Not chosen until then, and on trial from then on.
+    /// Not chosen before `until`, and on trial from then on.
     Out {
         until: u64,
     },
-    /// Taken for fit by hand, and not so by its health, which its calls may show to be better.
+    /// Forced in by hand, though its health says otherwise. Its calls go on, and may show that it is
+    /// well.
     Forced,
-    /// Taken out of turn by hand: for when nothing else is left.
+    /// Drained by hand: called only when nothing else is left.
     Drained,
-    /// Taken out by hand, or removed.
+    /// Forced out by hand, or removed.
     Gone,
 }
 
 impl Standing {
-    /// The words of what has no time to it.
+    /// The words of two standings that hold no time.
     pub(super) const FIT: u64 = 0;
     pub(super) const GONE: u64 = 4;
     const RAMPING: u64 = 1;
     const OUT: u64 = 2;
     const DRAINED: u64 = 3;
     const FORCED: u64 = 5;
-    /// Three bits say which it is, and leave seventy years of nanoseconds.
+    /// Three bits say which standing it is. The others are enough for seventy years of nanoseconds.
     const BITS: u32 = 3;
     const FAR: u64 = u64::MAX >> Self::BITS;
 
@@ -59,12 +60,12 @@ impl Standing {
         }
     }
 
-    /// Whether it was lost, or taken out, and isn't back; on trial it is lost still.
+    /// Whether it was lost or taken out, and isn't back. On trial it is still lost.
     pub(super) const fn is_lost(self) -> bool {
         !matches!(self, Self::Fit | Self::Ramping { .. } | Self::Forced)
     }
 
-    /// Whether it isn't called at this time, but for want of a better one.
+    /// Whether it is called now only if there is no better one.
     pub(super) const fn is_out(self, now: u64) -> bool {
         match self {
             Self::Fit | Self::Ramping { .. } | Self::Forced => false,
@@ -73,7 +74,8 @@ impl Standing {
         }
     }
 
-    /// Which part of its calls a region takes that comes back within `ramp`, from a tenth to 1.
+    /// The share of its calls, from a tenth to 1, that a region takes which is back fully at `until`,
+    /// after ramping for `ramp`.
     pub(super) fn share(until: u64, now: u64, ramp: Duration) -> f64 {
         let left = Duration::from_nanos(until.saturating_sub(now));
         (1.0 - left.as_secs_f64() / ramp.as_secs_f64()).max(0.1)

@@ -16,27 +16,27 @@ pub struct RegionStatus {
     pub priority: u32,
     /// Whether calls are sent to it.
     pub healthy: bool,
-    /// What it goes by.
+    /// Why calls are sent to it, or not.
     pub condition: Condition,
-    /// Since when calls have found it well, or not.
+    /// Since when its health has been in this phase: fit, out or coming back.
     pub since: Instant,
     /// Until when it is out, where that is known.
     pub out_until: Option<Instant>,
-    /// Its smoothed latency on the wire, if a call has succeeded there: of one call of 16 while it is
-    /// the only one of the best priority; with
-    /// [health checks](super::HealthChecks) the latency of those, and of no calls.
+    /// Its smoothed latency on the wire, if a call has succeeded there. While it is the only region of
+    /// the best priority, one call of 16 is measured. With [health checks](super::HealthChecks) only
+    /// those are measured, and no calls.
     pub latency: Option<Duration>,
     /// Why a call or a check failed there last, if one has.
     pub last_failure: Option<Cause>,
     /// When its last health check was over, if there was one.
     pub last_check: Option<Instant>,
-    /// How many attempts were sent its way.
+    /// How many attempts were sent to it.
     pub attempts: u64,
     /// How many of them are under way.
     pub under_way: u64,
 }
 
-/// What a region goes by. See the [module](super#a-regions-life).
+/// Why calls are sent to a region, or not. See the [module](super#a-regions-life).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Condition {
@@ -64,7 +64,7 @@ impl RegionSet {
     }
 
     fn status_of(&self, live: &LiveRegion, now: Instant) -> RegionStatus {
-        // Under one lock, or one field might be of before a change and another of after it.
+        // Read under one lock, so that no field is older than a change and another newer.
         let told = live.told();
         let Told { health, duty, last_failure } = told;
         let (attempts, under_way) = live.calls();
@@ -82,7 +82,7 @@ impl RegionSet {
         };
         RegionStatus {
             name: live.place.name,
-            // It was made of one.
+            // It was a `u32` when it was set.
             priority: u32::try_from(live.priority()).unwrap_or(u32::MAX),
             healthy: !told.standing(self.epoch).is_out(nanos),
             condition,

@@ -5,10 +5,11 @@ use crate::sync::{Apart, AtomicU64, Ordering};
 
 #[derive(Debug, Default)]
 pub(super) struct Traffic {
-    /// The calls for which the region was chosen from several: by how many of them are under way, so
-    /// that this is counted in one place.
+    /// The calls that chose the region from several. Choices go by how many of these are under way, so
+    /// they are counted in one place.
     chosen: Apart<Calls>,
-    /// The calls that went to it as the preferred one, by thread, since nobody needs to know.
+    /// The calls that went to it as the preferred region. No choice goes by their number, so each thread
+    /// counts its own.
     preferred: Box<Striped<Calls>>,
 }
 
@@ -24,7 +25,7 @@ impl Traffic {
         if chosen { &self.chosen.0 } else { self.preferred.mine() }
     }
 
-    /// Answers with how many had begun before, of those that are counted with this one.
+    /// Counts a call. Returns how many had begun before, of those in the same place.
     #[inline]
     pub(super) fn begins(&self, chosen: bool) -> u64 {
         self.calls(chosen).begun.fetch_add(1, Ordering::Relaxed)
@@ -35,13 +36,13 @@ impl Traffic {
         self.calls(chosen).ended.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many of those that chose it are under way.
+    /// How many calls are under way that chose it.
     pub(super) fn load(&self) -> u64 {
         let (begun, ended) = self.chosen.0.read();
         begun.saturating_sub(ended)
     }
 
-    /// How many there were, and how many of them are under way.
+    /// How many calls there were, and how many of them are under way.
     pub(super) fn total(&self) -> (u64, u64) {
         let all = self.preferred.iter().chain([&self.chosen.0]).map(Calls::read);
         let (begun, ended) = all.fold((0, 0), |sum, calls| (sum.0 + calls.0, sum.1 + calls.1));
@@ -50,7 +51,8 @@ impl Traffic {
 }
 
 impl Calls {
-    /// How many began, and ended; those that did meanwhile may be in one number only.
+    /// How many began, and how many ended. A call that begins or ends meanwhile may be counted in only
+    /// one of the two.
     fn read(&self) -> (u64, u64) {
         let ended = self.ended.load(Ordering::Relaxed);
         (self.begun.load(Ordering::Relaxed), ended)

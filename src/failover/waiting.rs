@@ -15,11 +15,11 @@ use super::standing::Standing;
 use crate::time::{self, Instant, Sleep};
 
 pin_project! {
-    /// Keeps a request until a region may be fit to take it.
+    /// Keeps a request until a region may be fit for it.
     pub(super) struct Waiting<Req> {
         #[pin]
         timer: Sleep,
-        // One may be sooner than that.
+        // Ends when a region is back sooner than that.
         #[pin]
         sooner: OwnedNotified,
         request: Option<Req>,
@@ -40,25 +40,25 @@ impl<Req> Waiting<Req> {
     }
 }
 
-/// How long no region is back.
+/// How long it is until a region is back.
 pub(super) struct Back {
     pub(super) expected: Duration,
     pub(super) latest: Duration,
 }
 
 impl RegionSet {
-    /// A region may take calls that took none: those that wait for one look around.
+    /// Wakes the calls that wait for a region: one that took no calls may take some now.
     #[cold]
     pub(super) fn tell_of_back(&self) {
         self.back.notify_waiters();
     }
 
-    /// Ends when that is told from now on.
+    /// Ends with the next [`tell_of_back`](Self::tell_of_back), from now on.
     pub(super) fn hears_of_back(&self) -> OwnedNotified {
         Arc::clone(&self.back).notified_owned()
     }
 
-    /// How long it is until a region takes calls again, the one that does so the soonest. `None`: none does.
+    /// How long it is until the first region takes calls again. `None` if none will.
     pub(super) fn back_in(&self, moment: &Moment, is: impl Fn(usize) -> bool) -> Option<Back> {
         let now = self.epoch.nanos(moment.get());
         let regions = self.slots.iter().enumerate().filter(|(number, _)| is(*number));
@@ -73,7 +73,7 @@ impl RegionSet {
         Some(Back { expected, latest })
     }
 
-    /// When the first cooldown is over of those that aren't yet.
+    /// When the first of the cooldowns that aren't over yet will be.
     pub(super) fn cooldown_ends(
         &self,
         moment: &Moment,

@@ -10,12 +10,12 @@ use super::set::RegionSet;
 use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::time;
 
-/// A task a region, while there are calls and a runtime.
+/// Starts one task per region, once there are calls and a runtime.
 #[derive(Debug)]
 pub(super) struct Watch {
     checks: HealthChecks,
-    /// Whether a region may have no task: before the first call, when one is added, and
-    /// when the runtime that had them ends.
+    /// Whether a region may have no task: before the first call, when a region was added, and when the
+    /// runtime of the tasks has ended.
     wanting: AtomicBool,
 }
 
@@ -36,12 +36,12 @@ impl Watch {
         &self.checks
     }
 
-    /// A region may have no task: the next call sees to that.
+    /// Says that a region may have no task. The next call starts it.
     pub(super) fn wants(&self) {
         self.wanting.store(true, Ordering::Release);
     }
 
-    /// Starts the tasks that aren't there. Where all are, that is one load.
+    /// Starts the tasks that are missing. If none is, this costs one load.
     pub(super) fn start(&self, set: &Arc<RegionSet>) {
         if self.wanting.load(Ordering::Acquire) {
             self.start_missing(set);
@@ -57,7 +57,7 @@ impl Watch {
             if live.is_removed() || live.task.running.swap(true, Ordering::AcqRel) {
                 continue;
             }
-            // Made here, so that a runtime that is shutting down drops it too.
+            // Made outside the task: a runtime that is shutting down drops it too, and so clears `running`.
             let running = Running { set: Arc::downgrade(set), region };
             let handle = runtime.spawn(watch(running)).abort_handle();
             *live.task.handle.lock() = Some(handle);
@@ -65,7 +65,7 @@ impl Watch {
     }
 }
 
-/// Ends the task: the set that it checks for is gone.
+/// Ends the task: the set that it checks is dropped.
 impl Drop for Task {
     fn drop(&mut self) {
         if let Some(task) = self.handle.lock().take() {
@@ -80,8 +80,8 @@ struct Running {
     region: usize,
 }
 
-/// The task is gone, and the set isn't: its region was removed, its runtime was shut down, or an
-/// observer panicked. Where it is wanted, the next call starts another one.
+/// The task has ended, and the set is still there: the region was removed, the runtime was shut down, or
+/// an observer panicked. If the region still needs a task, the next call starts another one.
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(set) = self.set.upgrade()
