@@ -34,12 +34,13 @@ pub trait HttpResponse {
     /// The headers.
     fn headers(&self) -> &HeaderMap;
 
-    /// Where layers below tell what isn't in the head ([`Told`](crate::classify::Told)). Default: nowhere.
+    /// The extensions, in which layers below say what isn't in the head
+    /// ([`Told`](crate::classify::Told)). Default: none.
     fn extensions(&self) -> Option<&Extensions> {
         None
     }
 
-    /// The same, to be written. Default: nowhere.
+    /// The extensions, for writing. Default: none.
     fn extensions_mut(&mut self) -> Option<&mut Extensions> {
         None
     }
@@ -47,12 +48,12 @@ pub trait HttpResponse {
 
 /// The head of a request, whatever its type.
 ///
-/// Shows what a layer may decide by; its `Debug` shows nothing of it, since
-/// headers and targets can hold secrets.
+/// It holds what a layer may decide by. Its `Debug` shows only the method, since headers and targets
+/// can hold secrets.
 #[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
     method: &'a Method,
-    /// As the target has it: with user name and password, if there are any.
+    /// As the target writes it, with user name and password if there are any.
     authority: Option<&'a str>,
     path: &'a str,
     headers: &'a HeaderMap,
@@ -66,8 +67,8 @@ impl<'a> RequestHead<'a> {
         Self { method, authority: None, path: "", headers }
     }
 
-    /// The same with this target: an authority (`api.example.com:8443`), and a
-    /// path without a query, which may hold secrets.
+    /// The same head with this target: an authority (`api.example.com:8443`), and a path. Leave out the
+    /// query, as it may hold secrets.
     #[inline]
     #[must_use]
     pub const fn target(mut self, authority: Option<&'a str>, path: &'a str) -> Self {
@@ -75,8 +76,7 @@ impl<'a> RequestHead<'a> {
         self
     }
 
-    /// A head of these parts, the authority being the target's or, without
-    /// one there, that of the `Host` header.
+    /// A head of these parts. The authority is the target's or, if it has none, the `Host` header's.
     #[inline]
     #[must_use]
     pub fn from_parts(method: &'a Method, uri: &'a Uri, headers: &'a HeaderMap) -> Self {

@@ -31,8 +31,8 @@ pub trait Classify<Res> {
 /// Status, headers and errors of HTTP, gRPC included: the default.
 ///
 /// A `200` with a `grpc-status` header is judged by that, as gRPC reports errors
-/// so; every other response by its HTTP status; an error by
-/// what its chain of sources says (see [`Outcome::verdict`]).
+/// so. Every other response is judged by its HTTP status, and an error by its
+/// chain of sources (see [`Outcome::verdict`]).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HttpClassifier;
 
@@ -62,7 +62,7 @@ impl<Res: HttpResponse> Classify<Res> for HttpClassifier {
 pub struct ErrorClassifier;
 
 impl ErrorClassifier {
-    /// A classifier of errors alone.
+    /// A classifier that judges only errors.
     #[must_use]
     pub const fn new() -> Self {
         Self

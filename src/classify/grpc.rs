@@ -89,19 +89,18 @@ pub(super) fn has_code(headers: &HeaderMap) -> bool {
     !headers.is_empty() && status(headers).is_some()
 }
 
-// Most answers are no gRPC: for them this is all there is to it.
 fn status(headers: &HeaderMap) -> Option<&HeaderValue> {
     static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
     headers.get(&GRPC_STATUS)
 }
 
-/// The verdict of trailers that have a gRPC status.
+/// The verdict of trailers, if they have a gRPC status.
 pub(crate) fn of_trailers(trailers: &HeaderMap) -> Option<Verdict> {
     let code = code(trailers)?;
     Some(verdict(code, trailers).in_trailers())
 }
 
-/// The verdict of a gRPC status, with what the server asked for beside it.
+/// The verdict of a gRPC status, with what the headers beside it ask for.
 pub(crate) fn verdict(code: GrpcCode, headers: &HeaderMap) -> Verdict {
     let pushed_back = || Hint::asked(headers).retry_after.is_some();
     let verdict = match code {

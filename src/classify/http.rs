@@ -14,8 +14,8 @@ pub(super) fn verdict(status: StatusCode, headers: &HeaderMap) -> Verdict {
     verdict.hint_is(hint(verdict.class(), headers))
 }
 
-/// The hint of an answer in this row. A limit at its end is the reason for a
-/// refusal, not for another failure; and a success is not looked through.
+/// The hint of an answer in this row. A limit that is used up explains a refusal,
+/// and no other failure. The headers of a success aren't searched.
 pub(crate) fn hint(class: Class, headers: &HeaderMap) -> Hint {
     match class {
         Class::Success => Hint::NONE,
@@ -30,7 +30,7 @@ pub(crate) fn of_status(status: StatusCode) -> Verdict {
     let verdict = match status.as_u16() {
         _ if is_success(status) => Verdict::success(),
         401 => Verdict::credential_rejected(),
-        // Too early (425) and conflict (409) pass when sent again a little later.
+        // Too early (425) and conflict (409) may succeed when sent again a little later.
         408 | 409 | 425 => Verdict::transient(),
         429 => Verdict::throttled(),
         501 => Verdict::rejected(),

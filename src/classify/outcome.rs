@@ -75,13 +75,13 @@ impl<'a> Outcome<'a> {
         }
     }
 
-    /// The first error of type `E` in the chain of sources.
+    /// The first error of type `E` in the error's chain of sources.
     #[must_use]
     pub fn cause<E: Error + 'static>(&self) -> Option<&'a E> {
         crate::error::cause_ref(self.as_error()?)
     }
 
-    /// What the server asked for, by its headers.
+    /// What the server asked for in its headers.
     #[must_use]
     pub fn hint(&self) -> Hint {
         self.headers().map_or(Hint::NONE, Hint::from_headers)
@@ -89,19 +89,18 @@ impl<'a> Outcome<'a> {
 
     /// The default verdict: that of [`HttpClassifier`](super::HttpClassifier).
     ///
-    /// Of a response it is what a layer below has [`Told`], or else what status and headers mean.
+    /// A response is judged by what a layer below has [`Told`], or else by status and headers.
     ///
-    /// Of an error it is what the first in its chain of sources that is certain
-    /// means, or else the innermost that is known: this crate's rejections, tower's and tokio's timeouts, tower's
-    /// load shed, `std::io::Error`, and, with their features, the errors of
-    /// hyper, hyper-util, h2, reqwest and tonic. What never left is told from
-    /// what may have been processed. An unknown error is
-    /// [`Transient`](super::Class::Transient): it may have been processed.
+    /// An error is judged by its chain of sources. The first one that is certain decides, or else the
+    /// innermost one that is known. Known are this crate's rejections, tower's and tokio's timeouts,
+    /// tower's load shed, `std::io::Error`, and, with their features, the errors of hyper, hyper-util,
+    /// h2, reqwest and tonic. A request that never left is told from one that may have been processed. An
+    /// unknown error is [`Transient`](super::Class::Transient), as the request may have been processed.
     #[inline]
     pub fn verdict(&self) -> Verdict {
         match self.0 {
-            // Compiled into every layer's future, as most answers are such: there nobody asks for
-            // more than the class, and the rest of the verdict is never made.
+            // Most answers are like this, so this arm is inlined into every layer's future. Those ask
+            // only for the class, and the compiler leaves out the rest of the verdict.
             Seen::Head(StatusCode::OK, headers, extensions)
                 if extensions.is_none_or(Extensions::is_empty) && !grpc::has_code(headers) =>
             {
@@ -123,7 +122,7 @@ fn of_head(status: StatusCode, headers: &HeaderMap, extensions: Option<&Extensio
 
 impl fmt::Debug for Outcome<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Neither headers nor an error's text: they can hold secrets.
+        // Headers and an error's text can hold secrets, so neither is shown.
         match self.0 {
             Seen::Head(status, ..) => f.debug_tuple("Head").field(&status).finish(),
             Seen::Error(_) => f.write_str("Error"),

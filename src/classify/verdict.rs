@@ -119,7 +119,7 @@ impl Verdict {
         self
     }
 
-    /// The same verdict, told by trailers: a head that said success had come before.
+    /// The same verdict, read from trailers, after a head that said success.
     pub const fn in_trailers(mut self) -> Self {
         self.in_trailers = true;
         self
@@ -143,7 +143,7 @@ impl Verdict {
         self.hint
     }
 
-    /// Whether a head that said success had come before, so that the upstream had begun to answer.
+    /// Whether it was read from trailers: the upstream had begun to answer, with a head that said success.
     #[must_use]
     pub const fn is_in_trailers(&self) -> bool {
         self.in_trailers
@@ -183,9 +183,9 @@ impl Verdict {
         }
     }
 
-    /// Whether it shows that the upstream is alive, though it did not do what it was asked to: it found
+    /// Whether it shows that the upstream is alive, though it didn't do what it was asked to: it found
     /// the request or its credential at fault, in conflict or too early, or asked for patience. A
-    /// fault that was found on this side shows nothing.
+    /// fault that this side found says nothing about the upstream.
     #[cfg(any(feature = "circuit-breaker", feature = "failover"))]
     pub(crate) fn is_sign_of_life(&self) -> bool {
         let answered = matches!(self.cause, Cause::Status(_) | Cause::Grpc(_));
@@ -200,15 +200,14 @@ impl Verdict {
             }
     }
 
-    /// Whether nothing left this side, so that what was set aside for the call
-    /// (a rate limiter's permit) can be given back.
+    /// Whether nothing left this side, so that a rate limiter's permit can be given back.
     #[must_use]
     pub const fn never_left(&self) -> bool {
         match self.class {
             Class::NotSent | Class::CircuitOpen => true,
-            // A call that its deadline cut off may have been sent.
+            // A call that was cut off by its deadline may have been sent.
             Class::Local => !matches!(self.cause, Cause::Deadline),
-            // A credential that a circuit breaker has latched.
+            // A circuit breaker has latched the credential, and answered itself.
             _ => matches!(self.cause, Cause::CircuitOpen),
         }
     }

@@ -19,8 +19,7 @@ pub(super) fn verdict(error: &h2::Error) -> Verdict {
     match error.reason() {
         // Headers or a target that HTTP/2 doesn't allow.
         None if !error.is_io() => Verdict::rejected(),
-        // This side reset the stream, which is what becomes of a request whose
-        // body fails.
+        // This side reset the stream, as it does if the request's body fails.
         Some(_) if is_ours => Verdict::rejected(),
         _ => Verdict::transient().cause_is(
             error.get_io().map_or(Cause::Connection, |error| super::io::broken_by(error.kind())),
@@ -30,13 +29,14 @@ pub(super) fn verdict(error: &h2::Error) -> Verdict {
 
 /// Whether the peer said that it hasn't processed the stream.
 ///
-/// Said by the peer: h2 resets a stream in its own name for whatever reason the
-/// body's error gave, were that a refused stream elsewhere.
+/// It must come from the peer: when a request's body fails, h2 itself resets the
+/// stream for the reason in the body's error, which may be a stream that another
+/// peer refused.
 ///
 /// On a `GOAWAY` h2 ends only the streams above the last one that the peer names,
-/// and those that would have come after; the others go on, and end with an
+/// and those that would have come after. The others go on, and end with an
 /// `io::Error` if the peer hangs up on them. RFC 9113 6.8 makes no difference
-/// between reasons, but one that goes away over an error isn't taken at its word.
+/// between reasons, but a peer that goes away because of an error isn't believed.
 fn is_refused(error: &h2::Error) -> bool {
     match error.reason() {
         Some(Reason::REFUSED_STREAM) => error.is_reset() && error.is_remote(),

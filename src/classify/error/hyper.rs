@@ -12,8 +12,8 @@ pub(super) fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
 }
 
 fn verdict(error: &hyper::Error) -> Verdict {
-    // First of all, as the body's error may be one of hyper's too, which then
-    // answers `is_timeout`.
+    // Asked first: the body's error may be one of hyper's too, and would make
+    // `is_timeout` true below.
     if error.is_user() {
         return by_this_side(error);
     }
@@ -26,8 +26,8 @@ fn verdict(error: &hyper::Error) -> Verdict {
     if let Some(error) = error.source().and_then(|source| source.downcast_ref()) {
         return super::h2::verdict(error);
     }
-    // A ping of HTTP/2 that wasn't answered, or the socket's own timeout. What
-    // else there is broke the connection, or was malformed.
+    // A timeout is that of the socket, or of an HTTP/2 ping without an answer.
+    // Anything else broke the connection, or was malformed.
     let kind = error.source().and_then(|source| source.downcast_ref()).map(io::Error::kind);
     let cause = match kind {
         _ if error.is_timeout() => Cause::Timeout,
@@ -37,14 +37,14 @@ fn verdict(error: &hyper::Error) -> Verdict {
     Verdict::transient().cause_is(cause)
 }
 
-/// What hyper calls the user's fault.
+/// The verdict of what hyper calls the user's fault.
 ///
-/// The request's body failed, or was shorter than declared: nothing of the
-/// upstream's doing, and no better when sent again.
+/// Mostly the request's body failed, or was shorter than declared: that isn't
+/// the upstream's doing, and would be no better when sent again.
 ///
-/// One isn't: the task that drives the connection was dropped. Hyper tells the
-/// two apart only in words. Should those change, a call is not repeated that
-/// could have been.
+/// One case is no fault of the request: the task that drives the connection was
+/// dropped. Hyper tells it from the others only by its text. Should that change,
+/// such a call is no longer repeated.
 fn by_this_side(error: &hyper::Error) -> Verdict {
     if error.to_string() == "dispatch task is gone" {
         Verdict::transient().cause_is(Cause::Connection)
@@ -53,8 +53,8 @@ fn by_this_side(error: &hyper::Error) -> Verdict {
     }
 }
 
-/// Whether it is the upgrade after a response that was canceled, which has only
-/// its source's words to be known by.
+/// Whether an upgrade after a response was canceled. Only the text of the
+/// error's source says so.
 fn is_of_an_upgrade(error: &hyper::Error) -> bool {
     error.source().is_some_and(|source| source.to_string().starts_with("upgrade"))
 }

@@ -9,15 +9,13 @@ use crate::classify::{Cause, Verdict};
 
 pub(super) fn known(error: &(dyn StdError + 'static)) -> Option<Finding> {
     let error = error.downcast_ref::<Error>()?;
-    // Of a request that was given to a connection its source, hyper's own
-    // error, tells what became of it.
     let verdict = if error.source().is_none() {
         // A request that can't be sent: without a host, or of the wrong version.
         Verdict::rejected()
     } else if error.is_connect() || error.connect_info().is_none() {
-        // DNS, TCP, TLS and proxies; or the first words on a new connection,
-        // which aren't `is_connect`. But where there is no connection to tell
-        // of, the request hadn't been given to one.
+        // DNS, TCP, TLS and proxies are `is_connect`. The handshake on a new
+        // connection isn't, but without `connect_info` the request hadn't been
+        // given to a connection.
         Verdict::not_sent().cause_is(Cause::Connect)
     } else {
         // Its source, hyper's own error, tells what became of the request.

@@ -10,7 +10,7 @@ pub(super) fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
     let error = error.downcast_ref::<io::Error>()?;
     let verdict = of_kind(error.kind())?;
     Some(match error.get_ref() {
-        // Who gave the kind may have guessed it from what is inside.
+        // It wraps another error, from which its kind may have been guessed.
         Some(_) => Finding::Provisional(verdict),
         None => Finding::Certain(verdict),
     })
@@ -18,8 +18,8 @@ pub(super) fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
 
 fn of_kind(kind: Kind) -> Option<Verdict> {
     let verdict = match kind {
-        // What `connect` fails with. Where a client's error tells that the
-        // connection was made, it is certain, and this is never asked.
+        // The kinds that `connect` fails with. If the connection was made, the
+        // client's error further out is certain of that, and this isn't reached.
         Kind::ConnectionRefused
         | Kind::HostUnreachable
         | Kind::NetworkUnreachable
@@ -36,7 +36,7 @@ fn of_kind(kind: Kind) -> Option<Verdict> {
     Some(verdict)
 }
 
-/// The cause of an error with which a connection ended that had been made.
+/// The cause of an error that ended a connection after it had been made.
 pub(super) fn broken_by(kind: Kind) -> Cause {
     match kind {
         Kind::TimedOut => Cause::Timeout,

@@ -43,9 +43,9 @@ use crate::retry::{AttemptTimedOut, CredentialRejected, DeadlineExceeded};
 /// What one error of a chain says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Finding {
-    /// What it wraps doesn't matter.
+    /// What the error wraps doesn't matter.
     Certain(Verdict),
-    /// What it wraps may know better.
+    /// What the error wraps may know better.
     Provisional(Verdict),
 }
 
@@ -65,7 +65,7 @@ pub(super) fn verdict(error: &(dyn Error + 'static)) -> Verdict {
     so_far.unwrap_or(Verdict::transient())
 }
 
-/// What this one error means, its sources apart.
+/// What this one error means, without its sources.
 fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
     let known = ours(error).map(Finding::Certain);
     let known = known.or_else(|| tower::known(error)).or_else(|| io::known(error));
@@ -80,7 +80,7 @@ fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
     known
 }
 
-/// The rejections of this crate's own layers. They are final.
+/// The verdict of a rejection by this crate's own layers.
 fn ours(error: &(dyn Error + 'static)) -> Option<Verdict> {
     type Known = fn(&(dyn Error + 'static)) -> Option<Verdict>;
     const OURS: &[Known] = &[

@@ -7,9 +7,9 @@ use crate::classify::{Cause, Verdict, http};
 
 pub(super) fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
     let error = error.downcast_ref::<reqwest::Error>()?;
-    // Whether it was about connecting is left to the client's error in the
-    // chain: `is_connect` is also true of a request whose body, a response of
-    // elsewhere, failed to connect.
+    // Whether it failed to connect is left to the client's error in the chain.
+    // `is_connect` is also true if the request's body comes from another
+    // upstream, and that one couldn't be reached.
     let cause = if error.is_timeout() { Cause::Timeout } else { Cause::Connection };
     let broken = Verdict::transient().cause_is(cause);
     if let Some(status) = error.status() {
@@ -20,7 +20,8 @@ pub(super) fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
         // The head of a response has been seen.
         Some(Finding::Certain(broken))
     } else if error.is_timeout() {
-        // Of the whole request, or of connecting: then the source knows.
+        // The timeout was that of the whole request, or of connecting. If it was
+        // the latter, the source says so.
         Some(Finding::Provisional(broken))
     } else {
         None

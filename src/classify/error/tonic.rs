@@ -8,7 +8,7 @@ use crate::classify::{Cause, GrpcCode, Verdict, grpc};
 
 pub(super) fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
     if error.is::<tonic::ConnectError>() || is_connect_timeout(error) {
-        // DNS, TCP, TLS, or the time for them was up.
+        // DNS, TCP or TLS failed, or took too long.
         return Some(Finding::Certain(Verdict::not_sent().cause_is(Cause::Connect)));
     }
     if error.is::<tonic::TimeoutExpired>() {
@@ -17,12 +17,12 @@ pub(super) fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
     error.downcast_ref().map(status)
 }
 
-/// Whether a channel had no connection in time.
+/// Whether a channel got no connection in time.
 ///
-/// That it doesn't call a `ConnectError`, but it is the one `io::Error` that
-/// stands directly under the channel's own error: of connections that have been
-/// made it is hyper that tells. The channel's error is known by what `Debug`
-/// calls it, as its type is not to be had without all of tonic's transport.
+/// Tonic makes no `ConnectError` of that. But it is the only `io::Error` directly
+/// under the channel's own error: once a connection is made, hyper's error stands
+/// between. The channel's error is recognised by its `Debug` text, as its type
+/// needs all of tonic's transport.
 fn is_connect_timeout(error: &(dyn Error + 'static)) -> bool {
     error
         .source()
@@ -35,8 +35,8 @@ fn status(status: &tonic::Status) -> Finding {
     let code = GrpcCode::from_number(status.code() as u32);
     let verdict = grpc::verdict(code, status.metadata().as_ref());
     match status.source() {
-        // Tonic made it of an error on this side, in codes too coarse: a
-        // timeout, for one, is `CANCELLED`.
+        // Tonic made the status of an error on this side. Its codes are too
+        // coarse for that: a timeout, for example, is `CANCELLED`.
         Some(_) => Finding::Provisional(verdict),
         None => Finding::Certain(verdict),
     }

@@ -6,8 +6,8 @@ use super::Finding;
 use crate::classify::{Cause, Verdict};
 
 pub(super) fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
-    // Tower's timeout can't tell what the time went on: the request may have
-    // been processed.
+    // A timeout doesn't say where the time went: the request may have been
+    // processed.
     let verdict = if error.is::<tower::timeout::error::Elapsed>()
         || error.is::<tokio::time::error::Elapsed>()
     {
