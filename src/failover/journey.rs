@@ -1,9 +1,8 @@
 //! Where a call has been, and where it is.
 
-use super::live_region::{Begun, LiveRegion};
+use super::live_region::{Begun, Choice, LiveRegion};
 use super::search::{Moment, Search};
 use super::set::RegionSet;
-use super::shared::Choice;
 use crate::classify::{Cause, Verdict};
 use crate::scope::{self, CallScope, Tried, Within};
 use crate::time::{self, Instant};

@@ -87,6 +87,9 @@ pub(super) struct Begun {
     is_sample: bool,
 }
 
+/// The region that a call goes to: its number, its state, and what the call gives back there.
+pub(super) type Choice<'a> = (usize, &'a LiveRegion, Begun);
+
 impl Begun {
     /// Whether its latency counts. While one region is preferred, latency doesn't choose among regions,
     /// and a sample of the calls is enough to know it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::choice::WhenAllOut;
 use super::journey::Journey;
-use super::live_region::{Begun, LiveRegion};
+use super::live_region::Choice;
 use super::readying::Next;
 use super::search::{Moment, Search};
 use super::set::RegionSet;
@@ -19,9 +19,6 @@ use crate::spare::Spare;
 use crate::stripe::Spread;
 use crate::sync::{AtomicUsize, Ordering};
 use crate::time::{self, Instant};
-
-/// The region that a call goes to: its number, its state, and what the call gives back there.
-pub(super) type Choice<'a> = (usize, &'a LiveRegion, Begun);
 
 /// What all calls share.
 #[derive(Debug)]
