@@ -66,8 +66,8 @@ impl Journey {
 
     /// A guard to hold until the attempt has a future, whose drop ends it from then on.
     #[inline]
-    pub(super) fn before_future<'a>(&self, set: &'a RegionSet) -> BeforeFuture<'a> {
-        BeforeFuture { set, attempt: self.under_way.then_some((self.region, self.begun)) }
+    pub(super) fn before_future<'a>(&'a mut self, set: &'a RegionSet) -> BeforeFuture<'a> {
+        BeforeFuture { set, journey: self }
     }
 
     pub(super) const fn is_retried(&self) -> bool {
@@ -200,7 +200,7 @@ impl Journey {
 /// the attempt.
 pub(super) struct BeforeFuture<'a> {
     set: &'a RegionSet,
-    attempt: Option<(usize, Begun)>,
+    pub(super) journey: &'a mut Journey,
 }
 
 impl BeforeFuture<'_> {
@@ -212,8 +212,6 @@ impl BeforeFuture<'_> {
 
 impl Drop for BeforeFuture<'_> {
     fn drop(&mut self) {
-        if let Some((region, begun)) = &self.attempt {
-            self.set.ends(self.set.live(*region), begun);
-        }
+        self.journey.is_over(self.set);
     }
 }

@@ -121,19 +121,19 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let (shared, moment) = (self.shared.handle(), Moment::default());
         let mut journey = shared.set_out(&self.key, &request, &moment);
-        let before_future = journey.before_future(&shared.set);
-        let kept = shared.keep(&journey, &mut request);
-        let Some(region) = journey.under_way() else {
+        let before = journey.before_future(&shared.set);
+        let kept = shared.keep(before.journey, &mut request);
+        let Some(region) = before.journey.under_way() else {
             // The call waits, so it won't use the readiness of this client: let go of it.
-            self.inner = shared.client(journey.region());
-            before_future.passes();
+            self.inner = shared.client(before.journey.region());
+            before.passes();
             return ResponseFuture::waiting(request, journey, kept, Some(Req::route), shared);
         };
         request.route(&shared.set.target(region));
-        let within = journey.calling(&shared.set, &moment);
+        let within = before.journey.calling(&shared.set, &moment);
         let future = self.inner.call(request);
         drop(within);
-        before_future.passes();
+        before.passes();
         ResponseFuture::calling(future, journey, kept, Some(Req::route), shared)
     }
 }
@@ -159,24 +159,24 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let (shared, moment) = (self.shared.handle(), Moment::default());
         let mut journey = shared.set_out(&self.key, &request, &moment);
-        let before_future = journey.before_future(&shared.set);
-        let kept = shared.keep(&journey, &mut request);
-        let Some(region) = journey.under_way() else {
-            before_future.passes();
+        let before = journey.before_future(&shared.set);
+        let kept = shared.keep(before.journey, &mut request);
+        let Some(region) = before.journey.under_way() else {
+            before.passes();
             return ResponseFuture::waiting(request, journey, kept, None, shared);
         };
         let client = self.client(region);
         // No waker: if the client isn't ready, the future waits for a fresh one.
         if let Poll::Ready(Ok(())) = client.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            let within = journey.calling(&shared.set, &moment);
+            let within = before.journey.calling(&shared.set, &moment);
             let future = client.call(request);
             drop(within);
-            before_future.passes();
+            before.passes();
             return ResponseFuture::calling(future, journey, kept, None, shared);
         }
         // This handle of the client may have a place in a queue, so it is dropped.
         self.last = None;
-        before_future.passes();
+        before.passes();
         ResponseFuture::readying(request, journey, kept, shared)
     }
 }

@@ -28,8 +28,13 @@ impl<V> Last<V> {
     /// Whether it was this key, and no state has been forgotten since.
     #[inline]
     pub(super) fn is(&self, key: &KeyRef<'_>, forgotten: u64) -> bool {
-        let is_it = |found: &Found<V>| found.forgotten == forgotten && found.filed.key == *key;
-        self.0.as_ref().is_some_and(is_it)
+        let is_key = |filed: &Filed<V>| match (&filed.key, key) {
+            // Compared in line: most keys are texts, those of hosts and regions.
+            (KeyRef::Text(filed), KeyRef::Text(text)) => **filed == **text,
+            (filed, key) => filed == key,
+        };
+        let found = self.0.as_ref();
+        found.is_some_and(|found| found.forgotten == forgotten && is_key(&found.filed))
     }
 
     /// Its state. `None` if the key has no state of its own.
