@@ -24,7 +24,7 @@ pub(crate) fn hint(class: Class, headers: &HeaderMap) -> Hint {
     }
 }
 
-/// The verdict of a status alone.
+/// The verdict of a status, without headers.
 #[allow(clippy::match_same_arms)] // the rows in the order of the table
 pub(crate) fn of_status(status: StatusCode) -> Verdict {
     let verdict = match status.as_u16() {

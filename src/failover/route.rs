@@ -112,7 +112,7 @@ impl<'a> Target<'a> {
             && uri.path().strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
     }
 
-    /// The path of a request that was given this one. `None`: it is the same.
+    /// The path in this region of a request for `given`, or `None` if it stays the same.
     fn path(&self, authority: Option<&str>, given: &str) -> Option<String> {
         let base = self.place.path;
         // It is relative to a base without a path, so it stays.
