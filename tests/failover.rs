@@ -255,7 +255,7 @@ async fn under_a_retry_there_is_one_loop() {
     }
     let start = tokio::time::Instant::now();
     assert_eq!(get(&mut client).await.unwrap(), 500);
-    // Three regions at once; then the retry waits, and begins anew.
+    // Three regions without a pause; then the retry waits, and begins again.
     let called = world.take_called();
     assert_eq!((called.len(), &called[..3]), (4, &["us", "eu", "ap"].map(String::from)[..]));
     assert!(start.elapsed() <= Duration::from_secs(1));

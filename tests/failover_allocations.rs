@@ -50,7 +50,7 @@ fn allocations(path: &str, priorities: [u32; 3], uri: &'static str) -> usize {
         Region::new(format!("r{number}"), format!("https://api{number}.test{path}"))
             .priority(priority)
     });
-    // One attempt: what is kept for another one is apart.
+    // One attempt, so that nothing is kept for another one.
     let layer = FailoverLayer::builder(Regions::new(regions).unwrap()).max_attempts(1);
     let layer = layer.build().unwrap();
     count(layer.layer(service_fn(answer)), uri)
@@ -67,7 +67,7 @@ fn count(
         service.call(request).now_or_never().unwrap().unwrap();
         ALLOCATIONS.get() - before
     };
-    // The first call of a thread makes what it has for all.
+    // The first call of a thread allocates what the later ones use.
     call();
     call()
 }

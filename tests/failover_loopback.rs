@@ -100,7 +100,7 @@ fn get() -> Request<Full<Bytes>> {
 
 #[tokio::test]
 async fn a_hung_region_costs_its_timeout_and_little_more() {
-    // Connections are taken by the kernel, and by nobody else.
+    // The kernel accepts connections, and nothing reads them.
     let hung = TcpListener::bind("127.0.0.1:0").unwrap();
     let well = Server::well();
     let timeout = Duration::from_millis(300);

@@ -47,7 +47,7 @@ const LONGEST_COOLDOWN: Duration = Duration::from_secs(20);
 pub(crate) struct Plan {
     hosts: Vec<String>,
     priorities: Vec<u32>,
-    /// A client a region, in place of requests that are rewritten.
+    /// One client per region, instead of requests that are rewritten.
     services: bool,
     retried: bool,
     breaker: bool,
@@ -81,7 +81,7 @@ impl Plan {
         }
     }
 
-    /// Whether it is its caller who gave this attempt up.
+    /// Whether the caller gave this attempt up.
     fn cancelled(&self, attempt: &Attempt) -> bool {
         let dropped = matches!(attempt.end, Some((_, End::Dropped)));
         dropped && attempt.call.is_some_and(|call| self.cancelled.contains(&call))
@@ -156,7 +156,7 @@ async fn call(client: Client, number: u32, safe: bool, key: bool) -> Outcome {
     match client.oneshot(request.body(Full::from("prompt")).unwrap()).await {
         Ok(response) => {
             let status = response.status().as_u16();
-            // What breaks off within its body is the caller's to see.
+            // A body that breaks off is seen by the caller, and not repeated.
             _ = response.into_body().collect().await;
             Outcome::Status(status)
         }

@@ -16,7 +16,7 @@ use super::regions;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A frame after each of these waits. `None`: it breaks off.
+/// A body with a frame after each of these waits. At `None` it breaks off.
 async fn reads(waits: &'static [Option<u32>]) -> (bool, bool) {
     let failover = FailoverLayer::new(regions());
     let handle = failover.handle();
@@ -33,7 +33,7 @@ async fn reads(waits: &'static [Option<u32>]) -> (bool, bool) {
         .layer(handle.watch_bodies(5 * SECOND))
         .service(client);
     let response = client.ready().await.unwrap().call(Request::new(())).await.unwrap();
-    // Not that nobody reads it.
+    // A body that nobody reads is no stall.
     sleep(60 * SECOND).await;
     assert!(handle.status()[0].healthy);
     let body = timeout(14 * SECOND, Box::pin(response.into_body()).collect()).await;

@@ -70,13 +70,13 @@ impl Checker {
         seen.iter().filter(|(seen, _)| seen == host).map(|(_, at)| *at).collect()
     }
 
-    /// How many clients there are but this one, and how many checks under way.
+    /// How many clients there are besides this one, and how many checks are under way.
     fn left(&self) -> (usize, usize) {
         (Arc::strong_count(&self.held) - 1, self.under_way.load(Ordering::SeqCst))
     }
 }
 
-/// With these checks, and a cooldown that brings nothing back within a test's time.
+/// A layer with these checks, and a cooldown that is longer than any test.
 fn with(checks: HealthChecks) -> FailoverBuilder {
     FailoverLayer::builder(regions())
         .cooldown(3600 * SECOND)
@@ -140,7 +140,7 @@ async fn a_dead_primary_is_found_without_a_failed_call() {
         assert_eq!(world.take_called(), ["eu"]);
         assert_eq!(healthy(&handle.status()), [false, true, true]);
 
-        // One check that succeeds brings it back, its cooldown notwithstanding.
+        // One check that succeeds brings it back, even during its cooldown.
         world.set("us", Host::Answers(200));
         pass(12 * SECOND).await;
         assert_eq!(get(&mut client).await.unwrap(), 200);
@@ -346,7 +346,7 @@ async fn they_end_when_all_is_dropped() {
         for host in ["us", "eu", "ap"] {
             world.set(host, does);
         }
-        // In the midst of a check, where it hangs.
+        // In the middle of a check, which hangs.
         pass(12 * SECOND).await;
         drop(client);
         let before = checker.take_seen().len();
@@ -373,7 +373,7 @@ async fn a_layer_that_is_never_called_leaves_nothing() {
 async fn their_interval_is_jittered_by_a_tenth_at_most() {
     let (world, checker) = (World::default(), Checker::default());
     let layer = with(checker.checks(&world)).build().unwrap();
-    // It's from start to start, however long a check takes.
+    // The interval is from start to start, however long a check takes.
     world.set("us", Host::Takes(4 * SECOND));
     let mut client = client(layer, &world);
     get(&mut client).await.unwrap();
@@ -410,7 +410,7 @@ async fn they_do_not_go_through_the_layered_client() {
     assert!(checker.take_seen().len() >= 6);
     assert_eq!(world.take_called(), ["us"]);
     assert!(circuits.all().iter().all(|circuit| circuit.last_failure.is_none()));
-    // The limit of two is met by the calls alone.
+    // The calls use up the limit of two; the checks take none of it.
     get(&mut client).await.unwrap();
     assert!(start.elapsed() < 31 * SECOND);
 }
@@ -495,7 +495,7 @@ async fn a_closure_that_panics_before_it_checks_touches_nothing_else() {
         get(&mut client).await.unwrap();
         tokio::task::yield_now().await;
     }
-    // Once a region and interval, not with every call.
+    // Once per region and interval, and not with every call.
     assert_eq!(asked.load(Ordering::SeqCst), 3);
     assert_eq!(healthy(&handle.status()), [false, true, true]);
 }

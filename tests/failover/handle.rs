@@ -182,7 +182,7 @@ async fn a_region_is_added_with_its_client() {
     };
     let (layer, handle) = with_handle();
     let services = layer.services(|region| named(region.name()));
-    // One that has no client isn't called.
+    // A region that has no client isn't called.
     handle.add(Region::new("nobody", "https://nobody/v1").priority(0)).unwrap();
     services
         .add(Region::new("sa-east-1", "https://sa/v1").priority(0), &named("sa-east-1"))
@@ -238,7 +238,7 @@ async fn a_region_that_is_forced_in_is_told_back_as_it_was_told_lost() {
     let handle = layer.handle();
     let mut client = client(layer, &world);
     handle.force_in("us-west-2").unwrap();
-    // Some of its calls fail: that isn't told with each of them.
+    // Some of its calls fail; there isn't an event for each of them.
     for status in [500, 200, 500, 200, 200] {
         world.set("us", Host::Answers(status));
         post(&mut client).await.unwrap();
@@ -254,7 +254,7 @@ async fn a_region_that_is_forced_in_is_told_back_as_it_was_told_lost() {
             "upstream, region us-west-2 is back",
         ]
     );
-    // What it has shown while it was forced counts when it isn't any longer.
+    // What its calls showed while it was forced in counts once it is released.
     handle.release("us-west-2").unwrap();
     assert_eq!(handle.status()[0].condition, Condition::Fit);
 }

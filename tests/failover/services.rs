@@ -32,7 +32,7 @@ fn at(host: &str, world: &World) -> Client {
     }))
 }
 
-/// A client a region, each ready while it has a place.
+/// One client per region, each ready while it has a place.
 struct Places(Vec<Arc<Semaphore>>);
 
 impl Places {
@@ -66,11 +66,11 @@ async fn a_region_that_is_not_ready_holds_up_no_call_that_another_can_take() {
     let mut client = places.over(&layer, &world);
     let start = Instant::now();
     get(&mut client).await.unwrap();
-    // It was sent nowhere yet, so what isn't idempotent goes elsewhere too.
+    // Nothing was sent yet, so a call that isn't idempotent goes elsewhere too.
     post(&mut client).await.unwrap();
     get(&mut RetryLayer::new().layer(client.clone())).await.unwrap();
     assert_eq!((world.take_called(), start.elapsed()), (vec!["eu".into(); 3], Duration::ZERO));
-    // It hasn't failed, and is preferred again when it is ready.
+    // The region hasn't failed, and is preferred again when its client is ready.
     assert!(layer.handle().status()[0].healthy);
     places.0[0].add_permits(1);
     get(&mut client).await.unwrap();
@@ -88,7 +88,7 @@ async fn with_no_region_ready_a_call_waits_for_the_first_that_is() {
     places.0[2].add_permits(1);
     call.await.unwrap().unwrap();
     assert_eq!(world.take_called(), ["ap"]);
-    // Its place in the others' queues has gone to who comes next, and it counts in one region.
+    // The call has left the other queues, and counts in one region only.
     places.0[0].add_permits(1);
     places.0[1].add_permits(1);
     assert_eq!(places.free(), [1, 1, 1]);
@@ -191,7 +191,7 @@ async fn more_unready_regions_than_a_call_remembers_are_waited_for_all_the_same(
 
 #[tokio::test(start_paused = true)]
 async fn a_call_whose_client_fails_to_get_ready_was_not_sent_and_goes_elsewhere() {
-    /// Fails to get ready, by an error that says nothing.
+    /// Fails to get ready, with an error that no classifier knows.
     #[derive(Clone)]
     struct Unready(Client);
 

@@ -26,7 +26,7 @@ async fn it_is_told_where_asked_for() {
     assert_eq!(served_by(&mut client).await, Some("us-west-2"));
     world.set("us", Host::Refuses);
     assert_eq!(served_by(&mut client).await, Some("eu-west-1"));
-    // A failure is somebody's too.
+    // A response that fails comes from a region too.
     world.set("eu", Host::Answers(500));
     world.set("ap", Host::Answers(400));
     assert_eq!(served_by(&mut client).await, Some("ap-southeast-1"));

@@ -12,7 +12,7 @@ use tower_upstream::cause_ref;
 /// One request on its way to one host.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
-    /// Which call it belongs to; a health check to none.
+    /// The call that it belongs to; none for a health check.
     pub(crate) call: Option<u32>,
     pub(crate) host: String,
     pub(crate) began: Duration,
@@ -27,7 +27,7 @@ pub(crate) enum End {
     Broke,
     /// There was no connection.
     Refused,
-    /// Nobody waits for it any longer.
+    /// Its caller no longer waits for it.
     Dropped,
 }
 
@@ -45,7 +45,7 @@ impl Attempt {
         matches!(self.end, Some((_, End::Status(status, _))) if status < 400)
     }
 
-    /// Whether whoever sent it knows that the host didn't act on it.
+    /// Whether its sender knows that the host didn't act on it.
     pub(crate) fn is_unprocessed(&self) -> bool {
         let Some((_, end)) = self.end else { return false };
         matches!(end, End::Refused | End::Status(429, _) | End::Status(503, Some(_)))

@@ -90,7 +90,7 @@ async fn not_connected_in_time() {
 
 #[tokio::test]
 async fn not_even_connected_in_the_time_for_everything() {
-    // Reqwest doesn't tell what the time went on.
+    // Reqwest doesn't say where the time went.
     let client = builder().timeout(PATIENCE).connector_layer(layer_fn(Stuck));
     let error = get(client, servers::silent().await).await.unwrap_err();
     assert_means(&error, Class::Transient, Cause::Timeout);
