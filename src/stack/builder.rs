@@ -1,21 +1,17 @@
-use std::any::TypeId;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::UpstreamLayer;
-use super::check::Settings;
 use crate::alert::Alerts;
 use crate::circuit_breaker::{CircuitBreakerBuilder, CircuitBreakerLayer};
 use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
-use crate::error::InvalidConfig;
 use crate::event::{Listener, Observer};
-use crate::failover::{FailoverBuilder, FailoverLayer, Regions};
-use crate::key::{ByAuthority, ByCredential, ByRegion};
-use crate::rate_limit::{OneEach, Quota, Quotas, RateLimitBuilder, RateLimitLayer};
-use crate::replay::{HttpReplay, NoReplay};
+use crate::failover::{FailoverBuilder, Regions};
+use crate::key::{ByCredential, ByRegion};
+use crate::rate_limit::{OneEach, Quota, RateLimitBuilder, RateLimitLayer};
+use crate::replay::HttpReplay;
 use crate::retry::RetryLayer;
 
-/// Builds an [`UpstreamLayer`].
+/// Builds an [`UpstreamLayer`](super::UpstreamLayer).
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct UpstreamBuilder<
@@ -25,27 +21,27 @@ pub struct UpstreamBuilder<
     B = ByRegion,
     W = OneEach,
 > {
-    common: Common,
-    retry: RetryLayer<C, R>,
-    rate_limit: RateLimitBuilder<HttpClassifier, K, W>,
-    circuit_breaker: CircuitBreakerBuilder<HttpClassifier, B>,
+    pub(super) common: Common,
+    pub(super) retry: RetryLayer<C, R>,
+    pub(super) rate_limit: RateLimitBuilder<HttpClassifier, K, W>,
+    pub(super) circuit_breaker: CircuitBreakerBuilder<HttpClassifier, B>,
 }
 
 /// The settings that aren't part of the builder's type.
 #[derive(Clone, Debug)]
-struct Common {
-    name: Arc<str>,
-    deadline: Option<Duration>,
-    attempt_timeout: Option<Duration>,
-    alerts: Option<Alerts>,
-    listener: Listener,
-    regions: Option<Regions>,
-    failover: Option<FailoverBuilder>,
+pub(super) struct Common {
+    pub(super) name: Arc<str>,
+    pub(super) deadline: Option<Duration>,
+    pub(super) attempt_timeout: Option<Duration>,
+    pub(super) alerts: Option<Alerts>,
+    pub(super) listener: Listener,
+    pub(super) regions: Option<Regions>,
+    pub(super) failover: Option<FailoverBuilder>,
 }
 
 impl UpstreamBuilder {
-    const DEADLINE: Duration = Duration::from_secs(120);
-    const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+    pub(super) const DEADLINE: Duration = Duration::from_secs(120);
+    pub(super) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 
     pub(super) fn new() -> Self {
         let common = Common {
@@ -228,102 +224,5 @@ impl<C, R, K, B, W> UpstreamBuilder<C, R, K, B, W> {
             rate_limit: self.rate_limit,
             circuit_breaker: change(self.circuit_breaker),
         }
-    }
-}
-
-impl<C: Clone, R: Clone, K, B: 'static, W: Quotas> UpstreamBuilder<C, R, K, B, W> {
-    /// Builds the layer.
-    ///
-    /// # Errors
-    ///
-    /// If a layer's settings can't work, if those of two can't work
-    /// [together](super#what-is-checked), or if the failover was changed and has no regions.
-    pub fn build(self) -> Result<UpstreamLayer<C, R, K, B, W>, InvalidConfig> {
-        let Self { common, retry, rate_limit, circuit_breaker } = self;
-        let Common { name, alerts, listener, regions, failover, .. } = common;
-        let classifier = retry.config.classifier.clone();
-        let alert = alerts.map(|alerts| alerts.layer().classifier(classifier.clone()));
-        let listener = match &alert {
-            Some(alert) => Listener::new(alert.alerts().observer()).and(&listener),
-            None => listener,
-        };
-
-        let own = &retry.config;
-        let deadline = once("deadline", common.deadline, own.deadline)?;
-        let deadline = deadline.unwrap_or(UpstreamBuilder::DEADLINE);
-        let deadline = Some(deadline).filter(|deadline| *deadline != Duration::MAX);
-        let attempt_timeout = once("attempt_timeout", common.attempt_timeout, own.attempt_timeout)?;
-        let attempt_timeout = attempt_timeout.unwrap_or(UpstreamBuilder::ATTEMPT_TIMEOUT);
-
-        let circuit_breaker = circuit_breaker
-            .name(Arc::clone(&name))
-            .classifier(classifier.clone())
-            .also_tell(&listener)
-            .lease_of_at_least(attempt_timeout)
-            .build()?;
-        let max_pause = rate_limit.longest_pause();
-        let rate_limit = rate_limit
-            .name(Arc::clone(&name))
-            .classifier(classifier.clone())
-            .also_tell(&listener)
-            .build();
-        let failover = with_regions(failover, regions)?
-            .map(|failover| {
-                failover.name(Arc::clone(&name)).classifier(classifier).replay(NoReplay)
-            })
-            .map(|failover| failover.also_tell(&listener).build())
-            .transpose()?;
-        let mut retry = retry.name(name).also_tell(&listener);
-        retry.config.deadline = deadline;
-        retry.config.attempt_timeout = None;
-        retry.config.timed_below = true;
-
-        Settings {
-            attempts: retry.config.policy.max_attempts,
-            attempt_timeout,
-            deadline,
-            hint_cap: retry.config.policy.longest_hint(),
-            max_pause,
-            failures_to_open: circuit_breaker.failures_to_open(),
-            circuits: failover
-                .as_ref()
-                .filter(|_| is_by_region::<B>())
-                .map_or(1, FailoverLayer::reach),
-        }
-        .check()?;
-        Ok(UpstreamLayer { alert, retry, failover, rate_limit, circuit_breaker, attempt_timeout })
-    }
-}
-
-/// Whether attempts in different regions go through different circuits.
-fn is_by_region<B: 'static>() -> bool {
-    [TypeId::of::<ByRegion>(), TypeId::of::<ByAuthority>()].contains(&TypeId::of::<B>())
-}
-
-/// Returns the failover, as it was changed, over these regions; none without regions.
-fn with_regions(
-    failover: Option<FailoverBuilder>,
-    regions: Option<Regions>,
-) -> Result<Option<FailoverBuilder>, InvalidConfig> {
-    match (failover, regions) {
-        (Some(_), None) => Err(InvalidConfig::new(
-            "the failover was changed, but it has no regions: give the builder `.regions(..)`",
-        )),
-        (None, regions) => Ok(regions.map(FailoverLayer::builder)),
-        (Some(failover), Some(regions)) => Ok(Some(failover.regions(regions))),
-    }
-}
-
-/// Returns what is set on the stack or on its retry, and refuses two different values.
-fn once(
-    what: &str,
-    stack: Option<Duration>,
-    retry: Option<Duration>,
-) -> Result<Option<Duration>, InvalidConfig> {
-    match (stack, retry) {
-        (Some(stack), Some(retry)) if stack != retry => Err(InvalidConfig::new(format!(
-            "{what} is {stack:?} on the stack and {retry:?} on its retry; set it once"
-        ))),
-        _ => Ok(stack.or(retry)),
     }
 }
