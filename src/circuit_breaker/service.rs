@@ -143,6 +143,7 @@ where
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         // The circuit is asked now, at the moment of sending, and not in `poll_ready`: a readiness
         // that isn't used must not cost a probe its place.

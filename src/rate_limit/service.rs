@@ -80,6 +80,7 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let (costs, at) = (self.cost.costs(&request), scope::now());
         let limiter = self.shared.limiters.by_last(self.key.key(&request), &mut self.last);
