@@ -152,8 +152,7 @@ impl<B: Body> Body for WatchedBody<B> {
                     let stalls = time::after(time::now(), *stall);
                     this.timer.set(Some(time::sleep_until(stalls)));
                 }
-                let timer = this.timer.as_mut().as_pin_mut();
-                if timer.is_some_and(|timer| timer.poll(cx).is_ready())
+                if time::poll_timer(this.timer.as_mut(), cx).is_ready()
                     && let Some(watch) = this.watch.take()
                 {
                     watch.failed(Cause::Timeout);

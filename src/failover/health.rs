@@ -141,17 +141,7 @@ impl Health {
         }
         let asked = asked.unwrap_or_default().min(recovery.hint_cap);
         let asked_until = time::after(now, asked);
-        let (before, asked_before) = match self.phase {
-            // While the region is out, another failure of the same phase says no more than the one
-            // that took it out: the cooldown doesn't double.
-            Phase::Out { until, asked_until, .. } if now < until => (until, asked_until),
-            Phase::Out { .. } => (now, now),
-            Phase::Ramping { until } if now < until => (now, now),
-            Phase::Fit | Phase::Ramping { .. } => {
-                self.times = 0;
-                (now, now)
-            }
-        };
+        let (before, asked_before) = self.left_alone_until(now);
         let again = before <= now;
         let times = if again { self.times } else { self.times.saturating_sub(1) };
         let doubled = 1u32.checked_shl(times).unwrap_or(u32::MAX);
@@ -178,20 +168,30 @@ impl Health {
         if set_out < self.since {
             return None;
         }
-        let (was_out, before) = match self.phase {
-            Phase::Out { until, asked_until, .. } => (true, (until, asked_until)),
-            Phase::Ramping { until } if now < until => (false, (now, now)),
-            Phase::Fit | Phase::Ramping { .. } => {
-                self.times = 0;
-                (false, (now, now))
-            }
-        };
-        let asked_until = time::after(now, asked).max(before.1);
-        self.phase = Phase::Out { until: asked_until.max(before.0), asked_until, good: 0 };
-        if before.0 <= now {
+        let (before, asked_before) = self.left_alone_until(now);
+        let asked_until = time::after(now, asked).max(asked_before);
+        let was_out = matches!(self.phase, Phase::Out { .. });
+        self.phase = Phase::Out { until: asked_until.max(before), asked_until, good: 0 };
+        if before <= now {
             self.begins_phase(now);
         }
         (!was_out).then_some(Change::Lost { out_for: asked })
+    }
+
+    /// Until when the region is left alone already, and until when its server asked for that: `now` if
+    /// it isn't. One that was well has its cooldowns begin anew.
+    fn left_alone_until(&mut self, now: Instant) -> (Instant, Instant) {
+        match self.phase {
+            // While the region is out, another failure of the same phase says no more than the one
+            // that took it out: the cooldown doesn't double.
+            Phase::Out { until, asked_until, .. } if now < until => (until, asked_until),
+            Phase::Out { .. } => (now, now),
+            Phase::Ramping { until } if now < until => (now, now),
+            Phase::Fit | Phase::Ramping { .. } => {
+                self.times = 0;
+                (now, now)
+            }
+        }
     }
 
     /// A check found it well, so it is on trial at once. There are two exceptions: its server asked for
