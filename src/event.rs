@@ -191,9 +191,9 @@ impl Observer for TracingObserver {
 
 /// The observer that a layer was given, if any.
 #[derive(Clone, Default)]
-pub(crate) struct Listener(Option<Arc<dyn Observer>>);
+pub(crate) struct Observers(Option<Arc<dyn Observer>>);
 
-impl Listener {
+impl Observers {
     pub(crate) fn new(observer: impl Observer) -> Self {
         Self(Some(Arc::new(observer)))
     }
@@ -208,14 +208,14 @@ impl Listener {
 
     /// Tells the event, which is only made if somebody listens.
     #[inline]
-    pub(crate) fn tell<'a>(&self, event: impl FnOnce() -> Event<'a>) {
+    pub(crate) fn emit<'a>(&self, event: impl FnOnce() -> Event<'a>) {
         if let Some(observer) = &self.0 {
             observer.observe(&event());
         }
     }
 }
 
-impl fmt::Debug for Listener {
+impl fmt::Debug for Observers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_some() { "Some(Observer)" } else { "None" })
     }

@@ -145,13 +145,7 @@
 
 #[cfg(feature = "alert")]
 pub mod alert;
-#[cfg(any(
-    feature = "circuit-breaker",
-    feature = "failover",
-    feature = "rate-limit",
-    feature = "retry"
-))]
-mod chance;
+mod call_state;
 #[cfg(feature = "circuit-breaker")]
 pub mod circuit_breaker;
 pub mod classify;
@@ -165,6 +159,13 @@ pub mod key;
 #[cfg(feature = "peek")]
 pub mod peek;
 pub mod presets;
+#[cfg(any(
+    feature = "circuit-breaker",
+    feature = "failover",
+    feature = "rate-limit",
+    feature = "retry"
+))]
+mod random;
 #[cfg(feature = "rate-limit")]
 pub mod rate_limit;
 #[cfg(any(feature = "failover", feature = "retry"))]
@@ -172,15 +173,14 @@ pub mod replay;
 #[cfg(feature = "retry")]
 pub mod retry;
 pub mod scope;
-mod sending;
-mod spare;
+mod sharded;
+#[cfg(any(feature = "alert", feature = "circuit-breaker"))]
+mod sliding_window;
 #[cfg(feature = "upstream")]
 pub mod stack;
-mod stripe;
 mod sync;
 mod time;
-#[cfg(any(feature = "alert", feature = "circuit-breaker"))]
-mod window;
+mod unready_clone;
 
 #[cfg(feature = "alert")]
 #[doc(inline)]

@@ -44,7 +44,7 @@ pub type PlainClassifier = ClassifyFn<fn(Outcome<'_>) -> Verdict>;
 /// Retry A: patient, and obedient to a 429.
 ///
 /// - Makes at most 5 attempts, each of at most 30 s.
-/// - Waits `min(60 s, 1 s · 2^n + U(0, 1 s))`, n from 0, after a status of 500 or more, a timeout, or a
+/// - PendingCall `min(60 s, 1 s · 2^n + U(0, 1 s))`, n from 0, after a status of 500 or more, a timeout, or a
 ///   broken or refused connection. Hints are ignored.
 /// - After a 429 it waits for the `Retry-After`, however long, and without one as above.
 /// - A 401 ends the call at once with
@@ -150,7 +150,7 @@ pub fn llm() -> RetryLayer {
 
 /// gRPC's own retry, as gRFC A6 has it.
 ///
-/// - Makes at most 4 attempts. Waits a random time of up to 100 ms, doubled each time, up to 1 s.
+/// - Makes at most 4 attempts. PendingCall a random time of up to 100 ms, doubled each time, up to 1 s.
 /// - Retries `UNAVAILABLE`, and what a gRPC client takes for that: a broken or refused connection, a
 ///   refused stream, and an HTTP status of 429, 502, 503 or 504 in place of a gRPC status.
 /// - The server's pushback replaces the wait; a negative or malformed one ends the call.

@@ -44,4 +44,4 @@ impl<T> fmt::Debug for Mutex<T> {
 /// lines in pairs.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub(crate) struct Apart<T>(pub(crate) T);
+pub(crate) struct CachePadded<T>(pub(crate) T);

@@ -48,9 +48,9 @@ pub(crate) fn after(instant: Instant, duration: Duration) -> Instant {
 
 /// A beginning from which moments are counted in nanoseconds, as a number that fits in an atomic.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Epoch(Instant);
+pub(crate) struct TimeOrigin(Instant);
 
-impl Epoch {
+impl TimeOrigin {
     pub(crate) fn new(start: Instant) -> Self {
         Self(start)
     }

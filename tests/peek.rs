@@ -21,7 +21,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::circuit_breaker::CircuitOpen;
-use tower_upstream::classify::{Class, Classify, HttpClassifier, Told, Verdict};
+use tower_upstream::classify::{Class, Classify, HttpClassifier, ResponseVerdict, Verdict};
 use tower_upstream::peek::{PeekBody, PeekLayer};
 use tower_upstream::retry::Backoff;
 use tower_upstream::{CircuitBreakerLayer, RetryLayer, cause_ref};
@@ -185,7 +185,7 @@ async fn what_is_read_and_what_is_not() {
     for (layer, response, read) in rows {
         let what = format!("{} {:?}", response.status(), response.headers());
         let response = peek(&layer, response).await;
-        assert_eq!(response.extensions().get::<Told>().is_some(), read, "{what}");
+        assert_eq!(response.extensions().get::<ResponseVerdict>().is_some(), read, "{what}");
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), SPENT, "{what}");
     }
 }
@@ -196,7 +196,7 @@ async fn a_compressed_body_is_left_alone() {
         let mut response = json(429, text(SPENT));
         response.headers_mut().insert("content-encoding", HeaderValue::from_static(encoding));
         let response = peek(&PeekLayer::new(), response).await;
-        assert_eq!(response.extensions().get::<Told>().is_some(), read, "{encoding}");
+        assert_eq!(response.extensions().get::<ResponseVerdict>().is_some(), read, "{encoding}");
     }
 }
 

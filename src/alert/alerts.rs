@@ -13,9 +13,9 @@ use super::within::within;
 use super::worker::Worker;
 use super::{Alert, AlertEvent, AlertEventKind, AlertLayer, AlertStats, AlertsBuilder, Objective};
 use crate::classify::Verdict;
-use crate::event::{Event, Listener, Observer};
+use crate::event::{Event, Observer, Observers};
 use crate::retry::Decision;
-use crate::stripe::Spread;
+use crate::sharded::ShardedArc;
 use crate::sync::Mutex;
 use crate::time::{self, Instant};
 
@@ -29,14 +29,14 @@ use crate::time::{self, Instant};
 /// everything else.
 #[derive(Clone)]
 pub struct Alerts {
-    pub(super) shared: Arc<Spread<Shared>>,
+    pub(super) shared: Arc<ShardedArc<Shared>>,
 }
 
 /// What all handles share.
 pub(super) struct Shared {
     pub(super) rules: Rules,
     pub(super) meter: Option<Meter>,
-    pub(super) listener: Listener,
+    pub(super) observers: Observers,
     pub(super) desk: Mutex<Desk>,
     pub(super) tally: Arc<Tally>,
     pub(super) keeper: Arc<Worker>,
@@ -49,7 +49,7 @@ impl Alerts {
     }
 
     pub(super) fn new(shared: Shared) -> Self {
-        Self { shared: Arc::new(Spread::new(shared)) }
+        Self { shared: Arc::new(ShardedArc::new(shared)) }
     }
 
     /// Returns the layer that judges what callers get. It goes outermost.
@@ -229,7 +229,7 @@ impl Shared {
 
     fn report(&self, reports: &[Report]) {
         for Report { alert, news, dropped } in reports {
-            let tell = |kind| self.listener.tell(|| Event::Alert(AlertEvent { alert, kind }));
+            let tell = |kind| self.observers.emit(|| Event::Alert(AlertEvent { alert, kind }));
             if *news {
                 let over = alert.resolved;
                 tell(if over { AlertEventKind::Resolved } else { AlertEventKind::Raised });

@@ -17,7 +17,7 @@ use super::measure::Meter;
 use super::rule::Rules;
 use super::{Alerts, Rule, Severity, Sink, Slo};
 use crate::error::{BoxError, InvalidConfig};
-use crate::event::{Listener, Observer};
+use crate::event::{Observer, Observers};
 use crate::sync::Mutex;
 
 /// Builds [`Alerts`].
@@ -35,7 +35,7 @@ pub struct AlertsBuilder {
     queue: usize,
     history: usize,
     delivery_timeout: Duration,
-    listener: Listener,
+    observers: Observers,
 }
 
 impl AlertsBuilder {
@@ -58,7 +58,7 @@ impl AlertsBuilder {
             queue: 1024,
             history: 256,
             delivery_timeout: Duration::from_secs(300),
-            listener: Listener::default(),
+            observers: Observers::default(),
         }
     }
 
@@ -201,7 +201,7 @@ impl AlertsBuilder {
     /// It hears of an alert when it is told, even if no sink is to hear of it. An alert is muted only for sinks that hear of its cause: with no
     /// sink at all, the observer hears of the cause and of all that follows from it.
     pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.listener = Listener::new(observer);
+        self.observers = Observers::new(observer);
         self
     }
 
@@ -241,7 +241,7 @@ impl AlertsBuilder {
         let meter = Meter::new(&self.rules, &self.objectives)?;
         let audience = Audience::new(self.sinks.iter().map(|(_, least)| *least));
         let lane =
-            |(sink, _)| Lane::new(sink, self.queue, self.delivery_timeout, self.listener.clone());
+            |(sink, _)| Lane::new(sink, self.queue, self.delivery_timeout, self.observers.clone());
         let desk = Desk::new(
             self.service.into(),
             &times,
@@ -252,7 +252,7 @@ impl AlertsBuilder {
         Ok(Alerts::new(Shared {
             rules: Rules::new(self.rules),
             meter,
-            listener: self.listener,
+            observers: self.observers,
             desk: Mutex::new(desk),
             tally: Arc::default(),
             keeper: Arc::default(),

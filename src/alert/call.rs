@@ -5,18 +5,18 @@ use super::Alerts;
 use super::alerts::Shared;
 use super::measure::Begun;
 use crate::classify::Verdict;
-use crate::stripe::Handle;
+use crate::sharded::ShardRef;
 
 /// One call, from its beginning until it is answered or dropped.
 pub(super) struct Call {
-    alerts: Handle<Shared>,
+    alerts: ShardRef<Shared>,
     begun: Begun,
 }
 
 impl Call {
     #[inline]
     pub(super) fn begin(alerts: &Alerts) -> Self {
-        let alerts = alerts.shared.handle();
+        let alerts = alerts.shared.shard_ref();
         Self { begun: alerts.begin(), alerts }
     }
 

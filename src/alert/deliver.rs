@@ -14,7 +14,7 @@ use super::{Alert, Sink};
 use crate::classify::{Classify, HttpClassifier};
 use crate::error::{BoxError, InvalidConfig};
 use crate::retry::{Backoff, RetryLayer};
-use crate::spare::Spare;
+use crate::unready_clone::UnreadyClone;
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,13 +54,13 @@ pub(super) struct Delivery<K, S> {
     most: usize,
     pause: Duration,
     sink: K,
-    service: Spare<S>,
+    service: UnreadyClone<S>,
 }
 
 impl<K: Sink, S: Clone> Delivery<K, S> {
     pub(super) fn new(sink: K, service: &S) -> Self {
         let (name, most, pause) = (sink.name(), sink.group_size().max(1), sink.pause());
-        Self { name, most, pause, sink, service: Spare::new(service) }
+        Self { name, most, pause, sink, service: UnreadyClone::new(service) }
     }
 }
 
@@ -105,7 +105,7 @@ where
                 .no_budget()
                 .retry_non_idempotent()
                 .replay_clone();
-            let mut service = retry.layer(self.service.fresh());
+            let mut service = retry.layer(self.service.unready_clone());
             if std::future::poll_fn(|cx| service.poll_ready(cx)).await.is_err() {
                 return Outcome::default();
             }

@@ -83,7 +83,7 @@ impl Desk {
     ) -> (Vec<Report>, Option<Instant>) {
         let (notices, step) = self.lifecycle.resolve(seen, moment.now);
         tally.coalesced(step.coalesced);
-        (notices.iter().map(|notice| self.tell(notice, moment, tally)).collect(), step.due)
+        (notices.iter().map(|notice| self.emit(notice, moment, tally)).collect(), step.due)
     }
 
     /// Tells what is due by now, and returns it. With `hurry` what waits for others to join it is due.
@@ -106,7 +106,7 @@ impl Desk {
         }
         let (notices, coalesced) = self.lifecycle.due(moment.now, hurry);
         tally.coalesced(coalesced);
-        reports.extend(notices.iter().map(|notice| self.tell(notice, moment, tally)));
+        reports.extend(notices.iter().map(|notice| self.emit(notice, moment, tally)));
         let looks_at = meter.map(Meter::next_look);
         self.wakes_at = self.lifecycle.next_due().into_iter().chain(looks_at).min();
         reports
@@ -127,7 +127,7 @@ impl Desk {
         Alert::new(&self.service, notice, since, moment.wall, self.repeats_in)
     }
 
-    fn tell(&mut self, notice: &Notice, moment: &Moment, tally: &Arc<Tally>) -> Report {
+    fn emit(&mut self, notice: &Notice, moment: &Moment, tally: &Arc<Tally>) -> Report {
         let alert = Arc::new(self.alert(notice, moment));
         if notice.news {
             self.history.push(Arc::clone(&alert));

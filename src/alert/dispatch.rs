@@ -13,7 +13,7 @@ use super::tally::Ticket;
 use super::within::within;
 use super::worker::Worker;
 use super::{Alert, AlertEvent, AlertEventKind};
-use crate::event::{Event, Listener};
+use crate::event::{Event, Observers};
 use crate::sync::Mutex;
 use crate::time;
 
@@ -25,7 +25,7 @@ struct Courier {
     sink: Arc<dyn Deliver>,
     timeout: Duration,
     outbox: Mutex<Outbox>,
-    listener: Listener,
+    observers: Observers,
     worker: Arc<Worker>,
     /// Whether the lane is gone: no more is to come.
     closed: AtomicBool,
@@ -36,13 +36,13 @@ impl Lane {
         sink: Arc<dyn Deliver>,
         queue: usize,
         timeout: Duration,
-        listener: Listener,
+        observers: Observers,
     ) -> Self {
         Self(Arc::new(Courier {
             sink,
             timeout,
             outbox: Mutex::new(Outbox::new(queue)),
-            listener,
+            observers,
             worker: Arc::default(),
             closed: AtomicBool::new(false),
         }))
@@ -117,7 +117,7 @@ impl Courier {
     /// Tells the observer. If that panics, which the panic's hook reports, the sink's task goes on.
     fn tell_failed(&self, alert: &Alert) {
         let kind = AlertEventKind::Failed { sink: self.sink.name() };
-        let tell = || self.listener.tell(|| Event::Alert(AlertEvent { alert, kind }));
+        let tell = || self.observers.emit(|| Event::Alert(AlertEvent { alert, kind }));
         _ = catch_unwind(AssertUnwindSafe(tell));
     }
 }

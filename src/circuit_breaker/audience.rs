@@ -7,7 +7,7 @@ use super::gate::Changed;
 use super::machine::Transition;
 use super::{CircuitEvent, CircuitEventKind, CircuitState, OpenReason};
 use crate::classify::Cause;
-use crate::event::{Event, Listener};
+use crate::event::{Event, Observers};
 
 /// A change of a circuit's state, as [subscribers](super::CircuitBreakerHandle::subscribe)
 /// get it.
@@ -35,7 +35,7 @@ pub struct CircuitTransition {
 /// Those who hear of a layer's circuits: its observer and its subscribers.
 #[derive(Clone, Debug)]
 pub(super) struct Audience {
-    listener: Listener,
+    observers: Observers,
     subscribers: broadcast::Sender<CircuitTransition>,
 }
 
@@ -43,8 +43,8 @@ impl Audience {
     /// How many transitions a subscriber can lag behind before it misses the oldest.
     const BEHIND: usize = 64;
 
-    pub(super) fn new(listener: Listener) -> Self {
-        Self { listener, subscribers: broadcast::Sender::new(Self::BEHIND) }
+    pub(super) fn new(observers: Observers) -> Self {
+        Self { observers, subscribers: broadcast::Sender::new(Self::BEHIND) }
     }
 
     pub(super) fn subscribe(&self) -> broadcast::Receiver<CircuitTransition> {
@@ -52,8 +52,8 @@ impl Audience {
     }
 
     /// Tells the observer. The caller holds no lock.
-    pub(super) fn tell<'a>(&self, event: impl FnOnce() -> CircuitEvent<'a>) {
-        self.listener.tell(|| Event::CircuitBreaker(event()));
+    pub(super) fn emit<'a>(&self, event: impl FnOnce() -> CircuitEvent<'a>) {
+        self.observers.emit(|| Event::CircuitBreaker(event()));
     }
 
     /// Tells subscribers and the observer of a change of state. The caller holds no lock.
@@ -78,6 +78,6 @@ impl Audience {
             CircuitState::Recovering => CircuitEventKind::Recovering,
             CircuitState::Closed | CircuitState::ForcedClosed => CircuitEventKind::Closed,
         };
-        self.tell(|| CircuitEvent { circuit, generation, reason, kind });
+        self.emit(|| CircuitEvent { circuit, generation, reason, kind });
     }
 }

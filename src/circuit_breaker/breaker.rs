@@ -35,6 +35,6 @@ impl Breaker {
         let all = std::iter::once(&self.circuits).chain(self.credentials().filter(|_| latches));
         let changes: Vec<_> = all.flat_map(change).collect();
         drop(changing);
-        changes.into_iter().for_each(Change::tell);
+        changes.into_iter().for_each(Change::emit);
     }
 }

@@ -10,12 +10,12 @@ use super::latch::Latches;
 use super::refusals::Refusals;
 use super::rules::{CloseAt, Recovery, Rules, SlowCalls};
 use super::{CircuitBreakerLayer, Count, CredentialLatch, FailureRate, OpenFor};
-use crate::chance::Chance;
 use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
 use crate::error::InvalidConfig;
-use crate::event::{Listener, Observer};
+use crate::event::{Observer, Observers};
 use crate::head::RequestHead;
 use crate::key::{AllCalls, ByAuthority, ByCredential, ByRegion, KeyFn, key_fn};
+use crate::random::RandomSource;
 
 /// Builds a [`CircuitBreakerLayer`].
 #[derive(Clone, Debug)]
@@ -34,8 +34,8 @@ struct Settings {
     max_keys: usize,
     rules: Rules,
     latch: Option<CredentialLatch>,
-    chance: Chance,
-    listener: Listener,
+    chance: RandomSource,
+    observers: Observers,
 }
 
 impl CircuitBreakerBuilder {
@@ -45,8 +45,8 @@ impl CircuitBreakerBuilder {
             max_keys: 1024,
             rules: Rules::default(),
             latch: Some(CredentialLatch::new()),
-            chance: Chance::default(),
-            listener: Listener::default(),
+            chance: RandomSource::default(),
+            observers: Observers::default(),
         };
         Self {
             classifier: HttpClassifier::new(),
@@ -188,7 +188,7 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
 
     /// Makes the jitter repeatable, for tests and simulations.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.settings.chance = Chance::seeded(seed);
+        self.settings.chance = RandomSource::seeded(seed);
         self
     }
 }
@@ -203,13 +203,13 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
 
     /// The observer that hears of changes of state and of rejections.
     pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.settings.listener = Listener::new(observer);
+        self.settings.observers = Observers::new(observer);
         self
     }
 
-    /// Adds a listener: it hears what the observer hears.
-    pub(crate) fn also_tell(mut self, listener: &Listener) -> Self {
-        self.settings.listener = self.settings.listener.and(listener);
+    /// Adds a observers: it hears what the observer hears.
+    pub(crate) fn also_observe(mut self, observers: &Observers) -> Self {
+        self.settings.observers = self.settings.observers.and(observers);
         self
     }
 
@@ -308,10 +308,10 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
     /// successes are needed to close than a half-open circuit lets through.
     pub fn build(self) -> Result<CircuitBreakerLayer<C, K, L>, InvalidConfig> {
         let Self { classifier, key, credential, settings } = self;
-        let Settings { name, max_keys, rules, latch, chance, listener } = settings;
+        let Settings { name, max_keys, rules, latch, chance, observers } = settings;
         let rules = rules.checked()?;
         let latch = latch.map(|latch| latch.rules(rules.dry_run).checked()).transpose()?;
-        let audience = Audience::new(listener);
+        let audience = Audience::new(observers);
         let refusals = Arc::new(Refusals::new());
         let latches = latch.map(|latch| {
             let (audience, chance) = (audience.clone(), chance.clone());

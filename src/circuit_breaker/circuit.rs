@@ -14,7 +14,7 @@ use super::status::CircuitStatus;
 use super::{CircuitEvent, CircuitEventKind, CircuitOpen, Count};
 use crate::classify::{Cause, Verdict};
 use crate::key::Keyed;
-use crate::stripe::{Handle, Spread};
+use crate::sharded::{ShardRef, ShardedArc};
 use crate::time::{self, Instant};
 
 /// The [`Gate`] decides. The circuit around it has the name, reads the clock, keeps totals and
@@ -31,10 +31,10 @@ pub(super) struct Circuit {
 }
 
 /// A circuit whose references and statistics are kept by each thread.
-pub(super) type SpreadCircuit = Spread<Circuit, Tally>;
+pub(super) type ShardedCircuit = ShardedArc<Circuit, Tally>;
 
 /// A call's reference to its circuit.
-pub(super) type CircuitHandle = Handle<Circuit, Tally>;
+pub(super) type CircuitHandle = ShardRef<Circuit, Tally>;
 
 const FORCED: Why = Why { reason: OpenReason::Forced, cause: Cause::Unknown };
 
@@ -64,10 +64,10 @@ impl Circuit {
 
     /// Lets a call through, or says why not.
     #[inline]
-    pub(super) fn admit(circuit: &SpreadCircuit) -> Result<Permit, Box<CircuitOpen>> {
+    pub(super) fn admit(circuit: &ShardedCircuit) -> Result<Permit, Box<CircuitOpen>> {
         match circuit.gate.passes_all() {
-            Some(generation) => Ok(Permit::new(circuit.handle(), generation, false)),
-            None => circuit.admit_slowly(|| circuit.handle()),
+            Some(generation) => Ok(Permit::new(circuit.shard_ref(), generation, false)),
+            None => circuit.admit_slowly(|| circuit.shard_ref()),
         }
     }
 
@@ -243,7 +243,7 @@ impl Circuit {
     }
 
     fn event(&self, generation: u32, why: Option<Why>, kind: impl FnOnce() -> CircuitEventKind) {
-        self.common.audience.tell(|| CircuitEvent {
+        self.common.audience.emit(|| CircuitEvent {
             circuit: &self.name,
             generation,
             reason: why.map(|why| why.reason),
@@ -273,18 +273,18 @@ impl Circuit {
     }
 }
 
-impl SpreadCircuit {
+impl ShardedCircuit {
     /// The circuit's status, with the totals of all threads.
     pub(super) fn status(&self) -> CircuitStatus {
-        Circuit::status(self, Totals::of(self.parts()))
+        Circuit::status(self, Totals::of(self.locals()))
     }
 }
 
-impl Keyed for SpreadCircuit {
+impl Keyed for ShardedCircuit {
     /// Only calls in flight hold a handle. Services that called it last keep other references, and
     /// may never call it again.
-    fn is_held(circuit: &Arc<Self>) -> bool {
-        Self::is_held(circuit)
+    fn is_referenced(circuit: &Arc<Self>) -> bool {
+        Self::is_referenced(circuit)
     }
 
     /// A circuit that failed lately is kept, whatever its state. One that failed long ago, even if

@@ -1,15 +1,15 @@
 use std::sync::Arc;
 
-use super::circuit::{Circuit, SpreadCircuit};
+use super::circuit::{Circuit, ShardedCircuit};
 use super::common::Common;
 use super::gate::Changed;
-use crate::key::{KeyRef, Last, Registry};
+use crate::key::{KeyRef, LastKey, Registry};
 use crate::time;
 
 /// The circuits of all keys, and what they share.
 #[derive(Debug)]
 pub(super) struct Circuits {
-    registry: Registry<SpreadCircuit>,
+    registry: Registry<ShardedCircuit>,
     /// Whether calls without a key share a circuit. Not where the keys are credentials.
     shares: bool,
     pub(super) common: Arc<Common>,
@@ -20,7 +20,7 @@ impl Circuits {
         let common = Arc::new(common);
         let for_circuits = Arc::clone(&common);
         let registry = Registry::new(max_keys, move |key| {
-            SpreadCircuit::new(Circuit::new(key.name_in(&name), Arc::clone(&for_circuits)))
+            ShardedCircuit::new(Circuit::new(key.name_in(&name), Arc::clone(&for_circuits)))
         });
         Self { registry, shares, common }
     }
@@ -30,38 +30,38 @@ impl Circuits {
     pub(super) fn by_last<'a>(
         &'a self,
         key: KeyRef<'_>,
-        last: &'a mut Last<SpreadCircuit>,
-    ) -> &'a SpreadCircuit {
+        last: &'a mut LastKey<ShardedCircuit>,
+    ) -> &'a ShardedCircuit {
         self.registry.by_last(key, last)
     }
 
     /// The key's own circuit, made if it is new. `None` without a key, or without room for one
     /// more.
-    pub(super) fn get_own(&self, key: &KeyRef<'_>) -> Option<Arc<SpreadCircuit>> {
+    pub(super) fn get_own(&self, key: &KeyRef<'_>) -> Option<Arc<ShardedCircuit>> {
         let circuit = self.registry.get(key);
         (!self.is_shared(&circuit)).then_some(circuit)
     }
 
-    fn is_shared(&self, circuit: &Arc<SpreadCircuit>) -> bool {
+    fn is_shared(&self, circuit: &Arc<ShardedCircuit>) -> bool {
         Arc::ptr_eq(circuit, self.registry.common())
     }
 
     /// The key's own circuit, if it has one already.
-    pub(super) fn find_own(&self, key: &KeyRef<'_>) -> Option<Arc<SpreadCircuit>> {
+    pub(super) fn find_own(&self, key: &KeyRef<'_>) -> Option<Arc<ShardedCircuit>> {
         self.find(key).filter(|circuit| !self.is_shared(circuit))
     }
 
-    pub(super) fn find(&self, key: &KeyRef<'_>) -> Option<Arc<SpreadCircuit>> {
+    pub(super) fn find(&self, key: &KeyRef<'_>) -> Option<Arc<ShardedCircuit>> {
         self.registry.find(key)
     }
 
     /// The circuit of calls without a key.
-    pub(super) fn shared(&self) -> &SpreadCircuit {
+    pub(super) fn shared(&self) -> &ShardedCircuit {
         self.registry.common()
     }
 
     /// All circuits. The one of calls without a key comes first, if they have one.
-    pub(super) fn all(&self) -> Vec<Arc<SpreadCircuit>> {
+    pub(super) fn all(&self) -> Vec<Arc<ShardedCircuit>> {
         let mut all = self.registry.all();
         all.drain(..usize::from(!self.shares));
         all
@@ -104,7 +104,7 @@ impl Circuits {
     }
 
     fn change_all(&self, change: impl Fn(&Circuit) -> Changed) -> Vec<Change> {
-        let changed = |circuit: Arc<SpreadCircuit>| {
+        let changed = |circuit: Arc<ShardedCircuit>| {
             let changed = change(&circuit);
             Change { circuit, changed }
         };
@@ -114,13 +114,13 @@ impl Circuits {
 
 /// A change of a circuit that isn't told yet.
 pub(super) struct Change {
-    circuit: Arc<SpreadCircuit>,
+    circuit: Arc<ShardedCircuit>,
     changed: Changed,
 }
 
 impl Change {
     /// Tells it. The caller holds no lock.
-    pub(super) fn tell(self) {
+    pub(super) fn emit(self) {
         self.circuit.tell_change(self.changed);
     }
 }

@@ -7,9 +7,9 @@ use super::audience::Audience;
 use super::refusals::Refusals;
 use super::rules::Rules;
 use super::tripped::Tripped;
-use crate::chance::Chance;
+use crate::random::RandomSource;
 use crate::sync::{AtomicU64, Mutex, Ordering};
-use crate::time::{self, Epoch, Instant};
+use crate::time::{self, Instant, TimeOrigin};
 
 /// What all circuits of one layer share.
 #[derive(Debug)]
@@ -22,8 +22,8 @@ pub(super) struct Common {
     pub(super) opened: Arc<Notify>,
     /// How circuits of new keys are held: open (`true`), closed (`false`) or neither.
     forced: Mutex<Option<bool>>,
-    chance: Chance,
-    start: Epoch,
+    chance: RandomSource,
+    start: TimeOrigin,
     /// When circuits that nobody calls are looked for next, in nanoseconds from `start`.
     next_look: AtomicU64,
 }
@@ -35,7 +35,7 @@ impl Common {
     pub(super) fn new(
         rules: Rules,
         audience: Audience,
-        chance: Chance,
+        chance: RandomSource,
         refusals: Arc<Refusals>,
     ) -> Self {
         Self {
@@ -46,7 +46,7 @@ impl Common {
             opened: Arc::new(Notify::new()),
             forced: Mutex::default(),
             chance,
-            start: Epoch::new(time::now()),
+            start: TimeOrigin::new(time::now()),
             next_look: AtomicU64::new(0),
         }
     }

@@ -7,10 +7,10 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::permit::Passage;
+use crate::call_state::{CallState, InFlight, PendingCall};
 use crate::classify::Classify;
 use crate::error::BoxError;
 use crate::scope;
-use crate::sending::{Held, Sending, Waits};
 use crate::time;
 
 pin_project! {
@@ -20,7 +20,7 @@ pin_project! {
         S: Service<Req>,
     {
         #[pin]
-        pub(super) sending: Sending<S::Future, Passed<C>, Waiting<S, Req, C>>,
+        pub(super) state: CallState<S::Future, Passed<C>, Waiting<S, Req, C>>,
     }
 }
 
@@ -49,39 +49,39 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().sending.poll(cx)
+        self.project().state.poll(cx)
     }
 }
 
-impl<Res, C: Classify<Res>> Held<Res> for Passed<C> {
+impl<Res, C: Classify<Res>> InFlight<Res> for Passed<C> {
     // Without it LLVM doesn't inline this into `poll`, its only caller, and the whole verdict has
     // to be built.
     #[allow(clippy::inline_always)]
     #[inline(always)]
-    fn answered(&mut self, response: &mut Res) {
+    fn on_response(&mut self, response: &mut Res) {
         self.passage.report(&self.classifier.classify(Ok(response)));
     }
 
     #[cold]
-    fn failed(&mut self, error: BoxError) -> BoxError {
+    fn on_error(&mut self, error: BoxError) -> BoxError {
         self.passage.report(&self.classifier.classify(Err(&*error)));
         error
     }
 }
 
-impl<S, Req, C> Waits for Waiting<S, Req, C>
+impl<S, Req, C> PendingCall for Waiting<S, Req, C>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
     C: Classify<S::Response>,
 {
     type Future = S::Future;
-    type Held = Passed<C>;
-    type Pass = ();
+    type InFlight = Passed<C>;
+    type Permit = ();
 
-    fn poll_pass(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         let ready = ready!(self.service.poll_ready(cx));
-        ready.map_err(|error| Held::<S::Response>::failed(&mut self.passed, error.into()))?;
+        ready.map_err(|error| InFlight::<S::Response>::on_error(&mut self.passed, error.into()))?;
         // Waiting for readiness took time, in which the circuit may have opened.
         Poll::Ready(self.passed.passage.renew().map_err(|open| open as BoxError))
     }

@@ -11,8 +11,8 @@ use super::refusals::Refusals;
 use super::rules::Rules;
 use super::trip::CountTrip;
 use super::{CircuitOpen, OpenFor};
-use crate::chance::Chance;
 use crate::key::KeyRef;
+use crate::random::RandomSource;
 use crate::time;
 
 /// When a credential that the upstream refuses is left unused, and for how long.
@@ -112,7 +112,7 @@ impl Latches {
         max_keys: usize,
         rules: Rules,
         audience: Audience,
-        chance: Chance,
+        chance: RandomSource,
         refusals: Arc<Refusals>,
     ) -> Self {
         let common = Common::new(rules, audience, chance, Arc::clone(&refusals));

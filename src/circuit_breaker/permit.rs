@@ -51,7 +51,7 @@ impl Permit {
         let succeeded = self.circuit.succeeded(self.generation);
         if succeeded {
             self.reported = true;
-            self.circuit.part().success();
+            self.circuit.local().success();
         }
         succeeded
     }
@@ -61,7 +61,7 @@ impl Permit {
         // abandoned.
         let count = self.circuit.count(verdict);
         self.reported = true;
-        self.circuit.part().record(count);
+        self.circuit.local().record(count);
         self.circuit.report((self.generation, self.probe), count, verdict, took);
     }
 
@@ -77,7 +77,7 @@ impl Permit {
     /// Reports a call that its caller has dropped: it says nothing about the upstream.
     fn abandon(&mut self) {
         if !self.reported {
-            self.circuit.part().record(Count::Neutral);
+            self.circuit.local().record(Count::Neutral);
             self.withdraw();
         }
     }

@@ -1,17 +1,17 @@
 use crate::sync::{AtomicU64, Ordering};
-use crate::time::{self, Epoch};
+use crate::time::{self, TimeOrigin};
 
 /// When a credential was last refused, while that matters.
 #[derive(Debug)]
 pub(super) struct Refusals {
-    start: Epoch,
+    start: TimeOrigin,
     /// In nanoseconds from `start`, plus one; 0: not lately.
     last: AtomicU64,
 }
 
 impl Refusals {
     pub(super) fn new() -> Self {
-        Self { start: Epoch::new(time::now()), last: AtomicU64::new(0) }
+        Self { start: TimeOrigin::new(time::now()), last: AtomicU64::new(0) }
     }
 
     #[inline]

@@ -5,19 +5,19 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use super::breaker::Breaker;
-use super::circuit::{Circuit, SpreadCircuit};
+use super::circuit::{Circuit, ShardedCircuit};
 use super::future::{Passed, ResponseFuture, Waiting};
 use super::latch::Latches;
 use super::permit::Passage;
 use super::readiness::{Readiness, Watch};
 use super::tripped::Tripped;
 use super::{CircuitBreakerLayer, CircuitOpen};
+use crate::call_state::{CallState, InFlight as _};
 use crate::classify::{Classify, HttpClassifier};
 use crate::error::BoxError;
-use crate::key::{AllCalls, ByCredential, Key, Last};
+use crate::key::{AllCalls, ByCredential, Key, LastKey};
 use crate::scope::{self, CallScope};
-use crate::sending::{Held as _, Sending};
-use crate::spare::Spare;
+use crate::unready_clone::UnreadyClone;
 
 /// A service behind a circuit breaker. Made by [`CircuitBreakerLayer`].
 #[derive(Debug)]
@@ -28,14 +28,14 @@ pub struct CircuitBreaker<S, C = HttpClassifier, K = AllCalls, L = ByCredential>
     classifier: C,
     key: K,
     credential: L,
-    last: Last<SpreadCircuit>,
+    last: LastKey<ShardedCircuit>,
     shared: Arc<Shared<S>>,
 }
 
 /// What one call of `layer()` makes, and all clones of its service share.
 #[derive(Debug)]
 struct Shared<S> {
-    spare: Spare<S>,
+    unready: UnreadyClone<S>,
     breaker: Arc<Breaker>,
     /// The one in `breaker`, kept here too because each `poll_ready` reads it.
     tripped: Arc<Tripped>,
@@ -51,10 +51,10 @@ impl<S> Shared<S> {
 
 impl<S: Clone, C: Clone, K: Clone, L: Clone> CircuitBreaker<S, C, K, L> {
     pub(super) fn new(inner: S, layer: &CircuitBreakerLayer<C, K, L>) -> Self {
-        let spare = Spare::new(&inner);
+        let unready = UnreadyClone::new(&inner);
         let breaker = Arc::clone(&layer.breaker);
         let tripped = Arc::clone(&breaker.circuits.common.tripped);
-        let shared = Shared { spare, breaker, tripped };
+        let shared = Shared { unready, breaker, tripped };
         Self {
             inner,
             readiness: Readiness::Unready,
@@ -62,7 +62,7 @@ impl<S: Clone, C: Clone, K: Clone, L: Clone> CircuitBreaker<S, C, K, L> {
             classifier: layer.classifier.clone(),
             key: layer.key.clone(),
             credential: layer.credential.clone(),
-            last: Last::default(),
+            last: LastKey::default(),
             shared: Arc::new(shared),
         }
     }
@@ -81,7 +81,7 @@ impl<S: Clone, C, K, L> CircuitBreaker<S, C, K, L> {
     #[cold]
     fn replace_inner(&mut self) {
         self.readiness = Readiness::Unready;
-        self.inner = self.shared.spare.fresh();
+        self.inner = self.shared.unready.unready_clone();
     }
 }
 
@@ -95,7 +95,7 @@ impl<S: Clone, C: Clone, K: Clone, L: Clone> Clone for CircuitBreaker<S, C, K, L
             classifier: self.classifier.clone(),
             key: self.key.clone(),
             credential: self.credential.clone(),
-            last: Last::default(),
+            last: LastKey::default(),
             shared: Arc::clone(&self.shared),
         }
     }
@@ -145,7 +145,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        // The circuit is asked now, at the moment of sending, and not in `poll_ready`: a readiness
+        // The circuit is asked now, at the moment of state, and not in `poll_ready`: a readiness
         // that isn't used must not cost a probe its place.
         let breaker = &self.shared.breaker;
         if breaker.watches_credentials() {
@@ -159,9 +159,9 @@ where
                 let future = self.inner.call(request);
                 // Made only now: what exists during the call needs code to drop it should the call
                 // panic.
-                let passage = Passage::sent_plainly(circuit.handle(), generation);
+                let passage = Passage::sent_plainly(circuit.shard_ref(), generation);
                 let held = Passed { passage, classifier: self.classifier.clone() };
-                ResponseFuture { sending: Sending::sent(future, held) }
+                ResponseFuture { state: CallState::sent(future, held) }
             }
             _ => match Circuit::admit(circuit) {
                 Ok(permit) => self.call_admitted(Passage::new(permit, None), request),
@@ -195,7 +195,7 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
         S: Service<Req>,
     {
         self.let_go();
-        ResponseFuture { sending: Sending::refused(open) }
+        ResponseFuture { state: CallState::rejected(open) }
     }
 
     /// Makes a call that was let through and needs more than its success to be counted. Kept out of
@@ -218,7 +218,7 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
         passage.sent();
         let future = self.inner.call(request);
         let held = Passed { passage, classifier: self.classifier.clone() };
-        ResponseFuture { sending: Sending::sent(future, held) }
+        ResponseFuture { state: CallState::sent(future, held) }
     }
 
     /// Makes a call while credentials are watched: asks the credential's circuit first, then the
@@ -258,12 +258,13 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
             Readiness::Asked | Readiness::Ready => self.replace_inner(),
             Readiness::Failed(error) => {
                 self.replace_inner();
-                return ResponseFuture { sending: Sending::refused(passed.failed(error)) };
+                return ResponseFuture { state: CallState::rejected(passed.on_error(error)) };
             }
         }
         // This call passes while some circuit isn't closed. That may be one which nobody calls.
         self.shared.breaker.circuits.release_idle();
-        let (service, scoped) = (self.shared.spare.fresh(), CallScope::offered().is_some());
-        ResponseFuture { sending: Sending::waiting(Waiting { service, request, passed, scoped }) }
+        let (service, scoped) =
+            (self.shared.unready.unready_clone(), CallScope::offered().is_some());
+        ResponseFuture { state: CallState::pending(Waiting { service, request, passed, scoped }) }
     }
 }

@@ -12,9 +12,9 @@ pub enum CircuitState {
     HalfOpen,
     /// Recovered just now: a growing share of the calls passes.
     Recovering,
-    /// Held open by its [handle](super::CircuitBreakerHandle): no call passes.
+    /// InFlight open by its [handle](super::CircuitBreakerHandle): no call passes.
     ForcedOpen,
-    /// Held closed by its [handle](super::CircuitBreakerHandle): every call
+    /// InFlight closed by its [handle](super::CircuitBreakerHandle): every call
     /// passes, and none counts.
     ForcedClosed,
 }

@@ -2,7 +2,7 @@
 
 use super::Count;
 use crate::sync::{AtomicU64, Ordering};
-use crate::time::{Epoch, Instant};
+use crate::time::{Instant, TimeOrigin};
 
 /// The results of one thread's calls, counted.
 #[derive(Debug, Default)]
@@ -45,14 +45,14 @@ impl Totals {
 /// When a circuit's last failure was.
 #[derive(Debug)]
 pub(super) struct LastFailure {
-    start: Epoch,
+    start: TimeOrigin,
     /// In nanoseconds from `start`, plus one; 0: never.
     at: AtomicU64,
 }
 
 impl LastFailure {
     pub(super) fn new(start: Instant) -> Self {
-        Self { start: Epoch::new(start), at: AtomicU64::new(0) }
+        Self { start: TimeOrigin::new(start), at: AtomicU64::new(0) }
     }
 
     pub(super) fn is_at(&self, now: Instant) {

@@ -44,7 +44,6 @@ mod error;
 pub(crate) mod grpc;
 pub(crate) mod http;
 mod outcome;
-mod told;
 mod verdict;
 
 pub use self::cause::Cause;
@@ -52,6 +51,5 @@ pub use self::classifier::{
     Classify, ClassifyFn, ErrorClassifier, HttpClassifier, ResultFn, classify_fn, result_fn,
 };
 pub use self::grpc::GrpcCode;
-pub use self::outcome::Outcome;
-pub use self::told::Told;
+pub use self::outcome::{Outcome, ResponseVerdict};
 pub use self::verdict::{Class, Verdict};

@@ -3,7 +3,7 @@ use std::fmt;
 
 use http::{Extensions, HeaderMap, StatusCode};
 
-use super::{Cause, Told, Verdict, error, grpc, http as http_table};
+use super::{Cause, Verdict, error, grpc, http as http_table};
 use crate::head::HttpResponse;
 use crate::hint::Hint;
 
@@ -89,7 +89,7 @@ impl<'a> Outcome<'a> {
 
     /// The default verdict: that of [`HttpClassifier`](super::HttpClassifier).
     ///
-    /// A response is judged by what a layer below has [`Told`], or else by status and headers.
+    /// A response is judged by what a layer below has [`ResponseVerdict`], or else by status and headers.
     ///
     /// An error is judged by its chain of sources. The first one that is certain decides, or else the
     /// innermost one that is known. Known are this crate's rejections, tower's and tokio's timeouts,
@@ -115,8 +115,38 @@ impl<'a> Outcome<'a> {
 #[inline(never)]
 fn of_head(status: StatusCode, headers: &HeaderMap, extensions: Option<&Extensions>) -> Verdict {
     match extensions.and_then(Extensions::get) {
-        Some(Told(verdict)) => *verdict,
+        Some(ResponseVerdict(verdict)) => *verdict,
         None => http_table::verdict(status, headers),
+    }
+}
+
+/// A verdict that a layer below attached to the extensions of a response.
+///
+/// [`Outcome::verdict`], and so the default classifier of every layer, prefers it to status and
+/// headers. [`PeekLayer`](crate::PeekLayer) attaches it; other middleware may.
+///
+/// ```
+/// use tower_upstream::classify::{Class, Classify, HttpClassifier, ResponseVerdict, Verdict};
+///
+/// let mut response = http::Response::new(());
+/// response.extensions_mut().insert(ResponseVerdict::new(Verdict::overloaded()));
+/// let verdict = HttpClassifier::new().classify(Ok(&response));
+/// assert_eq!(verdict.class(), Class::Overloaded);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResponseVerdict(Verdict);
+
+impl ResponseVerdict {
+    /// Creates the extension from a verdict.
+    #[must_use]
+    pub const fn new(verdict: Verdict) -> Self {
+        Self(verdict)
+    }
+
+    /// Returns the verdict.
+    #[must_use]
+    pub const fn verdict(&self) -> &Verdict {
+        &self.0
     }
 }
 

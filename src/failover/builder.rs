@@ -9,10 +9,10 @@ use super::set::RegionSet;
 use super::{FailoverLayer, HealthChecks};
 use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
 use crate::error::InvalidConfig;
-use crate::event::{Listener, Observer};
+use crate::event::{Observer, Observers};
 use crate::key::AllCalls;
 use crate::replay::{CloneReplay, HttpReplay};
-use crate::scope::Tried;
+use crate::scope::TriedRegions;
 use crate::time;
 
 /// Builds a [`FailoverLayer`].
@@ -44,7 +44,7 @@ impl FailoverBuilder {
                 quota_per_region: false,
                 hint_threshold: Duration::MAX,
             },
-            listener: Listener::default(),
+            observers: Observers::default(),
             checks: None,
             seed: None,
         };
@@ -182,7 +182,7 @@ impl<C, R, K> FailoverBuilder<C, R, K> {
 
     /// Tells this observer of regions lost and back, and of calls that go elsewhere. Default: nobody.
     pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.settings.listener = Listener::new(observer);
+        self.settings.observers = Observers::new(observer);
         self
     }
 
@@ -225,9 +225,9 @@ impl<C, R, K> FailoverBuilder<C, R, K> {
         self.replay(CloneReplay)
     }
 
-    /// Tells this listener too.
-    pub(crate) fn also_tell(mut self, listener: &Listener) -> Self {
-        self.settings.listener = self.settings.listener.and(listener);
+    /// Tells this observers too.
+    pub(crate) fn also_observe(mut self, observers: &Observers) -> Self {
+        self.settings.observers = self.settings.observers.and(observers);
         self
     }
 
@@ -239,8 +239,8 @@ impl<C, R, K> FailoverBuilder<C, R, K> {
     /// path of a URI.
     pub fn build(self) -> Result<FailoverLayer<C, R, K>, InvalidConfig> {
         let attempts = self.settings.rules.max_attempts;
-        if !(1..=Tried::MOST).contains(&attempts) {
-            let most = Tried::MOST;
+        if !(1..=TriedRegions::MOST).contains(&attempts) {
+            let most = TriedRegions::MOST;
             let message = format!("a call tries 1 to {most} regions, not {attempts}");
             return Err(InvalidConfig::new(message));
         }

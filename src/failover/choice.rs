@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::time::Duration;
 
 use super::standing::Standing;
-use crate::scope::Tried;
+use crate::scope::TriedRegions;
 
 /// What a call does when no region is fit: all are out, or on trial by another call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub(super) struct Candidate {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wish {
     /// The regions where it has been, and doesn't go again.
-    pub(super) tried: Tried,
+    pub(super) tried: TriedRegions,
     /// It has been to all of them, and begins anew.
     pub(super) again: bool,
     pub(super) when_all_out: WhenAllOut,
@@ -63,7 +63,7 @@ enum Rank {
         priority: u64,
     },
     /// It is coming back, and takes no more calls for now.
-    Held {
+    InFlight {
         priority: u64,
     },
     Drained {
@@ -195,7 +195,7 @@ impl Wish {
             Standing::Out { .. } if !self.when_all_out.calls_anyway() && self.tried.len() == 0 => {
                 return None;
             }
-            Standing::Ramping { .. } | Standing::Out { .. } => Rank::Held { priority },
+            Standing::Ramping { .. } | Standing::Out { .. } => Rank::InFlight { priority },
             Standing::Drained => Rank::Drained { priority },
             Standing::Gone => return None,
         })

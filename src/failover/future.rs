@@ -16,7 +16,7 @@ use super::{AllRegionsOut, FailoverEventKind, RegionsExhausted};
 use crate::classify::{Cause, Classify, Verdict};
 use crate::error::BoxError;
 use crate::replay::Replay;
-use crate::stripe::Handle;
+use crate::sharded::ShardRef;
 use crate::time;
 
 pin_project! {
@@ -34,7 +34,7 @@ pin_project! {
         kept: Option<R::Kept>,
         // How a request is rewritten, unless each region has a client.
         route: Option<fn(&mut Req, &Target<'_>)>,
-        shared: Handle<Shared<S, C, R>>,
+        shared: ShardRef<Shared<S, C, R>>,
     }
 
     impl<S, Req, C, R> PinnedDrop for ResponseFuture<S, Req, C, R>
@@ -83,7 +83,7 @@ where
         journey: Journey,
         kept: Option<R::Kept>,
         route: Option<fn(&mut Req, &Target<'_>)>,
-        shared: Handle<Shared<S, C, R>>,
+        shared: ShardRef<Shared<S, C, R>>,
     ) -> Self {
         Self { state: State::Calling { future }, journey, kept, route, shared }
     }
@@ -94,7 +94,7 @@ where
         request: Req,
         journey: Journey,
         kept: Option<R::Kept>,
-        shared: Handle<Shared<S, C, R>>,
+        shared: ShardRef<Shared<S, C, R>>,
     ) -> Self
     where
         S: Clone,
@@ -110,7 +110,7 @@ where
         journey: Journey,
         kept: Option<R::Kept>,
         route: Option<fn(&mut Req, &Target<'_>)>,
-        shared: Handle<Shared<S, C, R>>,
+        shared: ShardRef<Shared<S, C, R>>,
     ) -> Self {
         let state = State::waiting(request, &journey, &shared);
         Self { state, journey, kept, route, shared }
@@ -297,7 +297,7 @@ where
         };
         journey.scope = journey.scope.leave(left, verdict.cause() == Cause::CircuitOpen);
         journey.goes_to(region, live, begun);
-        set.tell(left, FailoverEventKind::FailedOver { cause: verdict.cause() });
+        set.emit(left, FailoverEventKind::FailedOver { cause: verdict.cause() });
         *self.kept = kept;
         self.call(request);
         true

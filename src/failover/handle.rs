@@ -184,7 +184,7 @@ impl RegionSet {
         }
         drop(changing);
         if self.live(number).is_fit() {
-            self.tell(number, FailoverEventKind::Added);
+            self.emit(number, FailoverEventKind::Added);
         }
         Ok(number)
     }
@@ -205,7 +205,7 @@ impl RegionSet {
         self.tell_of_back();
         drop(changing);
         if duty == Duty::Removed {
-            self.tell(number, FailoverEventKind::Removed);
+            self.emit(number, FailoverEventKind::Removed);
         }
         Ok(())
     }

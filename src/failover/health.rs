@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::standing::Standing;
-use crate::time::{self, Epoch, Instant};
+use crate::time::{self, Instant, TimeOrigin};
 
 /// How long a region that fails is left alone, and how it comes back.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,7 @@ impl Health {
         self.last_check
     }
 
-    pub(super) fn standing(&self, epoch: Epoch) -> Standing {
+    pub(super) fn standing(&self, epoch: TimeOrigin) -> Standing {
         match self.phase {
             Phase::Fit => Standing::Fit,
             Phase::Ramping { until } => Standing::Ramping { until: epoch.nanos(until) },

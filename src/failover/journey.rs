@@ -4,7 +4,7 @@ use super::live_region::{Begun, Choice, LiveRegion};
 use super::search::{Moment, Search};
 use super::set::RegionSet;
 use crate::classify::{Cause, Verdict};
-use crate::scope::{self, CallScope, Tried, Within};
+use crate::scope::{self, CallScope, TriedRegions, Within};
 use crate::time::{self, Instant};
 
 pub(super) struct Journey {
@@ -85,7 +85,7 @@ impl Journey {
         self.scope.tried().len() + 2 >= self.max_attempts
     }
 
-    pub(super) const fn search(&self, tried: Tried, again: bool) -> Search {
+    pub(super) const fn search(&self, tried: TriedRegions, again: bool) -> Search {
         Search { tried, again, sticky: self.sticky }
     }
 
@@ -189,7 +189,7 @@ impl Journey {
     }
 
     /// The regions tried so far, this one included.
-    pub(super) fn tried(&self) -> Tried {
+    pub(super) fn tried(&self) -> TriedRegions {
         let mut tried = self.scope.tried();
         tried.push(self.region);
         tried

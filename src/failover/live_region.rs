@@ -10,8 +10,8 @@ use super::standing::Standing;
 use super::traffic::Traffic;
 use super::watch::Task;
 use crate::classify::Cause;
-use crate::sync::{Apart, AtomicU64, Mutex, Ordering};
-use crate::time::{self, Epoch, Instant};
+use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
+use crate::time::{self, Instant, TimeOrigin};
 
 /// What a call must know of a region is in atomics. Only failures take the lock, and successes that
 /// change how the region stands.
@@ -30,7 +30,7 @@ pub(super) struct LiveRegion {
     trial: AtomicU64,
     told: Mutex<Told>,
     /// A [`Latency`], as a word. On cache lines of its own, since calls write it.
-    latency: Apart<AtomicU64>,
+    latency: CachePadded<AtomicU64>,
     traffic: Traffic,
     pub(super) task: Task,
 }
@@ -45,7 +45,7 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub(super) fn standing(&self, epoch: Epoch) -> Standing {
+    pub(super) fn standing(&self, epoch: TimeOrigin) -> Standing {
         match self.duty {
             Duty::ByHealth => self.health.standing(epoch),
             Duty::In => match self.health.standing(epoch) {
@@ -101,7 +101,7 @@ impl Begun {
 
 impl LiveRegion {
     /// A region that is added now to a set of this epoch.
-    pub(super) fn new(place: Place, epoch: Epoch, now: Instant) -> Self {
+    pub(super) fn new(place: Place, epoch: TimeOrigin, now: Instant) -> Self {
         Self {
             priority: AtomicU64::new(place.priority.into()),
             place,
@@ -114,7 +114,7 @@ impl LiveRegion {
                 duty: Duty::ByHealth,
                 last_failure: None,
             }),
-            latency: Apart::default(),
+            latency: CachePadded::default(),
             traffic: Traffic::default(),
             task: Task::default(),
         }
@@ -240,7 +240,7 @@ impl LiveRegion {
     /// Changes its health. `failure` is the cause, if a failure changes it.
     pub(super) fn change(
         &self,
-        epoch: Epoch,
+        epoch: TimeOrigin,
         failure: Option<Cause>,
         change: impl FnOnce(&mut Health) -> Option<Change>,
     ) -> Option<Change> {
@@ -255,7 +255,7 @@ impl LiveRegion {
         self.told().duty == Duty::Removed
     }
 
-    pub(super) fn give_duty(&self, duty: Duty, epoch: Epoch) {
+    pub(super) fn give_duty(&self, duty: Duty, epoch: TimeOrigin) {
         let mut told = self.told.lock();
         told.duty = duty;
         self.show(&told, epoch);
@@ -263,7 +263,7 @@ impl LiveRegion {
 
     /// Shows in the atomics what was told. Called under the lock, so that an older state never
     /// overwrites a newer one.
-    fn show(&self, told: &Told, epoch: Epoch) {
+    fn show(&self, told: &Told, epoch: TimeOrigin) {
         let nanos = |at| epoch.nanos(at);
         // Stored first: a thread that sees the standing sees its phase too, or a later one.
         self.since.store(nanos(told.health.since()), Ordering::Relaxed);
@@ -282,7 +282,7 @@ mod tests {
     fn of_calls_that_find_its_place_on_trial_free_at_once_one_gets_it() {
         let regions = Regions::new([Region::new("one", "https://one.test")]).unwrap();
         let now = time::now();
-        let live = LiveRegion::new(regions.0[0].clone(), Epoch::new(now), now);
+        let live = LiveRegion::new(regions.0[0].clone(), TimeOrigin::new(now), now);
         let first = live.try_on(100, 10);
         assert_eq!(first, NonZeroU64::new(110).map(Lease));
         assert_eq!((live.try_on(100, 10), live.try_on(109, 10)), (None, None));

@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::set::RegionSet;
 use super::standing::Standing;
 use crate::classify::Cause;
-use crate::scope::Tried;
+use crate::scope::TriedRegions;
 use crate::time;
 
 /// What happened in one region to a call that [none answered](super::RegionsExhausted).
@@ -31,7 +31,11 @@ pub enum RegionOutcome {
 impl RegionSet {
     /// What happened in the regions that a call tried, the last of which failed for the cause `last`,
     /// and in some others.
-    pub(super) fn outcomes(&self, tried: Tried, last: Cause) -> Vec<(&'static str, RegionOutcome)> {
+    pub(super) fn outcomes(
+        &self,
+        tried: TriedRegions,
+        last: Cause,
+    ) -> Vec<(&'static str, RegionOutcome)> {
         let now = self.epoch.nanos(time::now());
         let were_tried = tried.iter().enumerate().map(|(nth, region)| {
             let is_last = nth + 1 == tried.len();
@@ -52,7 +56,7 @@ impl RegionSet {
             .iter()
             .enumerate()
             .filter(|(region, live)| !tried.contains(*region) && !live.is_removed());
-        let not_tried = others.take(Tried::MOST).map(|(_, live)| {
+        let not_tried = others.take(TriedRegions::MOST).map(|(_, live)| {
             let out_for = match live.standing() {
                 Standing::Out { until } if now < until => Some(Duration::from_nanos(until - now)),
                 _ => None,

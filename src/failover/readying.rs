@@ -11,7 +11,7 @@ use super::FailoverEventKind;
 use super::set::RegionSet;
 use crate::classify::Verdict;
 use crate::error::BoxError;
-use crate::scope::Tried;
+use crate::scope::TriedRegions;
 use crate::time::{self, Instant, Sleep};
 
 /// Waits for the first client that gets ready: the chosen region's, and, as long as that isn't ready,
@@ -22,7 +22,7 @@ pub(super) struct Readying<S, Req> {
     /// The clients that are waited for and their regions' numbers, in the order of choice.
     clients: Vec<(usize, S)>,
     /// The regions that are no longer waited for.
-    left: Tried,
+    left: TriedRegions,
     /// Ends when a region is back.
     back: Option<Pin<Box<OwnedNotified>>>,
     /// Ends with the cooldown of another region.
@@ -45,7 +45,7 @@ where
 {
     pub(super) fn new(region: usize, client: S, request: Req) -> Self {
         let clients = vec![(region, client)];
-        let (left, back, cooldown) = (Tried::NONE, None, None);
+        let (left, back, cooldown) = (TriedRegions::NONE, None, None);
         Self { request: Some(request), clients, left, back, cooldown }
     }
 
@@ -57,7 +57,7 @@ where
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        next: impl Fn(Tried) -> Next<S>,
+        next: impl Fn(TriedRegions) -> Next<S>,
         is_out: impl Fn(usize) -> bool,
         failed: impl Fn(usize, &BoxError),
         hears_of_back: impl Fn() -> OwnedNotified,
@@ -137,7 +137,7 @@ impl RegionSet {
         if self.settings.rules.is_regions_fault(verdict) {
             self.failed(region, verdict, self.live(region).phase());
         }
-        self.tell(region, FailoverEventKind::FailedOver { cause: verdict.cause() });
+        self.emit(region, FailoverEventKind::FailedOver { cause: verdict.cause() });
     }
 
     /// Whether a region is called now only if there is no better one.

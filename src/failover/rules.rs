@@ -7,7 +7,7 @@ use super::HealthChecks;
 use super::choice::WhenAllOut;
 use super::health::Recovery;
 use crate::classify::{Class, Verdict};
-use crate::event::Listener;
+use crate::event::Observers;
 
 /// The settings of a layer.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub(super) struct Settings {
     pub(super) recovery: Recovery,
     pub(super) when_all_out: WhenAllOut,
     pub(super) rules: Rules,
-    pub(super) listener: Listener,
+    pub(super) observers: Observers,
     pub(super) checks: Option<HealthChecks>,
     pub(super) seed: Option<u64>,
 }

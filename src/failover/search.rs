@@ -7,7 +7,7 @@ use super::choice::{Candidate, Wish, choose, choose_of_fit};
 use super::live_region::LiveRegion;
 use super::set::{RegionSet, seconds};
 use super::standing::Standing;
-use crate::scope::{self, Tried};
+use crate::scope::{self, TriedRegions};
 use crate::time::Instant;
 
 /// The time now, read when it is first asked for. While all is well, a choice needs no clock.
@@ -25,7 +25,7 @@ impl Moment {
 /// What is known of a call that looks for a region.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Search {
-    pub(super) tried: Tried,
+    pub(super) tried: TriedRegions,
     /// The call has failed before.
     pub(super) again: bool,
     pub(super) sticky: Option<u64>,

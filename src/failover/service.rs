@@ -13,8 +13,8 @@ use crate::classify::Classify;
 use crate::error::{BoxError, InvalidConfig};
 use crate::key::{AllCalls, Key};
 use crate::replay::Replay;
-use crate::spare::Spare;
-use crate::stripe::Spread;
+use crate::sharded::ShardedArc;
+use crate::unready_clone::UnreadyClone;
 
 /// A service that rewrites each request to the region that takes it. Made by [`FailoverLayer`] as a
 /// layer.
@@ -22,20 +22,20 @@ use crate::stripe::Spread;
 pub struct Failover<S, C, R, K = AllCalls> {
     inner: S,
     key: K,
-    shared: Arc<Spread<Shared<S, C, R>>>,
+    shared: Arc<ShardedArc<Shared<S, C, R>>>,
 }
 
 /// A service that holds one client a region. Made by [`FailoverLayer::services`].
 #[derive(Debug)]
 pub struct FailoverServices<S, C, R, K = AllCalls> {
     key: K,
-    last: Option<Last<S>>,
-    shared: Arc<Spread<Shared<S, C, R>>>,
+    last: Option<LastKey<S>>,
+    shared: Arc<ShardedArc<Shared<S, C, R>>>,
 }
 
 /// The client that this handle called last. Kept, as its layers remember their own last look-up.
 #[derive(Debug)]
-struct Last<S> {
+struct LastKey<S> {
     region: usize,
     generation: usize,
     client: S,
@@ -43,14 +43,14 @@ struct Last<S> {
 
 impl<S: Clone, C: Clone, R: Clone, K: Clone> Failover<S, C, R, K> {
     pub(super) fn new(inner: S, layer: &FailoverLayer<C, R, K>) -> Self {
-        let shared = Shared::new(Clients::One(Spare::new(&inner)), layer);
+        let shared = Shared::new(Clients::One(UnreadyClone::new(&inner)), layer);
         Self { inner, key: layer.key.clone(), shared }
     }
 }
 
 impl<S: Clone, C: Clone, R: Clone, K: Clone> FailoverServices<S, C, R, K> {
     pub(super) fn new(services: impl Iterator<Item = S>, layer: &FailoverLayer<C, R, K>) -> Self {
-        let clients = Slots::new(services.map(|service| Spare::new(&service)));
+        let clients = Slots::new(services.map(|service| UnreadyClone::new(&service)));
         let shared = Shared::new(Clients::Each(clients), layer);
         Self { key: layer.key.clone(), last: None, shared }
     }
@@ -77,11 +77,11 @@ impl<S: Clone, C, R, K> FailoverServices<S, C, R, K> {
     #[inline]
     fn client(&mut self, region: usize) -> &mut S {
         let generation = self.shared.generation();
-        let same = |last: &Last<S>| (last.region, last.generation) == (region, generation);
+        let same = |last: &LastKey<S>| (last.region, last.generation) == (region, generation);
         if !self.last.as_ref().is_some_and(same) {
             self.last = None;
         }
-        let fresh = || Last { region, generation, client: self.shared.client(region) };
+        let fresh = || LastKey { region, generation, client: self.shared.client(region) };
         &mut self.last.get_or_insert_with(fresh).client
     }
 }
@@ -119,7 +119,7 @@ where
     }
 
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let (shared, moment) = (self.shared.handle(), Moment::default());
+        let (shared, moment) = (self.shared.shard_ref(), Moment::default());
         let mut journey = shared.set_out(&self.key, &request, &moment);
         let before = journey.before_future(&shared.set);
         let kept = shared.keep(before.journey, &mut request);
@@ -157,7 +157,7 @@ where
     }
 
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let (shared, moment) = (self.shared.handle(), Moment::default());
+        let (shared, moment) = (self.shared.shard_ref(), Moment::default());
         let mut journey = shared.set_out(&self.key, &request, &moment);
         let before = journey.before_future(&shared.set);
         let kept = shared.keep(before.journey, &mut request);

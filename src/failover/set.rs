@@ -17,11 +17,11 @@ use super::slots::Slots;
 use super::standing::Standing;
 use super::watch::Watch;
 use super::{FailoverEvent, FailoverEventKind};
-use crate::chance::Chance;
 use crate::classify::{Cause, Class, Verdict};
 use crate::event::Event;
+use crate::random::RandomSource;
 use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering};
-use crate::time::{self, Epoch, Instant};
+use crate::time::{self, Instant, TimeOrigin};
 
 /// A region's number is its place in `slots`. It stays the same for as long as the layer lives,
 /// whatever is added and removed, so that a call can remember where it has been.
@@ -30,13 +30,13 @@ pub(super) struct RegionSet {
     pub(super) slots: Slots<LiveRegion>,
     pub(super) settings: Settings,
     /// The moment from which all of its times are counted.
-    pub(super) epoch: Epoch,
+    pub(super) epoch: TimeOrigin,
     /// The tasks that check the regions, if checks are set.
     pub(super) watch: Option<Watch>,
-    chance: Chance,
+    chance: RandomSource,
     /// Wakes the calls that wait for a region.
     pub(super) back: Arc<Notify>,
-    /// Held while the set is changed.
+    /// InFlight while the set is changed.
     pub(super) changing: Mutex<()>,
     /// Whether two regions have the same host.
     shared_hosts: AtomicBool,
@@ -50,7 +50,7 @@ const NONE: usize = usize::MAX;
 impl RegionSet {
     pub(super) fn new(places: impl IntoIterator<Item = Place>, settings: Settings) -> Self {
         let now = time::now();
-        let epoch = Epoch::new(now);
+        let epoch = TimeOrigin::new(now);
         let watch = settings.checks.clone().map(Watch::new);
         let chance = settings.seed.into();
         let slots = Slots::new(places.into_iter().map(|place| LiveRegion::new(place, epoch, now)));
@@ -254,20 +254,20 @@ impl RegionSet {
         }
         // A region that was removed has no more events.
         match changed.filter(|_| !self.live(region).is_removed()) {
-            Some(Change::Back) => self.tell(region, FailoverEventKind::Back),
+            Some(Change::Back) => self.emit(region, FailoverEventKind::Back),
             Some(Change::Lost { out_for }) => {
                 let cause = failure.unwrap_or(Cause::Unknown);
-                self.tell(region, FailoverEventKind::Lost { cause, out_for });
+                self.emit(region, FailoverEventKind::Lost { cause, out_for });
                 if self.slots.iter().all(|live| live.standing().is_lost()) {
-                    self.tell(region, FailoverEventKind::AllLost);
+                    self.emit(region, FailoverEventKind::AllLost);
                 }
             }
             None => {}
         }
     }
 
-    pub(super) fn tell(&self, region: usize, kind: FailoverEventKind) {
-        self.settings.listener.tell(|| {
+    pub(super) fn emit(&self, region: usize, kind: FailoverEventKind) {
+        self.settings.observers.emit(|| {
             let region = match kind {
                 FailoverEventKind::AllLost => "",
                 _ => self.name(region),

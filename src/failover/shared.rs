@@ -14,11 +14,11 @@ use super::{AllRegionsOut, FailoverLayer, Region};
 use crate::error::InvalidConfig;
 use crate::key::Key;
 use crate::replay::{Override, Replay};
-use crate::scope::{CallScope, Tried};
-use crate::spare::Spare;
-use crate::stripe::Spread;
+use crate::scope::{CallScope, TriedRegions};
+use crate::sharded::ShardedArc;
 use crate::sync::{AtomicUsize, Ordering};
 use crate::time::{self, Instant};
+use crate::unready_clone::UnreadyClone;
 
 /// What all calls share.
 #[derive(Debug)]
@@ -33,14 +33,17 @@ pub(super) struct Shared<S, C, R> {
 
 #[derive(Debug)]
 pub(super) enum Clients<S> {
-    One(Spare<S>),
+    One(UnreadyClone<S>),
     /// By the region's number.
-    Each(Slots<Spare<S>>),
+    Each(Slots<UnreadyClone<S>>),
 }
 
 impl<S: Clone, C: Clone, R: Clone> Shared<S, C, R> {
-    pub(super) fn new<K>(clients: Clients<S>, layer: &FailoverLayer<C, R, K>) -> Arc<Spread<Self>> {
-        Arc::new(Spread::new(Self {
+    pub(super) fn new<K>(
+        clients: Clients<S>,
+        layer: &FailoverLayer<C, R, K>,
+    ) -> Arc<ShardedArc<Self>> {
+        Arc::new(ShardedArc::new(Self {
             clients,
             added: AtomicUsize::new(0),
             set: Arc::clone(&layer.set),
@@ -54,9 +57,9 @@ impl<S: Clone, C, R> Shared<S, C, R> {
     /// A fresh handle on this region's client.
     pub(super) fn client(&self, region: usize) -> S {
         match &self.clients {
-            Clients::One(client) => client.fresh(),
+            Clients::One(client) => client.unready_clone(),
             Clients::Each(clients) => {
-                clients.get(region).expect("a region without a client isn't chosen").fresh()
+                clients.get(region).expect("a region without a client isn't chosen").unready_clone()
             }
         }
     }
@@ -65,10 +68,10 @@ impl<S: Clone, C, R> Shared<S, C, R> {
     pub(super) fn add(&self, region: Region, client: &S) -> Result<(), InvalidConfig> {
         let Clients::Each(clients) = &self.clients else { return Ok(()) };
         let number = self.set.add_unless(region, |number| clients.get(number).is_none())?;
-        if !clients.put(number, Spare::new(client))
-            && let Some(spare) = clients.get(number)
+        if !clients.put(number, UnreadyClone::new(client))
+            && let Some(unready) = clients.get(number)
         {
-            spare.replace(client);
+            unready.replace(client);
         }
         self.added.fetch_add(1, Ordering::Release);
         self.set.tell_of_back();
@@ -138,7 +141,7 @@ impl<S, C, R> Shared<S, C, R> {
     #[inline(never)]
     pub(super) fn look_around(&self, search: Search, moment: &Moment) -> Option<Choice<'_>> {
         // If a retry above has tried all regions already, the call begins again with all of them.
-        let anew = Search { tried: Tried::NONE, again: true, ..search };
+        let anew = Search { tried: TriedRegions::NONE, again: true, ..search };
         let first = self.choose(&search, moment);
         first.or_else(|| (search.tried.len() > 0).then(|| self.choose(&anew, moment)).flatten())
     }
@@ -178,14 +181,14 @@ impl<S, C, R> Shared<S, C, R> {
     }
 
     /// The client of the next choice, of the regions that take calls.
-    pub(super) fn next_client(&self, mut search: Search, waited_for: Tried) -> Next<S>
+    pub(super) fn next_client(&self, mut search: Search, waited_for: TriedRegions) -> Next<S>
     where
         S: Clone,
     {
         // There is no other client where all regions share one. And a call waits for no more regions than
         // it remembers: beyond that the same one would be chosen again and again.
         if matches!(self.clients, Clients::One(_))
-            || search.tried.len() + waited_for.len() >= Tried::MOST
+            || search.tried.len() + waited_for.len() >= TriedRegions::MOST
         {
             return Next::None { look_again: None };
         }

@@ -1,16 +1,16 @@
 //! How many calls a region has.
 
-use crate::stripe::Striped;
-use crate::sync::{Apart, AtomicU64, Ordering};
+use crate::sharded::Sharded;
+use crate::sync::{AtomicU64, CachePadded, Ordering};
 
 #[derive(Debug, Default)]
 pub(super) struct Traffic {
     /// The calls that chose the region from several. Choices go by how many of these are under way, so
     /// they are counted in one place.
-    chosen: Apart<Calls>,
+    chosen: CachePadded<Calls>,
     /// The calls that went to it as the preferred region. No choice goes by their number, so each thread
     /// counts its own.
-    preferred: Box<Striped<Calls>>,
+    preferred: Box<Sharded<Calls>>,
 }
 
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ struct Calls {
 impl Traffic {
     #[inline]
     fn calls(&self, chosen: bool) -> &Calls {
-        if chosen { &self.chosen.0 } else { self.preferred.mine() }
+        if chosen { &self.chosen.0 } else { self.preferred.local() }
     }
 
     /// Counts a call. Returns how many had begun before, of those in the same place.

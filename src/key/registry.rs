@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use super::last::{Filed, Last};
+use super::last_key::{Filed, LastKey};
 use super::{KeyRef, salted};
 use crate::time::{self, Instant};
 
 /// A state that a registry can hold, and let go of.
 pub(crate) trait Keyed: Sized {
     /// Whether somebody uses it, such as a call.
-    fn is_held(state: &Arc<Self>) -> bool {
+    fn is_referenced(state: &Arc<Self>) -> bool {
         Arc::strong_count(state) > 1
     }
 
@@ -101,10 +101,10 @@ impl<V: Keyed> Registry<V> {
     }
 
     /// The state of `key`, made if it is new. `last` saves the look-up if it is the same key. It
-    /// doesn't keep the state: one that isn't [held](Keyed::is_held) may be forgotten before it is
+    /// doesn't keep the state: one that isn't [held](Keyed::is_referenced) may be forgotten before it is
     /// used.
     #[inline]
-    pub(crate) fn by_last<'a>(&'a self, key: KeyRef<'_>, last: &'a mut Last<V>) -> &'a V {
+    pub(crate) fn by_last<'a>(&'a self, key: KeyRef<'_>, last: &'a mut LastKey<V>) -> &'a V {
         match key {
             KeyRef::Shared => &self.common,
             key => self.own_by_last(&key, last),
@@ -112,7 +112,7 @@ impl<V: Keyed> Registry<V> {
     }
 
     #[inline(never)]
-    fn own_by_last<'a>(&'a self, key: &KeyRef<'_>, last: &'a mut Last<V>) -> &'a V {
+    fn own_by_last<'a>(&'a self, key: &KeyRef<'_>, last: &'a mut LastKey<V>) -> &'a V {
         if !last.is(key, self.forgotten.load(Ordering::Acquire)) {
             self.look_up(key, last);
         }
@@ -120,7 +120,7 @@ impl<V: Keyed> Registry<V> {
     }
 
     #[inline(never)]
-    fn look_up(&self, key: &KeyRef<'_>, last: &mut Last<V>) {
+    fn look_up(&self, key: &KeyRef<'_>, last: &mut LastKey<V>) {
         // Read before the look-up: if a state is forgotten from here on, the count will differ.
         let forgotten = self.forgotten.load(Ordering::Acquire);
         last.set(self.filed(key), forgotten);
@@ -175,7 +175,7 @@ impl<V: Keyed> States<V> {
         if self.look_from.is_some_and(|from| now < from) {
             return false;
         }
-        self.by_hash.retain(|_, filed| V::is_held(&filed.state) || !filed.state.retires(now));
+        self.by_hash.retain(|_, filed| V::is_referenced(&filed.state) || !filed.state.retires(now));
         let made = self.by_hash.len() < capacity;
         self.look_from = (!made).then(|| time::after(now, PAUSE));
         made
@@ -258,7 +258,7 @@ mod tests {
         let made = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&made);
         let registry = Registry::new(1, move |_| Numbered(count.fetch_add(1, Ordering::Relaxed)));
-        let mut last = Last::default();
+        let mut last = LastKey::default();
         let mut number = |key| registry.by_last(KeyRef::text(key), &mut last).0;
         // The first is the common one.
         assert_eq!((number("a"), number("a")), (1, 1));
@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn the_common_state_is_no_keys_last_one() {
         let registry = Registry::new(0, |_| Busy(true));
-        let mut last = Last::default();
+        let mut last = LastKey::default();
         for key in ["a", "b"] {
             let state = registry.by_last(KeyRef::text(key), &mut last);
             assert_eq!(std::ptr::from_ref(state), Arc::as_ptr(registry.common()));
@@ -281,7 +281,7 @@ mod tests {
     struct Numbered(usize);
 
     impl Keyed for Numbered {
-        fn is_held(_: &Arc<Self>) -> bool {
+        fn is_referenced(_: &Arc<Self>) -> bool {
             false
         }
 

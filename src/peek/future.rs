@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use super::response::PeekResponse;
 use super::rules::Rules;
 use super::{Excerpt, PeekBody};
-use crate::classify::Told;
+use crate::classify::ResponseVerdict;
 use crate::error::BoxError;
 use crate::time::{self, Sleep};
 
@@ -103,7 +103,7 @@ fn judged<Res: PeekResponse>(
     let bytes = body.bytes();
     let excerpt = Excerpt::new(head.status, &head.headers, &bytes);
     if let Some(verdict) = rules.judge(&excerpt, body.trailers()) {
-        head.extensions.insert(Told(verdict));
+        head.extensions.insert(ResponseVerdict::new(verdict));
     }
     Res::from_parts(head, body)
 }

@@ -3,7 +3,7 @@
 //! A 429 can mean *wait a second* or *your money is spent*; only the body says which. Some
 //! providers report an error inside a `200`, and gRPC reports most errors in trailers. A [`PeekLayer`]
 //! next to the client reads such a response up to a bound, leaves what it found for the
-//! layers above ([`Told`](crate::classify::Told)), and passes the whole body on:
+//! layers above ([`ResponseVerdict`](crate::classify::ResponseVerdict)), and passes the whole body on:
 //!
 //! ```
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};

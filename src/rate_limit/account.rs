@@ -13,7 +13,7 @@ use crate::time::nanos;
 /// One of a limiter's limits: what is configured, and what the server tells of it.
 ///
 /// Units are spent in two steps, since a call may have to wait for the inner service between the
-/// decision and the sending. First they are *taken*, which keeps them from other calls. They count
+/// decision and the state. First they are *taken*, which keeps them from other calls. They count
 /// in time only from when they are *sent*: otherwise calls that were let through in several windows
 /// could all be sent in one.
 #[derive(Debug)]

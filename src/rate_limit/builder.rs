@@ -7,10 +7,10 @@ use super::quota::Label;
 use super::rules::{Rules, Settings};
 use super::{Quota, RateLimitLayer, Usage};
 use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
-use crate::event::{Listener, Observer};
+use crate::event::{Observer, Observers};
 use crate::head::RequestHead;
 use crate::key::{AllCalls, ByAuthority, ByCredential, ByRegion, KeyFn, Registry, key_fn};
-use crate::stripe::Spread;
+use crate::sharded::ShardedArc;
 
 /// Builds a [`RateLimitLayer`].
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ impl RateLimitBuilder {
                 max_pause: Duration::from_secs(3600),
                 taught: false,
                 seed: None,
-                listener: Listener::default(),
+                observers: Observers::default(),
             },
             classifier: HttpClassifier::new(),
             key: AllCalls,
@@ -89,7 +89,7 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
 
     /// The observer that hears of waits, rejections and pauses.
     pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.settings.listener = Listener::new(observer);
+        self.settings.observers = Observers::new(observer);
         self
     }
 
@@ -195,9 +195,9 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
         self
     }
 
-    /// Adds a listener: it hears what the observer hears.
-    pub(crate) fn also_tell(mut self, listener: &Listener) -> Self {
-        self.settings.listener = self.settings.listener.and(listener);
+    /// Adds a observers: it hears what the observer hears.
+    pub(crate) fn also_observe(mut self, observers: &Observers) -> Self {
+        self.settings.observers = self.settings.observers.and(observers);
         self
     }
 
@@ -276,7 +276,7 @@ impl<C, K, W: Quotas> RateLimitBuilder<C, K, W> {
         *first = first.or(W::FIRST.map_or(Label::Unsaid, Label::Of));
         let rules = Arc::new(Rules::new(quotas, settings));
         let limiters = Registry::new(max_keys, move |key| {
-            Spread::new(Limiter::new(key.name_in(&name), Arc::clone(&rules)))
+            ShardedArc::new(Limiter::new(key.name_in(&name), Arc::clone(&rules)))
         });
         RateLimitLayer { classifier, key, cost, limiters: Arc::new(limiters) }
     }

@@ -9,10 +9,10 @@ use tower_service::Service;
 use super::cost::{OneEach, Settle};
 use super::permit::{Permit, Reservation};
 use super::queue::Ticket;
+use crate::call_state::{CallState, InFlight, PendingCall};
 use crate::classify::Classify;
 use crate::error::BoxError;
 use crate::scope;
-use crate::sending::{Held, Sending, Waits};
 
 pin_project! {
     /// The future of a [`RateLimit`](super::RateLimit).
@@ -21,7 +21,7 @@ pin_project! {
         S: Service<Req>,
     {
         #[pin]
-        pub(super) sending: Sending<S::Future, Passed<C, W>, Waiting<S, Req, C, W>>,
+        pub(super) state: CallState<S::Future, Passed<C, W>, Waiting<S, Req, C, W>>,
     }
 }
 
@@ -60,40 +60,40 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().sending.poll(cx)
+        self.project().state.poll(cx)
     }
 }
 
-impl<Res, C, W> Held<Res> for Passed<C, W>
+impl<Res, C, W> InFlight<Res> for Passed<C, W>
 where
     C: Classify<Res>,
     W: Settle<Res>,
 {
     #[inline]
-    fn answered(&mut self, response: &mut Res) {
+    fn on_response(&mut self, response: &mut Res) {
         self.permit.take_in(response, &self.classifier, &self.cost);
     }
 
     #[cold]
-    fn failed(&mut self, error: BoxError) -> BoxError {
+    fn on_error(&mut self, error: BoxError) -> BoxError {
         self.permit.settle(&self.classifier.classify(Err(&*error)));
         error
     }
 }
 
-impl<S, Req, C, W> Waits for Waiting<S, Req, C, W>
+impl<S, Req, C, W> PendingCall for Waiting<S, Req, C, W>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
     C: Classify<S::Response>,
 {
     type Future = S::Future;
-    type Held = Passed<C, W>;
-    type Pass = Permit;
+    type InFlight = Passed<C, W>;
+    type Permit = Permit;
 
-    /// Waits for the call's turn, and then for its service to get ready. The call is sent if the
+    /// PendingCall for the call's turn, and then for its service to get ready. The call is sent if the
     /// gate is still open then.
-    fn poll_pass(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, BoxError>> {
+    fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, BoxError>> {
         loop {
             match &mut self.entry {
                 Entry::InLine(ticket) => {

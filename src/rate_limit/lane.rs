@@ -5,7 +5,7 @@ use governor::nanos::Nanos;
 use governor::state::{NotKeyed, StateStore};
 
 use super::meter::{Judge, Pace, Paced, allowed};
-use crate::sync::{Apart, AtomicU64, Ordering};
+use crate::sync::{AtomicU64, CachePadded, Ordering};
 
 /// Where calls pass without the books' lock, while one number alone decides about them: the
 /// theoretical arrival time of the only quota, a paced one.
@@ -35,7 +35,7 @@ struct Word(Arc<Lent>);
 #[derive(Debug)]
 struct Lent {
     /// The number, or [`AWAY`]. Every call writes it, while most calls only read what else is here.
-    arrival: Apart<AtomicU64>,
+    arrival: CachePadded<AtomicU64>,
     /// What makes up a [mark](Paced::send) together with the number. Written while that is with the
     /// books.
     refunded: AtomicU64,
@@ -48,7 +48,7 @@ const AWAY: u64 = 1 << 63;
 impl Lane {
     /// A lane for quotas of this pace. At first its number is with the books.
     pub(super) fn new(pace: Pace) -> Self {
-        let lent = Lent { arrival: Apart(AtomicU64::new(AWAY)), refunded: AtomicU64::new(0) };
+        let lent = Lent { arrival: CachePadded(AtomicU64::new(AWAY)), refunded: AtomicU64::new(0) };
         let word = Word(Arc::new(lent));
         Self { pace, judge: pace.judge(word.clone()), word }
     }
@@ -59,7 +59,7 @@ impl Lane {
         let units = NonZeroU32::new(units).filter(|units| *units <= self.pace.burst)?;
         let lent = &*self.word.0;
         // Read before governor decides. If others are refunded in between, the mark is too small.
-        // That only makes this call's own refund smaller, by no more than the time from its sending
+        // That only makes this call's own refund smaller, by no more than the time from its state
         // to its refund.
         let refunded = lent.refunded.load(Ordering::Acquire);
         let arrival = self.judge.ask(now, units).ok()?;

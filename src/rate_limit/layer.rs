@@ -7,7 +7,7 @@ use super::limiter::Limiter;
 use super::{Quota, RateLimit, RateLimitBuilder, RateLimitHandle};
 use crate::classify::HttpClassifier;
 use crate::key::{AllCalls, Registry};
-use crate::stripe::Spread;
+use crate::sharded::ShardedArc;
 
 /// Stays under a quota: calls wait for their turn, in order, or are turned away.
 ///
@@ -18,7 +18,7 @@ pub struct RateLimitLayer<C = HttpClassifier, K = AllCalls, W = OneEach> {
     pub(super) classifier: C,
     pub(super) key: K,
     pub(super) cost: W,
-    pub(super) limiters: Arc<Registry<Spread<Limiter>>>,
+    pub(super) limiters: Arc<Registry<ShardedArc<Limiter>>>,
 }
 
 impl RateLimitLayer {

@@ -16,8 +16,8 @@ use crate::classify::{Class, Verdict};
 use crate::error::BoxError;
 use crate::event::Event;
 use crate::key::Keyed;
-use crate::stripe::{Handle, Spread};
-use crate::time::{self, Epoch, Instant};
+use crate::sharded::{ShardRef, ShardedArc};
+use crate::time::{self, Instant, TimeOrigin};
 
 /// The pause after a provider says that the quota is exhausted, but not until when.
 const EXHAUSTED: Duration = Duration::from_secs(60);
@@ -26,7 +26,7 @@ const EXHAUSTED: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Limiter {
     name: Arc<str>,
-    start: Epoch,
+    start: TimeOrigin,
     pub(super) desk: Desk<Books>,
     pub(super) line: Line,
     pub(super) rules: Arc<Rules>,
@@ -35,7 +35,7 @@ pub(super) struct Limiter {
 /// A call that doesn't pass by the lane.
 #[derive(Debug)]
 pub(super) struct Arrival {
-    pub(super) limiter: Handle<Limiter>,
+    pub(super) limiter: ShardRef<Limiter>,
     pub(super) costs: Costs,
     pub(super) at: Instant,
 }
@@ -51,7 +51,7 @@ pub(super) struct Patience {
 impl Limiter {
     pub(super) fn new(name: Arc<str>, rules: Arc<Rules>) -> Self {
         let desk = Desk::new(Books::new(&rules.quotas.lock()));
-        Self { name, start: Epoch::new(time::now()), desk, line: Line::new(), rules }
+        Self { name, start: TimeOrigin::new(time::now()), desk, line: Line::new(), rules }
     }
 
     /// Nanoseconds from the start.
@@ -61,7 +61,7 @@ impl Limiter {
     }
 
     /// Nanoseconds from the start to now. Code that gives units back calls this while it holds the
-    /// books, so that the time is no earlier than any sending.
+    /// books, so that the time is no earlier than any state.
     pub(super) fn now(&self) -> u64 {
         self.nanos(time::now())
     }
@@ -125,13 +125,13 @@ impl Limiter {
 
     fn reject(&self, reason: RateLimitedReason, now: Instant, refusal: Refusal) -> RateLimited {
         let retry_after = self.instant(refusal.at).saturating_duration_since(now);
-        self.tell(|| RateLimitEventKind::Rejected { retry_after });
+        self.emit(|| RateLimitEventKind::Rejected { retry_after });
         RateLimited::new(Arc::clone(&self.name), refusal.limit, reason, retry_after)
     }
 
     fn reject_above(&self, above: Above) -> CostAboveQuota {
         let Above { cost, capacity, .. } = above;
-        self.tell(|| RateLimitEventKind::AboveQuota { cost, capacity });
+        self.emit(|| RateLimitEventKind::AboveQuota { cost, capacity });
         CostAboveQuota::new(above)
     }
 
@@ -156,7 +156,7 @@ impl Limiter {
         let ramp = time::nanos(self.rules.ramp(pause));
         // By `change`, so that the head of the line finds out now if its wait has become too long.
         if self.change(|books| books.gate.close(opens, ramp)) {
-            self.tell(|| RateLimitEventKind::GateClosed { pause });
+            self.emit(|| RateLimitEventKind::GateClosed { pause });
         }
     }
 
@@ -176,7 +176,7 @@ impl Limiter {
 
     /// Tells that units came back.
     pub(super) fn refunded(&self, costs: &Costs) {
-        self.tell(|| RateLimitEventKind::Refunded { cost: costs.units[0] });
+        self.emit(|| RateLimitEventKind::Refunded { cost: costs.units[0] });
     }
 
     /// Changes the books, and makes the head of the line look again. A call that joins later finds
@@ -192,9 +192,9 @@ impl Limiter {
         result
     }
 
-    pub(super) fn tell(&self, kind: impl FnOnce() -> RateLimitEventKind) {
+    pub(super) fn emit(&self, kind: impl FnOnce() -> RateLimitEventKind) {
         let event = || RateLimitEvent { limiter: &self.name, kind: kind() };
-        self.rules.settings.listener.tell(|| Event::RateLimit(event()));
+        self.rules.settings.observers.emit(|| Event::RateLimit(event()));
     }
 
     pub(super) fn status(&self) -> RateLimitStatus {
@@ -251,14 +251,14 @@ impl Arrival {
         drop(books);
         let wait = limiter.instant(foreseen.at).saturating_duration_since(at);
         let place = Place::joined(limiter.clone(), costs);
-        limiter.tell(|| RateLimitEventKind::Waiting { wait, ahead });
+        limiter.emit(|| RateLimitEventKind::Waiting { wait, ahead });
         Ok(Ticket::new(place, patience))
     }
 }
 
-impl Keyed for Spread<Limiter> {
-    fn is_held(limiter: &Arc<Self>) -> bool {
-        Arc::strong_count(limiter) > 1 || Spread::is_held(limiter)
+impl Keyed for ShardedArc<Limiter> {
+    fn is_referenced(limiter: &Arc<Self>) -> bool {
+        Arc::strong_count(limiter) > 1 || ShardedArc::is_referenced(limiter)
     }
 
     fn retires(&self, now: Instant) -> bool {

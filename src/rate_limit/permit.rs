@@ -11,14 +11,14 @@ use super::queue::Ticket;
 use crate::classify::{Classify, Verdict};
 use crate::error::BoxError;
 use crate::hint::Limits;
-use crate::stripe::Handle;
+use crate::sharded::ShardRef;
 use crate::time;
 
 /// What was taken for a call that isn't sent yet. If this is dropped before the call is sent, the
 /// units are given back.
 #[derive(Debug)]
 pub(super) struct Reservation {
-    limiter: Handle<Limiter>,
+    limiter: ShardRef<Limiter>,
     costs: Costs,
     patience: Patience,
 }
@@ -26,7 +26,7 @@ pub(super) struct Reservation {
 /// What was taken for a call that was sent.
 #[derive(Debug)]
 pub(super) struct Permit {
-    limiter: Handle<Limiter>,
+    limiter: ShardRef<Limiter>,
     taken: Taken,
 }
 
@@ -37,7 +37,7 @@ enum Taken {
 }
 
 impl Reservation {
-    pub(super) fn new(limiter: Handle<Limiter>, costs: Costs, patience: Patience) -> Self {
+    pub(super) fn new(limiter: ShardRef<Limiter>, costs: Costs, patience: Patience) -> Self {
         Self { limiter, costs, patience }
     }
 
@@ -78,12 +78,12 @@ impl Drop for Reservation {
 
 impl Permit {
     #[inline]
-    pub(super) fn by_lane(limiter: Handle<Limiter>, costs: &Costs, passage: Passage) -> Self {
+    pub(super) fn by_lane(limiter: ShardRef<Limiter>, costs: &Costs, passage: Passage) -> Self {
         Self { limiter, taken: Taken::ByLane { units: costs.units[0], passage } }
     }
 
     #[inline]
-    pub(super) fn by_books(limiter: Handle<Limiter>, costs: Costs, receipts: Receipts) -> Self {
+    pub(super) fn by_books(limiter: ShardRef<Limiter>, costs: Costs, receipts: Receipts) -> Self {
         Self { limiter, taken: Taken::ByBooks { costs, receipts } }
     }
 

@@ -19,7 +19,7 @@ use super::cost::Costs;
 use super::limiter::{Limiter, Patience};
 use super::permit::Reservation;
 use crate::error::BoxError;
-use crate::stripe::Handle;
+use crate::sharded::ShardRef;
 use crate::time::{self, Sleep};
 
 /// The line of one limiter. The limiter's books count the calls in it.
@@ -47,14 +47,14 @@ impl Line {
 /// A place in the line. Leaving it hands on the turn.
 #[derive(Debug)]
 pub(super) struct Place {
-    limiter: Handle<Limiter>,
+    limiter: ShardRef<Limiter>,
     costs: Costs,
     has_turn: bool,
 }
 
 impl Place {
     /// The place of a call that has joined the line in the books.
-    pub(super) fn joined(limiter: Handle<Limiter>, costs: Costs) -> Self {
+    pub(super) fn joined(limiter: ShardRef<Limiter>, costs: Costs) -> Self {
         Self { limiter, costs, has_turn: false }
     }
 }
@@ -69,7 +69,7 @@ impl Drop for Place {
 }
 
 pin_project! {
-    /// Waits in the line for a permit. The order is that of the first polls.
+    /// PendingCall in the line for a permit. The order is that of the first polls.
     pub(super) struct Ticket {
         // Dropped before `place`: a notification that arrives during the drop is then forwarded by
         // `Notify`.

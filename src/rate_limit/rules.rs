@@ -2,10 +2,10 @@ use std::time::Duration;
 
 use super::Quota;
 use super::quota::Label;
-use crate::chance::Chance;
 use crate::error::InvalidConfig;
-use crate::event::Listener;
+use crate::event::Observers;
 use crate::hint::Resource;
+use crate::random::RandomSource;
 use crate::sync::Mutex;
 
 /// A layer's settings.
@@ -16,7 +16,7 @@ pub(super) struct Settings {
     pub(super) max_pause: Duration,
     pub(super) taught: bool,
     pub(super) seed: Option<u64>,
-    pub(super) listener: Listener,
+    pub(super) observers: Observers,
 }
 
 /// What all limiters of one layer go by.
@@ -25,10 +25,10 @@ pub(super) struct Rules {
     pub(super) settings: Settings,
     /// As they are now, for the limiters of new keys.
     pub(super) quotas: Mutex<Vec<Quota>>,
-    /// Held while a quota is changed, until all limiters have it.
+    /// InFlight while a quota is changed, until all limiters have it.
     pub(super) changing: Mutex<()>,
     names: Box<[&'static str]>,
-    chance: Chance,
+    chance: RandomSource,
 }
 
 /// How long the ramp behind a gate is at most.

@@ -8,13 +8,13 @@ use super::cost::{Cost, OneEach, Settle};
 use super::future::{Entry, Passed, ResponseFuture, Waiting};
 use super::limiter::{Arrival, Limiter};
 use super::permit::Permit;
+use crate::call_state::CallState;
 use crate::classify::{Classify, HttpClassifier};
 use crate::error::BoxError;
-use crate::key::{AllCalls, Key, Last, Registry};
+use crate::key::{AllCalls, Key, LastKey, Registry};
 use crate::scope::{self, CallScope};
-use crate::sending::Sending;
-use crate::spare::Spare;
-use crate::stripe::Spread;
+use crate::sharded::ShardedArc;
+use crate::unready_clone::UnreadyClone;
 
 /// A service behind a rate limiter. Made by [`RateLimitLayer`].
 #[derive(Debug)]
@@ -23,26 +23,27 @@ pub struct RateLimit<S, C = HttpClassifier, K = AllCalls, W = OneEach> {
     classifier: C,
     key: K,
     cost: W,
-    last: Last<Spread<Limiter>>,
+    last: LastKey<ShardedArc<Limiter>>,
     shared: Arc<Shared<S>>,
 }
 
 /// What one call of `layer()` makes, and all clones of its service share.
 #[derive(Debug)]
 struct Shared<S> {
-    spare: Spare<S>,
-    limiters: Arc<Registry<Spread<Limiter>>>,
+    unready: UnreadyClone<S>,
+    limiters: Arc<Registry<ShardedArc<Limiter>>>,
 }
 
 impl<S: Clone, C: Clone, K: Clone, W: Clone> RateLimit<S, C, K, W> {
     pub(super) fn new(inner: S, layer: &RateLimitLayer<C, K, W>) -> Self {
-        let shared = Shared { spare: Spare::new(&inner), limiters: Arc::clone(&layer.limiters) };
+        let shared =
+            Shared { unready: UnreadyClone::new(&inner), limiters: Arc::clone(&layer.limiters) };
         Self {
             inner,
             classifier: layer.classifier.clone(),
             key: layer.key.clone(),
             cost: layer.cost.clone(),
-            last: Last::default(),
+            last: LastKey::default(),
             shared: Arc::new(shared),
         }
     }
@@ -56,7 +57,7 @@ impl<S: Clone, C: Clone, K: Clone, W: Clone> Clone for RateLimit<S, C, K, W> {
             classifier: self.classifier.clone(),
             key: self.key.clone(),
             cost: self.cost.clone(),
-            last: Last::default(),
+            last: LastKey::default(),
             shared: Arc::clone(&self.shared),
         }
     }
@@ -85,14 +86,14 @@ where
         let (costs, at) = (self.cost.costs(&request), scope::now());
         let limiter = self.shared.limiters.by_last(self.key.key(&request), &mut self.last);
         let Some(passage) = limiter.pass_by_lane(at, &costs) else {
-            let arrival = Arrival { limiter: limiter.handle(), costs, at };
+            let arrival = Arrival { limiter: limiter.shard_ref(), costs, at };
             return self.call_by_books(arrival, request);
         };
         let future = self.inner.call(request);
         // Made only now: what exists during the call needs code to drop it should the call panic.
-        let permit = Permit::by_lane(limiter.handle(), &costs, passage);
+        let permit = Permit::by_lane(limiter.shard_ref(), &costs, passage);
         let (classifier, cost) = (self.classifier.clone(), self.cost.clone());
-        ResponseFuture { sending: Sending::sent(future, Passed { permit, classifier, cost }) }
+        ResponseFuture { state: CallState::sent(future, Passed { permit, classifier, cost }) }
     }
 }
 
@@ -107,13 +108,13 @@ impl<S: Clone, C: Clone, K, W: Clone> RateLimit<S, C, K, W> {
     {
         let Some(receipts) = arrival.pass() else {
             // The limiter that the service called last may have retired meanwhile.
-            let limiter = self.shared.limiters.get(&self.key.key(&request)).handle();
+            let limiter = self.shared.limiters.get(&self.key.key(&request)).shard_ref();
             return self.line_up(Arrival { limiter, ..arrival }, request);
         };
         let permit = Permit::by_books(arrival.limiter, arrival.costs, receipts);
         let (classifier, cost) = (self.classifier.clone(), self.cost.clone());
         let future = self.inner.call(request);
-        ResponseFuture { sending: Sending::sent(future, Passed { permit, classifier, cost }) }
+        ResponseFuture { state: CallState::sent(future, Passed { permit, classifier, cost }) }
     }
 
     /// Lets a call wait that doesn't pass at once, or turns it away.
@@ -124,25 +125,25 @@ impl<S: Clone, C: Clone, K, W: Clone> RateLimit<S, C, K, W> {
     {
         // A call that waits or is turned away holds no readiness of the inner service. That goes
         // with the old handle, and another handle is readied after the wait.
-        self.inner = self.shared.spare.fresh();
+        self.inner = self.shared.unready.unready_clone();
         let scope = CallScope::offered();
         let deadline = scope.and_then(|scope| scope.deadline());
-        let sending = match arrival.line_up(deadline) {
+        let state = match arrival.line_up(deadline) {
             Ok(ticket) => {
                 if scope.is_some() {
                     scope::note_queued(true);
                 }
-                Sending::waiting(Waiting {
+                CallState::pending(Waiting {
                     entry: Entry::InLine(Box::pin(ticket)),
-                    service: self.shared.spare.fresh(),
+                    service: self.shared.unready.unready_clone(),
                     request,
                     classifier: self.classifier.clone(),
                     cost: self.cost.clone(),
                     scoped: scope.is_some(),
                 })
             }
-            Err(error) => Sending::refused(error),
+            Err(error) => CallState::rejected(error),
         };
-        ResponseFuture { sending }
+        ResponseFuture { state }
     }
 }

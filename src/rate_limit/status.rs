@@ -6,7 +6,7 @@ use super::limiter::Limiter;
 use super::rules::Rules;
 use crate::error::InvalidConfig;
 use crate::key::{KeyRef, Registry};
-use crate::stripe::Spread;
+use crate::sharded::ShardedArc;
 use crate::time::Instant;
 
 /// The status of a rate limiter at one moment.
@@ -45,12 +45,12 @@ pub struct LimitStatus {
 /// Looks at a layer's limiters, and changes their quotas. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct RateLimitHandle {
-    limiters: Arc<Registry<Spread<Limiter>>>,
+    limiters: Arc<Registry<ShardedArc<Limiter>>>,
     rules: Arc<Rules>,
 }
 
 impl RateLimitHandle {
-    pub(super) fn new(limiters: Arc<Registry<Spread<Limiter>>>) -> Self {
+    pub(super) fn new(limiters: Arc<Registry<ShardedArc<Limiter>>>) -> Self {
         let rules = Arc::clone(&limiters.common().rules);
         Self { limiters, rules }
     }

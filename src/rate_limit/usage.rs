@@ -6,7 +6,7 @@ use super::books::Receipts;
 use super::cost::Costs;
 use super::limiter::Limiter;
 use crate::error::InvalidConfig;
-use crate::stripe::Handle;
+use crate::sharded::ShardRef;
 use crate::sync::Mutex;
 
 /// What was taken for a call that has been answered, to be settled when its true cost is known:
@@ -20,12 +20,12 @@ pub struct Usage(Arc<Answered>);
 
 #[derive(Debug)]
 struct Answered {
-    limiter: Handle<Limiter>,
+    limiter: ShardRef<Limiter>,
     bills: Mutex<[Bill; Costs::MOST]>,
 }
 
 impl Usage {
-    pub(super) fn new(limiter: Handle<Limiter>, costs: &Costs, receipts: &Receipts) -> Self {
+    pub(super) fn new(limiter: ShardRef<Limiter>, costs: &Costs, receipts: &Receipts) -> Self {
         let bill = |limit: usize| {
             let (units, receipt) = (costs.units[limit], receipts.limits[limit]);
             Bill::new(Spent { units, at: receipts.at, receipt })
@@ -53,7 +53,7 @@ impl Usage {
             drop(bills);
             if used != taken {
                 let limit = limiter.rules.name_of(limit);
-                limiter.tell(|| RateLimitEventKind::Settled { limit, taken, used });
+                limiter.emit(|| RateLimitEventKind::Settled { limit, taken, used });
             }
         }
         Ok(())

@@ -7,9 +7,9 @@ use super::Backoff;
 use super::budget::{Budget, RetryBudget};
 use super::decision::{HintUse, Policy};
 use super::stamp::{self, Stamps};
-use crate::chance::Chance;
 use crate::classify::HttpClassifier;
-use crate::event::Listener;
+use crate::event::Observers;
+use crate::random::RandomSource;
 use crate::replay::{HttpReplay, Replay};
 
 /// The settings of a retry layer.
@@ -25,8 +25,8 @@ pub(crate) struct Config<C, R> {
     pub(super) credential_error: bool,
     pub(super) hold_answers: bool,
     pub(super) stamps: Stamps,
-    pub(super) chance: Chance,
-    pub(crate) listener: Listener,
+    pub(super) chance: RandomSource,
+    pub(crate) observers: Observers,
     pub(crate) classifier: C,
     pub(crate) replay: R,
 }
@@ -51,8 +51,8 @@ impl Config<HttpClassifier, HttpReplay> {
             credential_error: false,
             hold_answers: false,
             stamps: Stamps::default(),
-            chance: Chance::default(),
-            listener: Listener::default(),
+            chance: RandomSource::default(),
+            observers: Observers::default(),
             classifier: HttpClassifier::new(),
             replay: HttpReplay::new(),
         }
@@ -74,7 +74,7 @@ impl<C, R> Config<C, R> {
             hold_answers: self.hold_answers,
             stamps: self.stamps,
             chance: self.chance,
-            listener: self.listener,
+            observers: self.observers,
             classifier,
             replay,
         }

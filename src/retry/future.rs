@@ -16,7 +16,7 @@ use crate::classify::{Class, Classify, Verdict};
 use crate::error::BoxError;
 use crate::replay::Replay;
 use crate::scope;
-use crate::stripe::Handle;
+use crate::sharded::ShardRef;
 use crate::time::{self, Instant, Sleep};
 
 /// How many steps one poll takes at most. A call whose attempts fail at once, without a wait between
@@ -40,7 +40,7 @@ pin_project! {
         // `None`: the answer is only passed on, as a retry above counts the attempts, or as the
         // call's deadline has passed.
         progress: Option<Progress<S::Response>>,
-        shared: Handle<Shared<S, C, R>>,
+        shared: ShardRef<Shared<S, C, R>>,
     }
 }
 
@@ -72,7 +72,7 @@ where
         state: State<S, Req>,
         kept: Option<R::Kept>,
         progress: Option<Progress<S::Response>>,
-        shared: Handle<Shared<S, C, R>>,
+        shared: ShardRef<Shared<S, C, R>>,
     ) -> Self {
         Self { state, timer: None, kept, progress, shared }
     }
@@ -169,7 +169,7 @@ where
                 if let Some(progress) = self.progress {
                     progress.next_attempt();
                 }
-                self.state.set(State::readying(self.shared.spare.fresh(), *request));
+                self.state.set(State::readying(self.shared.unready.unready_clone(), *request));
                 Poll::Ready(None)
             }
             StateProject::Unready { error, .. } => {
@@ -228,7 +228,7 @@ where
             };
             if let Some((mut request, kept)) = again {
                 config.count(&mut request, progress.made());
-                progress.tell(config, verdict, decision);
+                progress.emit(config, verdict, decision);
                 *self.kept = kept;
                 progress.set_aside(config, result, &verdict, !wait.is_zero());
                 self.wait(now, wait, request);
@@ -237,7 +237,7 @@ where
             progress.call_off();
             decision = Decision::Stop(StopReason::NotReplayable);
         }
-        progress.tell(config, verdict, decision);
+        progress.emit(config, verdict, decision);
         if config.credential_error && verdict.class() == Class::CredentialRejected {
             return Some(Err(CredentialRejected::new(verdict.cause(), result.err()).into()));
         }
@@ -259,7 +259,7 @@ where
         let Some(progress) = &mut progress else { return Err(error.into()) };
         progress.call_off();
         let stop = Decision::Stop(StopReason::Deadline);
-        progress.tell(&self.shared.config, error.verdict(), stop);
+        progress.emit(&self.shared.config, error.verdict(), stop);
         progress.last_answer(Err(error.into()), in_flight)
     }
 }

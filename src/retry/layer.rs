@@ -6,9 +6,9 @@ use tower_layer::Layer;
 
 use super::config::Config;
 use super::{Backoff, Budget, HintUse, Retry};
-use crate::chance::Chance;
 use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
-use crate::event::{Listener, Observer};
+use crate::event::{Observer, Observers};
+use crate::random::RandomSource;
 use crate::replay::{BodyReplay, CloneReplay, HttpReplay, Override, OverrideFn, ReplayBody};
 
 /// Sends a failed request again, where that is safe and may help.
@@ -196,13 +196,13 @@ impl<C, R> RetryLayer<C, R> {
     /// simulations only: two processes with the same seed give different requests the same keys, and
     /// the server then answers one request with the result of the other.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.config.chance = Chance::seeded(seed);
+        self.config.chance = RandomSource::seeded(seed);
         self
     }
 
     /// Tells this observer each decision about a failed attempt, with its reason. Default: none.
     pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.config.listener = Listener::new(observer);
+        self.config.observers = Observers::new(observer);
         self
     }
 
@@ -272,9 +272,9 @@ impl<C, R> RetryLayer<C, R> {
         self.map(|classifier, replay| (classifier, OverrideFn::new(replay, f)))
     }
 
-    /// Adds this listener.
-    pub(crate) fn also_tell(mut self, listener: &Listener) -> Self {
-        self.config.listener = self.config.listener.and(listener);
+    /// Adds this observers.
+    pub(crate) fn also_observe(mut self, observers: &Observers) -> Self {
+        self.config.observers = self.config.observers.and(observers);
         self
     }
 

@@ -263,10 +263,10 @@ impl<Res> Progress<Res> {
     }
 
     /// Tells observers what was decided about an attempt that failed.
-    pub(super) fn tell<C, R>(&self, config: &Config<C, R>, verdict: Verdict, decision: Decision) {
+    pub(super) fn emit<C, R>(&self, config: &Config<C, R>, verdict: Verdict, decision: Decision) {
         if decision != Decision::Return {
             let attempt = self.scope.attempt();
-            config.listener.tell(|| {
+            config.observers.emit(|| {
                 Event::Retry(RetryEvent { name: &config.name, attempt, verdict, decision })
             });
         }

@@ -11,15 +11,15 @@ use crate::classify::{Classify, HttpClassifier};
 use crate::error::BoxError;
 use crate::replay::{HttpReplay, Replay};
 use crate::scope::CallScope;
-use crate::spare::Spare;
-use crate::stripe::Spread;
+use crate::sharded::ShardedArc;
+use crate::unready_clone::UnreadyClone;
 
 /// A service that retries. Made by [`RetryLayer`](super::RetryLayer).
 #[derive(Debug)]
 pub struct Retry<S, C = HttpClassifier, R = HttpReplay> {
     inner: S,
     readiness: Readiness,
-    shared: Arc<Spread<Shared<S, C, R>>>,
+    shared: Arc<ShardedArc<Shared<S, C, R>>>,
 }
 
 /// The inner service's readiness for the next call.
@@ -36,13 +36,14 @@ enum Readiness {
 /// What all clones of the service share.
 #[derive(Debug)]
 pub(super) struct Shared<S, C, R> {
-    pub(super) spare: Spare<S>,
+    pub(super) unready: UnreadyClone<S>,
     pub(super) config: Config<C, R>,
 }
 
 impl<S: Clone, C, R> Retry<S, C, R> {
     pub(super) fn new(inner: S, config: Config<C, R>) -> Self {
-        let shared = Arc::new(Spread::new(Shared { spare: Spare::new(&inner), config }));
+        let shared =
+            Arc::new(ShardedArc::new(Shared { unready: UnreadyClone::new(&inner), config }));
         Self { inner, readiness: Readiness::Ready, shared }
     }
 }
@@ -80,7 +81,7 @@ where
             Poll::Ready(Err(error)) => Readiness::Failed(error.into()),
             Poll::Pending if self.shared.config.is_bounded() => {
                 // The old handle gives up its place in a queue, if it has one.
-                self.inner = self.shared.spare.fresh();
+                self.inner = self.shared.unready.unready_clone();
                 Readiness::Later
             }
             Poll::Pending => return Poll::Pending,
@@ -95,7 +96,7 @@ where
             // One loop per call: the retry above counts the attempts.
             return self.pass_on(request);
         }
-        let shared = self.shared.handle();
+        let shared = self.shared.shard_ref();
         let config = &shared.config;
         let mut progress = Progress::begin(config, &mut request);
         // Nothing is kept if no retry can follow.
@@ -123,7 +124,7 @@ impl<S: Clone, C, R> Retry<S, C, R> {
             Readiness::Ready => State::calling(self.inner.call(request)),
             _ => self.unready(request),
         };
-        ResponseFuture::new(state, None, None, self.shared.handle())
+        ResponseFuture::new(state, None, None, self.shared.shard_ref())
     }
 
     /// Returns the state of a call whose service isn't ready yet, or failed to get ready.
@@ -134,10 +135,10 @@ impl<S: Clone, C, R> Retry<S, C, R> {
     {
         match mem::take(&mut self.readiness) {
             Readiness::Failed(error) => {
-                self.inner = self.shared.spare.fresh();
+                self.inner = self.shared.unready.unready_clone();
                 State::Unready { error: Some(error), request: Some(Box::new(request)) }
             }
-            _ => State::readying(self.shared.spare.fresh(), request),
+            _ => State::readying(self.shared.unready.unready_clone(), request),
         }
     }
 }

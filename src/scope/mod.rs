@@ -21,11 +21,11 @@
 //!   attempts of its own: keep one retry layer a stack, above the `Buffer`.
 
 mod current;
-mod tried;
+mod tried_regions;
 
 use self::current::{Mode, current_if};
 pub(crate) use self::current::{Within, call_later, note_queued, note_region, note_sent, now};
-pub(crate) use self::tried::Tried;
+pub(crate) use self::tried_regions::TriedRegions;
 use crate::time::Instant;
 
 /// What is known about the logical call that is being made.
@@ -38,7 +38,7 @@ pub struct CallScope {
     queued: bool,
     sent_at: Option<Instant>,
     region: Option<&'static str>,
-    tried: Tried,
+    tried: TriedRegions,
     elsewhere: bool,
     expired: bool,
 }
@@ -62,7 +62,7 @@ impl CallScope {
         queued: false,
         sent_at: None,
         region: None,
-        tried: Tried::NONE,
+        tried: TriedRegions::NONE,
         elsewhere: false,
         expired: false,
     };
@@ -149,7 +149,7 @@ impl CallScope {
         self.queued = false;
         self.sent_at = None;
         if !std::mem::take(&mut self.elsewhere) {
-            self.tried = Tried::NONE;
+            self.tried = TriedRegions::NONE;
         }
         self
     }
@@ -176,7 +176,7 @@ impl CallScope {
         self.next_attempt()
     }
 
-    pub(crate) const fn tried(&self) -> Tried {
+    pub(crate) const fn tried(&self) -> TriedRegions {
         self.tried
     }
 
@@ -195,7 +195,7 @@ impl CallScope {
 
     /// The same scope for another set of regions, none of which was tried.
     pub(crate) const fn among_new_regions(mut self) -> Self {
-        self.tried = Tried::NONE;
+        self.tried = TriedRegions::NONE;
         self
     }
 

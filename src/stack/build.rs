@@ -8,7 +8,7 @@ use super::builder::Common;
 use super::check::Settings;
 use super::{UpstreamBuilder, UpstreamLayer};
 use crate::error::InvalidConfig;
-use crate::event::Listener;
+use crate::event::Observers;
 use crate::failover::{FailoverBuilder, FailoverLayer, Regions};
 use crate::key::{ByAuthority, ByRegion};
 use crate::rate_limit::Quotas;
@@ -23,12 +23,12 @@ impl<C: Clone, R: Clone, K, B: 'static, W: Quotas> UpstreamBuilder<C, R, K, B, W
     /// [together](super#what-is-checked), or if the failover was changed and has no regions.
     pub fn build(self) -> Result<UpstreamLayer<C, R, K, B, W>, InvalidConfig> {
         let Self { common, retry, rate_limit, circuit_breaker } = self;
-        let Common { name, alerts, listener, regions, failover, .. } = common;
+        let Common { name, alerts, observers, regions, failover, .. } = common;
         let classifier = retry.config.classifier.clone();
         let alert = alerts.map(|alerts| alerts.layer().classifier(classifier.clone()));
-        let listener = match &alert {
-            Some(alert) => Listener::new(alert.alerts().observer()).and(&listener),
-            None => listener,
+        let observers = match &alert {
+            Some(alert) => Observers::new(alert.alerts().observer()).and(&observers),
+            None => observers,
         };
 
         let own = &retry.config;
@@ -41,22 +41,22 @@ impl<C: Clone, R: Clone, K, B: 'static, W: Quotas> UpstreamBuilder<C, R, K, B, W
         let circuit_breaker = circuit_breaker
             .name(Arc::clone(&name))
             .classifier(classifier.clone())
-            .also_tell(&listener)
+            .also_observe(&observers)
             .lease_of_at_least(attempt_timeout)
             .build()?;
         let max_pause = rate_limit.longest_pause();
         let rate_limit = rate_limit
             .name(Arc::clone(&name))
             .classifier(classifier.clone())
-            .also_tell(&listener)
+            .also_observe(&observers)
             .build();
         let failover = with_regions(failover, regions)?
             .map(|failover| {
                 failover.name(Arc::clone(&name)).classifier(classifier).replay(NoReplay)
             })
-            .map(|failover| failover.also_tell(&listener).build())
+            .map(|failover| failover.also_observe(&observers).build())
             .transpose()?;
-        let mut retry = retry.name(name).also_tell(&listener);
+        let mut retry = retry.name(name).also_observe(&observers);
         retry.config.deadline = deadline;
         retry.config.attempt_timeout = None;
         retry.config.timed_below = true;

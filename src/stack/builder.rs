@@ -4,7 +4,7 @@ use std::time::Duration;
 use crate::alert::Alerts;
 use crate::circuit_breaker::{CircuitBreakerBuilder, CircuitBreakerLayer};
 use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
-use crate::event::{Listener, Observer};
+use crate::event::{Observer, Observers};
 use crate::failover::{FailoverBuilder, Regions};
 use crate::key::{ByCredential, ByRegion};
 use crate::rate_limit::{OneEach, Quota, RateLimitBuilder, RateLimitLayer};
@@ -34,7 +34,7 @@ pub(super) struct Common {
     pub(super) deadline: Option<Duration>,
     pub(super) attempt_timeout: Option<Duration>,
     pub(super) alerts: Option<Alerts>,
-    pub(super) listener: Listener,
+    pub(super) observers: Observers,
     pub(super) regions: Option<Regions>,
     pub(super) failover: Option<FailoverBuilder>,
 }
@@ -49,7 +49,7 @@ impl UpstreamBuilder {
             deadline: None,
             attempt_timeout: None,
             alerts: None,
-            listener: Listener::default(),
+            observers: Observers::default(),
             regions: None,
             failover: None,
         };
@@ -107,7 +107,7 @@ impl<C, R, K, B, W> UpstreamBuilder<C, R, K, B, W> {
     /// Tells this observer the events of all layers. Each further call adds an observer. Default:
     /// none.
     pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.common.listener = self.common.listener.and(&Listener::new(observer));
+        self.common.observers = self.common.observers.and(&Observers::new(observer));
         self
     }
 

@@ -12,18 +12,18 @@
 // Not everything in those files is used here.
 #![allow(dead_code, unused_imports, unreachable_pub, unnameable_types)]
 
-#[path = "../../src/chance.rs"]
-mod chance;
 #[path = "../../src/error.rs"]
 mod error;
 #[path = "../../src/hint/mod.rs"]
 mod hint;
+#[path = "../../src/random.rs"]
+mod random;
+#[path = "../../src/sliding_window.rs"]
+mod sliding_window;
 #[path = "../../src/sync.rs"]
 mod sync;
 #[path = "../../src/time.rs"]
 mod time;
-#[path = "../../src/window.rs"]
-mod window;
 
 mod circuit_breaker;
 mod classify;

@@ -68,10 +68,10 @@ pub fn serve() -> SocketAddr {
     let (tell, told) = mpsc::channel();
     thread::spawn(move || {
         runtime().block_on(async {
-            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-            tell.send(listener.local_addr().expect("an address")).expect("somebody waits");
+            let observers = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            tell.send(observers.local_addr().expect("an address")).expect("somebody waits");
             loop {
-                let (socket, _) = listener.accept().await.expect("a connection");
+                let (socket, _) = observers.accept().await.expect("a connection");
                 let answer = |request: Request<Incoming>| async {
                     let _ = request.into_body().collect().await;
                     Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(ANSWER))))

@@ -2,7 +2,7 @@
 
 use crate::alert::rule::{Limit, Unit};
 use crate::alert::sighting::Reading;
-use crate::window::CallCounts;
+use crate::sliding_window::CallCounts;
 
 impl Limit {
     /// Returns what was measured in the longest window, if every window is over the limit. `sums` are

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use crate::alert::rule::Measure;
-use crate::stripe::Striped;
+use crate::sharded::Sharded;
+use crate::sliding_window::CallCounts;
 use crate::sync::{AtomicU64, Ordering};
-use crate::window::CallCounts;
 
 /// How many measures there can be. With the successes they fill the cache lines of a stripe.
 pub(in crate::alert) const MOST: usize = 7;
 
 /// Sums over the lifetime of the alerts.
 #[derive(Debug, Default)]
-pub(super) struct Counts(Striped<Stripe>);
+pub(super) struct Counts(Sharded<Stripe>);
 
 #[derive(Debug, Default)]
 struct Stripe {
@@ -27,12 +27,12 @@ impl Counts {
     /// then what needn't be done for each.
     #[inline]
     pub(super) fn success(&self) -> bool {
-        self.0.mine().successes.fetch_add(1, Ordering::Relaxed).is_multiple_of(64)
+        self.0.local().successes.fetch_add(1, Ordering::Relaxed).is_multiple_of(64)
     }
 
     /// The same, for a call that took this long.
     pub(super) fn timed_success(&self, measures: &[Measure], took: Duration) -> bool {
-        for (measure, bad) in measures.iter().zip(&self.0.mine().succeeded) {
+        for (measure, bad) in measures.iter().zip(&self.0.local().succeeded) {
             if matches!(measure, Measure::Slower(limit) if took > *limit) {
                 bad.fetch_add(1, Ordering::Relaxed);
             }
@@ -55,7 +55,7 @@ impl Counts {
     }
 
     fn bad(&self, measures: &[Measure], is_bad: impl Fn(Measure) -> bool) {
-        for (measure, bad) in measures.iter().zip(&self.0.mine().failed) {
+        for (measure, bad) in measures.iter().zip(&self.0.local().failed) {
             if is_bad(*measure) {
                 bad.fetch_add(1, Ordering::Relaxed);
             }

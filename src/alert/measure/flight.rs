@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::stripe::Striped;
+use crate::sharded::Sharded;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 use crate::time::{self, Instant};
 
@@ -19,7 +19,7 @@ const GENERATIONS: u32 = 4;
 #[derive(Debug)]
 pub(super) struct Flight {
     /// By slot. A stripe may wrap below zero, as a call may end on another thread than it began on.
-    calls: Striped<[AtomicU64; SLOTS]>,
+    calls: Sharded<[AtomicU64; SLOTS]>,
     present: AtomicUsize,
     limit: Duration,
 }
@@ -39,7 +39,7 @@ impl Generations {
 
 impl Flight {
     pub(super) fn new(limit: Duration) -> Self {
-        Self { calls: Striped::default(), present: AtomicUsize::new(0), limit }
+        Self { calls: Sharded::default(), present: AtomicUsize::new(0), limit }
     }
 
     /// Returns how long a generation is.
@@ -51,13 +51,13 @@ impl Flight {
     #[inline]
     pub(super) fn begin(&self) -> usize {
         let slot = self.present.load(Ordering::Relaxed);
-        self.calls.mine()[slot].fetch_add(1, Ordering::Relaxed);
+        self.calls.local()[slot].fetch_add(1, Ordering::Relaxed);
         slot
     }
 
     #[inline]
     pub(super) fn end(&self, slot: usize) {
-        self.calls.mine()[slot].fetch_sub(1, Ordering::Relaxed);
+        self.calls.local()[slot].fetch_sub(1, Ordering::Relaxed);
     }
 
     fn count(&self, slot: usize) -> u64 {

@@ -15,12 +15,12 @@ use super::sighting::{Facts, Holds, Lasts, Reading, Sighting};
 use super::slo::{Objective, Slo};
 use crate::classify::{Class, Verdict};
 use crate::error::InvalidConfig;
+use crate::sliding_window::{CallCounts, SlidingWindow};
 use crate::sync::Mutex;
 use crate::time::{self, Instant};
-use crate::window::{CallCounts, TimeWindow};
 
 /// A window that a measure is judged over: an hour has buckets of a minute.
-type Window = TimeWindow<60>;
+type Window = SlidingWindow<60>;
 
 /// What is measured, and the rules about it.
 pub(super) struct Meter {

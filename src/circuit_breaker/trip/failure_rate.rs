@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use super::window::CallWindow;
 use crate::error::InvalidConfig;
+use crate::sliding_window::{CallCounts, SlidingWindow};
 use crate::time::Instant;
-use crate::window::{CallCounts, TimeWindow};
 
 /// Opens when too large a share of the calls in a window failed or, where it is
 /// given to [`slow_call_rate`](crate::circuit_breaker::CircuitBreakerBuilder::slow_call_rate), were slow.
@@ -132,7 +132,7 @@ enum Window {
     Calls(CallWindow),
     /// The time in it counts from `start`.
     Time {
-        window: TimeWindow<BUCKETS>,
+        window: SlidingWindow<BUCKETS>,
         start: Instant,
     },
 }
@@ -141,7 +141,7 @@ impl RateTrip {
     pub(super) fn new(config: FailureRate, now: Instant) -> Self {
         let window = match config.over {
             Over::Calls(calls) => Window::Calls(CallWindow::new(calls)),
-            Over::Time(time) => Window::Time { window: TimeWindow::new(time), start: now },
+            Over::Time(time) => Window::Time { window: SlidingWindow::new(time), start: now },
         };
         Self { window, rate: config.rate, min_calls: config.least_calls().into(), held: 0 }
     }

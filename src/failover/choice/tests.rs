@@ -23,7 +23,7 @@ const fn told(until: u64) -> Region {
 }
 
 fn wish(tried: &[usize]) -> Wish {
-    let mut seen = Tried::NONE;
+    let mut seen = TriedRegions::NONE;
     for region in tried {
         seen.push(*region);
     }
@@ -170,9 +170,9 @@ fn one_that_was_told_to_wait_is_called_only_if_all_were() {
 
 #[test]
 fn past_its_bound_nothing_is_remembered() {
-    let mut tried = Tried::NONE;
+    let mut tried = TriedRegions::NONE;
     for region in 0..100 {
         tried.push(region);
     }
-    assert_eq!(tried.len(), Tried::MOST);
+    assert_eq!(tried.len(), TriedRegions::MOST);
 }

@@ -42,14 +42,14 @@ impl Life {
 
     /// Until when it is out, in seconds.
     fn out_until(&self) -> Option<u64> {
-        match self.health.standing(Epoch::new(self.start)) {
+        match self.health.standing(TimeOrigin::new(self.start)) {
             Standing::Out { until } => Some(until / 1_000_000_000),
             _ => None,
         }
     }
 
     fn ramping_until(&self) -> Option<u64> {
-        match self.health.standing(Epoch::new(self.start)) {
+        match self.health.standing(TimeOrigin::new(self.start)) {
             Standing::Ramping { until } => Some(until / 1_000_000_000),
             _ => None,
         }
@@ -72,7 +72,7 @@ fn out_then_on_trial_then_back_by_and_by() {
     assert_eq!(life.succeeds(20, 42), None);
     assert_eq!(life.ramping_until(), Some(43));
     assert_eq!(life.succeeds(20, 43), None);
-    assert_eq!(life.health.standing(Epoch::new(life.start)), Standing::Fit);
+    assert_eq!(life.health.standing(TimeOrigin::new(life.start)), Standing::Fit);
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn without_a_ramp_it_is_back_at_once() {
     life.recovery.good_calls = 0;
     life.fails(0, 0, None);
     assert_eq!(life.succeeds(10, 10), Some(Change::Back));
-    assert_eq!(life.health.standing(Epoch::new(life.start)), Standing::Fit);
+    assert_eq!(life.health.standing(TimeOrigin::new(life.start)), Standing::Fit);
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn a_reset_forgets_all_but_the_check() {
     assert_eq!(life.health.reset(life.at(2)), None);
     life.fails(2, 2, Some(99));
     assert_eq!(life.health.reset(life.at(3)), Some(Change::Back));
-    assert_eq!(life.health.standing(Epoch::new(life.start)), Standing::Fit);
+    assert_eq!(life.health.standing(TimeOrigin::new(life.start)), Standing::Fit);
     assert_eq!(life.health.last_check(), Some(life.at(1)));
 }
 
@@ -258,5 +258,5 @@ fn extremes_do_not_overflow() {
             now,
         );
     }
-    assert!(health.standing(Epoch::new(now)).is_out(1));
+    assert!(health.standing(TimeOrigin::new(now)).is_out(1));
 }

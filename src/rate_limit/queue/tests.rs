@@ -3,12 +3,12 @@ use tokio_test::{assert_pending, assert_ready, task};
 
 use super::*;
 use crate::classify::Verdict;
-use crate::event::Listener;
+use crate::event::Observers;
 use crate::rate_limit::limiter::Arrival;
 use crate::rate_limit::permit::Permit;
 use crate::rate_limit::rules::{Rules, Settings};
 use crate::rate_limit::{Quota, RateLimited, RateLimitedReason};
-use crate::stripe::Spread;
+use crate::sharded::ShardedArc;
 use crate::time::Instant;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -24,10 +24,10 @@ fn limiter_of(quotas: Vec<Quota>, max_wait: Duration) -> Handle<Limiter> {
         max_pause: Duration::MAX,
         taught: true,
         seed: Some(1),
-        listener: Listener::default(),
+        observers: Observers::default(),
     };
     let limiter = Limiter::new("test".into(), Arc::new(Rules::new(quotas, settings)));
-    Spread::new(limiter).handle()
+    ShardedArc::new(limiter).shard_ref()
 }
 
 /// What a call gets on arrival.
@@ -65,7 +65,7 @@ fn passes(limiter: &Handle<Limiter>) {
     assert!(matches!(enter(limiter, 1, None), Entry::Pass(_)), "it should pass at once");
 }
 
-/// Waits in the line, polled once.
+/// PendingCall in the line, polled once.
 fn waits(limiter: &Handle<Limiter>, deadline: Option<Instant>) -> task::Spawn<Ticket> {
     let Entry::Wait(ticket) = enter(limiter, 1, deadline) else {
         panic!("it should wait");

@@ -28,7 +28,7 @@ impl CallCounts {
 /// What a bucket holds is exact; the window's far end moves by a bucket at a time, so the window
 /// covers up to a bucket less than the time that was asked for.
 #[derive(Debug)]
-pub(crate) struct TimeWindow<const BUCKETS: usize> {
+pub(crate) struct SlidingWindow<const BUCKETS: usize> {
     /// Of a bucket, in nanoseconds.
     width: u64,
     buckets: Box<[CallCounts; BUCKETS]>,
@@ -37,7 +37,7 @@ pub(crate) struct TimeWindow<const BUCKETS: usize> {
     sum: CallCounts,
 }
 
-impl<const BUCKETS: usize> TimeWindow<BUCKETS> {
+impl<const BUCKETS: usize> SlidingWindow<BUCKETS> {
     pub(crate) fn new(length: Duration) -> Self {
         Self {
             width: nanos(Self::bucket(length)).max(1),
@@ -96,7 +96,7 @@ mod tests {
     /// An hour has buckets of a minute.
     #[test]
     fn a_window_by_hand() {
-        let mut window = TimeWindow::<60>::new(Duration::from_secs(3600));
+        let mut window = SlidingWindow::<60>::new(Duration::from_secs(3600));
         for (second, counted, sum) in [
             (0, counts(10, 1), counts(10, 1)),
             (59, counts(10, 2), counts(20, 3)),
@@ -123,7 +123,7 @@ mod tests {
         fn it_holds_the_last_buckets(
             gaps in prop::collection::vec((0u64..3_000, any::<bool>()), 0..300)
         ) {
-            let mut window = TimeWindow::<64>::new(Duration::from_millis(6_400));
+            let mut window = SlidingWindow::<64>::new(Duration::from_millis(6_400));
             let (mut all, mut at) = (Vec::new(), 0);
             for (gap, bad) in gaps {
                 at += gap;
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn extremes() {
         for length in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
-            let mut window = TimeWindow::<60>::new(length);
+            let mut window = SlidingWindow::<60>::new(length);
             window.add(Duration::MAX, counts(u64::MAX, u64::MAX));
             window.add(Duration::MAX, counts(1, 1));
             assert_eq!(window.sum(), counts(u64::MAX, u64::MAX));

@@ -7,7 +7,7 @@ use super::KeyRef;
 /// A look-up in the registry costs a hash, and a lock that all threads write. This costs a
 /// comparison.
 #[derive(Debug)]
-pub(crate) struct Last<V>(Option<Found<V>>);
+pub(crate) struct LastKey<V>(Option<Found<V>>);
 
 #[derive(Debug)]
 struct Found<V> {
@@ -24,7 +24,7 @@ pub(super) struct Filed<V> {
     pub(super) state: Arc<V>,
 }
 
-impl<V> Last<V> {
+impl<V> LastKey<V> {
     /// Whether it was this key, and no state has been forgotten since.
     #[inline]
     pub(super) fn is(&self, key: &KeyRef<'_>, forgotten: u64) -> bool {
@@ -48,7 +48,7 @@ impl<V> Last<V> {
     }
 }
 
-impl<V> Default for Last<V> {
+impl<V> Default for LastKey<V> {
     fn default() -> Self {
         Self(None)
     }

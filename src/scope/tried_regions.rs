@@ -1,13 +1,13 @@
 /// The regions that a call has tried, by number: at most [`MOST`](Self::MOST).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tried {
-    regions: [u16; Tried::MOST],
+pub(crate) struct TriedRegions {
+    regions: [u16; TriedRegions::MOST],
     len: u8,
     /// A bit for each that turned the call away, so that nothing was sent there.
     turned_away: u8,
 }
 
-impl Tried {
+impl TriedRegions {
     /// How many regions one call can try.
     pub(crate) const MOST: usize = 7;
 

@@ -1,16 +1,17 @@
-//! Chance, which a seed makes repeatable.
+//! Random numbers, which a seed makes repeatable.
 
+use std::fmt;
 use std::sync::Arc;
 
 use fastrand::Rng;
 
 use crate::sync::Mutex;
 
-/// Where random numbers come from: the thread's generator, or a seeded one that all clones share.
+/// A source of random numbers: the thread's generator, or a seeded one that all clones share.
 #[derive(Clone, Default)]
-pub(crate) struct Chance(Option<Arc<Mutex<Rng>>>);
+pub(crate) struct RandomSource(Option<Arc<Mutex<Rng>>>);
 
-impl Chance {
+impl RandomSource {
     pub(crate) fn seeded(seed: u64) -> Self {
         Self(Some(Arc::new(Mutex::new(Rng::with_seed(seed)))))
     }
@@ -19,7 +20,7 @@ impl Chance {
         self.0.is_some()
     }
 
-    /// What `draw` makes of the generator.
+    /// Calls `draw` with the generator and returns its result.
     pub(crate) fn draw<T>(&self, draw: impl FnOnce(&mut Rng) -> T) -> T {
         match &self.0 {
             Some(seeded) => draw(&mut seeded.lock()),
@@ -28,15 +29,15 @@ impl Chance {
     }
 }
 
-impl From<Option<u64>> for Chance {
-    /// `None`: no seed.
+impl From<Option<u64>> for RandomSource {
+    /// Creates a seeded source, or an unseeded one for `None`.
     fn from(seed: Option<u64>) -> Self {
         seed.map_or_else(Self::default, Self::seeded)
     }
 }
 
-impl std::fmt::Debug for Chance {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.is_seeded() { "seeded" } else { "by chance" })
+impl fmt::Debug for RandomSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_seeded() { "seeded" } else { "unseeded" })
     }
 }
