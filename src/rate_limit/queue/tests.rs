@@ -8,16 +8,16 @@ use crate::rate_limit::limiter::Arrival;
 use crate::rate_limit::permit::Permit;
 use crate::rate_limit::rules::{Rules, Settings};
 use crate::rate_limit::{Quota, RateLimited, RateLimitedReason};
-use crate::sharded::ShardedArc;
+use crate::sharded::{ShardRef, ShardedArc};
 use crate::time::Instant;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn limiter(quota: Quota, max_wait: Duration) -> Handle<Limiter> {
+fn limiter(quota: Quota, max_wait: Duration) -> ShardRef<Limiter> {
     limiter_of(vec![quota], max_wait)
 }
 
-fn limiter_of(quotas: Vec<Quota>, max_wait: Duration) -> Handle<Limiter> {
+fn limiter_of(quotas: Vec<Quota>, max_wait: Duration) -> ShardRef<Limiter> {
     let settings = Settings {
         max_wait,
         max_waiting: usize::MAX,
@@ -37,11 +37,11 @@ enum Entry {
     Reject(BoxError),
 }
 
-fn enter(limiter: &Handle<Limiter>, cost: u32, deadline: Option<Instant>) -> Entry {
+fn enter(limiter: &ShardRef<Limiter>, cost: u32, deadline: Option<Instant>) -> Entry {
     enter_with(limiter, Costs::of(cost), deadline)
 }
 
-fn enter_with(limiter: &Handle<Limiter>, costs: Costs, deadline: Option<Instant>) -> Entry {
+fn enter_with(limiter: &ShardRef<Limiter>, costs: Costs, deadline: Option<Instant>) -> Entry {
     let at = time::now();
     if let Some(passage) = limiter.pass_by_lane(at, &costs) {
         return Entry::Pass(Permit::by_lane(limiter.clone(), &costs, passage));
@@ -61,12 +61,12 @@ fn ten_seconds(limit: u32) -> Quota {
     Quota::new(limit, 10 * SECOND).margin(Duration::ZERO)
 }
 
-fn passes(limiter: &Handle<Limiter>) {
+fn passes(limiter: &ShardRef<Limiter>) {
     assert!(matches!(enter(limiter, 1, None), Entry::Pass(_)), "it should pass at once");
 }
 
 /// PendingCall in the line, polled once.
-fn waits(limiter: &Handle<Limiter>, deadline: Option<Instant>) -> task::Spawn<Ticket> {
+fn waits(limiter: &ShardRef<Limiter>, deadline: Option<Instant>) -> task::Spawn<Ticket> {
     let Entry::Wait(ticket) = enter(limiter, 1, deadline) else {
         panic!("it should wait");
     };
@@ -221,7 +221,7 @@ fn many_threads_lose_no_wake_up() {
 
 /// No more than two pass at once, and give back at once what they took. A call that waits is woken
 /// by another's refund; if a wake-up were lost, it would sleep for the quota's window.
-fn lose_no_wake_up(quota: Quota) -> Handle<Limiter> {
+fn lose_no_wake_up(quota: Quota) -> ShardRef<Limiter> {
     const CALLS: u32 = 20_000;
     let limiter = limiter(quota, Duration::MAX);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
