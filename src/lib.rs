@@ -181,6 +181,7 @@ pub mod stack;
 mod sync;
 mod time;
 mod unready_clone;
+mod verdict;
 
 #[cfg(feature = "alert")]
 #[doc(inline)]

@@ -18,12 +18,8 @@ use http::StatusCode;
 
 #[cfg(feature = "circuit-breaker")]
 use crate::circuit_breaker::{CircuitBreakerBuilder, CircuitBreakerLayer, Count};
-#[cfg(any(feature = "circuit-breaker", feature = "retry"))]
-use crate::classify::Cause;
-#[cfg(any(feature = "circuit-breaker", feature = "retry"))]
-use crate::classify::{Class, Verdict};
 #[cfg(feature = "retry")]
-use crate::classify::{ClassifyFn, GrpcCode, Outcome, classify_fn};
+use crate::classify::{ClassifyFn, Outcome, classify_fn};
 #[cfg(feature = "circuit-breaker")]
 use crate::key::ByAuthority;
 #[cfg(feature = "rate-limit")]
@@ -36,6 +32,11 @@ use crate::replay::HttpReplay;
 use crate::retry::{Backoff, HintUse, Jitter, RetryLayer, RetryThrottle};
 #[cfg(feature = "upstream")]
 use crate::stack::{UpstreamBuilder, UpstreamLayer};
+#[cfg(any(feature = "circuit-breaker", feature = "retry"))]
+use crate::verdict::Cause;
+use crate::verdict::GrpcCode;
+#[cfg(any(feature = "circuit-breaker", feature = "retry"))]
+use crate::verdict::{Class, Verdict};
 
 /// A classifier made of a plain function.
 #[cfg(feature = "retry")]
@@ -65,7 +66,7 @@ pub fn retry_a() -> RetryLayer<PlainClassifier> {
         if verdict.class() != Class::Throttled || hint.of_limits {
             hint.retry_after = None;
         }
-        verdict.hint_is(hint)
+        verdict.with_hint(hint)
     }
     let classifier: PlainClassifier = classify_fn(hints_of_a_429_only);
     RetryLayer::new()
@@ -178,7 +179,7 @@ pub fn grpc() -> RetryLayer {
                 Cause::Grpc(code) => code == GrpcCode::Unavailable,
                 Cause::Status(status) => matches!(status.as_u16(), 429 | 502 | 503 | 504),
                 Cause::Connect | Cause::Connection | Cause::RefusedStream => true,
-                _ => verdict.never_left(),
+                _ => verdict.is_unsent(),
             };
             unavailable && !verdict.is_in_trailers()
         })

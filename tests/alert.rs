@@ -391,10 +391,10 @@ async fn regions_lost_and_back() {
     call(client.clone()).await;
     flush(&alerts).await;
     // The loss of each region isn't told.
-    assert_eq!(chat.texts(), ["🔴 CRITICAL: all_regions_lost: no region is healthy"]);
+    assert_eq!(chat.texts(), ["🔴 CRITICAL: all_regions_out: no region is healthy"]);
     let firing: Vec<_> = alerts.firing().iter().map(|alert| alert.region.clone()).collect();
     assert_eq!(firing, [None, Some("eu".to_owned()), Some("us".to_owned())]);
-    let key = "checkout/all_regions_lost".to_owned();
+    let key = "checkout/all_regions_out".to_owned();
     assert_eq!(page.actions(), [("trigger".to_owned(), key.clone())]);
     status.store(200, Ordering::Relaxed);
     sleep(Duration::from_secs(60)).await;
@@ -402,8 +402,8 @@ async fn regions_lost_and_back() {
     flush(&alerts).await;
     assert_eq!(page.actions(), [("resolve".to_owned(), key)]);
     let texts = chat.texts();
-    assert_eq!(texts[0], "ℹ️ INFO: all_regions_lost: a region is healthy again");
-    assert!(texts[1].starts_with("🟡 WARNING: region_lost: region eu is lost"), "{texts:?}");
+    assert_eq!(texts[0], "ℹ️ INFO: all_regions_out: a region is healthy again");
+    assert!(texts[1].starts_with("🟡 WARNING: region_out: region eu is lost"), "{texts:?}");
     assert_eq!(texts.len(), 2, "that us is back is news to nobody");
 }
 
@@ -424,7 +424,7 @@ async fn a_region_that_is_removed_is_lost_no_more_and_with_a_new_one_not_all_are
     assert_eq!((chat.take().len(), page.take().len()), (1, 1));
     handle.add(Region::new("ap", "https://ap.test").priority(3)).unwrap();
     flush(&alerts).await;
-    let key = "checkout/all_regions_lost".to_owned();
+    let key = "checkout/all_regions_out".to_owned();
     assert_eq!(page.actions(), [("resolve".to_owned(), key)]);
     for region in ["us", "eu"] {
         handle.remove(region).unwrap();

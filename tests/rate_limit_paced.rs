@@ -100,8 +100,8 @@ async fn late_refunds_add_no_burst_whatever_the_quota_was_meanwhile() {
                 }
                 20..28 if !under_way.is_empty() => {
                     let (number, end) = under_way.swap_remove(random.usize(..under_way.len()));
-                    let never_left = random.bool();
-                    if end.send(never_left).is_ok() && never_left {
+                    let is_unsent = random.bool();
+                    if end.send(is_unsent).is_ok() && is_unsent {
                         sent.lock().unwrap().retain(|(other, _)| *other != number);
                     }
                 }
@@ -125,8 +125,8 @@ fn no_unit_is_lost_or_won_between_threads() {
     let day = Quota::new(1, Duration::from_secs(86_400)).burst(1_000);
     let layer = RateLimitLayer::builder(day).no_wait().build();
     let service = layer.layer(service_fn(|request: Request<bool>| {
-        let never_left = request.into_body();
-        std::future::ready(if never_left { Err(refused()) } else { Ok(Response::new(())) })
+        let is_unsent = request.into_body();
+        std::future::ready(if is_unsent { Err(refused()) } else { Ok(Response::new(())) })
     }));
     let sent = AtomicU32::new(0);
     std::thread::scope(|scope| {

@@ -17,9 +17,7 @@ use tower::{Layer, Service, service_fn};
 use tower_upstream::event::{Event, observer_fn};
 use tower_upstream::hint::Resource;
 use tower_upstream::key::{ByAuthority, ByBoth, ByCredential, KeyRef};
-use tower_upstream::rate_limit::{
-    CostAboveQuota, RateLimitEventKind, RateLimited, RateLimitedReason, Usage,
-};
+use tower_upstream::rate_limit::{CostAboveQuota, RateLimited, RateLimitedReason, Usage};
 use tower_upstream::{BoxError, Quota, RateLimitLayer, cause_ref};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -53,11 +51,11 @@ fn ten_seconds(limit: u32) -> Quota {
     Quota::new(limit, 10 * SECOND).margin(Duration::ZERO)
 }
 
-fn limited(called: &mut Called) -> (Option<&'static str>, RateLimitedReason, Duration) {
+fn limited(called: &mut Called) -> (Option<String>, RateLimitedReason, Duration) {
     let error = assert_ready_err!(called.poll());
     let limited = cause_ref::<RateLimited>(&*error).expect("a rejection");
     assert!(error.to_string().contains(limited.limit().unwrap_or("pause")), "{error}");
-    (limited.limit(), limited.reason(), limited.retry_after())
+    (limited.limit().map(str::to_owned), limited.reason(), limited.retry_after())
 }
 
 // Several limits.
@@ -74,16 +72,16 @@ async fn a_call_takes_of_all_limits_or_of_none() {
     assert_ready_ok!(call!(layer, costing(60)).poll());
     assert_eq!(left(), [2, 40, 90]);
     // Refused by one of them, it takes nothing of the others.
-    let refused = (Some("tokens"), RateLimitedReason::MaxWait, 10 * SECOND);
+    let refused = (Some("tokens".to_owned()), RateLimitedReason::MaxWait, 10 * SECOND);
     assert_eq!(limited(&mut call!(layer, costing(41))), refused);
     assert_eq!(left(), [2, 40, 90]);
     assert_ready_ok!(call!(layer, costing(1)).poll());
     assert_ready_ok!(call!(layer, costing(1)).poll());
-    assert_eq!(limited(&mut call!(layer, costing(1))).0, Some("requests"));
+    assert_eq!(limited(&mut call!(layer, costing(1))).0.as_deref(), Some("requests"));
     advance(10 * SECOND).await;
     // The one that is back last binds.
     let (limit, _, after) = limited(&mut call!(layer, costing(95)));
-    assert_eq!((limit, after), (Some("cents"), Duration::from_secs(3_590)));
+    assert_eq!((limit.as_deref(), after), (Some("cents"), Duration::from_secs(3_590)));
     let error = assert_ready_err!(call!(layer, costing(101)).poll());
     let above = cause_ref::<CostAboveQuota>(&*error).unwrap();
     assert_eq!((above.limit(), above.cost(), above.capacity()), ("tokens", 101, 100));
@@ -147,8 +145,9 @@ async fn usage_that_the_answer_tells_settles_the_cost() {
             .and(quota.of(Resource::Tokens), tokens)
             .settle_fn(settling)
             .observer(observer_fn(move |event: &Event<'_>| {
-                if let Event::RateLimit(event) = event {
-                    log.lock().unwrap().push(event.kind);
+                if let Event::PermitSettled(event) = event {
+                    assert_eq!(event.limit, "tokens");
+                    log.lock().unwrap().push((event.charged, event.used));
                 }
             }))
             .no_wait()
@@ -164,12 +163,11 @@ async fn usage_that_the_answer_tells_settles_the_cost() {
         assert_ready_ok!(call!(layer, Request::new((50, Some(100)))).poll());
         assert_eq!(left(), 0);
         let (limit, _, after) = limited(&mut call!(layer, costing(1)));
-        assert_eq!(limit, Some("tokens"));
+        assert_eq!(limit.as_deref(), Some("tokens"));
         advance(after).await;
         assert_ready_ok!(call!(layer, Request::new((1, Some(1)))).poll());
-        let settled = |taken, used| RateLimitEventKind::Settled { limit: "tokens", taken, used };
         let told = told.lock().unwrap();
-        assert_eq!(told[..3], [settled(50, 20), settled(10, 30), settled(50, 100)]);
+        assert_eq!(told[..3], [(50, 20), (10, 30), (50, 100)]);
     }
 }
 

@@ -495,7 +495,7 @@ where
     let observer = {
         let stopped = Arc::clone(&seen.stopped);
         observer_fn(move |event: &Event<'_>| {
-            if let Event::Retry(event) = event
+            if let Event::RetryDecided(event) = event
                 && let Decision::Stop(reason) = event.decision
             {
                 *stopped.lock().unwrap() = Some(reason);

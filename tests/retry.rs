@@ -293,7 +293,7 @@ struct Ear(Arc<Mutex<Vec<(String, Decision, Verdict)>>>);
 
 impl Observer for Ear {
     fn observe(&self, event: &Event<'_>) {
-        if let Event::Retry(event) = event {
+        if let Event::RetryDecided(event) = event {
             self.0.lock().unwrap().push((event.to_string(), event.decision, event.verdict));
         }
     }
@@ -538,7 +538,7 @@ async fn a_hint_above_the_cap_is_an_answer_at_once() {
     let begun = now();
     assert_eq!(outcome(&layer, &[Header(429, "retry-after", "31")], get()).await, (429, 1));
     assert_eq!(now(), begun);
-    let reason = StopReason::HintAboveCap { asked: secs(31), cap: secs(30) };
+    let reason = StopReason::HintAboveCap { requested: secs(31), cap: secs(30) };
     assert_eq!(ear.stopped(), Some(reason));
     assert_eq!(outcome(&layer, &[Header(429, "retry-after", "30")], get()).await, (200, 2));
     assert_eq!(whole_millis(now() - begun), secs(30));
@@ -878,7 +878,7 @@ async fn an_open_circuit_answers_at_once_where_the_call_has_no_deadline() {
     let ear = Ear::default();
     let upstream = Upstream::new(&[Fails, Fails]);
     let layer = plain().observer(ear.clone()).classify_fn(|outcome| match outcome.status() {
-        None => Verdict::new(Class::CircuitOpen).retry_after(secs(30)),
+        None => Verdict::new(Class::CircuitOpen).with_retry_after(secs(30)),
         Some(_) => outcome.verdict(),
     });
     let start = Instant::now();
@@ -907,7 +907,7 @@ async fn waiting_for_a_circuit_costs_no_budget() {
     let upstream = Upstream::new(&[Fails, Fails]);
     let layer =
         plain().budget(shared).deadline(secs(9)).classify_fn(|outcome| match outcome.status() {
-            None => Verdict::new(Class::CircuitOpen).retry_after(secs(3)),
+            None => Verdict::new(Class::CircuitOpen).with_retry_after(secs(3)),
             Some(_) => outcome.verdict(),
         });
     let answer = layer.layer(upstream.clone()).oneshot(post()).await.unwrap();
@@ -917,7 +917,7 @@ async fn waiting_for_a_circuit_costs_no_budget() {
 
 fn circuit_open_for_errors(outcome: Outcome<'_>) -> Verdict {
     match outcome.status() {
-        None => Verdict::new(Class::CircuitOpen).retry_after(secs(3)),
+        None => Verdict::new(Class::CircuitOpen).with_retry_after(secs(3)),
         Some(_) => outcome.verdict(),
     }
 }

@@ -124,7 +124,7 @@ async fn post(retry: &RetryLayer, answer: Answer) -> Came {
     let stopped = Arc::new(Mutex::new(None));
     let reason = Arc::clone(&stopped);
     let retry = retry.clone().observer(observer_fn(move |event: &Event<'_>| {
-        if let Event::Retry(event) = event
+        if let Event::RetryDecided(event) = event
             && let tower_upstream::retry::Decision::Stop(why) = event.decision
         {
             *reason.lock().unwrap() = Some(why);

@@ -63,7 +63,7 @@ struct Ear(Arc<Mutex<Vec<(Decision, String)>>>);
 
 impl Observer for Ear {
     fn observe(&self, event: &Event<'_>) {
-        if let Event::Retry(told) = event {
+        if let Event::RetryDecided(told) = event {
             self.0.lock().unwrap().push((told.decision, told.to_string()));
         }
     }
@@ -104,7 +104,7 @@ async fn after_an_error_a_limit_is_not_what_the_caller_sees() {
     let error = stack.oneshot(get()).await.unwrap_err();
     assert!(is_reset(&error), "the upstream's own error, unwrapped: {error}");
     let (decision, text) = ear.last();
-    assert_eq!(decision, Decision::Stop(StopReason::TurnedAway));
+    assert_eq!(decision, Decision::Stop(StopReason::RejectedLocally));
     let said = "upstream, attempt 3: limited on this side; not retried: it was turned away on this \
                 side";
     assert_eq!(text, said);

@@ -386,7 +386,7 @@ async fn alerts_and_observers_hear_every_layer_and_parts_keep_their_own() {
     assert!(own.lock().unwrap().iter().all(|kind| kind == "Retry"));
     assert!(!own.lock().unwrap().is_empty());
     let told: Vec<_> = alerts.history().iter().map(|alert| alert.kind).collect();
-    assert!(told.contains(&AlertKind::AllRegionsLost), "{told:?}");
+    assert!(told.contains(&AlertKind::AllRegionsOut), "{told:?}");
     assert!(upstream.alerts().is_some());
 }
 

@@ -11,13 +11,15 @@ use super::sighting::{Lasts, Sighting};
 use super::tally::Tally;
 use super::within::within;
 use super::worker::Worker;
-use super::{Alert, AlertEvent, AlertEventKind, AlertLayer, AlertStats, AlertsBuilder, Objective};
-use crate::classify::Verdict;
-use crate::event::{Event, Observer, Observers};
-use crate::retry::Decision;
+use super::{AlertLayer, AlertStats, AlertsBuilder, Objective};
+use crate::event::{
+    Alert, AlertChange, AlertChanged, AlertDelivered, Decision, DeliveryResult, Event, Observer,
+    Observers,
+};
 use crate::sharded::ShardedArc;
 use crate::sync::Mutex;
 use crate::time::{self, Instant};
+use crate::verdict::Verdict;
 
 /// A handle on the alerts: makes the layer and the observers, and shows what was told.
 ///
@@ -108,7 +110,7 @@ impl Alerts {
 /// Hears what the other layers do.
 impl Observer for Alerts {
     fn observe(&self, event: &Event<'_>) {
-        if let (Some(meter), Event::Retry(event)) = (&self.shared.meter, event)
+        if let (Some(meter), Event::RetryDecided(event)) = (&self.shared.meter, event)
             && let Decision::Retry { .. } = event.decision
         {
             meter.retry();
@@ -229,13 +231,14 @@ impl Shared {
 
     fn report(&self, reports: &[Report]) {
         for Report { alert, news, dropped } in reports {
-            let tell = |kind| self.observers.emit(|| Event::Alert(AlertEvent { alert, kind }));
             if *news {
-                let over = alert.resolved;
-                tell(if over { AlertEventKind::Resolved } else { AlertEventKind::Raised });
+                let resolved = alert.resolved;
+                let change = if resolved { AlertChange::Resolved } else { AlertChange::Raised };
+                self.observers.emit(|| AlertChanged::new(alert, change));
             }
             for sink in dropped {
-                tell(AlertEventKind::Dropped { sink });
+                let result = DeliveryResult::Dropped;
+                self.observers.emit(|| AlertDelivered::new(alert, sink, result));
             }
         }
     }

@@ -15,9 +15,9 @@ use super::history::History;
 use super::lifecycle::{Lifecycle, Times};
 use super::measure::Meter;
 use super::rule::Rules;
-use super::{Alerts, Rule, Severity, Sink, Slo};
+use super::{Alerts, Rule, Sink, Slo};
 use crate::error::{BoxError, InvalidConfig};
-use crate::event::{Observer, Observers};
+use crate::event::{Observer, Observers, Severity};
 use crate::sync::Mutex;
 
 /// Builds [`Alerts`].

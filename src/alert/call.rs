@@ -4,8 +4,8 @@ use std::fmt;
 use super::Alerts;
 use super::alerts::Shared;
 use super::measure::Begun;
-use crate::classify::Verdict;
 use crate::sharded::ShardRef;
+use crate::verdict::Verdict;
 
 /// One call, from its beginning until it is answered or dropped.
 pub(super) struct Call {

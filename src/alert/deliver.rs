@@ -10,9 +10,10 @@ use http::{Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Alert, Sink};
+use super::Sink;
 use crate::classify::{Classify, HttpClassifier};
 use crate::error::{BoxError, InvalidConfig};
+use crate::event::Alert;
 use crate::retry::{Backoff, RetryLayer};
 use crate::unready_clone::UnreadyClone;
 

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::Alert;
 use super::audience::Sinks;
 use super::dispatch::Lane;
 use super::history::History;
@@ -12,6 +11,7 @@ use super::lifecycle::{Lifecycle, Notice, Times};
 use super::measure::Meter;
 use super::sighting::{Lasts, Sighting};
 use super::tally::{Tally, Ticket};
+use crate::event::Alert;
 use crate::time::{self, Instant};
 
 pub(super) struct Desk {
@@ -124,7 +124,7 @@ impl Desk {
 
     fn alert(&self, notice: &Notice, moment: &Moment) -> Alert {
         let since = moment.at(notice.since);
-        Alert::new(&self.service, notice, since, moment.wall, self.repeats_in)
+        Alert::of_notice(&self.service, notice, since, moment.wall, self.repeats_in)
     }
 
     fn emit(&mut self, notice: &Notice, moment: &Moment, tally: &Arc<Tally>) -> Report {

@@ -12,8 +12,7 @@ use super::outbox::Outbox;
 use super::tally::Ticket;
 use super::within::within;
 use super::worker::Worker;
-use super::{Alert, AlertEvent, AlertEventKind};
-use crate::event::{Event, Observers};
+use crate::event::{Alert, AlertDelivered, DeliveryResult, Observers};
 use crate::sync::Mutex;
 use crate::time;
 
@@ -98,9 +97,7 @@ impl Courier {
             for ticket in tickets {
                 let alert = Arc::clone(&ticket.alert);
                 ticket.ended(outcome.accepted);
-                if !outcome.accepted {
-                    self.tell_failed(&alert);
-                }
+                self.emit_delivered(&alert, outcome.accepted);
             }
         }
     }
@@ -115,10 +112,10 @@ impl Courier {
     }
 
     /// Tells the observer. If that panics, which the panic's hook reports, the sink's task goes on.
-    fn tell_failed(&self, alert: &Alert) {
-        let kind = AlertEventKind::Failed { sink: self.sink.name() };
-        let tell = || self.observers.emit(|| Event::Alert(AlertEvent { alert, kind }));
-        _ = catch_unwind(AssertUnwindSafe(tell));
+    fn emit_delivered(&self, alert: &Alert, accepted: bool) {
+        let result = if accepted { DeliveryResult::Sent } else { DeliveryResult::Failed };
+        let event = || AlertDelivered::new(alert, self.sink.name(), result);
+        _ = catch_unwind(AssertUnwindSafe(|| self.observers.emit(event)));
     }
 }
 

@@ -1,7 +1,6 @@
+use crate::event::Alert;
 use std::collections::VecDeque;
 use std::sync::Arc;
-
-use super::Alert;
 
 /// The last alerts, oldest first.
 #[derive(Debug)]

@@ -3,7 +3,8 @@ use std::fmt;
 use tower_layer::Layer;
 
 use super::{Alerting, Alerts};
-use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
+use crate::classify::{ClassifyFn, HttpClassifier, Outcome, classify_fn};
+use crate::verdict::Verdict;
 
 /// Judges what callers get, and has people told of what they should know. Made by
 /// [`Alerts::layer`].

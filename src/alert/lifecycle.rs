@@ -14,9 +14,9 @@ pub(super) use self::entry::Times;
 use self::entry::{Entry, State};
 use super::audience::{Audience, Sinks};
 use super::sighting::{Facts, Sighting};
-use super::{AlertKind, Severity};
-use crate::classify::Cause;
+use crate::event::{AlertKind, Severity};
 use crate::time::Instant;
+use crate::verdict::Cause;
 
 /// Two sightings are about the same thing if they have the same family and the same label. A family is a
 /// kind and, for calls that fail, the kind of failure.
@@ -266,7 +266,7 @@ impl Lifecycle {
             let before = entry.muted;
             entry.muted = muting.fold(Sinks::default(), |muted, (.., hear)| muted.and(*hear));
             let was_muted = !before.is_empty() && entry.muted.is_empty();
-            if was_muted && entry.state == State::Waiting && kind.is_of_calls() {
+            if was_muted && entry.state == State::Waiting && kind.is_per_call() {
                 spared += audience.of(entry.worth(now)).len();
                 entry.state = State::Resolved;
             }

@@ -4,56 +4,14 @@ use std::time::{Duration, SystemTime};
 use super::lifecycle::Notice;
 use super::rule::percent;
 use super::sighting::{Facts, Reading};
-use super::{AlertKind, Severity};
-use crate::classify::Cause;
-
-/// One alert, as sinks and the history get it.
-///
-/// It is made of names that you gave, numbers and kinds of failure: never an error's text, a
-/// header, a URL or a body.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Alert {
-    /// What it is about.
-    pub kind: AlertKind,
-    /// How bad it is, or was before it was resolved.
-    pub severity: Severity,
-    /// The severity that was told before, if it got worse or better since.
-    pub was: Option<Severity>,
-    /// Whether what it is about is over.
-    pub resolved: bool,
-    /// The same for every alert about the same thing, resolved or not; at most 255 bytes.
-    pub key: String,
-    /// What happened, in a sentence.
-    pub message: String,
-    /// Whose alert it is: [`service`](super::AlertsBuilder::service).
-    pub service: Arc<str>,
-    /// The region, where it is about one.
-    pub region: Option<String>,
-    /// The circuit, where it is about one.
-    pub circuit: Option<String>,
-    /// The rate limiter, where it is about one.
-    pub limiter: Option<String>,
-    /// The objective, or the limit on the calls' time, where it is about one.
-    pub objective: Option<String>,
-    /// What kinds of failure led to it.
-    pub causes: Vec<Cause>,
-    /// How often the call was sent again, where that is known.
-    pub retries: Option<u32>,
-    /// When it began.
-    pub since: SystemTime,
-    /// When this was decided.
-    pub at: SystemTime,
-    /// How soon it is told again if it goes on:
-    /// [`repeat_interval`](super::AlertsBuilder::repeat_interval).
-    pub repeats_in: Duration,
-}
+use crate::event::{Alert, AlertKind};
+use crate::verdict::Cause;
 
 /// The longest key that PagerDuty takes.
 const LONGEST_KEY: usize = 255;
 
 impl Alert {
-    pub(super) fn new(
+    pub(super) fn of_notice(
         service: &Arc<str>,
         notice: &Notice,
         since: SystemTime,
@@ -67,12 +25,12 @@ impl Alert {
         Self {
             kind: notice.kind,
             severity: notice.severity,
-            was: notice.was,
+            previous_severity: notice.was,
             resolved: notice.resolved,
             key: key(service, notice),
             message: if notice.resolved { ended(notice) } else { begun(notice) },
             service: Arc::clone(service),
-            region: about(&[AlertKind::RegionLost]).or(region),
+            region: about(&[AlertKind::RegionOut]).or(region),
             circuit: about(&[AlertKind::CircuitOpen]),
             limiter: about(&[AlertKind::RateLimited]),
             objective: about(&[AlertKind::BudgetBurn, AlertKind::SlowCalls]),
@@ -80,7 +38,7 @@ impl Alert {
             retries: notice.facts.retries,
             since,
             at,
-            repeats_in,
+            repeat_interval: repeats_in,
         }
     }
 }
@@ -97,8 +55,8 @@ fn begun(notice: &Notice) -> String {
         (AlertKind::Timeout, None) => "no answer in time".to_owned(),
         (AlertKind::CallFailed, _) => format!("a call failed: {cause}"),
         (AlertKind::CircuitOpen, _) => format!("circuit {label} opened: {cause}"),
-        (AlertKind::RegionLost, _) => format!("region {label} is lost: {cause}"),
-        (AlertKind::AllRegionsLost, _) => "no region is healthy".to_owned(),
+        (AlertKind::RegionOut, _) => format!("region {label} is lost: {cause}"),
+        (AlertKind::AllRegionsOut, _) => "no region is healthy".to_owned(),
         (AlertKind::CredentialRejected, _) => format!("the credential was refused: {cause}"),
         (AlertKind::QuotaExhausted, _) => format!("the quota is spent: {cause}"),
         (AlertKind::RateLimited, _) => format!("the upstream asked limiter {label} for a pause"),
@@ -135,8 +93,8 @@ fn ended(notice: &Notice) -> String {
             format!("no more calls fail so: {}", notice.facts.cause.unwrap_or(Cause::Unknown))
         }
         AlertKind::CircuitOpen => format!("circuit {label} closed"),
-        AlertKind::RegionLost => format!("region {label} isn't lost any more"),
-        AlertKind::AllRegionsLost => "a region is healthy again".to_owned(),
+        AlertKind::RegionOut => format!("region {label} isn't lost any more"),
+        AlertKind::AllRegionsOut => "a region is healthy again".to_owned(),
         AlertKind::CredentialRejected => "the credential isn't refused any more".to_owned(),
         AlertKind::QuotaExhausted => "no more calls fail for a spent quota".to_owned(),
         AlertKind::RateLimited => format!("limiter {label} was asked for no more pauses"),

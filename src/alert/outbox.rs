@@ -1,9 +1,9 @@
 //! What waits for one sink. A plain structure: it takes no lock and sends nothing.
 
+use crate::event::Severity;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::Severity;
 use super::tally::Ticket;
 
 /// One place in this many is kept for what is critical, and for what is over.
@@ -25,7 +25,7 @@ impl Outbox {
     pub(super) fn offer(&mut self, mut ticket: Ticket) -> bool {
         let alert = &ticket.alert;
         let urgent = alert.resolved || alert.severity == Severity::Critical;
-        let mut was = alert.was;
+        let mut was = alert.previous_severity;
         // Tickets that this one makes needless go, and their place is free for it. A trigger replaces an
         // older trigger and its end; an end replaces only an older end.
         let before = self.tickets.len();
@@ -34,13 +34,13 @@ impl Outbox {
             let outdated = other.resolved || !alert.resolved;
             if other.key == alert.key && outdated {
                 // The sink knows the severity before the first ticket that it won't hear.
-                was = other.was.or(other.resolved.then_some(other.severity)).or(was);
+                was = other.previous_severity.or(other.resolved.then_some(other.severity)).or(was);
                 self.tickets.remove(number).into_iter().for_each(Ticket::coalesced);
             }
         }
         let was = was.filter(|was| *was != alert.severity);
-        if was != alert.was {
-            Arc::make_mut(&mut ticket.alert).was = was;
+        if was != alert.previous_severity {
+            Arc::make_mut(&mut ticket.alert).previous_severity = was;
         }
         let reserve = if urgent { 0 } else { self.most / RESERVE };
         let has_room = self.tickets.len() < before || before < self.most - reserve;
@@ -79,8 +79,8 @@ impl Outbox {
 mod tests {
     use super::super::sink::tests::alert;
     use super::*;
-    use crate::alert::Alert;
     use crate::alert::tally::Tally;
+    use crate::event::Alert;
 
     struct Bench {
         outbox: Outbox,
@@ -138,7 +138,10 @@ mod tests {
         const INFO: Severity = Severity::Info;
         const WARNING: Severity = Severity::Warning;
         const CRITICAL: Severity = Severity::Critical;
-        let told = |severity, was, resolved| Alert { was, ..alert(severity, "", "us", resolved) };
+        let told = |severity, was, resolved| Alert {
+            previous_severity: was,
+            ..alert(severity, "", "us", resolved)
+        };
         for (offered, expected) in [
             (vec![told(WARNING, Some(INFO), false)], Some(INFO)),
             (
@@ -155,7 +158,7 @@ mod tests {
             let shown = format!("{offered:?}");
             assert!(offered.into_iter().all(|alert| bench.offer(alert)));
             let taken = bench.outbox.take(9);
-            assert_eq!((taken.len(), taken[0].alert.was), (1, expected), "{shown}");
+            assert_eq!((taken.len(), taken[0].alert.previous_severity), (1, expected), "{shown}");
         }
     }
 

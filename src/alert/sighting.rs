@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{AlertKind, Severity};
-use crate::classify::Cause;
+use crate::event::{AlertKind, Severity};
+use crate::verdict::Cause;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Sighting<'a> {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::rule::{Condition, Limit, Measure, Rule, Unit, percent};
-use super::{AlertKind, Severity};
 use crate::error::InvalidConfig;
+use crate::event::{AlertKind, Severity};
 use crate::sliding_window::CallCounts;
 
 /// A service level objective: which share of the calls is to be good.

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::Alert;
+use crate::event::Alert;
 use crate::sync::Mutex;
 
 /// What became of the alerts so far. An alert counts once for each sink that is to hear of it.

@@ -5,9 +5,9 @@ use tokio::sync::broadcast;
 
 use super::gate::Changed;
 use super::machine::Transition;
-use super::{CircuitEvent, CircuitEventKind, CircuitState, OpenReason};
-use crate::classify::Cause;
-use crate::event::{Event, Observers};
+use crate::error::{CircuitState, OpenReason};
+use crate::event::{CircuitChanged, Event, Observers};
+use crate::verdict::Cause;
 
 /// A change of a circuit's state, as [subscribers](super::CircuitBreakerHandle::subscribe)
 /// get it.
@@ -23,7 +23,7 @@ pub struct CircuitTransition {
     pub from: CircuitState,
     /// The state after.
     pub to: CircuitState,
-    /// The number of the new state, as in [`CircuitEvent::generation`].
+    /// The number of the new state, as in [`CircuitChanged::generation`].
     pub generation: u32,
     /// What opened the circuit last; `None` if nothing has.
     pub reason: Option<OpenReason>,
@@ -52,8 +52,8 @@ impl Audience {
     }
 
     /// Tells the observer. The caller holds no lock.
-    pub(super) fn emit<'a>(&self, event: impl FnOnce() -> CircuitEvent<'a>) {
-        self.observers.emit(|| Event::CircuitBreaker(event()));
+    pub(super) fn emit<'a, E: Into<Event<'a>>>(&self, event: impl FnOnce() -> E) {
+        self.observers.emit(event);
     }
 
     /// Tells subscribers and the observer of a change of state. The caller holds no lock.
@@ -70,14 +70,6 @@ impl Audience {
             _ = self.subscribers.send(told);
         }
         let cause = why.map_or(Cause::Unknown, |why| why.cause);
-        let kind = match to {
-            CircuitState::Open | CircuitState::ForcedOpen => {
-                CircuitEventKind::Opened { cause, open_for }
-            }
-            CircuitState::HalfOpen => CircuitEventKind::HalfOpened,
-            CircuitState::Recovering => CircuitEventKind::Recovering,
-            CircuitState::Closed | CircuitState::ForcedClosed => CircuitEventKind::Closed,
-        };
-        self.emit(|| CircuitEvent { circuit, generation, reason, kind });
+        self.emit(|| CircuitChanged::new(circuit, from, to, generation, reason, cause, open_for));
     }
 }

@@ -10,12 +10,13 @@ use super::latch::Latches;
 use super::refusals::Refusals;
 use super::rules::{CloseAt, Recovery, Rules, SlowCalls};
 use super::{CircuitBreakerLayer, Count, CredentialLatch, FailureRate, OpenFor};
-use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
+use crate::classify::{ClassifyFn, HttpClassifier, Outcome, classify_fn};
 use crate::error::InvalidConfig;
 use crate::event::{Observer, Observers};
 use crate::head::RequestHead;
 use crate::key::{AllCalls, ByAuthority, ByCredential, ByRegion, KeyFn, key_fn};
 use crate::random::RandomSource;
+use crate::verdict::Verdict;
 
 /// Builds a [`CircuitBreakerLayer`].
 #[derive(Clone, Debug)]

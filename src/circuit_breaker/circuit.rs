@@ -3,19 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Count;
 use super::common::Common;
 use super::gate::{Admitted, Changed, Gate};
 use super::machine::Admission;
 use super::permit::Permit;
-use super::reason::{OpenReason, Why};
+use super::reason::Why;
 use super::shut::Shut;
 use super::stats::{LastFailure, Tally, Totals};
 use super::status::CircuitStatus;
-use super::{CircuitEvent, CircuitEventKind, CircuitOpen, Count};
-use crate::classify::{Cause, Verdict};
+use crate::error::{CircuitOpen, CircuitState, OpenReason};
+use crate::event::{CircuitRejected, CircuitWouldReject};
 use crate::key::Keyed;
 use crate::sharded::{ShardRef, ShardedArc};
 use crate::time::{self, Instant};
+use crate::verdict::{Cause, Verdict};
 
 /// The [`Gate`] decides. The circuit around it has the name, reads the clock, keeps totals and
 /// tells observers.
@@ -107,15 +109,17 @@ impl Circuit {
                 Ok(permit)
             }
             Admission::Reject { .. } if rules.dry_run => {
-                self.event(generation, changed.why, || CircuitEventKind::WouldReject);
+                let reason = changed.why.map_or(OpenReason::Forced, |why| why.reason);
+                let event = || CircuitWouldReject::new(&self.name, generation, reason);
+                self.common.audience.emit(event);
                 Ok(Permit::uncounted(handle(), generation))
             }
             Admission::Reject { until } => {
                 if let Some(until) = until {
                     self.shut.remember(generation, (now, until), changed.why, &self.name);
                 }
-                let open = CircuitOpen::new(&self.name, state, changed.why, (now, until));
-                self.turn_away(generation, Box::new(open))
+                let open = rejection(&self.name, state, changed.why, now, until);
+                self.turn_away(generation, open)
             }
         }
     }
@@ -126,8 +130,9 @@ impl Circuit {
         generation: u32,
         open: Box<CircuitOpen>,
     ) -> Result<Permit, Box<CircuitOpen>> {
-        let kind = || CircuitEventKind::Rejected { retry_after: open.retry_after() };
-        self.event(generation, open.why(), kind);
+        let (reason, retry_after) = (open.reason(), open.retry_after());
+        let event = || CircuitRejected::new(&self.name, generation, reason, retry_after);
+        self.common.audience.emit(event);
         Err(open)
     }
 
@@ -242,15 +247,6 @@ impl Circuit {
         self.common.audience.tell_change(&self.name, changed);
     }
 
-    fn event(&self, generation: u32, why: Option<Why>, kind: impl FnOnce() -> CircuitEventKind) {
-        self.common.audience.emit(|| CircuitEvent {
-            circuit: &self.name,
-            generation,
-            reason: why.map(|why| why.reason),
-            kind: kind(),
-        });
-    }
-
     /// The circuit's status, with these totals of its calls.
     fn status(&self, totals: Totals) -> CircuitStatus {
         let now = time::now();
@@ -292,4 +288,22 @@ impl Keyed for ShardedCircuit {
     fn retires(&self, now: Instant) -> bool {
         self.gate.is_past(&self.common.rules, self.last_failure.get(), now)
     }
+}
+
+/// Returns the rejection by a circuit in this state. `until` is the time at which a call may pass.
+pub(super) fn rejection(
+    circuit: &Arc<str>,
+    state: CircuitState,
+    why: Option<Why>,
+    now: Instant,
+    until: Option<Instant>,
+) -> Box<CircuitOpen> {
+    let mut open = CircuitOpen::new(Arc::clone(circuit)).with_state(state);
+    if let Some(Why { reason, cause }) = why {
+        open = open.with_reason(reason, cause);
+    }
+    if let Some(until) = until {
+        open = open.with_retry_after(until.saturating_duration_since(now));
+    }
+    Box::new(open)
 }

@@ -1,8 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::OpenReason;
-use crate::classify::{Class, Verdict};
+use crate::error::OpenReason;
+use crate::verdict::{Class, Verdict};
 
 /// What a verdict counts as in a circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,7 +38,7 @@ impl Count {
     /// close for a client whose key is suspended.
     fn of_probe(self, verdict: &Verdict) -> Self {
         match self {
-            Self::Neutral if verdict.is_sign_of_life() => Self::Success,
+            Self::Neutral if verdict.is_proof_of_life() => Self::Success,
             _ => self,
         }
     }
@@ -48,7 +48,7 @@ impl Count {
 /// the upstream that said so.
 pub(super) fn refusal(verdict: &Verdict) -> Option<OpenReason> {
     match verdict.class() {
-        _ if verdict.never_left() => None,
+        _ if verdict.is_unsent() => None,
         Class::CredentialRejected => Some(OpenReason::CredentialRejected),
         Class::QuotaExhausted => Some(OpenReason::QuotaExhausted),
         _ => None,

@@ -6,8 +6,9 @@ use std::time::Duration;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use super::{CircuitState, CircuitStatus, CircuitTransition, OpenReason};
-use crate::classify::Cause;
+use super::{CircuitStatus, CircuitTransition};
+use crate::error::{CircuitState, OpenReason};
+use crate::verdict::Cause;
 
 impl Serialize for CircuitStatus {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Count;
 use super::inner::Inner;
 use super::machine::{Admission, Machine, Transition};
-use super::reason::{OpenReason, Why};
+use super::reason::Why;
 use super::rules::Rules;
 use super::trip::Windows;
 use super::tripped::Tripped;
 use super::word::{Counts, Word};
-use super::{CircuitState, Count};
+use crate::error::{CircuitState, OpenReason};
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::time::Instant;
 
@@ -93,7 +94,7 @@ impl Gate {
     pub(super) fn admit(&self, rules: &Rules, now: Instant) -> Admitted {
         let mut inner = self.inner.lock();
         let (admission, transition) = inner.machine.admit(rules, now);
-        if transition.is_some_and(|transition| transition.from == CircuitState::Recovering) {
+        if transition.is_some_and(|transition| transition.from == CircuitState::RampUp) {
             self.publish_ramped(&mut inner);
         } else {
             self.publish(&mut inner, now);

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::OpenFor;
 use super::audience::Audience;
 use super::circuit::Circuit;
 use super::circuits::Circuits;
@@ -10,7 +11,7 @@ use super::permit::Permit;
 use super::refusals::Refusals;
 use super::rules::Rules;
 use super::trip::CountTrip;
-use super::{CircuitOpen, OpenFor};
+use crate::error::CircuitOpen;
 use crate::key::KeyRef;
 use crate::random::RandomSource;
 use crate::time;

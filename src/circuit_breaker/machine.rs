@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use super::rules::{Recovery, Rules};
 use super::word::GENERATIONS;
-use super::{CircuitState, Count, OpenFor};
+use super::{Count, OpenFor};
+use crate::error::CircuitState;
 use crate::time::{self, Instant};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +69,7 @@ impl Machine {
             State::Closed => CircuitState::Closed,
             State::Open { .. } => CircuitState::Open,
             State::HalfOpen { .. } => CircuitState::HalfOpen,
-            State::Recovering { .. } => CircuitState::Recovering,
+            State::Recovering { .. } => CircuitState::RampUp,
             State::ForcedOpen => CircuitState::ForcedOpen,
             State::ForcedClosed => CircuitState::ForcedClosed,
         }

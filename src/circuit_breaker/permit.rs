@@ -1,11 +1,12 @@
 use std::time::Duration;
 
+use super::Count;
 use super::circuit::{Circuit, CircuitHandle};
 use super::count::refusal;
-use super::{CircuitOpen, Count};
-use crate::classify::{Cause, Verdict};
+use crate::error::CircuitOpen;
 use crate::scope::CallScope;
 use crate::time::{self, Instant};
+use crate::verdict::{Cause, Verdict};
 
 /// Shows that a circuit let a call through. Small enough to be handed over in registers.
 ///
@@ -88,7 +89,7 @@ impl Permit {
         let longest = self.circuit.common().rules.abandoned_after;
         let long = |(took, longest)| took >= longest;
         if CallScope::has_expired() || took.zip(longest).is_some_and(long) {
-            self.report(&Verdict::transient().cause_is(Cause::Timeout), took);
+            self.report(&Verdict::transient().with_cause(Cause::Timeout), took);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
+use super::CircuitBreakerLayer;
 use super::breaker::Breaker;
 use super::circuit::{Circuit, ShardedCircuit};
 use super::future::{Passed, ResponseFuture, Waiting};
@@ -11,10 +12,10 @@ use super::latch::Latches;
 use super::permit::Passage;
 use super::readiness::{Readiness, Watch};
 use super::tripped::Tripped;
-use super::{CircuitBreakerLayer, CircuitOpen};
 use crate::call_state::{CallState, InFlight as _};
 use crate::classify::{Classify, HttpClassifier};
 use crate::error::BoxError;
+use crate::error::CircuitOpen;
 use crate::key::{AllCalls, ByCredential, Key, LastKey};
 use crate::scope::{self, CallScope};
 use crate::unready_clone::UnreadyClone;

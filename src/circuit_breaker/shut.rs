@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::circuit::rejection;
 use super::reason::Why;
-use super::{CircuitOpen, CircuitState};
+use crate::error::{CircuitOpen, CircuitState};
 use crate::time::Instant;
 
 /// How many open circuits a thread remembers. A circuit whose place another one has isn't
@@ -51,7 +52,7 @@ impl Shut {
     pub(super) fn reject(&self, generation: u32, now: Instant) -> Option<Box<CircuitOpen>> {
         let reject = |known: &Known| {
             let is_it = known.id == self.id && known.generation == generation;
-            (is_it && now < known.until).then(|| Box::new(known.rejection(now)))
+            (is_it && now < known.until).then(|| known.rejection(now))
         };
         // A thread that is ending remembers nothing.
         KNOWN.try_with(|known| known.borrow()[self.place()].as_ref().and_then(reject)).ok()?
@@ -84,8 +85,8 @@ impl Shut {
 
 impl Known {
     #[inline]
-    fn rejection(&self, now: Instant) -> CircuitOpen {
-        CircuitOpen::new(&self.name, CircuitState::Open, self.why, (now, Some(self.until)))
+    fn rejection(&self, now: Instant) -> Box<CircuitOpen> {
+        rejection(&self.name, CircuitState::Open, self.why, now, Some(self.until))
     }
 }
 

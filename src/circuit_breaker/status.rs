@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use super::{CircuitState, OpenReason};
-use crate::classify::Cause;
+use crate::error::{CircuitState, OpenReason};
 use crate::time::Instant;
+use crate::verdict::Cause;
 
 /// The status of a circuit at one moment.
 ///

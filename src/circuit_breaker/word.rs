@@ -49,7 +49,7 @@ impl Word {
             CircuitState::Closed => 0,
             CircuitState::Open => 1,
             CircuitState::HalfOpen => 2,
-            CircuitState::Recovering => 3,
+            CircuitState::RampUp => 3,
             CircuitState::ForcedOpen => 4,
             CircuitState::ForcedClosed => 5,
         };
@@ -66,7 +66,7 @@ impl Word {
             0 => CircuitState::Closed,
             1 => CircuitState::Open,
             2 => CircuitState::HalfOpen,
-            3 => CircuitState::Recovering,
+            3 => CircuitState::RampUp,
             4 => CircuitState::ForcedOpen,
             _ => CircuitState::ForcedClosed,
         };
@@ -87,7 +87,7 @@ mod tests {
         CircuitState::Closed,
         CircuitState::Open,
         CircuitState::HalfOpen,
-        CircuitState::Recovering,
+        CircuitState::RampUp,
         CircuitState::ForcedOpen,
         CircuitState::ForcedClosed,
     ];

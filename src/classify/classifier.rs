@@ -3,8 +3,9 @@ use std::fmt;
 
 use http::HeaderMap;
 
-use super::{Outcome, Verdict, error};
+use super::{Outcome, error};
 use crate::head::HttpResponse;
+use crate::verdict::Verdict;
 
 /// Makes the [`Verdict`] of an answer.
 ///

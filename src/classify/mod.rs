@@ -38,18 +38,14 @@
 //! For services that don't speak HTTP there are [`ErrorClassifier`], for which
 //! every response is a success, and [`result_fn`].
 
-mod cause;
 mod classifier;
 mod error;
 pub(crate) mod grpc;
 pub(crate) mod http;
 mod outcome;
-mod verdict;
 
-pub use self::cause::Cause;
 pub use self::classifier::{
     Classify, ClassifyFn, ErrorClassifier, HttpClassifier, ResultFn, classify_fn, result_fn,
 };
-pub use self::grpc::GrpcCode;
 pub use self::outcome::{Outcome, ResponseVerdict};
-pub use self::verdict::{Class, Verdict};
+pub use crate::verdict::{Cause, Class, GrpcCode, Verdict};

@@ -3,9 +3,10 @@ use std::fmt;
 
 use http::{Extensions, HeaderMap, StatusCode};
 
-use super::{Cause, Verdict, error, grpc, http as http_table};
+use super::{error, grpc, http as http_table};
 use crate::head::HttpResponse;
 use crate::hint::Hint;
+use crate::verdict::{Cause, Verdict};
 
 /// An answer without its type: a status and headers, or an error.
 ///
@@ -104,7 +105,7 @@ impl<'a> Outcome<'a> {
             Seen::Head(StatusCode::OK, headers, extensions)
                 if extensions.is_none_or(Extensions::is_empty) && !grpc::has_code(headers) =>
             {
-                Verdict::success().cause_is(Cause::Status(StatusCode::OK))
+                Verdict::success().with_cause(Cause::Status(StatusCode::OK))
             }
             Seen::Head(status, headers, extensions) => of_head(status, headers, extensions),
             Seen::Error(error) => error::verdict(error),

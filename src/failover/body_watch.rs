@@ -14,9 +14,9 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::set::RegionSet;
-use crate::classify::{Cause, Verdict};
 use crate::scope::CallScope;
 use crate::time::{self, Sleep};
+use crate::verdict::{Cause, Verdict};
 
 /// Takes out regions whose bodies stall or break off. Made by
 /// [`FailoverHandle::watch_bodies`](super::FailoverHandle::watch_bodies).
@@ -86,7 +86,7 @@ struct Watch {
 
 impl Watch {
     fn failed(self, cause: Cause) {
-        let verdict = Verdict::transient().cause_is(cause);
+        let verdict = Verdict::transient().with_cause(cause);
         self.set.failed(self.region, &verdict, self.phase);
     }
 }

@@ -7,13 +7,14 @@ use super::region::Regions;
 use super::rules::{Rules, Settings};
 use super::set::RegionSet;
 use super::{FailoverLayer, HealthChecks};
-use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
+use crate::classify::{ClassifyFn, HttpClassifier, Outcome, classify_fn};
 use crate::error::InvalidConfig;
 use crate::event::{Observer, Observers};
 use crate::key::AllCalls;
 use crate::replay::{CloneReplay, HttpReplay};
 use crate::scope::TriedRegions;
 use crate::time;
+use crate::verdict::Verdict;
 
 /// Builds a [`FailoverLayer`].
 #[derive(Clone, Debug)]

@@ -15,9 +15,9 @@ use tower_service::Service;
 
 use super::probe;
 use super::route::Target;
-use crate::classify::Cause;
 use crate::error::{BoxError, InvalidConfig};
 use crate::time::{self, Sleep};
+use crate::verdict::Cause;
 
 /// Asks each region, every few seconds, whether it is well: by `GET {base}/health`, a
 /// [gRPC health check](Self::grpc) or a [closure](Self::check_fn).

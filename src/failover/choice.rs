@@ -15,10 +15,10 @@ pub enum WhenAllOut {
     Primary,
     /// It goes to the one that is back the soonest, and on to the next of these.
     LeastBad,
-    /// It fails at once with [`AllRegionsOut`](super::AllRegionsOut), which says when to come back.
+    /// It fails at once with [`NoRegionAvailable`](super::NoRegionAvailable), which says when to come back.
     FailFast,
     /// It waits for the one that is back the soonest, if its deadline allows; otherwise it fails at once,
-    /// with [`AllRegionsOut`](super::AllRegionsOut). The first of the calls that wait goes there on
+    /// with [`NoRegionAvailable`](super::NoRegionAvailable). The first of the calls that wait goes there on
     /// trial. If that succeeds, and one good call is enough, all the others follow.
     Wait,
 }

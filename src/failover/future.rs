@@ -12,12 +12,13 @@ use super::route::Target;
 use super::search::Moment;
 use super::shared::Shared;
 use super::waiting::Waiting;
-use super::{AllRegionsOut, FailoverEventKind, RegionsExhausted};
-use crate::classify::{Cause, Classify, Verdict};
+use crate::classify::Classify;
 use crate::error::BoxError;
+use crate::error::{NoRegionAvailable, RegionsExhausted};
 use crate::replay::Replay;
 use crate::sharded::ShardRef;
 use crate::time;
+use crate::verdict::{Cause, Verdict};
 
 pin_project! {
     /// The future of a [`Failover`](super::Failover) and of
@@ -67,7 +68,7 @@ pin_project! {
         // No region is fit, and the call waits for one. → `Readying`, or `Waiting` again. Boxed as well.
         Waiting { waiting: Pin<Box<Waiting<Req>>> },
         // No region is fit, and the call fails here. The last state.
-        TurnedAway { error: Option<AllRegionsOut> },
+        TurnedAway { error: Option<NoRegionAvailable> },
     }
 }
 
@@ -297,7 +298,7 @@ where
         };
         journey.scope = journey.scope.leave(left, verdict.cause() == Cause::CircuitOpen);
         journey.goes_to(region, live, begun);
-        set.emit(left, FailoverEventKind::FailedOver { cause: verdict.cause() });
+        set.failed_over(left, verdict.cause());
         *self.kept = kept;
         self.call(request);
         true

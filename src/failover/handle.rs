@@ -4,8 +4,9 @@ use std::time::Duration;
 use super::live_region::{Duty, LiveRegion};
 use super::region::Place;
 use super::set::RegionSet;
-use super::{BodyWatchLayer, FailoverEventKind, Region, RegionStatus};
+use super::{BodyWatchLayer, Region, RegionStatus};
 use crate::error::InvalidConfig;
+use crate::event::RegionChange;
 use crate::time;
 
 /// Looks at a failover's regions, and changes them while it runs. Cheap to clone.
@@ -184,7 +185,7 @@ impl RegionSet {
         }
         drop(changing);
         if self.live(number).is_fit() {
-            self.emit(number, FailoverEventKind::Added);
+            self.region_changed(number, RegionChange::Added);
         }
         Ok(number)
     }
@@ -205,7 +206,7 @@ impl RegionSet {
         self.tell_of_back();
         drop(changing);
         if duty == Duty::Removed {
-            self.emit(number, FailoverEventKind::Removed);
+            self.region_changed(number, RegionChange::Removed);
         }
         Ok(())
     }

@@ -3,9 +3,9 @@
 use super::live_region::{Begun, Choice, LiveRegion};
 use super::search::{Moment, Search};
 use super::set::RegionSet;
-use crate::classify::{Cause, Verdict};
 use crate::scope::{self, CallScope, TriedRegions, Within};
 use crate::time::{self, Instant};
+use crate::verdict::{Cause, Verdict};
 
 pub(super) struct Journey {
     pub(super) scope: CallScope,
@@ -132,7 +132,7 @@ impl Journey {
         // A retry above ended it for taking too long; its caller didn't drop it. Time in our own
         // queue isn't the region's.
         if was_called && !self.scope.is_queued() && CallScope::has_expired() {
-            let timeout = Verdict::transient().cause_is(Cause::Timeout);
+            let timeout = Verdict::transient().with_cause(Cause::Timeout);
             self.failed(set, &timeout, can_call);
         }
     }
@@ -174,7 +174,7 @@ impl Journey {
         let rules = &set.settings.rules;
         if rules.is_regions_fault(verdict) {
             set.failed(self.region, verdict, self.begun.phase);
-        } else if verdict.is_sign_of_life() {
+        } else if verdict.is_proof_of_life() {
             set.succeeded(self.region, set.live(self.region), self.begun.phase);
         }
         let tried = self.tried();

@@ -9,9 +9,9 @@ use super::region::Place;
 use super::standing::Standing;
 use super::traffic::Traffic;
 use super::watch::Task;
-use crate::classify::Cause;
 use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
 use crate::time::{self, Instant, TimeOrigin};
+use crate::verdict::Cause;
 
 /// What a call must know of a region is in atomics. Only failures take the lock, and successes that
 /// change how the region stands.

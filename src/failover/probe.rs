@@ -13,9 +13,10 @@ use tower_service::Service;
 
 use super::checks::Finding;
 use super::route::{Route, Target};
-use crate::classify::{Cause, Classify, GrpcCode, HttpClassifier};
+use crate::classify::{Classify, HttpClassifier};
 use crate::error::BoxError;
 use crate::time::{self, Instant};
+use crate::verdict::{Cause, GrpcCode};
 
 /// `GET {base}{path}`.
 pub(super) fn get(to: &Target<'_>, path: PathAndQuery) -> Request<Bytes> {

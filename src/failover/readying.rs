@@ -7,12 +7,11 @@ use std::task::{Context, Poll};
 use tokio::sync::futures::OwnedNotified;
 use tower_service::Service;
 
-use super::FailoverEventKind;
 use super::set::RegionSet;
-use crate::classify::Verdict;
 use crate::error::BoxError;
 use crate::scope::TriedRegions;
 use crate::time::{self, Instant, Sleep};
+use crate::verdict::Verdict;
 
 /// Waits for the first client that gets ready: the chosen region's, and, as long as that isn't ready,
 /// those of the next choices. They wait side by side, so that a client that never gets ready holds up
@@ -137,7 +136,7 @@ impl RegionSet {
         if self.settings.rules.is_regions_fault(verdict) {
             self.failed(region, verdict, self.live(region).phase());
         }
-        self.emit(region, FailoverEventKind::FailedOver { cause: verdict.cause() });
+        self.failed_over(region, verdict.cause());
     }
 
     /// Whether a region is called now only if there is no better one.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::HealthChecks;
 use super::choice::WhenAllOut;
 use super::health::Recovery;
-use crate::classify::{Class, Verdict};
 use crate::event::Observers;
+use crate::verdict::{Class, Verdict};
 
 /// The settings of a layer.
 #[derive(Clone, Debug)]

@@ -16,12 +16,11 @@ use super::search::Moment;
 use super::slots::Slots;
 use super::standing::Standing;
 use super::watch::Watch;
-use super::{FailoverEvent, FailoverEventKind};
-use crate::classify::{Cause, Class, Verdict};
-use crate::event::Event;
+use crate::event::{AllRegionsOut, FailedOver, RegionChange, RegionChanged};
 use crate::random::RandomSource;
 use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering};
 use crate::time::{self, Instant, TimeOrigin};
+use crate::verdict::{Cause, Class, Verdict};
 
 /// A region's number is its place in `slots`. It stays the same for as long as the layer lives,
 /// whatever is added and removed, so that a call can remember where it has been.
@@ -254,26 +253,28 @@ impl RegionSet {
         }
         // A region that was removed has no more events.
         match changed.filter(|_| !self.live(region).is_removed()) {
-            Some(Change::Back) => self.emit(region, FailoverEventKind::Back),
+            Some(Change::Back) => self.region_changed(region, RegionChange::Healthy),
             Some(Change::Lost { out_for }) => {
                 let cause = failure.unwrap_or(Cause::Unknown);
-                self.emit(region, FailoverEventKind::Lost { cause, out_for });
+                self.region_changed(region, RegionChange::Out { cause, out_for });
                 if self.slots.iter().all(|live| live.standing().is_lost()) {
-                    self.emit(region, FailoverEventKind::AllLost);
+                    let observers = &self.settings.observers;
+                    observers.emit(|| AllRegionsOut::new(&self.settings.name));
                 }
             }
             None => {}
         }
     }
 
-    pub(super) fn emit(&self, region: usize, kind: FailoverEventKind) {
-        self.settings.observers.emit(|| {
-            let region = match kind {
-                FailoverEventKind::AllLost => "",
-                _ => self.name(region),
-            };
-            Event::Failover(FailoverEvent { name: &self.settings.name, region, kind })
-        });
+    pub(super) fn region_changed(&self, region: usize, change: RegionChange) {
+        let upstream = &self.settings.name;
+        let event = || RegionChanged::new(upstream, self.name(region), change);
+        self.settings.observers.emit(event);
+    }
+
+    pub(super) fn failed_over(&self, region: usize, cause: Cause) {
+        let event = || FailedOver::new(&self.settings.name, self.name(region), cause);
+        self.settings.observers.emit(event);
     }
 
     pub(super) fn random(&self) -> f64 {

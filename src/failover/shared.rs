@@ -10,8 +10,9 @@ use super::readying::Next;
 use super::search::{Moment, Search};
 use super::set::RegionSet;
 use super::slots::Slots;
-use super::{AllRegionsOut, FailoverLayer, Region};
+use super::{FailoverLayer, Region};
 use crate::error::InvalidConfig;
+use crate::error::NoRegionAvailable;
 use crate::key::Key;
 use crate::replay::{Override, Replay};
 use crate::scope::{CallScope, TriedRegions};
@@ -164,17 +165,17 @@ impl<S, C, R> Shared<S, C, R> {
 
     /// Until when a call waits for which no region is fit: until the first one is on trial. An error if
     /// calls aren't to wait, or the deadline is sooner. If a region is back sooner, the call is woken.
-    pub(super) fn wait(&self, journey: &Journey) -> Result<Instant, AllRegionsOut> {
+    pub(super) fn wait(&self, journey: &Journey) -> Result<Instant, NoRegionAvailable> {
         let moment = Moment::default();
         let Some(back) = self.set.back_in(&moment, |region| self.can_call(region)) else {
-            return Err(AllRegionsOut::new(Duration::ZERO));
+            return Err(NoRegionAvailable::new(Duration::ZERO));
         };
         let deadline = journey.scope.deadline();
         let expected = time::after(moment.get(), back.expected);
         if self.set.settings.when_all_out != WhenAllOut::Wait
             || deadline.is_some_and(|deadline| deadline <= expected)
         {
-            return Err(AllRegionsOut::new(back.expected));
+            return Err(NoRegionAvailable::new(back.expected));
         }
         let latest = time::after(moment.get(), back.latest);
         Ok(deadline.map_or(latest, |deadline| deadline.min(latest)))

@@ -3,8 +3,8 @@ use std::time::Duration;
 use super::live_region::{Duty, LiveRegion, Told};
 use super::set::RegionSet;
 use super::standing::Standing;
-use crate::classify::Cause;
 use crate::time::{self, Instant};
+use crate::verdict::Cause;
 
 /// How a region is, at one moment.
 #[derive(Clone, Debug)]

@@ -107,7 +107,7 @@ impl Hint {
 
     /// Returns the same hint with this wait, as asked for by the server.
     #[must_use]
-    pub const fn retry_after(mut self, wait: Duration) -> Self {
+    pub const fn with_retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self.of_limits = false;
         self
@@ -115,7 +115,7 @@ impl Hint {
 
     /// Returns the same hint with this answer to whether to send the request again.
     #[must_use]
-    pub const fn should_retry(mut self, retry: bool) -> Self {
+    pub const fn with_should_retry(mut self, retry: bool) -> Self {
         self.should_retry = Some(retry);
         self
     }
@@ -123,7 +123,7 @@ impl Hint {
     /// Reads the hint from the headers of an answer that refused a request.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
-        let asked = Self::asked(headers);
+        let asked = Self::explicit(headers);
         // Pushback overrules limits even if it names no wait.
         if asked.retry_after.is_some() || pushback::parse(headers).is_some() {
             return asked;
@@ -134,7 +134,7 @@ impl Hint {
 
     /// Reads only what the server asks for explicitly. Limits are left out: they are on any answer,
     /// and seldom the reason for it.
-    pub(crate) fn asked(headers: &HeaderMap) -> Self {
+    pub(crate) fn explicit(headers: &HeaderMap) -> Self {
         let pushback = pushback::parse(headers);
         Self {
             retry_after: match pushback {

@@ -2,7 +2,8 @@ use std::fmt;
 
 use http::{HeaderMap, StatusCode};
 
-use crate::classify::{Outcome, Verdict};
+use crate::classify::Outcome;
+use crate::verdict::Verdict;
 
 /// A response's head, and what was read of its body.
 #[derive(Clone, Copy)]

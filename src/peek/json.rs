@@ -6,9 +6,10 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
 use super::Excerpt;
-use crate::classify::http::{hint as of_headers, of_status};
-use crate::classify::{Cause, Class, GrpcCode, Verdict, grpc};
+use crate::classify::grpc;
+use crate::classify::http::{hint as of_headers, status_verdict};
 use crate::hint::{Hint, protobuf_duration};
+use crate::verdict::{Cause, Class, GrpcCode, Verdict};
 
 /// Returns what the body means, if that differs from what the head means.
 pub(super) fn verdict(excerpt: &Excerpt<'_>) -> Option<Verdict> {
@@ -20,13 +21,13 @@ pub(super) fn verdict(excerpt: &Excerpt<'_>) -> Option<Verdict> {
     let exact = named.filter(|named| is_more_exact(named.class()));
     let told = if head.is_success() {
         let told = exact.or_else(|| numbered(error)).or(named);
-        told.unwrap_or(Verdict::rejected().cause_is(head.cause()))
+        told.unwrap_or(Verdict::rejected().with_cause(head.cause()))
     } else {
-        exact.map_or(head, |exact| exact.cause_is(head.cause()))
+        exact.map_or(head, |exact| exact.with_cause(head.cause()))
     };
     // The head of a success wasn't searched for a hint yet.
     let asked = of_headers(told.class(), excerpt.headers());
-    let told = told.hint_is(hint(error, asked));
+    let told = told.with_hint(hint(error, asked));
     (told != head).then_some(told)
 }
 
@@ -53,7 +54,7 @@ fn is_more_exact(class: Class) -> bool {
 /// Returns the verdict on the error's names, of which the most specific is tried first.
 fn named(error: &Value) -> Option<Verdict> {
     if retry_delay(error).is_none() && names_a_days_quota(error) {
-        return Some(Verdict::quota_exhausted().cause_is(status(429)));
+        return Some(Verdict::quota_exhausted().with_cause(status(429)));
     }
     let reason = details(error, "ErrorInfo").find_map(|info| info.get("reason"));
     let names = [reason, error.get("code"), error.get("type"), error.get("status")];
@@ -84,7 +85,7 @@ fn of_name(name: &str) -> Option<Verdict> {
             return Some(verdict).filter(|verdict| !verdict.is_success());
         }
     };
-    Some(verdict.cause_is(status(code)))
+    Some(verdict.with_cause(status(code)))
 }
 
 /// Returns the verdict on an error's number, if that is a status that says failure.
@@ -92,7 +93,7 @@ fn numbered(error: &Value) -> Option<Verdict> {
     let code = error.get("code")?;
     let number = code.as_u64().or_else(|| code.as_str()?.parse().ok())?;
     let status = StatusCode::from_u16(number.try_into().ok()?).ok()?;
-    Some(of_status(status)).filter(|verdict| !verdict.is_success())
+    Some(status_verdict(status)).filter(|verdict| !verdict.is_success())
 }
 
 fn status(code: u16) -> Cause {
@@ -122,7 +123,9 @@ fn names_a_days_quota(error: &Value) -> bool {
 /// a wait for exhausted limits, which the server didn't ask for.
 fn hint(error: &Value, head: Hint) -> Hint {
     match (retry_delay(error), head.retry_after.filter(|_| !head.of_limits)) {
-        (Some(delay), asked) if asked.is_none_or(|asked| asked < delay) => head.retry_after(delay),
+        (Some(delay), asked) if asked.is_none_or(|asked| asked < delay) => {
+            head.with_retry_after(delay)
+        }
         _ => head,
     }
 }

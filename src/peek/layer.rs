@@ -5,7 +5,7 @@ use tower_layer::Layer;
 
 use super::rules::Rules;
 use super::{Excerpt, Peek};
-use crate::classify::Verdict;
+use crate::verdict::Verdict;
 
 /// Reads a piece of responses that fail, so that all layers know why.
 ///
@@ -63,7 +63,7 @@ impl PeekLayer {
     /// defaults decide. Trailers with a gRPC status that were [read](Self::grpc_unary) come before it.
     ///
     /// The verdict is used as it is. To keep a hint of the head, such as `Retry-After`, add it:
-    /// `Verdict::throttled().hint_is(Hint::from_headers(response.headers()))`.
+    /// `Verdict::throttled().with_hint(Hint::from_headers(response.headers()))`.
     ///
     /// ```
     /// use tower_upstream::PeekLayer;

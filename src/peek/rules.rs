@@ -8,7 +8,8 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 
 use super::{Excerpt, json};
-use crate::classify::{Verdict, grpc};
+use crate::classify::grpc;
+use crate::verdict::Verdict;
 
 type Judge = Arc<dyn Fn(&Excerpt<'_>) -> Option<Verdict> + Send + Sync>;
 
@@ -42,8 +43,8 @@ impl Rules {
         excerpt: &Excerpt<'_>,
         trailers: Option<&HeaderMap>,
     ) -> Option<Verdict> {
-        let of_trailers = trailers.filter(|_| self.grpc).and_then(grpc::of_trailers);
-        of_trailers
+        let trailers_verdict = trailers.filter(|_| self.grpc).and_then(grpc::trailers_verdict);
+        trailers_verdict
             .or_else(|| self.judge.as_ref().and_then(|judge| judge(excerpt)))
             .or_else(|| json::verdict(excerpt))
     }

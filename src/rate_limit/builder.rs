@@ -6,11 +6,12 @@ use super::limiter::Limiter;
 use super::quota::Label;
 use super::rules::{Rules, Settings};
 use super::{Quota, RateLimitLayer, Usage};
-use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
+use crate::classify::{ClassifyFn, HttpClassifier, Outcome, classify_fn};
 use crate::event::{Observer, Observers};
 use crate::head::RequestHead;
 use crate::key::{AllCalls, ByAuthority, ByCredential, ByRegion, KeyFn, Registry, key_fn};
 use crate::sharded::ShardedArc;
+use crate::verdict::Verdict;
 
 /// Builds a [`RateLimitLayer`].
 #[derive(Clone, Debug)]

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Quota;
+use super::RateLimitStatus;
 use super::account::Account;
 use super::books::{Above, Books, Receipts, Refusal};
 use super::cost::Costs;
@@ -10,14 +12,15 @@ use super::desk::Desk;
 use super::lane::Passage;
 use super::queue::{Line, Place, Ticket};
 use super::rules::Rules;
-use super::{CostAboveQuota, Quota, RateLimitEvent, RateLimitEventKind};
-use super::{RateLimitStatus, RateLimited, RateLimitedReason};
-use crate::classify::{Class, Verdict};
 use crate::error::BoxError;
-use crate::event::Event;
+use crate::error::{CostAboveQuota, RateLimited, RateLimitedReason};
+use crate::event::{
+    Event, GateClosed, LimitAboveQuota, LimitRejected, LimitWaiting, PermitRefunded,
+};
 use crate::key::Keyed;
 use crate::sharded::{ShardRef, ShardedArc};
 use crate::time::{self, Instant, TimeOrigin};
+use crate::verdict::{Class, Verdict};
 
 /// The pause after a provider says that the quota is exhausted, but not until when.
 const EXHAUSTED: Duration = Duration::from_secs(60);
@@ -25,7 +28,7 @@ const EXHAUSTED: Duration = Duration::from_secs(60);
 /// What is left of the quotas, and the line of waiting calls.
 #[derive(Debug)]
 pub(super) struct Limiter {
-    name: Arc<str>,
+    pub(super) name: Arc<str>,
     start: TimeOrigin,
     pub(super) desk: Desk<Books>,
     pub(super) line: Line,
@@ -125,14 +128,18 @@ impl Limiter {
 
     fn reject(&self, reason: RateLimitedReason, now: Instant, refusal: Refusal) -> RateLimited {
         let retry_after = self.instant(refusal.at).saturating_duration_since(now);
-        self.emit(|| RateLimitEventKind::Rejected { retry_after });
-        RateLimited::new(Arc::clone(&self.name), refusal.limit, reason, retry_after)
+        self.emit(|| LimitRejected::new(&self.name, retry_after));
+        let rejected = RateLimited::new(Arc::clone(&self.name), reason, retry_after);
+        match refusal.limit {
+            Some(limit) => rejected.with_limit(limit),
+            None => rejected,
+        }
     }
 
     fn reject_above(&self, above: Above) -> CostAboveQuota {
-        let Above { cost, capacity, .. } = above;
-        self.emit(|| RateLimitEventKind::AboveQuota { cost, capacity });
-        CostAboveQuota::new(above)
+        let Above { cost, capacity, limit } = above;
+        self.emit(|| LimitAboveQuota::new(&self.name, cost, capacity));
+        CostAboveQuota::new(cost, capacity, limit)
     }
 
     /// Does what an answer asks for.
@@ -141,7 +148,7 @@ impl Limiter {
             Class::Throttled => verdict.hint().retry_after,
             // A circuit breaker's latch repeats what the server said before, and ends when it is
             // reset.
-            _ if verdict.never_left() => None,
+            _ if verdict.is_unsent() => None,
             Class::QuotaExhausted => Some(verdict.hint().retry_after.unwrap_or(EXHAUSTED)),
             _ => None,
         };
@@ -156,7 +163,7 @@ impl Limiter {
         let ramp = time::nanos(self.rules.ramp(pause));
         // By `change`, so that the head of the line finds out now if its wait has become too long.
         if self.change(|books| books.gate.close(opens, ramp)) {
-            self.emit(|| RateLimitEventKind::GateClosed { pause });
+            self.emit(|| GateClosed::new(&self.name, pause));
         }
     }
 
@@ -176,7 +183,7 @@ impl Limiter {
 
     /// Tells that units came back.
     pub(super) fn refunded(&self, costs: &Costs) {
-        self.emit(|| RateLimitEventKind::Refunded { cost: costs.units[0] });
+        self.emit(|| PermitRefunded::new(&self.name, costs.units[0]));
     }
 
     /// Changes the books, and makes the head of the line look again. A call that joins later finds
@@ -192,9 +199,8 @@ impl Limiter {
         result
     }
 
-    pub(super) fn emit(&self, kind: impl FnOnce() -> RateLimitEventKind) {
-        let event = || RateLimitEvent { limiter: &self.name, kind: kind() };
-        self.rules.settings.observers.emit(|| Event::RateLimit(event()));
+    pub(super) fn emit<'a, E: Into<Event<'a>>>(&self, event: impl FnOnce() -> E) {
+        self.rules.settings.observers.emit(event);
     }
 
     pub(super) fn status(&self) -> RateLimitStatus {
@@ -251,7 +257,7 @@ impl Arrival {
         drop(books);
         let wait = limiter.instant(foreseen.at).saturating_duration_since(at);
         let place = Place::joined(limiter.clone(), costs);
-        limiter.emit(|| RateLimitEventKind::Waiting { wait, ahead });
+        limiter.emit(|| LimitWaiting::new(&limiter.name, wait, ahead));
         Ok(Ticket::new(place, patience))
     }
 }

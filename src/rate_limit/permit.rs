@@ -8,11 +8,12 @@ use super::cost::{Costs, Settle};
 use super::lane::Passage;
 use super::limiter::{Arrival, Limiter, Patience};
 use super::queue::Ticket;
-use crate::classify::{Classify, Verdict};
+use crate::classify::Classify;
 use crate::error::BoxError;
 use crate::hint::Limits;
 use crate::sharded::ShardRef;
 use crate::time;
+use crate::verdict::Verdict;
 
 /// What was taken for a call that isn't sent yet. If this is dropped before the call is sent, the
 /// units are given back.
@@ -109,7 +110,7 @@ impl Permit {
         if let Some(headers) = classifier.headers(response) {
             self.learn(headers);
         }
-        if !verdict.never_left() {
+        if !verdict.is_unsent() {
             cost.settle(response, || self.usage());
         }
     }
@@ -119,7 +120,7 @@ impl Permit {
     pub(super) fn settle(&self, verdict: &Verdict) {
         let limiter = &self.limiter;
         limiter.obey(verdict);
-        if verdict.never_left() {
+        if verdict.is_unsent() {
             let (costs, receipts) = self.receipts();
             if !costs.are_nothing() {
                 limiter.change(|books| books.give_back(limiter.now(), &costs, &receipts));

@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
-use super::RateLimitEventKind;
 use super::bill::{Bill, Spent};
 use super::books::Receipts;
 use super::cost::Costs;
 use super::limiter::Limiter;
 use crate::error::InvalidConfig;
+use crate::event::PermitSettled;
 use crate::sharded::ShardRef;
 use crate::sync::Mutex;
 
@@ -53,7 +53,7 @@ impl Usage {
             drop(bills);
             if used != taken {
                 let limit = limiter.rules.name_of(limit);
-                limiter.emit(|| RateLimitEventKind::Settled { limit, taken, used });
+                limiter.emit(|| PermitSettled::new(&limiter.name, limit, taken, used));
             }
         }
         Ok(())

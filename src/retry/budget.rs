@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use crate::classify::Verdict;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::time::{self, Instant};
+use crate::verdict::Verdict;
 
 mod of_tower;
 mod throttle;

@@ -6,6 +6,7 @@ use http::HeaderMap;
 use super::Backoff;
 use super::budget::{Budget, RetryBudget};
 use super::decision::{HintUse, Policy};
+
 use super::stamp::{self, Stamps};
 use crate::classify::HttpClassifier;
 use crate::event::Observers;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Backoff;
-use crate::classify::{Class, Verdict};
+use crate::event::{Decision, StopReason};
 use crate::time::Instant;
+use crate::verdict::{Class, Verdict};
 
 /// How a server's hint of when to come back is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,83 +64,6 @@ pub(super) struct Facts {
     pub(super) deadline: Option<Instant>,
 }
 
-/// What is done with the answer of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Decision {
-    /// It goes to the caller: it isn't a failure of the upstream.
-    Return,
-    /// Another attempt is made after this wait.
-    Retry {
-        /// The wait before the next attempt.
-        wait: Duration,
-    },
-    /// It is a failure that isn't retried: it goes to the caller.
-    Stop(StopReason),
-}
-
-/// Why a failed attempt isn't followed by another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StopReason {
-    /// It was the last one allowed.
-    MaxAttempts,
-    /// The server said not to send it again.
-    ServerSaidNo,
-    /// The account's quota is spent.
-    QuotaExhausted,
-    /// The credential was refused.
-    CredentialRejected,
-    /// The layer was told not to retry this verdict.
-    NotRetryable,
-    /// It may have been processed, and isn't idempotent.
-    NotIdempotent,
-    /// The request can't be sent again: its body was longer than what is recorded, or there is no
-    /// way to repeat such a request.
-    NotReplayable,
-    /// The server asked for a longer wait than the cap on hints.
-    HintAboveCap {
-        /// What the server asked for.
-        asked: Duration,
-        /// The cap.
-        cap: Duration,
-    },
-    /// The wait would pass the deadline, or an attempt in flight did.
-    Deadline,
-    /// The budget is spent.
-    Budget,
-    /// The circuit is open, and the call [fails fast](crate::RetryLayer::fail_fast), or has no
-    /// deadline that would bound its wait.
-    CircuitOpen,
-    /// A limit on this side turned the attempt away. The answer of the attempt before is returned.
-    TurnedAway,
-}
-
-impl fmt::Display for StopReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::MaxAttempts => f.write_str("it was the last attempt"),
-            Self::ServerSaidNo => f.write_str("the server said not to retry"),
-            Self::QuotaExhausted => f.write_str("quota exhausted"),
-            Self::CredentialRejected => f.write_str("credential rejected"),
-            Self::NotRetryable => f.write_str("the layer doesn't retry this"),
-            Self::NotIdempotent => {
-                f.write_str("it may have been processed, and isn't safe to send twice")
-            }
-            Self::NotReplayable => f.write_str("the request can't be sent again"),
-            Self::HintAboveCap { asked, cap } => {
-                write!(f, "the server asked for {asked:.1?}, the cap is {cap:.1?}")
-            }
-            Self::Deadline => f.write_str("the deadline leaves no time"),
-            Self::Budget => f.write_str("the retry budget is spent"),
-            Self::CircuitOpen => {
-                f.write_str("the circuit is open, and the call doesn't wait for it")
-            }
-            Self::TurnedAway => f.write_str("it was turned away on this side"),
-        }
-    }
-}
-
 /// Returns whether a verdict is worth another attempt by default: a failure that may pass by
 /// itself is, unless the server says otherwise; a fault of the request is only if the server says so.
 #[must_use]
@@ -158,7 +82,7 @@ pub fn is_retryable(verdict: &Verdict) -> bool {
 /// Whether an attempt ended on this side before anything was sent, so that the upstream knows
 /// nothing of it. A latched credential isn't meant: it was the upstream that refused it.
 pub(super) fn is_turned_away(verdict: &Verdict) -> bool {
-    matches!(verdict.class(), Class::CircuitOpen | Class::Local) && verdict.never_left()
+    matches!(verdict.class(), Class::CircuitOpen | Class::Local) && verdict.is_unsent()
 }
 
 impl Policy {
@@ -182,7 +106,7 @@ impl Policy {
         let hint = verdict.hint();
         match verdict.class() {
             Class::Local if facts.answered && is_turned_away(verdict) => {
-                return Decision::Stop(StopReason::TurnedAway);
+                return Decision::Stop(StopReason::RejectedLocally);
             }
             Class::Success | Class::Local => return Decision::Return,
             Class::QuotaExhausted => return Decision::Stop(StopReason::QuotaExhausted),
@@ -256,7 +180,10 @@ impl Policy {
         };
         // A hint isn't shortened: keys are suspended for calling sooner than asked.
         if let Some(asked) = asked.filter(|asked| !turned_away && *asked > self.hint_cap) {
-            return Decision::Stop(StopReason::HintAboveCap { asked, cap: self.hint_cap });
+            return Decision::Stop(StopReason::HintAboveCap {
+                requested: asked,
+                cap: self.hint_cap,
+            });
         }
         let wait = match (self.hint_use, asked) {
             _ if facts.elsewhere => Duration::ZERO,

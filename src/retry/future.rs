@@ -8,16 +8,18 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::attempt::CallWhenReady;
-use super::decision::{Decision, StopReason, is_turned_away};
+use super::decision::is_turned_away;
 use super::progress::{Passed, Progress};
 use super::service::Shared;
-use super::{AttemptTimedOut, CredentialRejected, DeadlineExceeded};
-use crate::classify::{Class, Classify, Verdict};
+use crate::classify::Classify;
 use crate::error::BoxError;
+use crate::error::{AttemptTimedOut, CredentialRejected, DeadlineExceeded};
+use crate::event::{Decision, StopReason};
 use crate::replay::Replay;
 use crate::scope;
 use crate::sharded::ShardRef;
 use crate::time::{self, Instant, Sleep};
+use crate::verdict::{Class, Verdict};
 
 /// How many steps one poll takes at most. A call whose attempts fail at once, without a wait between
 /// them, must let the other tasks of its thread run.
@@ -239,7 +241,11 @@ where
         }
         progress.emit(config, verdict, decision);
         if config.credential_error && verdict.class() == Class::CredentialRejected {
-            return Some(Err(CredentialRejected::new(verdict.cause(), result.err()).into()));
+            let mut rejected = CredentialRejected::new(verdict.cause());
+            if let Err(error) = result {
+                rejected = rejected.with_source(error);
+            }
+            return Some(Err(rejected.into()));
         }
         Some(progress.last_answer(result, !is_turned_away(&verdict)))
     }
@@ -268,7 +274,9 @@ where
 /// whatever the error says.
 fn unsent(verdict: Verdict) -> Verdict {
     match verdict.class() {
-        Class::Transient => Verdict::not_sent().cause_is(verdict.cause()).hint_is(verdict.hint()),
+        Class::Transient => {
+            Verdict::not_sent().with_cause(verdict.cause()).with_hint(verdict.hint())
+        }
         _ => verdict,
     }
 }

@@ -6,10 +6,11 @@ use tower_layer::Layer;
 
 use super::config::Config;
 use super::{Backoff, Budget, HintUse, Retry};
-use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
+use crate::classify::{ClassifyFn, HttpClassifier, Outcome, classify_fn};
 use crate::event::{Observer, Observers};
 use crate::random::RandomSource;
 use crate::replay::{BodyReplay, CloneReplay, HttpReplay, Override, OverrideFn, ReplayBody};
+use crate::verdict::Verdict;
 
 /// Sends a failed request again, where that is safe and may help.
 ///

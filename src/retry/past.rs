@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use super::budget::Budget;
 use super::decision::is_turned_away;
-use crate::classify::{Class, Verdict};
 use crate::error::BoxError;
+use crate::verdict::{Class, Verdict};
 
 /// What a call remembers of the attempts that have failed. Most calls have none, so it is boxed.
 pub(super) struct Past<Res> {

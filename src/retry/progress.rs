@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use tower_service::Service;
 
+use super::Backoff;
 use super::attempt::CallWhenReady;
 use super::config::Config;
-use super::decision::{Decision, Facts, is_turned_away};
+use super::decision::{Facts, is_turned_away};
 use super::past::{Past, Withdrawal};
-use super::{Backoff, RetryEvent};
-use crate::classify::Verdict;
 use crate::error::BoxError;
-use crate::event::Event;
+use crate::event::{Decision, RetryDecided};
 use crate::replay::Replay;
 use crate::scope::{self, CallScope, Within};
 use crate::time::{self, Instant, Sleep};
+use crate::verdict::Verdict;
 
 /// How far a call has come.
 pub(super) struct Progress<Res> {
@@ -266,9 +266,7 @@ impl<Res> Progress<Res> {
     pub(super) fn emit<C, R>(&self, config: &Config<C, R>, verdict: Verdict, decision: Decision) {
         if decision != Decision::Return {
             let attempt = self.scope.attempt();
-            config.observers.emit(|| {
-                Event::Retry(RetryEvent { name: &config.name, attempt, verdict, decision })
-            });
+            config.observers.emit(|| RetryDecided::new(&config.name, attempt, verdict, decision));
         }
     }
 }

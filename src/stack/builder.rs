@@ -3,13 +3,14 @@ use std::time::Duration;
 
 use crate::alert::Alerts;
 use crate::circuit_breaker::{CircuitBreakerBuilder, CircuitBreakerLayer};
-use crate::classify::{ClassifyFn, HttpClassifier, Outcome, Verdict, classify_fn};
+use crate::classify::{ClassifyFn, HttpClassifier, Outcome, classify_fn};
 use crate::event::{Observer, Observers};
 use crate::failover::{FailoverBuilder, Regions};
 use crate::key::{ByCredential, ByRegion};
 use crate::rate_limit::{OneEach, Quota, RateLimitBuilder, RateLimitLayer};
 use crate::replay::HttpReplay;
 use crate::retry::RetryLayer;
+use crate::verdict::Verdict;
 
 /// Builds an [`UpstreamLayer`](super::UpstreamLayer).
 #[derive(Clone, Debug)]

@@ -194,7 +194,7 @@ async fn a_budget_that_burns() {
 #[tokio::test(start_paused = true)]
 async fn a_region_that_is_lost_mutes_its_circuit() {
     let (builder, chat, _page) = both();
-    let alerts = builder.rules([Rule::region_lost().warning(), Rule::circuit_open()]);
+    let alerts = builder.rules([Rule::region_out().warning(), Rule::circuit_open()]);
     let alerts = alerts.build().unwrap();
     let regions = Regions::new([
         Region::new("us", "https://us.test").priority(1),

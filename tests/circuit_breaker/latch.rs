@@ -95,7 +95,7 @@ async fn a_spent_quota_latches_at_least_until_the_server_says() {
     let quota = |status| {
         builder().latch(latch()).classify_fn(move |outcome| match outcome.status() {
             Some(seen) if seen == status => {
-                Verdict::quota_exhausted().hint_is(outcome.verdict().hint())
+                Verdict::quota_exhausted().with_hint(outcome.verdict().hint())
             }
             _ => outcome.verdict(),
         })

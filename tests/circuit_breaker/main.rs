@@ -19,8 +19,8 @@ use tower::limit::ConcurrencyLimit;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_test::mock;
 use tower_upstream::circuit_breaker::{
-    CircuitBreakerBuilder, CircuitBreakerHandle, CircuitEventKind, CircuitOpen, CircuitState,
-    CircuitTransition, Count, CredentialLatch, FailureRate, OpenFor, OpenReason,
+    CircuitBreakerBuilder, CircuitBreakerHandle, CircuitOpen, CircuitState, CircuitTransition,
+    Count, CredentialLatch, FailureRate, OpenFor, OpenReason,
 };
 use tower_upstream::classify::{Cause, Class, Verdict};
 use tower_upstream::event::{Event, Observer, observer_fn};

@@ -115,7 +115,7 @@ async fn after_recovery_a_growing_share_of_the_calls_passes() {
     fails(&client, 3).await;
     advance(10 * SECOND).await;
     passes(&client, 200).await;
-    assert_eq!(handle.status().state, CircuitState::Recovering);
+    assert_eq!(handle.status().state, CircuitState::RampUp);
     for share in [10, 25, 50, 90_usize] {
         let since = handle.status().since;
         let elapsed = tokio::time::Instant::now() - since;
@@ -126,7 +126,7 @@ async fn after_recovery_a_growing_share_of_the_calls_passes() {
                 Ok(_) => passed += 1,
                 Err(error) => {
                     let open = cause_ref::<CircuitOpen>(&*error).unwrap();
-                    assert_eq!(open.state(), CircuitState::Recovering);
+                    assert_eq!(open.state(), CircuitState::RampUp);
                     assert_eq!(open.retry_after(), None);
                 }
             }
@@ -146,10 +146,10 @@ async fn failures_of_a_recovering_circuit_open_it_again() {
     fails(&client, 3).await;
     advance(10 * SECOND).await;
     fails(&client, 1).await;
-    assert_eq!(handle.status().state, CircuitState::Recovering);
+    assert_eq!(handle.status().state, CircuitState::RampUp);
     advance(99 * SECOND).await;
     let mut failed = 1;
-    while handle.status().state == CircuitState::Recovering {
+    while handle.status().state == CircuitState::RampUp {
         failed += usize::from(ask(&client, Status(500)).await.is_ok());
     }
     assert_eq!((failed, handle.status().state), (3, CircuitState::Open));
@@ -172,7 +172,7 @@ async fn failures_of_a_ramp_are_forgotten_at_its_end() {
         ask(&client, After(503, 60)).await.unwrap();
         while ask(&client, Status(500)).await.is_err() {}
         let before = handle.status();
-        assert_eq!(before.state, CircuitState::Recovering);
+        assert_eq!(before.state, CircuitState::RampUp);
         advance(SECOND).await;
         passes(&client, 404).await;
         assert_eq!(handle.status().state, CircuitState::Closed);

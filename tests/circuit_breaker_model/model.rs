@@ -83,7 +83,7 @@ impl Model {
             Phase::Closed => CircuitState::Closed,
             Phase::Open { .. } => CircuitState::Open,
             Phase::HalfOpen { .. } => CircuitState::HalfOpen,
-            Phase::Recovering { .. } => CircuitState::Recovering,
+            Phase::Recovering { .. } => CircuitState::RampUp,
             Phase::Forced { open: true } => CircuitState::ForcedOpen,
             Phase::Forced { open: false } => CircuitState::ForcedClosed,
         }

@@ -78,7 +78,7 @@ fn of_responses_that_are_not_http() {
     let classifier = result_fn(|seen: Result<&Reply, _>| match seen {
         Ok(reply) if reply.busy => Verdict::overloaded(),
         Ok(_) => Verdict::success(),
-        Err(_) => Verdict::transient().cause_is(Cause::Connection),
+        Err(_) => Verdict::transient().with_cause(Cause::Connection),
     });
     assert_eq!(judge(&classifier, Ok(Reply { busy: true })), Class::Overloaded);
     assert_eq!(judge(&classifier, Ok(Reply { busy: false })), Class::Success);

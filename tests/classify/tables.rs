@@ -41,7 +41,7 @@ fn every_http_status_is_in_its_row() {
 
 #[test]
 fn every_http_failure_carries_its_hint() {
-    let hint = Hint::NONE.retry_after(Duration::from_secs(7)).should_retry(false);
+    let hint = Hint::NONE.with_retry_after(Duration::from_secs(7)).with_should_retry(false);
     for number in 100..=999 {
         let mut headers = HeaderMap::new();
         headers.insert("retry-after", HeaderValue::from_static("7"));
@@ -58,7 +58,7 @@ fn what_was_not_processed() {
         let mut headers = HeaderMap::new();
         retry_after.map(|wait| headers.insert("retry-after", wait.into()));
         let verdict = verdict_of(StatusCode::from_u16(status).unwrap(), headers);
-        assert!(!verdict.never_left(), "a response is proof that something left");
+        assert!(!verdict.is_unsent(), "a response is proof that something left");
         verdict.is_unprocessed()
     };
     assert!(unprocessed(429, None));

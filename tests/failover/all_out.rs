@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use http::Request;
 use tokio::time::Instant;
 use tower::{BoxError, Service, ServiceBuilder};
-use tower_upstream::failover::{AllRegionsOut, FailoverLayer, Region, WhenAllOut};
+use tower_upstream::failover::{FailoverLayer, NoRegionAvailable, Region, WhenAllOut};
 use tower_upstream::{RetryLayer, cause_ref};
 
 use super::{Host, World, client, get, regions};
@@ -32,7 +32,7 @@ fn layer(when_all_out: WhenAllOut) -> FailoverLayer {
 }
 
 fn back_in(error: &BoxError) -> Option<Duration> {
-    cause_ref::<AllRegionsOut>(&**error).map(AllRegionsOut::retry_after)
+    cause_ref::<NoRegionAvailable>(&**error).map(NoRegionAvailable::retry_after)
 }
 
 #[tokio::test(start_paused = true)]

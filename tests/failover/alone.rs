@@ -6,7 +6,7 @@ use http::Request;
 use tokio::time::Instant;
 use tower::{Service, ServiceExt};
 use tower_upstream::cause_ref;
-use tower_upstream::failover::{AllRegionsOut, FailoverLayer, WhenAllOut};
+use tower_upstream::failover::{FailoverLayer, NoRegionAvailable, WhenAllOut};
 use tower_upstream::replay::{NoReplay, Override};
 
 use super::{Host, World, client, get, regions};
@@ -71,7 +71,7 @@ async fn a_call_does_not_wait_for_a_region_past_its_deadline() {
     let start = Instant::now();
     let request = asking(Override::new().deadline(SECOND));
     let error = client.ready().await.unwrap().call(request).await.unwrap_err();
-    assert!(cause_ref::<AllRegionsOut>(&*error).is_some());
+    assert!(cause_ref::<NoRegionAvailable>(&*error).is_some());
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
@@ -94,7 +94,7 @@ async fn a_call_that_waits_for_the_end_of_a_trial_waits_no_longer_than_its_deadl
     let start = Instant::now();
     let request = asking(Override::new().deadline(2 * SECOND));
     let error = client.ready().await.unwrap().call(request).await.unwrap_err();
-    assert!(cause_ref::<AllRegionsOut>(&*error).is_some());
+    assert!(cause_ref::<NoRegionAvailable>(&*error).is_some());
     assert!(start.elapsed() <= 2 * SECOND, "{:?}", start.elapsed());
     hangs.abort();
 }

@@ -30,12 +30,12 @@ fn no_other_answer_does() {
 fn what_is_asked_for_wins() {
     for header in ["retry-after: 2", "retry-after-ms: 2000", "grpc-retry-pushback-ms: 2000"] {
         let hint = verdict(429, &format!("{SPENT}\n{header}")).hint();
-        assert_eq!(hint, Hint::NONE.retry_after(Duration::from_secs(2)), "{header}");
+        assert_eq!(hint, Hint::NONE.with_retry_after(Duration::from_secs(2)), "{header}");
     }
     let hint = verdict(429, &format!("{SPENT}\nretry-after: soon")).hint();
     assert_eq!(hint.retry_after, Some(Duration::from_secs(30)), "it means nothing");
     let hint = verdict(429, &format!("{SPENT}\ngrpc-retry-pushback-ms: -1")).hint();
-    assert_eq!(hint, Hint::NONE.should_retry(false), "pushback has the last word");
+    assert_eq!(hint, Hint::NONE.with_should_retry(false), "pushback has the last word");
 }
 
 /// A gateway writes limits on whatever its backend answers, also on a 503 of
@@ -45,7 +45,7 @@ fn a_limit_at_its_end_is_no_proof_that_nothing_was_processed() {
     let said = |text: &str| verdict(503, text).is_unprocessed();
     assert!(!said(SPENT));
     assert!(said(&format!("{SPENT}\nretry-after: 2")));
-    assert!(verdict(503, SPENT).retry_after(Duration::from_secs(1)).is_unprocessed());
+    assert!(verdict(503, SPENT).with_retry_after(Duration::from_secs(1)).is_unprocessed());
 }
 
 #[test]

@@ -15,8 +15,6 @@ mod open_for;
 mod reason;
 #[path = "../../src/circuit_breaker/rules.rs"]
 mod rules;
-#[path = "../../src/circuit_breaker/state.rs"]
-mod state;
 #[path = "../../src/circuit_breaker/trip/mod.rs"]
 mod trip;
 #[path = "../../src/circuit_breaker/tripped.rs"]
@@ -26,6 +24,5 @@ mod word;
 
 pub(crate) use self::count::Count;
 pub(crate) use self::open_for::OpenFor;
-pub(crate) use self::reason::OpenReason;
-pub(crate) use self::state::CircuitState;
 pub(crate) use self::trip::FailureRate;
+pub(crate) use crate::error::{CircuitState, OpenReason};

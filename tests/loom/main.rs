@@ -12,7 +12,7 @@
 // Not everything in those files is used here.
 #![allow(dead_code, unused_imports, unreachable_pub, unnameable_types)]
 
-#[path = "../../src/error.rs"]
+#[path = "../../src/error/mod.rs"]
 mod error;
 #[path = "../../src/hint/mod.rs"]
 mod hint;
@@ -24,6 +24,8 @@ mod sliding_window;
 mod sync;
 #[path = "../../src/time.rs"]
 mod time;
+#[path = "../../src/verdict.rs"]
+mod verdict;
 
 mod circuit_breaker;
 mod classify;

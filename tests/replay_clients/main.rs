@@ -38,7 +38,7 @@ fn retry(cap: Option<usize>) -> (RetryLayer, Arc<Mutex<Option<StopReason>>>) {
         .retry_non_idempotent()
         .backoff(Backoff::constant(Duration::from_millis(1)))
         .observer(observer_fn(move |event: &Event<'_>| {
-            if let Event::Retry(event) = event
+            if let Event::RetryDecided(event) = event
                 && let Decision::Stop(why) = event.decision
             {
                 *reason.lock().unwrap() = Some(why);

@@ -27,10 +27,10 @@ pub(crate) fn check(report: &Report) -> Vec<Shown> {
         report.alerts.iter().filter(|heard| heard.sink == sink && what(heard)).count()
     };
     let (slack, pager) = (heard("slack", &|_| true), heard("pagerduty", &|_| true));
-    let lost = heard("slack", &|heard| is(heard, "region_lost", "warning"));
-    let all_lost = heard("slack", &|heard| is(heard, "all_regions_lost", "critical"));
-    let back = heard("slack", &|heard| is(heard, "all_regions_lost", "info"));
-    let region_back = heard("slack", &|heard| is(heard, "region_lost", "info"));
+    let lost = heard("slack", &|heard| is(heard, "region_out", "warning"));
+    let all_lost = heard("slack", &|heard| is(heard, "all_regions_out", "critical"));
+    let back = heard("slack", &|heard| is(heard, "all_regions_out", "info"));
+    let region_back = heard("slack", &|heard| is(heard, "region_out", "info"));
     let critical = |sink| heard(sink, &|heard| heard.severity == "critical");
     let (told, paged) = (critical("slack"), critical("pagerduty"));
     let suspended = |client: &ClientReport| if client.key_suspended { "yes" } else { "no" };

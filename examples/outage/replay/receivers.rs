@@ -78,7 +78,7 @@ async fn pager_duty(State(receivers): State<Receivers>, Json(body): Json<Value>)
     receivers.hear(of_pager_duty(&body))
 }
 
-/// `🟡 WARNING: region_lost: region us-west-2 is lost: timeout`
+/// `🟡 WARNING: region_out: region us-west-2 is lost: timeout`
 fn of_slack(body: &Value) -> Option<Message> {
     let mut parts = body["text"].as_str()?.splitn(3, ": ");
     let severity = parts.next()?.split_whitespace().last()?.to_lowercase();

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::alert::audience::{Audience, Sinks};
 use crate::alert::sighting::{Facts, Sighting, Turn};
-use crate::alert::{AlertKind, Severity};
-use crate::classify::Cause;
+use crate::event::{AlertKind, Severity};
 use crate::time::{self, Instant};
+use crate::verdict::Cause;
 
 use super::grade::Grades;
 use super::heard::Heard;
@@ -325,7 +325,7 @@ impl Entry {
 
     /// Returns what it is about, as far as others depend on it.
     pub(super) fn subject<'a>(&'a self, kind: AlertKind, label: &'a str) -> Subject<'a> {
-        let region = if kind == AlertKind::RegionLost { Some(label) } else { self.region };
+        let region = if kind == AlertKind::RegionOut { Some(label) } else { self.region };
         Subject { kind, region }
     }
 

@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use crate::alert::Severity;
 use crate::alert::sighting::{Lasts, Sighting};
+use crate::event::Severity;
 use crate::time::{self, Instant};
 
 /// How long rules of one severity have been met.

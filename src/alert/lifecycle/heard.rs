@@ -1,7 +1,7 @@
 //! Which sinks heard of something, and how bad it was said to be.
 
-use crate::alert::Severity;
 use crate::alert::audience::Sinks;
+use crate::event::Severity;
 
 /// Sinks, by the severity that they were told last.
 #[derive(Clone, Copy, Debug, Default)]

@@ -14,7 +14,7 @@ impl Subject<'_> {
     pub(super) fn is_cause(self) -> bool {
         matches!(
             self.kind,
-            AlertKind::CredentialRejected | AlertKind::AllRegionsLost | AlertKind::RegionLost
+            AlertKind::CredentialRejected | AlertKind::AllRegionsOut | AlertKind::RegionOut
         )
     }
 
@@ -24,13 +24,13 @@ impl Subject<'_> {
         match (self.kind, other.kind) {
             (AlertKind::CredentialRejected, kind) => kind != AlertKind::CredentialRejected,
             (
-                AlertKind::AllRegionsLost,
-                AlertKind::RegionLost
+                AlertKind::AllRegionsOut,
+                AlertKind::RegionOut
                 | AlertKind::CircuitOpen
                 | AlertKind::CallFailed
                 | AlertKind::Timeout,
             ) => true,
-            (AlertKind::RegionLost, AlertKind::CircuitOpen) => {
+            (AlertKind::RegionOut, AlertKind::CircuitOpen) => {
                 self.region.is_some() && self.region == other.region
             }
             _ => false,
@@ -45,9 +45,9 @@ mod tests {
     #[test]
     fn causes_mute_what_follows_from_them_and_nothing_else() {
         let key = Subject { kind: AlertKind::CredentialRejected, region: None };
-        let all = Subject { kind: AlertKind::AllRegionsLost, region: None };
-        let us = Subject { kind: AlertKind::RegionLost, region: Some("us") };
-        let eu = Subject { kind: AlertKind::RegionLost, region: Some("eu") };
+        let all = Subject { kind: AlertKind::AllRegionsOut, region: None };
+        let us = Subject { kind: AlertKind::RegionOut, region: Some("us") };
+        let eu = Subject { kind: AlertKind::RegionOut, region: Some("eu") };
         let circuit = |region| Subject { kind: AlertKind::CircuitOpen, region };
         let burn = Subject { kind: AlertKind::BudgetBurn, region: None };
         let quota = Subject { kind: AlertKind::QuotaExhausted, region: None };

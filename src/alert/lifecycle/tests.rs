@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::alert::sighting::{Holds, Lasts, Turn};
+use crate::error::{CircuitOpen, CredentialRejected, RateLimited};
+use crate::event::{AlertKind, Severity};
 use crate::time;
 
 const SLACK: Sinks = Sinks::new(1);
@@ -292,11 +294,11 @@ fn those_of_a_kind_join_the_first() {
 }
 
 fn region(label: &str) -> Sighting<'_> {
-    seen(AlertKind::RegionLost, label, WARNING, Lasts::UntilOver)
+    seen(AlertKind::RegionOut, label, WARNING, Lasts::UntilOver)
 }
 
 fn all_lost() -> Sighting<'static> {
-    seen(AlertKind::AllRegionsLost, "", CRITICAL, Lasts::UntilOver)
+    seen(AlertKind::AllRegionsOut, "", CRITICAL, Lasts::UntilOver)
 }
 
 fn dead_key() -> Sighting<'static> {

@@ -13,11 +13,11 @@ use self::plan::{Plan, Subject, Test};
 use super::rule::{Measure, Rule};
 use super::sighting::{Facts, Holds, Lasts, Reading, Sighting};
 use super::slo::{Objective, Slo};
-use crate::classify::{Class, Verdict};
 use crate::error::InvalidConfig;
 use crate::sliding_window::{CallCounts, SlidingWindow};
 use crate::sync::Mutex;
 use crate::time::{self, Instant};
+use crate::verdict::{Class, Verdict};
 
 /// A window that a measure is judged over: an hour has buckets of a minute.
 type Window = SlidingWindow<60>;

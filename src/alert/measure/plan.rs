@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::counts;
 use crate::alert::rule::{Condition, Limit, Measure, Rule};
 use crate::alert::slo::Slo;
-use crate::alert::{AlertKind, Severity};
 use crate::error::InvalidConfig;
+use crate::event::{AlertKind, Severity};
 
 #[derive(Default)]
 pub(super) struct Plan {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::alert::{AlertKind, Severity};
+use crate::event::{AlertKind, Severity};
 
 const MINUTE: Duration = Duration::from_secs(60);
 

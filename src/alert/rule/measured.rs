@@ -1,9 +1,9 @@
 //! Rules about numbers of calls in a window.
 
+use crate::event::AlertKind;
 use std::time::Duration;
 
 use super::{Condition, Rule};
-use crate::alert::AlertKind;
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,11 +4,11 @@ mod check;
 mod measured;
 mod seen;
 
+use crate::event::{AlertKind, Severity};
 use std::time::Duration;
 
 pub(super) use self::measured::{Limit, Measure, Unit, percent};
 pub(super) use self::seen::Rules;
-use super::{AlertKind, Severity};
 
 /// What is worth an alert, and how bad it is.
 ///
@@ -23,8 +23,8 @@ use super::{AlertKind, Severity};
 /// let alerts = Alerts::builder().rules([
 ///     Rule::timeout_after(3).critical(),
 ///     Rule::circuit_open().warning(),
-///     Rule::region_lost().warning(),
-///     Rule::all_regions_lost().critical(),
+///     Rule::region_out().warning(),
+///     Rule::all_regions_out().critical(),
 ///     Rule::credential_rejected().critical(),
 ///     Rule::rate_limited().lasting(minutes(10)).warning(),
 ///     Rule::retry_spend(5.00, 0.008).warning(),
@@ -67,8 +67,8 @@ impl Rule {
             Self::call_failed(),
             Self::rate_limited(),
             Self::circuit_open().warning(),
-            Self::region_lost().warning(),
-            Self::all_regions_lost().critical(),
+            Self::region_out().warning(),
+            Self::all_regions_out().critical(),
             Self::credential_rejected().critical(),
             Self::quota_exhausted().critical(),
         ]
@@ -105,15 +105,15 @@ impl Rule {
     }
 
     /// A region was lost. Resolved when it is back, or removed.
-    pub fn region_lost() -> Self {
-        Self::seen(AlertKind::RegionLost)
+    pub fn region_out() -> Self {
+        Self::seen(AlertKind::RegionOut)
     }
 
     /// No region is healthy. Resolved when one is, or is added. With a single region, or with the last of
     /// several, one failed call may be enough: add [`lasting`](Self::lasting) 30 seconds, and what comes and
     /// goes wakes nobody.
-    pub fn all_regions_lost() -> Self {
-        Self::seen(AlertKind::AllRegionsLost)
+    pub fn all_regions_out() -> Self {
+        Self::seen(AlertKind::AllRegionsOut)
     }
 
     /// The upstream refused the credential. This mutes all other alerts for the sinks that hear of it. Leave

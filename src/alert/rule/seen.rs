@@ -3,21 +3,14 @@
 use std::error::Error;
 
 use super::{Condition, Rule};
-use crate::alert::AlertKind;
-#[cfg(feature = "circuit-breaker")]
 use crate::alert::sighting::Turn;
 use crate::alert::sighting::{Holds, Lasts, Sighting};
-#[cfg(feature = "circuit-breaker")]
-use crate::circuit_breaker::{CircuitEventKind, CircuitOpen, OpenReason};
-use crate::classify::{Cause, Class, Verdict};
 use crate::error::cause_ref;
-use crate::event::Event;
+use crate::error::{CircuitOpen, CircuitState, DeadlineExceeded, OpenReason};
+use crate::event::{AlertKind, Decision, Event, RegionChange, RetryDecided};
 #[cfg(feature = "failover")]
-use crate::failover::FailoverEventKind;
-#[cfg(feature = "rate-limit")]
-use crate::rate_limit::RateLimitEventKind;
-use crate::retry::{DeadlineExceeded, Decision, RetryEvent};
 use crate::scope::CallScope;
+use crate::verdict::{Cause, Class, Verdict};
 
 /// The rules about what is seen rather than measured. Other rules are passed over.
 #[derive(Clone, Debug)]
@@ -46,52 +39,43 @@ impl Rules {
         event: &Event<'a>,
         mut tell: impl FnMut(Sighting<'a>),
     ) {
-        // With few features no arm calls it more than once.
-        #[allow(unused_mut)]
         let mut seen = |seen| self.judge(seen).into_iter().for_each(&mut tell);
         match event {
-            Event::Retry(event) => given_up(event).into_iter().for_each(seen),
-            #[cfg(feature = "circuit-breaker")]
-            Event::CircuitBreaker(event) => {
+            Event::RetryDecided(event) => given_up(event).into_iter().for_each(seen),
+            Event::CircuitChanged(event) => {
                 let turn = Some(Turn(event.generation));
                 let circuit = |lasts| Sighting { turn, ..circuit(event.circuit, lasts) };
-                match event.kind {
-                    // The calls that a latched credential's circuit refuses tell of it.
+                match event.to {
+                    // The calls that a latched credential's circuit rejects report it.
                     _ if event.reason.is_some_and(OpenReason::is_latch) => {}
-                    CircuitEventKind::Opened { cause, .. } => {
-                        seen(circuit(Lasts::UntilOver).cause(cause));
+                    CircuitState::Open | CircuitState::ForcedOpen => {
+                        seen(circuit(Lasts::UntilOver).cause(event.cause));
                     }
-                    CircuitEventKind::Closed => seen(circuit(Lasts::Over)),
-                    CircuitEventKind::HalfOpened
-                    | CircuitEventKind::Recovering
-                    | CircuitEventKind::Rejected { .. }
-                    | CircuitEventKind::WouldReject => {}
+                    CircuitState::Closed | CircuitState::ForcedClosed => {
+                        seen(circuit(Lasts::Over));
+                    }
+                    CircuitState::HalfOpen | CircuitState::RampUp => {}
                 }
             }
-            #[cfg(feature = "rate-limit")]
-            Event::RateLimit(event) => {
-                if let RateLimitEventKind::GateClosed { pause } = event.kind {
-                    let about = Sighting::new(AlertKind::RateLimited, Lasts::For(pause));
-                    seen(about.of(event.limiter));
-                }
+            Event::GateClosed(event) => {
+                let about = Sighting::new(AlertKind::RateLimited, Lasts::For(event.pause));
+                seen(about.of(event.limiter));
             }
-            #[cfg(feature = "failover")]
-            Event::Failover(event) => {
-                let lost = |lasts| Sighting::new(AlertKind::RegionLost, lasts).of(event.region);
-                let all = |lasts| Sighting::new(AlertKind::AllRegionsLost, lasts);
-                match event.kind {
-                    FailoverEventKind::Lost { cause, .. } => {
-                        seen(lost(Lasts::UntilOver).cause(cause));
-                    }
-                    FailoverEventKind::AllLost => seen(all(Lasts::UntilOver)),
-                    FailoverEventKind::Back => {
-                        seen(lost(Lasts::Over));
+            Event::RegionChanged(event) => {
+                let out = |lasts| Sighting::new(AlertKind::RegionOut, lasts).of(event.region);
+                let all = |lasts| Sighting::new(AlertKind::AllRegionsOut, lasts);
+                match event.change {
+                    RegionChange::Out { cause, .. } => seen(out(Lasts::UntilOver).cause(cause)),
+                    RegionChange::Healthy => {
+                        seen(out(Lasts::Over));
                         seen(all(Lasts::Over));
                     }
-                    FailoverEventKind::Removed => seen(lost(Lasts::Over)),
-                    FailoverEventKind::Added => seen(all(Lasts::Over)),
-                    FailoverEventKind::FailedOver { .. } => {}
+                    RegionChange::Removed => seen(out(Lasts::Over)),
+                    RegionChange::Added => seen(all(Lasts::Over)),
                 }
+            }
+            Event::AllRegionsOut(_) => {
+                seen(Sighting::new(AlertKind::AllRegionsOut, Lasts::UntilOver));
             }
             // An alert about an alert would never end.
             _ => {}
@@ -106,7 +90,6 @@ impl Rules {
     ) -> Option<Sighting<'a>> {
         let late = error.and_then(|error| cause_ref::<DeadlineExceeded>(error));
         let seen = failure(verdict, late.map(|late| late.attempt().saturating_sub(1)))?;
-        #[cfg(feature = "circuit-breaker")]
         if (verdict.class() == Class::CircuitOpen || verdict.cause() == Cause::CircuitOpen)
             && let Some(open) = error.and_then(|error| cause_ref::<CircuitOpen>(error))
         {
@@ -122,7 +105,6 @@ impl Rules {
     }
 }
 
-#[cfg(feature = "circuit-breaker")]
 fn circuit(name: &str, lasts: Lasts) -> Sighting<'_> {
     // A breaker below a failover knows the region of the attempt.
     let region = CallScope::current().and_then(|scope| scope.region());
@@ -132,7 +114,7 @@ fn circuit(name: &str, lasts: Lasts) -> Sighting<'_> {
 /// Returns what a retry that gave up says: a timeout, as only the retry knows the number of attempts, and what
 /// stops every call, which must be told even without an alert layer above. Other failures are left to that
 /// layer.
-fn given_up(event: &RetryEvent) -> Option<Sighting<'static>> {
+fn given_up(event: &RetryDecided<'_>) -> Option<Sighting<'static>> {
     if let Decision::Retry { .. } = event.decision {
         return None;
     }

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::calendar::rfc3339;
 use super::text::fit;
 use super::{Secret, Sink, check, context, post};
-use crate::alert::{Alert, AlertKind, Severity};
 use crate::error::{BoxError, InvalidConfig};
+use crate::event::{Alert, AlertKind, Severity};
 
 /// Prometheus Alertmanager, through its API v2. It groups, mutes and routes the alerts of several
 /// programs.
@@ -43,8 +43,8 @@ impl Alertmanager {
 /// What tells an alert from others. No label is empty: an empty one counts as missing.
 pub(super) fn labels(alert: &Alert, severity: Severity) -> Value {
     let mut labels = json!({
-        "alertname": alert.kind.as_str(),
-        "severity": severity.as_str(),
+        "alertname": alert.kind.name(),
+        "severity": severity.name(),
         "service": fit(&alert.service, LABEL),
     });
     let cause = alert.causes.first().filter(|_| alert.kind == AlertKind::CallFailed);
@@ -72,7 +72,7 @@ pub(super) fn annotations(alert: &Alert) -> Value {
 /// When it ended, or until when it lasts if nothing more is heard.
 pub(super) fn ends_at(alert: &Alert) -> String {
     const FAR: Duration = Duration::from_secs(365 * 86_400);
-    let lasts = alert.repeats_in.saturating_mul(2).min(FAR);
+    let lasts = alert.repeat_interval.saturating_mul(2).min(FAR);
     rfc3339(if alert.resolved { alert.at } else { alert.at + lasts })
 }
 
@@ -85,7 +85,7 @@ fn entries(alert: &Alert) -> impl Iterator<Item = Value> {
             "endsAt": ends_at,
         })
     };
-    let was = alert.was.map(|was| entry(was, rfc3339(alert.at)));
+    let was = alert.previous_severity.map(|was| entry(was, rfc3339(alert.at)));
     [entry(alert.severity, ends_at(alert))].into_iter().chain(was)
 }
 

@@ -25,8 +25,8 @@ pub use self::secret::Secret;
 pub use self::slack::Slack;
 pub use self::teams::Teams;
 pub use self::webhook::Webhook;
-use super::{Alert, Severity};
 use crate::error::{BoxError, InvalidConfig};
+use crate::event::{Alert, Severity};
 
 /// Makes the HTTP request that tells alerts to a service.
 ///

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::text::fit;
 use super::{Secret, Sink, check, context, post};
-use crate::alert::{Alert, Severity};
 use crate::error::{BoxError, InvalidConfig};
+use crate::event::{Alert, Severity};
 
 /// Opsgenie, through its Alert API: an alert creates one there, and its end closes that. The alias is
 /// [`Alert::key`].
@@ -84,7 +84,7 @@ impl Sink for Opsgenie {
                 "details": details,
                 "entity": fit(alert.region.as_deref().unwrap_or(&alert.service), ENTITY),
                 "source": source,
-                "tags": [alert.kind.as_str(), alert.severity.as_str()],
+                "tags": [alert.kind.name(), alert.severity.name()],
                 "priority": match alert.severity {
                     Severity::Critical => "P1",
                     Severity::Warning => "P3",

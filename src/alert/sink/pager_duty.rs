@@ -8,8 +8,8 @@ use serde_json::json;
 use super::calendar::rfc3339;
 use super::text::fit;
 use super::{Secret, Sink, check, context, post};
-use crate::alert::Alert;
 use crate::error::{BoxError, InvalidConfig};
+use crate::event::Alert;
 
 /// `PagerDuty`, through its Events API v2.
 ///

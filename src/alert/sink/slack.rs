@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::calendar::rfc3339;
 use super::text::{fit, fit_slack};
 use super::{Secret, Sink, check, context, icon, post, worst};
-use crate::alert::Alert;
 use crate::error::{BoxError, InvalidConfig};
+use crate::event::Alert;
 
 /// Slack, through an incoming webhook.
 ///
@@ -39,7 +39,7 @@ impl Slack {
 
     fn body(alerts: &[Arc<Alert>]) -> Value {
         let severity = worst(alerts);
-        let (icon, severity) = (icon(severity), severity.as_str().to_uppercase());
+        let (icon, severity) = (icon(severity), severity.name().to_uppercase());
         let many = if alerts.len() > 1 { format!(" ({})", alerts.len()) } else { String::new() };
         let header = json!({
             "type": "header",

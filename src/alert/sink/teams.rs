@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::calendar::rfc3339;
 use super::text::fit;
 use super::{Secret, Sink, check, context, icon, post, worst};
-use crate::alert::{Alert, Severity};
 use crate::error::{BoxError, InvalidConfig};
+use crate::event::{Alert, Severity};
 
 /// Microsoft Teams, through a workflow's webhook ("When a Teams webhook request is received"): an
 /// Adaptive Card.
@@ -43,7 +43,7 @@ impl Teams {
             Severity::Info => "Accent",
         };
         let many = if alerts.len() > 1 { format!(" ({})", alerts.len()) } else { String::new() };
-        let severity_shown = severity.as_str().to_uppercase();
+        let severity_shown = severity.name().to_uppercase();
         let header = format!("{} Alert: {severity_shown}{many}", icon(severity));
         let mut body = vec![text(json!({
             "text": header, "weight": "Bolder", "size": "Large", "color": color,

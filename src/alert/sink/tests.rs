@@ -2,12 +2,12 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
-use crate::alert::AlertKind;
 use crate::alert::audience::Sinks;
 use crate::alert::lifecycle::Notice;
 use crate::alert::sighting::Facts;
-use crate::classify::Cause;
+use crate::event::{Alert, AlertKind, Severity};
 use crate::time;
+use crate::verdict::Cause;
 
 pub(in crate::alert) fn alert(
     severity: Severity,
@@ -17,7 +17,7 @@ pub(in crate::alert) fn alert(
 ) -> Alert {
     let at = UNIX_EPOCH + Duration::from_millis(1_795_323_067_250);
     let notice = Notice {
-        kind: AlertKind::RegionLost,
+        kind: AlertKind::RegionOut,
         label: region.into(),
         region: None,
         severity,
@@ -29,7 +29,7 @@ pub(in crate::alert) fn alert(
         news: true,
     };
     let since = at - Duration::from_secs(60);
-    Alert::new(&Arc::from(service), &notice, since, at, Duration::from_secs(3600))
+    Alert::of_notice(&Arc::from(service), &notice, since, at, Duration::from_secs(3600))
 }
 
 fn request(sink: &impl Sink, alert: &Alert) -> Request<Bytes> {
@@ -74,7 +74,7 @@ fn pager() -> PagerDuty {
 fn golden_slack() {
     let alert = alert(Severity::Warning, "checkout", "us-west-2", false);
     let expected = json!({
-        "text": "🟡 WARNING: region_lost: region us-west-2 is lost: timeout",
+        "text": "🟡 WARNING: region_out: region us-west-2 is lost: timeout",
         "blocks": [
             {
                 "type": "header",
@@ -85,7 +85,7 @@ fn golden_slack() {
                 "fields": [
                     {
                         "type": "mrkdwn",
-                        "text": "*Message:*\nregion_lost: region us-west-2 is lost: timeout\n\
+                        "text": "*Message:*\nregion_out: region us-west-2 is lost: timeout\n\
                                  {\"failures\":[\"timeout\"],\"region\":\"us-west-2\"}",
                         "verbatim": true,
                     },
@@ -105,9 +105,9 @@ fn golden_pager_duty() {
     let expected = json!({
         "routing_key": "routing-secret",
         "event_action": "trigger",
-        "dedup_key": "checkout/region_lost/us-west-2",
+        "dedup_key": "checkout/region_out/us-west-2",
         "payload": {
-            "summary": "region_lost: region us-west-2 is lost: timeout",
+            "summary": "region_out: region us-west-2 is lost: timeout",
             "severity": "critical",
             "source": "checkout",
             "timestamp": "2026-11-22T04:51:07.250Z",
@@ -123,7 +123,7 @@ fn golden_pager_duty() {
     let expected = json!({
         "routing_key": "routing-secret",
         "event_action": "resolve",
-        "dedup_key": "checkout/region_lost/us-west-2",
+        "dedup_key": "checkout/region_out/us-west-2",
     });
     assert_eq!(sent(&pager(), &resolve), expected);
 }
@@ -136,8 +136,8 @@ fn golden_slack_group() {
     let body: Value = body(&slack().request(&alerts).unwrap());
     assert_eq!(
         body["text"],
-        "🟡 WARNING: region_lost: region us is lost: timeout; \
-         region_lost: region eu is lost: timeout"
+        "🟡 WARNING: region_out: region us is lost: timeout; \
+         region_out: region eu is lost: timeout"
     );
     assert_eq!(body["blocks"][0]["text"]["text"], "🟡 Alert: WARNING (2)");
     let shown = |block: usize| body["blocks"][block]["fields"][3]["text"].as_str().unwrap();
@@ -149,13 +149,13 @@ fn golden_slack_group() {
 fn golden_opsgenie() {
     let begun = alert(Severity::Critical, "checkout", "us-west-2", false);
     let expected = json!({
-        "message": "region_lost: region us-west-2 is lost: timeout",
-        "alias": "checkout/region_lost/us-west-2",
+        "message": "region_out: region us-west-2 is lost: timeout",
+        "alias": "checkout/region_out/us-west-2",
         "description": "region us-west-2 is lost: timeout",
         "details": { "region": "us-west-2", "failures": "[\"timeout\"]" },
         "entity": "us-west-2",
         "source": "checkout",
-        "tags": ["region_lost", "critical"],
+        "tags": ["region_out", "critical"],
         "priority": "P1",
     });
     assert_eq!(sent(&opsgenie(), &begun), expected);
@@ -166,7 +166,7 @@ fn golden_opsgenie() {
     let over = alert(Severity::Critical, "checkout", "กรุงเทพ 1", true);
     let expected = json!({ "source": "checkout", "note": "region กรุงเทพ 1 isn't lost any more" });
     assert_eq!(sent(&opsgenie(), &over), expected);
-    let close = "https://api.eu.opsgenie.com/v2/alerts/checkout%2Fregion_lost%2F\
+    let close = "https://api.eu.opsgenie.com/v2/alerts/checkout%2Fregion_out%2F\
                  %E0%B8%81%E0%B8%A3%E0%B8%B8%E0%B8%87%E0%B9%80%E0%B8%97%E0%B8%9E%201\
                  /close?identifierType=alias";
     let elsewhere = opsgenie().base_url("https://api.eu.opsgenie.com/");
@@ -193,7 +193,7 @@ fn golden_teams() {
                     })),
                     run(json!({
                         "type": "TextRun",
-                        "text": "region_lost: region us-west-2 is lost: timeout",
+                        "text": "region_out: region us-west-2 is lost: timeout",
                     })),
                     run(json!({
                         "type": "TextRun", "isSubtle": true,
@@ -214,11 +214,11 @@ fn golden_teams() {
 #[test]
 fn golden_alertmanager() {
     let begun = alert(Severity::Warning, "checkout", "us-west-2", false);
-    let begun = Alert { was: Some(Severity::Info), ..begun };
+    let begun = Alert { previous_severity: Some(Severity::Info), ..begun };
     let entry = |severity: &str, ends_at: &str| {
         json!({
             "labels": {
-                "alertname": "region_lost",
+                "alertname": "region_out",
                 "severity": severity,
                 "service": "checkout",
                 "region": "us-west-2",
@@ -251,18 +251,18 @@ fn golden_webhook() {
     let over = alert(Severity::Warning, "checkout", "us-west-2", true);
     let expected = json!({
         "version": "4",
-        "groupKey": "checkout/region_lost",
+        "groupKey": "checkout/region_out",
         "truncatedAlerts": 0,
         "status": "resolved",
         "receiver": "tower-upstream",
-        "groupLabels": { "alertname": "region_lost", "service": "checkout" },
-        "commonLabels": { "alertname": "region_lost", "service": "checkout" },
+        "groupLabels": { "alertname": "region_out", "service": "checkout" },
+        "commonLabels": { "alertname": "region_out", "service": "checkout" },
         "commonAnnotations": {},
         "externalURL": "",
         "alerts": [{
             "status": "resolved",
             "labels": {
-                "alertname": "region_lost",
+                "alertname": "region_out",
                 "severity": "warning",
                 "service": "checkout",
                 "region": "us-west-2",
@@ -274,7 +274,7 @@ fn golden_webhook() {
             "startsAt": "2026-11-22T04:50:07.250Z",
             "endsAt": "2026-11-22T04:51:07.250Z",
             "generatorURL": "",
-            "fingerprint": "checkout/region_lost/us-west-2",
+            "fingerprint": "checkout/region_out/us-west-2",
         }],
     });
     assert_eq!(sent(&webhook(), &over), expected);

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::alertmanager::{annotations, ends_at, labels};
 use super::calendar::rfc3339;
 use super::{Secret, Sink, check, post};
-use crate::alert::Alert;
 use crate::error::{BoxError, InvalidConfig};
+use crate::event::Alert;
 
 /// A webhook of your own, or of any service that takes those of Prometheus Alertmanager. The JSON is that
 /// of Alertmanager's `webhook_config`, version 4.
@@ -57,7 +57,7 @@ impl Sink for Webhook {
 
     fn request(&self, alerts: &[Arc<Alert>]) -> Result<Request<Bytes>, BoxError> {
         let first = alerts.first().ok_or("no alert to tell")?;
-        let group = json!({ "alertname": first.kind.as_str(), "service": &*first.service });
+        let group = json!({ "alertname": first.kind.name(), "service": &*first.service });
         let entries: Vec<_> = alerts.iter().map(|alert| entry(alert)).collect();
         let body = json!({
             "version": "4",

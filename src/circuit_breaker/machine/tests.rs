@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::circuit_breaker::rules::CloseAt;
+use crate::error::CircuitState;
 
 /// The state of the model's circuit.
 #[derive(Clone, Debug, PartialEq)]
@@ -348,7 +349,7 @@ fn a_ramp_lets_a_growing_share_through_and_then_all() {
     circuit.trip();
     circuit.wait(30 * SECOND);
     assert_eq!(circuit.probe(Count::Success), None);
-    assert_eq!(circuit.machine.state(), CircuitState::Recovering);
+    assert_eq!(circuit.machine.state(), CircuitState::RampUp);
     for tenth in 1..10 {
         circuit.wait(SECOND);
         let passed = (0..1_000).filter(|_| circuit.passes()).count();
@@ -372,7 +373,7 @@ fn a_recovering_circuit_opens_again_for_longer() {
     assert_eq!(circuit.trip(), 10 * SECOND);
     circuit.wait(10 * SECOND);
     assert!(circuit.passes());
-    assert_eq!(circuit.machine.state(), CircuitState::Recovering);
+    assert_eq!(circuit.machine.state(), CircuitState::RampUp);
     assert_eq!(circuit.trip(), 20 * SECOND);
 }
 

@@ -12,9 +12,9 @@ mod windows;
 pub use self::failure_rate::FailureRate;
 use self::rates::Rates;
 pub(super) use self::windows::Windows;
+use crate::error::OpenReason;
 
 use super::Count;
-use super::reason::OpenReason;
 use super::word::{Counts, MAX_COUNT};
 
 /// The thresholds of the counting policies.

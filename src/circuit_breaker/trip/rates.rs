@@ -3,7 +3,7 @@ use std::cell::LazyCell;
 use super::FailureRate;
 use super::failure_rate::RateTrip;
 use crate::circuit_breaker::Count;
-use crate::circuit_breaker::reason::OpenReason;
+use crate::error::OpenReason;
 use crate::time::Instant;
 
 /// The windows of one circuit.

@@ -1,6 +1,6 @@
 use super::{FailureRate, Rates};
 use crate::circuit_breaker::Count;
-use crate::circuit_breaker::reason::OpenReason;
+use crate::error::OpenReason;
 use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::time::Instant;
 

@@ -5,7 +5,7 @@ use std::error::Error;
 use h2::Reason;
 
 use super::Finding;
-use crate::classify::{Cause, Verdict};
+use crate::verdict::{Cause, Verdict};
 
 pub(super) fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
     error.downcast_ref::<h2::Error>().map(|error| Finding::Certain(verdict(error)))
@@ -13,7 +13,7 @@ pub(super) fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
 
 pub(super) fn verdict(error: &h2::Error) -> Verdict {
     if is_refused(error) {
-        return Verdict::not_sent().cause_is(Cause::RefusedStream);
+        return Verdict::not_sent().with_cause(Cause::RefusedStream);
     }
     let is_ours = error.is_reset() && !error.is_remote() && !error.is_library();
     match error.reason() {
@@ -21,7 +21,7 @@ pub(super) fn verdict(error: &h2::Error) -> Verdict {
         None if !error.is_io() => Verdict::rejected(),
         // This side reset the stream, as it does if the request's body fails.
         Some(_) if is_ours => Verdict::rejected(),
-        _ => Verdict::transient().cause_is(
+        _ => Verdict::transient().with_cause(
             error.get_io().map_or(Cause::Connection, |error| super::io::broken_by(error.kind())),
         ),
     }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 
 use super::Finding;
-use crate::classify::{Cause, Verdict};
+use crate::verdict::{Cause, Verdict};
 
 pub(super) fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
     // Certain, as hyper only sees connections that have been made.
@@ -21,7 +21,7 @@ fn verdict(error: &hyper::Error) -> Verdict {
     // it, from which hyper hands it back. Closed: it ended before it took one.
     // A body's channel closes too, but only the side that receives sees that.
     if error.is_closed() || (error.is_canceled() && !is_of_an_upgrade(error)) {
-        return Verdict::not_sent().cause_is(Cause::Connection);
+        return Verdict::not_sent().with_cause(Cause::Connection);
     }
     if let Some(error) = error.source().and_then(|source| source.downcast_ref()) {
         return super::h2::verdict(error);
@@ -34,7 +34,7 @@ fn verdict(error: &hyper::Error) -> Verdict {
         Some(kind) => super::io::broken_by(kind),
         None => Cause::Connection,
     };
-    Verdict::transient().cause_is(cause)
+    Verdict::transient().with_cause(cause)
 }
 
 /// The verdict of what hyper calls the user's fault.
@@ -47,7 +47,7 @@ fn verdict(error: &hyper::Error) -> Verdict {
 /// such a call is no longer repeated.
 fn by_this_side(error: &hyper::Error) -> Verdict {
     if error.to_string() == "dispatch task is gone" {
-        Verdict::transient().cause_is(Cause::Connection)
+        Verdict::transient().with_cause(Cause::Connection)
     } else {
         Verdict::rejected()
     }

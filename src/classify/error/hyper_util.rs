@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use hyper_util::client::legacy::Error;
 
 use super::Finding;
-use crate::classify::{Cause, Verdict};
+use crate::verdict::{Cause, Verdict};
 
 pub(super) fn known(error: &(dyn StdError + 'static)) -> Option<Finding> {
     let error = error.downcast_ref::<Error>()?;
@@ -16,7 +16,7 @@ pub(super) fn known(error: &(dyn StdError + 'static)) -> Option<Finding> {
         // DNS, TCP, TLS and proxies are `is_connect`. The handshake on a new
         // connection isn't, but without `connect_info` the request hadn't been
         // given to a connection.
-        Verdict::not_sent().cause_is(Cause::Connect)
+        Verdict::not_sent().with_cause(Cause::Connect)
     } else {
         // Its source, hyper's own error, tells what became of the request.
         return None;

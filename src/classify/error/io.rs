@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io::{self, ErrorKind as Kind};
 
 use super::Finding;
-use crate::classify::{Cause, Verdict};
+use crate::verdict::{Cause, Verdict};
 
 pub(super) fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
     let error = error.downcast_ref::<io::Error>()?;
@@ -25,12 +25,12 @@ fn of_kind(kind: Kind) -> Option<Verdict> {
         | Kind::NetworkUnreachable
         | Kind::NetworkDown
         | Kind::AddrNotAvailable
-        | Kind::AddrInUse => Verdict::not_sent().cause_is(Cause::Connect),
+        | Kind::AddrInUse => Verdict::not_sent().with_cause(Cause::Connect),
         Kind::TimedOut
         | Kind::ConnectionReset
         | Kind::ConnectionAborted
         | Kind::BrokenPipe
-        | Kind::UnexpectedEof => Verdict::transient().cause_is(broken_by(kind)),
+        | Kind::UnexpectedEof => Verdict::transient().with_cause(broken_by(kind)),
         _ => return None,
     };
     Some(verdict)

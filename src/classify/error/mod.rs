@@ -29,16 +29,11 @@ mod tower;
 
 use std::error::Error;
 
-use super::Verdict;
-#[cfg(feature = "circuit-breaker")]
-use crate::circuit_breaker::CircuitOpen;
-use crate::error::chain;
-#[cfg(feature = "failover")]
-use crate::failover::AllRegionsOut;
-#[cfg(feature = "rate-limit")]
-use crate::rate_limit::{CostAboveQuota, RateLimited};
-#[cfg(feature = "retry")]
-use crate::retry::{AttemptTimedOut, CredentialRejected, DeadlineExceeded};
+use crate::error::{
+    AttemptTimedOut, CircuitOpen, CostAboveQuota, CredentialRejected, DeadlineExceeded,
+    NoRegionAvailable, RateLimited, chain,
+};
+use crate::verdict::Verdict;
 
 /// What one error of a chain says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,19 +79,12 @@ fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
 fn ours(error: &(dyn Error + 'static)) -> Option<Verdict> {
     type Known = fn(&(dyn Error + 'static)) -> Option<Verdict>;
     const OURS: &[Known] = &[
-        #[cfg(feature = "circuit-breaker")]
         |error| error.downcast_ref().map(CircuitOpen::verdict),
-        #[cfg(feature = "failover")]
-        |error| error.downcast_ref().map(AllRegionsOut::verdict),
-        #[cfg(feature = "rate-limit")]
+        |error| error.downcast_ref().map(NoRegionAvailable::verdict),
         |error| error.downcast_ref().map(RateLimited::verdict),
-        #[cfg(feature = "rate-limit")]
         |error| error.downcast_ref().map(CostAboveQuota::verdict),
-        #[cfg(feature = "retry")]
         |error| error.downcast_ref().map(DeadlineExceeded::verdict),
-        #[cfg(feature = "retry")]
         |error| error.downcast_ref().map(AttemptTimedOut::verdict),
-        #[cfg(feature = "retry")]
         |error| error.downcast_ref().map(CredentialRejected::verdict),
     ];
     OURS.iter().find_map(|known| known(error))

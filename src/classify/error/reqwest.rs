@@ -3,7 +3,8 @@
 use std::error::Error;
 
 use super::Finding;
-use crate::classify::{Cause, Verdict, http};
+use crate::classify::http;
+use crate::verdict::{Cause, Verdict};
 
 pub(super) fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
     let error = error.downcast_ref::<reqwest::Error>()?;
@@ -11,9 +12,9 @@ pub(super) fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
     // `is_connect` is also true if the request's body comes from another
     // upstream, and that one couldn't be reached.
     let cause = if error.is_timeout() { Cause::Timeout } else { Cause::Connection };
-    let broken = Verdict::transient().cause_is(cause);
+    let broken = Verdict::transient().with_cause(cause);
     if let Some(status) = error.status() {
-        Some(Finding::Certain(http::of_status(status)))
+        Some(Finding::Certain(http::status_verdict(status)))
     } else if error.is_builder() || error.is_redirect() {
         Some(Finding::Certain(Verdict::rejected()))
     } else if error.is_body() || error.is_decode() || error.is_upgrade() {

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use super::verdict;
-use crate::classify::{Cause, Class};
+use crate::verdict::{Cause, Class};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -37,7 +37,7 @@ const NOT_CONNECTED: (Class, Cause) = (Class::NotSent, Cause::Connect);
 const BROKEN: (Class, Cause) = (Class::Transient, Cause::Connection);
 const TIMED_OUT: (Class, Cause) = (Class::Transient, Cause::Timeout);
 const UNKNOWN: (Class, Cause) = (Class::Transient, Cause::Unknown);
-const LIMITED_HERE: (Class, Cause) = (Class::Local, Cause::LimitedHere);
+const LIMITED_HERE: (Class, Cause) = (Class::Local, Cause::LocalLimit);
 
 fn overloaded() -> tower::load_shed::error::Overloaded {
     tower::load_shed::error::Overloaded::new()
@@ -135,7 +135,7 @@ mod of_tonic {
     use tonic::{Code, Status};
 
     use super::*;
-    use crate::classify::GrpcCode;
+    use crate::verdict::GrpcCode;
 
     fn status(code: Code, source: impl Error + Send + Sync + 'static) -> Status {
         let mut status = Status::new(code, "");

@@ -4,15 +4,16 @@ use std::error::Error;
 use std::io;
 
 use super::Finding;
-use crate::classify::{Cause, GrpcCode, Verdict, grpc};
+use crate::classify::grpc;
+use crate::verdict::{Cause, GrpcCode, Verdict};
 
 pub(super) fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
     if error.is::<tonic::ConnectError>() || is_connect_timeout(error) {
         // DNS, TCP or TLS failed, or took too long.
-        return Some(Finding::Certain(Verdict::not_sent().cause_is(Cause::Connect)));
+        return Some(Finding::Certain(Verdict::not_sent().with_cause(Cause::Connect)));
     }
     if error.is::<tonic::TimeoutExpired>() {
-        return Some(Finding::Certain(Verdict::transient().cause_is(Cause::Timeout)));
+        return Some(Finding::Certain(Verdict::transient().with_cause(Cause::Timeout)));
     }
     error.downcast_ref().map(status)
 }

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use super::Finding;
-use crate::classify::{Cause, Verdict};
+use crate::verdict::{Cause, Verdict};
 
 pub(super) fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
     // A timeout doesn't say where the time went: the request may have been
@@ -11,9 +11,9 @@ pub(super) fn known(error: &(dyn Error + 'static)) -> Option<Finding> {
     let verdict = if error.is::<tower::timeout::error::Elapsed>()
         || error.is::<tokio::time::error::Elapsed>()
     {
-        Verdict::transient().cause_is(Cause::Timeout)
+        Verdict::transient().with_cause(Cause::Timeout)
     } else if error.is::<tower::load_shed::error::Overloaded>() {
-        Verdict::new(crate::classify::Class::Local).cause_is(Cause::LimitedHere)
+        Verdict::new(crate::classify::Class::Local).with_cause(Cause::LocalLimit)
     } else {
         return None;
     };

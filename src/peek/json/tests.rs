@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use crate::classify::{Cause, Class, GrpcCode, Verdict};
 use crate::peek::Excerpt;
+use crate::verdict::{Cause, Class, GrpcCode, Verdict};
 
 fn told_with(status: u16, headers: &HeaderMap, body: &str) -> Option<Verdict> {
     let status = StatusCode::from_u16(status).unwrap();

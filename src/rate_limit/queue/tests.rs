@@ -2,14 +2,15 @@ use tokio::time::advance;
 use tokio_test::{assert_pending, assert_ready, task};
 
 use super::*;
-use crate::classify::Verdict;
+use crate::error::{RateLimited, RateLimitedReason};
 use crate::event::Observers;
+use crate::rate_limit::Quota;
 use crate::rate_limit::limiter::Arrival;
 use crate::rate_limit::permit::Permit;
 use crate::rate_limit::rules::{Rules, Settings};
-use crate::rate_limit::{Quota, RateLimited, RateLimitedReason};
 use crate::sharded::{ShardRef, ShardedArc};
 use crate::time::Instant;
+use crate::verdict::Verdict;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -128,7 +129,7 @@ async fn a_deadline_holds_behind_a_head_with_more_patience() {
     let mut patient = waits(&limiter, None);
     let mut hurried = waits(&limiter, Some(time::now() + 30 * SECOND));
     // A pause that the head waits for, and the next one can't.
-    limiter.obey(&Verdict::throttled().retry_after(100 * SECOND));
+    limiter.obey(&Verdict::throttled().with_retry_after(100 * SECOND));
     assert!(patient.is_woken());
     assert_pending!(patient.poll());
     advance(30 * SECOND + GRACE).await;

@@ -1,5 +1,5 @@
 use super::Budget;
-use crate::classify::Verdict;
+use crate::verdict::Verdict;
 
 /// A budget of tower's, such as its `TpsBudget`, for a retry of this crate.
 ///

@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::classify::{Cause, Verdict};
+use crate::verdict::{Cause, Verdict};
 
 fn withdrawals(budget: &RetryBudget) -> u32 {
     let mut count = 0;
@@ -157,7 +157,7 @@ fn dear_timeouts(verdict: &Verdict) -> u32 {
     if *verdict == TIMEOUT { 3 } else { 0 }
 }
 
-const TIMEOUT: Verdict = Verdict::transient().cause_is(Cause::Timeout);
+const TIMEOUT: Verdict = Verdict::transient().with_cause(Cause::Timeout);
 
 #[test]
 fn what_a_retry_costs_depends_on_what_failed() {

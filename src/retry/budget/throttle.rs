@@ -1,6 +1,6 @@
 use super::Budget;
-use crate::classify::Verdict;
 use crate::sync::{AtomicU64, Ordering};
+use crate::verdict::Verdict;
 
 /// Stops all retries while the upstream fails more than it answers: gRPC's retry throttling.
 ///

@@ -1,9 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::classify::Cause;
+use crate::event::Decision;
 use crate::hint::Hint;
 use crate::time;
+use crate::verdict::Cause;
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -154,11 +155,11 @@ fn verdict(class: Class) -> Verdict {
 }
 
 fn hinted(class: Class, wait: u64) -> Verdict {
-    Verdict::new(class).retry_after(secs(wait))
+    Verdict::new(class).with_retry_after(secs(wait))
 }
 
 fn said(class: Class, should_retry: bool) -> Verdict {
-    Verdict::new(class).hint_is(Hint { should_retry: Some(should_retry), ..Hint::NONE })
+    Verdict::new(class).with_hint(Hint { should_retry: Some(should_retry), ..Hint::NONE })
 }
 
 const fn retry(wait: u64) -> Decision {
@@ -222,8 +223,12 @@ fn what_each_class_means() {
         (post().left(secs(60)), verdict(Class::CircuitOpen), retry(1)),
         (safe(), verdict(Class::Local), Decision::Return),
         (post(), verdict(Class::Local), Decision::Return),
-        (safe().answered(), verdict(Class::Local), stop(StopReason::TurnedAway)),
-        (safe().answered(), Verdict::new(Class::Local).cause_is(Cause::Deadline), Decision::Return),
+        (safe().answered(), verdict(Class::Local), stop(StopReason::RejectedLocally)),
+        (
+            safe().answered(),
+            Verdict::new(Class::Local).with_cause(Cause::Deadline),
+            Decision::Return,
+        ),
         (post().policy(|policy| policy.non_idempotent = true), verdict(Class::Transient), retry(1)),
     ]);
 }
@@ -231,7 +236,7 @@ fn what_each_class_means() {
 #[test]
 fn what_the_server_says() {
     use StopReason::{HintAboveCap, ServerSaidNo};
-    let above = |asked| stop(HintAboveCap { asked: secs(asked), cap: secs(60) });
+    let above = |asked| stop(HintAboveCap { requested: secs(asked), cap: secs(60) });
     check(&[
         // The hint is the shortest wait; the backoff may be longer.
         (given(), hinted(Class::Throttled, 5), retry(5)),
@@ -342,7 +347,7 @@ fn the_first_reason_in_order_is_told() {
         (
             Given { kept: true, ..worst() },
             hinted(Class::Throttled, 90),
-            stop(HintAboveCap { asked: secs(90), cap: secs(60) }),
+            stop(HintAboveCap { requested: secs(90), cap: secs(60) }),
         ),
         (Given { left: None, ..worst() }, verdict(Class::CircuitOpen), stop(CircuitOpen)),
         (Given { kept: true, ..worst() }, hinted(Class::Throttled, 9), stop(Deadline)),
@@ -435,7 +440,7 @@ fn any_verdict() -> impl Strategy<Value = Verdict> {
     let hint = (proptest::option::of(0..90_000u64), proptest::option::of(any::<bool>()));
     (proptest::sample::select(&CLASSES[..]), hint).prop_map(|(class, (wait, should_retry))| {
         let retry_after = wait.map(Duration::from_millis);
-        Verdict::new(class).hint_is(Hint { retry_after, should_retry, ..Hint::NONE })
+        Verdict::new(class).with_hint(Hint { retry_after, should_retry, ..Hint::NONE })
     })
 }
 
@@ -485,7 +490,7 @@ proptest! {
         let quiet = matches!(verdict.class(), Class::Success | Class::Rejected | Class::Local);
         prop_assert!(quiet || decision != Decision::Return);
         prop_assert!(!verdict.is_success() || decision == Decision::Return);
-        let turned_away = if answered { stop(StopReason::TurnedAway) } else { Decision::Return };
+        let turned_away = if answered { stop(StopReason::RejectedLocally) } else { Decision::Return };
         prop_assert!(verdict.class() != Class::Local || decision == turned_away);
     }
 }
@@ -493,18 +498,18 @@ proptest! {
 #[test]
 fn the_budget_hears_of_what_is_worth_another_attempt_whether_there_is_one_or_not() {
     let told = |given: &Given, verdict| given.decide_and_count(verdict).2;
-    let no = Hint::NONE.should_retry(false);
+    let no = Hint::NONE.with_should_retry(false);
     let rows = [
         (given(), Verdict::transient(), 1),
         (given(), Verdict::throttled(), 1),
-        (given(), Verdict::overloaded().hint_is(no), 1),
+        (given(), Verdict::overloaded().with_hint(no), 1),
         (given().attempt(3), Verdict::transient(), 1),
         (given().not_idempotent(), Verdict::transient(), 1),
         (given().not_kept(), Verdict::transient(), 1),
         (given(), Verdict::new(Class::CircuitOpen), 0),
         (given(), Verdict::success(), 0),
         (given(), Verdict::rejected(), 0),
-        (given(), Verdict::rejected().hint_is(no), 0),
+        (given(), Verdict::rejected().with_hint(no), 0),
         (given(), Verdict::quota_exhausted(), 0),
         (given(), Verdict::credential_rejected(), 0),
     ];

@@ -57,7 +57,7 @@ fn verdict(seen: Outcome) -> Verdict {
         Outcome::Refused(_, asked) => (Verdict::credential_rejected(), asked),
         Outcome::Other(asked) => (Verdict::rejected(), asked),
     };
-    verdict.retry_after(minutes(asked))
+    verdict.with_retry_after(minutes(asked))
 }
 
 impl Driver {

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::*;
-use crate::alert::Alert;
 use crate::alert::outbox::Outbox;
 use crate::alert::tally::{Tally, Ticket};
+use crate::error::{CircuitOpen, CredentialRejected};
+use crate::event::{Alert, AlertKind, Severity};
 
 /// What happens: a kind, a label, and whether its end is told.
 const KINDS: [(AlertKind, &str, Lasts); 7] = [
     (AlertKind::CircuitOpen, "a", Lasts::UntilOver),
     (AlertKind::CircuitOpen, "b", Lasts::UntilOver),
-    (AlertKind::RegionLost, "us", Lasts::UntilOver),
-    (AlertKind::AllRegionsLost, "", Lasts::UntilOver),
+    (AlertKind::RegionOut, "us", Lasts::UntilOver),
+    (AlertKind::AllRegionsOut, "", Lasts::UntilOver),
     (AlertKind::BudgetBurn, "slo", Lasts::UntilOver),
     (AlertKind::CredentialRejected, "", Lasts::For(Duration::ZERO)),
     (AlertKind::Timeout, "", Lasts::For(Duration::ZERO)),
@@ -58,7 +59,7 @@ impl Sequence {
     fn tell(&mut self, notices: &[Notice], loses: bool) {
         for notice in notices {
             let (at, repeats_in) = (SystemTime::UNIX_EPOCH, self.bench.all.times.repeat);
-            let alert = Arc::new(Alert::new(&Arc::from("any"), notice, at, at, repeats_in));
+            let alert = Arc::new(Alert::of_notice(&Arc::from("any"), notice, at, at, repeats_in));
             self.show(&format!("for {:?}", notice.to), &alert);
             let mut missed = Sinks::default();
             for sink in (0..2).filter(|sink| notice.to.contains(*sink)) {
@@ -76,7 +77,7 @@ impl Sequence {
     }
 
     fn show(&mut self, how: &str, alert: &Alert) {
-        let Alert { key, severity, was, resolved, .. } = alert;
+        let Alert { key, severity, previous_severity: was, resolved, .. } = alert;
         _ = write!(self.shown, "\n    {how}: {key} {severity} was {was:?}, resolved: {resolved}");
     }
 
@@ -87,7 +88,7 @@ impl Sequence {
             let alert = Arc::clone(&ticket.alert);
             self.show(&format!("sink {sink}"), &alert);
             let key = (sink, alert.key.clone());
-            let ends = [alert.was, Some(alert.severity).filter(|_| alert.resolved)];
+            let ends = [alert.previous_severity, Some(alert.severity).filter(|_| alert.resolved)];
             let knew = self.known.remove(&key);
             let changed = knew.filter(|knew| alert.resolved || *knew != alert.severity);
             // A sink that knows it by its severity has to end it under the last.

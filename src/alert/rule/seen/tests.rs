@@ -3,9 +3,13 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::*;
-use crate::alert::Severity;
-use crate::classify::{Outcome, Verdict};
-use crate::retry::StopReason;
+use crate::classify::Outcome;
+use crate::error::{CircuitState, OpenReason};
+use crate::event::{
+    AlertKind, AllRegionsOut, CircuitChanged, CircuitRejected, Decision, Event, FailedOver,
+    GateClosed, LimitRejected, RegionChange, RegionChanged, RetryDecided, Severity, StopReason,
+};
+use crate::verdict::Verdict;
 
 /// The worst that it is at once, by the standard rules.
 fn worst(seen: &Sighting<'_>) -> Option<Severity> {
@@ -31,7 +35,7 @@ fn event(event: &Event<'_>) -> Vec<(AlertKind, Severity, String, Lasts)> {
 }
 
 fn retry(attempt: u32, verdict: Verdict, decision: Decision) -> Option<(AlertKind, Severity)> {
-    let told = event(&Event::Retry(RetryEvent { name: "upstream", attempt, verdict, decision }));
+    let told = event(&RetryDecided::new("upstream", attempt, verdict, decision).into());
     told.first().map(|(kind, severity, ..)| (*kind, *severity))
 }
 
@@ -40,15 +44,18 @@ fn outcomes() {
     let status = |status| Cause::Status(StatusCode::from_u16(status).unwrap());
     for (verdict, expected) in [
         (Verdict::success(), None),
-        (Verdict::rejected().cause_is(status(404)), None),
+        (Verdict::rejected().with_cause(status(404)), None),
         (
-            Verdict::credential_rejected().cause_is(status(401)),
+            Verdict::credential_rejected().with_cause(status(401)),
             Some((AlertKind::CredentialRejected, Severity::Critical)),
         ),
         (Verdict::quota_exhausted(), Some((AlertKind::QuotaExhausted, Severity::Critical))),
-        (Verdict::transient().cause_is(Cause::Timeout), Some((AlertKind::Timeout, Severity::Info))),
         (
-            Verdict::new(Class::Local).cause_is(Cause::Deadline),
+            Verdict::transient().with_cause(Cause::Timeout),
+            Some((AlertKind::Timeout, Severity::Info)),
+        ),
+        (
+            Verdict::new(Class::Local).with_cause(Cause::Deadline),
             Some((AlertKind::Timeout, Severity::Info)),
         ),
         (Verdict::throttled(), Some((AlertKind::CallFailed, Severity::Info))),
@@ -64,7 +71,7 @@ fn outcomes() {
 
 #[test]
 fn a_timeout_is_critical_after_more_than_so_many_retries() {
-    let timeout = Verdict::transient().cause_is(Cause::Timeout);
+    let timeout = Verdict::transient().with_cause(Cause::Timeout);
     let stop = Decision::Stop(StopReason::MaxAttempts);
     for (attempt, expected) in [
         (1, Severity::Info),
@@ -94,7 +101,7 @@ fn of_the_rules_that_are_met_the_most_severe_counts_whatever_their_order() {
         Rule::circuit_open().critical(),
     ];
     for _ in 0..2 {
-        let verdict = Verdict::transient().cause_is(Cause::Timeout);
+        let verdict = Verdict::transient().with_cause(Cause::Timeout);
         let holds = Rules::new(rules.clone()).outcome(&verdict, None).unwrap().holds;
         assert_eq!(holds.of(Severity::Info), Some(Duration::ZERO));
         assert_eq!(holds.of(Severity::Warning), Some(Duration::ZERO));
@@ -104,65 +111,58 @@ fn of_the_rules_that_are_met_the_most_severe_counts_whatever_their_order() {
     assert_eq!(Rules::new([]).outcome(&Verdict::overloaded(), None), None);
 }
 
-#[cfg(feature = "circuit-breaker")]
 #[test]
-fn circuits() {
-    use crate::circuit_breaker::{CircuitEvent, OpenReason};
-    let told = |reason, kind| {
-        event(&Event::CircuitBreaker(CircuitEvent { circuit: "us", generation: 1, reason, kind }))
-    };
-    let seen = |kind| told(Some(OpenReason::Consecutive), kind);
+fn rules_circuit_events() {
     let open_for = Duration::from_secs(30);
-    let opened = CircuitEventKind::Opened { cause: Cause::Timeout, open_for };
+    let changed = |to, reason| {
+        let (from, cause) = (CircuitState::Closed, Cause::Timeout);
+        let reason = Some(reason);
+        event(&CircuitChanged::new("us", from, to, 1, reason, cause, open_for).into())
+    };
+    let consecutive = OpenReason::Consecutive;
     let (kind, severity) = (AlertKind::CircuitOpen, Severity::Warning);
-    assert_eq!(seen(opened), [(kind, severity, "us".to_owned(), Lasts::UntilOver)]);
+    let opened = (kind, severity, "us".to_owned(), Lasts::UntilOver);
+    assert_eq!(changed(CircuitState::Open, consecutive), [opened]);
     let closed = (kind, severity, "us".to_owned(), Lasts::Over);
-    assert_eq!(seen(CircuitEventKind::Closed), [closed]);
-    assert_eq!(seen(CircuitEventKind::HalfOpened), []);
-    assert_eq!(told(Some(OpenReason::CredentialRejected), opened), []);
-    assert_eq!(seen(CircuitEventKind::Rejected { retry_after: None }), []);
+    assert_eq!(changed(CircuitState::Closed, consecutive), [closed]);
+    assert_eq!(changed(CircuitState::HalfOpen, consecutive), []);
+    assert_eq!(changed(CircuitState::Open, OpenReason::CredentialRejected), []);
+    assert_eq!(event(&CircuitRejected::new("us", 1, consecutive, None).into()), []);
 }
 
-#[cfg(feature = "rate-limit")]
 #[test]
-fn pauses() {
-    use crate::rate_limit::RateLimitEvent;
-    let seen = |kind| event(&Event::RateLimit(RateLimitEvent { limiter: "api", kind }));
+fn rules_rate_limit_events() {
     let pause = Duration::from_secs(90);
     let (kind, severity) = (AlertKind::RateLimited, Severity::Info);
     let closed = (kind, severity, "api".to_owned(), Lasts::For(pause));
-    assert_eq!(seen(RateLimitEventKind::GateClosed { pause }), [closed]);
-    assert_eq!(seen(RateLimitEventKind::Rejected { retry_after: pause }), []);
+    assert_eq!(event(&GateClosed::new("api", pause).into()), [closed]);
+    assert_eq!(event(&LimitRejected::new("api", pause).into()), []);
 }
 
-#[cfg(feature = "failover")]
 #[test]
-fn regions() {
-    use crate::failover::FailoverEvent;
-    let seen = |region, kind| event(&Event::Failover(FailoverEvent { name: "", region, kind }));
-    let lost = (AlertKind::RegionLost, Severity::Warning);
-    let all = (AlertKind::AllRegionsLost, Severity::Critical);
+fn rules_region_events() {
+    let changed = |region, change| event(&RegionChanged::new("", region, change).into());
+    let out = (AlertKind::RegionOut, Severity::Warning);
+    let all = (AlertKind::AllRegionsOut, Severity::Critical);
     let out_for = Duration::from_secs(10);
     assert_eq!(
-        seen("us", FailoverEventKind::Lost { cause: Cause::Timeout, out_for }),
-        [(lost.0, lost.1, "us".to_owned(), Lasts::UntilOver)]
+        changed("us", RegionChange::Out { cause: Cause::Timeout, out_for }),
+        [(out.0, out.1, "us".to_owned(), Lasts::UntilOver)]
     );
     assert_eq!(
-        seen("", FailoverEventKind::AllLost),
+        event(&AllRegionsOut::new("").into()),
         [(all.0, all.1, String::new(), Lasts::UntilOver)]
     );
     assert_eq!(
-        seen("us", FailoverEventKind::Back),
-        [
-            (lost.0, lost.1, "us".to_owned(), Lasts::Over),
-            (all.0, all.1, String::new(), Lasts::Over)
-        ]
+        changed("us", RegionChange::Healthy),
+        [(out.0, out.1, "us".to_owned(), Lasts::Over), (all.0, all.1, String::new(), Lasts::Over)]
     );
-    // Nobody will say that it is back, nor that another one was lost which never was.
-    let removed = (lost.0, lost.1, "us".to_owned(), Lasts::Over);
-    assert_eq!(seen("us", FailoverEventKind::Removed), [removed]);
-    assert_eq!(seen("ap", FailoverEventKind::Added), [(all.0, all.1, String::new(), Lasts::Over)]);
-    assert_eq!(seen("us", FailoverEventKind::FailedOver { cause: Cause::Timeout }), []);
+    // No other event reports that a removed region is healthy, or that an added one is not out.
+    let removed = (out.0, out.1, "us".to_owned(), Lasts::Over);
+    assert_eq!(changed("us", RegionChange::Removed), [removed]);
+    let added = (all.0, all.1, String::new(), Lasts::Over);
+    assert_eq!(changed("ap", RegionChange::Added), [added]);
+    assert_eq!(event(&FailedOver::new("", "us", Cause::Timeout).into()), []);
 }
 
 #[test]

@@ -1,29 +1,27 @@
-//! One error type at any depth, and how to find what is in it.
+//! Errors: every rejection of this crate, and how to find it in a [`BoxError`].
 //!
-//! Every layer takes an inner service whose error converts into [`BoxError`],
-//! and returns `BoxError`, as tower's own `Timeout` and `Buffer` do. An error of
-//! the client below passes through unchanged. A layer's own decision is an
-//! error type named for what happened
-//! ([`CircuitOpen`](crate::circuit_breaker::CircuitOpen),
-//! [`RateLimited`](crate::rate_limit::RateLimited)), which is found at any depth:
+//! Every layer accepts an inner service whose error converts into [`BoxError`] and returns
+//! `BoxError`, as tower's `Timeout` and `Buffer` do. An error of the client below passes through
+//! unchanged. A rejection by a layer has a type of its own, such as [`CircuitOpen`] or
+//! [`RateLimited`], which [`cause_ref`] finds at any depth:
 //!
 //! ```
 //! # #[cfg(feature = "circuit-breaker")] {
 //! use tower_upstream::{BoxError, cause_ref, circuit_breaker::CircuitOpen};
 //!
-//! fn when_to_come_back(error: &BoxError) -> Option<std::time::Duration> {
+//! fn retry_after(error: &BoxError) -> Option<std::time::Duration> {
 //!     cause_ref::<CircuitOpen>(&**error)?.retry_after()
 //! }
-//! # let _ = when_to_come_back;
+//! # let _ = retry_after;
 //! # }
 //! ```
 //!
 //! # Transparent wrappers
 //!
-//! An error may wrap another one *transparently*, with `#[error(transparent)]` of `thiserror`, as the
-//! error enums of many clients do. It then returns the wrapped error's source as its own, and
-//! so leaves the wrapped error itself out of the chain. If that is a layer's error, no search finds
-//! it. Take the wrapped error out of the variant, and search from there:
+//! An error that wraps another one with `thiserror`'s `#[error(transparent)]`, as the error enums of
+//! many clients do, returns the wrapped error's source as its own. The wrapped error itself is then
+//! missing from the chain of sources, and `cause_ref` doesn't find it. Match the variant and search
+//! from the wrapped error:
 //!
 //! ```
 //! # #[cfg(feature = "circuit-breaker")] {
@@ -67,7 +65,7 @@
 //! #     call().await.unwrap_err();
 //! #     ClientError::Http(call().await.unwrap_err())
 //! # });
-//! // A search from the outside doesn't find it.
+//! // A search from the outside fails.
 //! assert!(cause_ref::<CircuitOpen>(&error).is_none());
 //! assert!(circuit_open(&error).is_some());
 //! # }
@@ -77,47 +75,58 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use crate::classify::GrpcCode;
+use crate::verdict::GrpcCode;
 
-/// A boxed error, which every layer of this crate returns. It is tower's own.
+mod circuit_breaker;
+mod failover;
+mod rate_limit;
+mod retry;
+
+pub use self::circuit_breaker::{CircuitOpen, CircuitState, OpenReason};
+pub use self::failover::{NoRegionAvailable, RegionOutcome, RegionsExhausted};
+pub use self::rate_limit::{CostAboveQuota, RateLimited, RateLimitedReason};
+pub use self::retry::{AttemptTimedOut, CredentialRejected, DeadlineExceeded};
+
+/// The error type of every layer of this crate: tower's boxed error.
 pub use tower::BoxError;
 
-/// How far a chain of sources is followed, as it may be a circle.
-const LONGEST_CHAIN: usize = 64;
+/// The number of sources that are followed at most, since a chain may be circular.
+const MAX_CHAIN: usize = 64;
 
-/// Returns the first error of type `E` in the chain of `error`, its source and so on, 64 at most.
+/// Returns the first error of type `E` among `error` and its chain of sources, which is followed
+/// for 64 steps at most.
 #[must_use]
 pub fn cause_ref<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     chain(error).find_map(|error| error.downcast_ref())
 }
 
-/// Returns `error`, its source, the source's source and so on.
+/// Iterates over `error` and its chain of sources.
 pub(crate) fn chain<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| below(*error)).take(LONGEST_CHAIN)
+    std::iter::successors(Some(error), |error| source(*error)).take(MAX_CHAIN)
 }
 
-/// Returns the next error of the chain. If an `io::Error` was made from another error, its `source()` is
-/// that error's source, and would skip the error itself.
-fn below<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+/// Returns the next error of the chain. `io::Error::source` skips the error that it wraps, so that
+/// one is taken first.
+fn source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(inner) => Some(inner),
         None => error.source(),
     }
 }
 
-/// A setting that can't work, and what to do about it. Builders return it, and handles that change
-/// a layer while it runs.
+/// The error of an invalid setting. The message says what is wrong and what to do.
 ///
-/// A [`Sink`](crate::alert::Sink) of yours makes its own in its `check`; there is an example.
+/// Builders return it, and handles that change a layer while it runs. A custom
+/// [`Sink`](crate::alert::Sink) returns it from its `check`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidConfig {
     message: String,
 }
 
 impl InvalidConfig {
-    /// An error with this message: what can't work and what to do about it, without a secret.
+    /// Creates an error. The message must not contain a secret.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into() }
     }
@@ -131,19 +140,19 @@ impl fmt::Display for InvalidConfig {
 
 impl Error for InvalidConfig {}
 
-/// The gRPC status of a rejection, made when a tonic client asks for it. Empty without tonic.
+/// The gRPC status of a rejection, created on demand. Empty without the feature `tonic`.
 ///
-/// A generated client uses the first `Status` in an error's chain of sources. A rejection without
-/// one would be `UNKNOWN`.
+/// A generated tonic client reports the first `Status` in an error's chain of sources, and
+/// `UNKNOWN` if there is none.
 #[derive(Debug, Default)]
-pub(crate) struct LazyStatus {
+pub(crate) struct GrpcStatus {
     #[cfg(feature = "tonic")]
     status: std::sync::OnceLock<tonic::Status>,
 }
 
-impl LazyStatus {
-    /// Returns a status with this code, as the source of an error that has no other.
-    #[allow(clippy::unnecessary_wraps, clippy::unused_self)] // one holds with tonic, the other without
+impl GrpcStatus {
+    /// Returns the source of an error that has no other: a status with this code.
+    #[allow(clippy::unnecessary_wraps, clippy::unused_self)] // each applies with or without tonic
     pub(crate) fn source(
         &self,
         code: GrpcCode,
@@ -171,7 +180,7 @@ mod tests {
 
     impl fmt::Display for Circle {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("what came of it led to it")
+            f.write_str("circular")
         }
     }
 
@@ -182,8 +191,8 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_an_io_error_was_made_of_is_found_and_a_circle_ends() {
-        let inner = io::Error::other(InvalidConfig::new("it can't work"));
+    fn cause_ref_wrapped_io_error_and_circular_chain() {
+        let inner = io::Error::other(InvalidConfig::new("invalid"));
         let outer = io::Error::new(io::ErrorKind::TimedOut, inner);
         assert!(cause_ref::<InvalidConfig>(&outer).is_some());
         let kind = cause_ref::<io::Error>(&outer).map(io::Error::kind);

@@ -1,0 +1,62 @@
+use super::events::trace_event;
+use super::{Alert, Event, Level, Observer};
+
+/// An observer that writes every event to `tracing`, at its [level](Event::level).
+///
+/// The target is `tower_upstream`, and the fields of the record are the fields of the event. Alerts
+/// have the target `tower_upstream::alert`, and as fields their kind, severity, key, service and
+/// region.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct TracingObserver;
+
+impl TracingObserver {
+    /// Creates the observer.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+impl Observer for TracingObserver {
+    fn observe(&self, event: &Event<'_>) {
+        let level = event.level();
+        match event {
+            Event::AlertChanged(changed) => trace_alert(level, changed.alert, None, event),
+            Event::AlertDelivered(delivered) => {
+                trace_alert(level, delivered.alert, Some(delivered.sink), event);
+            }
+            _ => match level {
+                Level::Debug => trace_event!(event, DEBUG),
+                Level::Info => trace_event!(event, INFO),
+                Level::Warn => trace_event!(event, WARN),
+                Level::Error => trace_event!(event, ERROR),
+            },
+        }
+    }
+}
+
+fn trace_alert(level: Level, alert: &Alert, sink: Option<&str>, event: &Event<'_>) {
+    macro_rules! trace_at {
+        ($level:ident) => {
+            tracing::event!(
+                target: "tower_upstream::alert",
+                tracing::Level::$level,
+                kind = alert.kind.name(),
+                severity = alert.severity.name(),
+                resolved = alert.resolved,
+                key = %alert.key,
+                service = %alert.service,
+                region = alert.region.as_deref(),
+                sink,
+                "{event}"
+            )
+        };
+    }
+    match level {
+        Level::Debug => trace_at!(DEBUG),
+        Level::Info => trace_at!(INFO),
+        Level::Warn => trace_at!(WARN),
+        Level::Error => trace_at!(ERROR),
+    }
+}
