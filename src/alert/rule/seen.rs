@@ -8,7 +8,6 @@ use crate::alert::sighting::{Holds, Lasts, Sighting};
 use crate::error::cause_ref;
 use crate::error::{CircuitOpen, CircuitState, DeadlineExceeded, OpenReason};
 use crate::event::{AlertKind, Decision, Event, RegionChange, RetryDecided};
-#[cfg(feature = "failover")]
 use crate::scope::CallScope;
 use crate::verdict::{Cause, Class, Verdict};
 
