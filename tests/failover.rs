@@ -543,9 +543,9 @@ async fn events_tell_of_regions_lost_and_back() {
     assert_eq!(
         *heard.lock().unwrap(),
         [
-            "upstream, region us-west-2 lost for 10.0s: connection not made",
-            "upstream, region us-west-2: connection not made; another region is tried",
-            "upstream, region us-west-2 is back",
+            "upstream: region us-west-2 out for 10.0s: connection failed",
+            "upstream: region us-west-2 failed (connection failed), trying another region",
+            "upstream: region us-west-2 healthy",
         ]
     );
 }

@@ -910,7 +910,7 @@ async fn credentials_have_quotas_of_their_own_and_are_never_shown() {
     let mut seen = seen.lock().unwrap().clone();
     seen.push(format!("{client:?} {layer:?} {handle:?} {:?}", handle.all()));
     let seen = seen.join(" ");
-    assert!(seen.contains("try again"));
+    assert!(seen.contains("retry in"));
     assert!(!seen.contains("sk-") && !seen.contains("secret"));
 }
 
@@ -1068,7 +1068,9 @@ fn is_built_and_rejects_outside_a_runtime() {
     assert_eq!(reason, RateLimitedReason::MaxWait);
     assert!(after > 50 * SECOND);
     let error = assert_ready_err!(call(&client, Request::new(Hangs)).poll());
-    assert!(error.to_string().starts_with("rate limit upstream: the wait would be too long; try"));
+    assert!(
+        error.to_string().starts_with("rate limit upstream: the wait would exceed the longest")
+    );
     // A call that would wait can be made, and dropped.
     let layer = RateLimitLayer::new(Quota::per_minute(1));
     let client = layer.layer(Upstream::default());

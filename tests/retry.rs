@@ -649,8 +649,8 @@ async fn an_attempt_in_flight_at_the_deadline_is_cut() {
     assert_eq!(
         ear.texts(),
         [
-            "upstream, attempt 1: status 503; retried in 1.0s",
-            "upstream, attempt 2: deadline passed; not retried: the deadline leaves no time",
+            "upstream: attempt 1 failed (status 503): retry in 1.0s",
+            "upstream: attempt 2 failed (deadline exceeded): not retried: the deadline leaves no time",
         ]
     );
 }
@@ -729,9 +729,9 @@ async fn an_attempt_that_takes_too_long_is_a_timeout() {
     assert_eq!(
         ear.texts(),
         [
-            "upstream, attempt 1: status 503; retried in 1.0s",
-            "upstream, attempt 2: timeout; retried in 1.0s",
-            "upstream, attempt 3: timeout; not retried: it was the last attempt",
+            "upstream: attempt 1 failed (status 503): retry in 1.0s",
+            "upstream: attempt 2 failed (timeout): retry in 1.0s",
+            "upstream: attempt 3 failed (timeout): not retried: last attempt",
         ]
     );
 }
@@ -819,7 +819,7 @@ async fn a_spent_budget_is_an_answer_at_once() {
     assert_eq!(now(), begun);
     assert_eq!(
         ear.texts()[2],
-        "upstream, attempt 1: status 503; not retried: the retry budget is spent"
+        "upstream: attempt 1 failed (status 503): not retried: retry budget spent"
     );
 }
 
@@ -1212,10 +1212,10 @@ async fn every_decision_about_a_failure_is_told() {
     assert_eq!(
         ear.texts(),
         [
-            "upstream, attempt 1: status 429; retried in 2.0s",
-            "upstream, attempt 2: connection not made; retried in 1.0s",
-            "upstream, attempt 3: unknown failure; retried in 1.0s",
-            "upstream, attempt 4: status 500; not retried: it was the last attempt",
+            "upstream: attempt 1 failed (status 429): retry in 2.0s",
+            "upstream: attempt 2 failed (connection failed): retry in 1.0s",
+            "upstream: attempt 3 failed (unknown failure): retry in 1.0s",
+            "upstream: attempt 4 failed (status 500): not retried: last attempt",
         ]
     );
     assert_eq!(ear.texts(), *lines.lock().unwrap());
@@ -1229,7 +1229,7 @@ async fn every_decision_about_a_failure_is_told() {
     let last = ear.texts().pop().unwrap();
     assert_eq!(
         last,
-        "upstream, attempt 1: status 429; not retried: the server asked for 61.0s, the cap is 60.0s"
+        "upstream: attempt 1 failed (status 429): not retried: the server requested 61.0s, the cap is 60.0s"
     );
 }
 

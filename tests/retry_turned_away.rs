@@ -92,8 +92,8 @@ async fn after_an_error_an_open_circuit_is_not_what_the_caller_sees() {
     assert!(is_reset(&error), "the upstream's own error, unwrapped: {error}");
     let (decision, text) = ear.last();
     assert_eq!(decision, Decision::Stop(StopReason::CircuitOpen));
-    let said = "upstream, attempt 3: circuit open for another 29.0s; not retried: the circuit is \
-                open, and the call doesn't wait for it";
+    let said = "upstream: attempt 3 failed (circuit open for another 29.0s): \
+                not retried: the circuit is open";
     assert_eq!(text, said);
 }
 
@@ -105,8 +105,7 @@ async fn after_an_error_a_limit_is_not_what_the_caller_sees() {
     assert!(is_reset(&error), "the upstream's own error, unwrapped: {error}");
     let (decision, text) = ear.last();
     assert_eq!(decision, Decision::Stop(StopReason::RejectedLocally));
-    let said = "upstream, attempt 3: limited on this side; not retried: it was turned away on this \
-                side";
+    let said = "upstream: attempt 3 failed (local limit): not retried: rejected by a local limit";
     assert_eq!(text, said);
 }
 

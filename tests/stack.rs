@@ -359,11 +359,10 @@ async fn alerts_and_observers_hear_every_layer_and_parts_keep_their_own() {
     let alerts = Alerts::builder().build().unwrap();
     let kinds = || Arc::new(Mutex::new(Vec::new()));
     let (all, own) = (kinds(), kinds());
-    let note = |kinds: &Arc<Mutex<Vec<String>>>| {
+    let note = |kinds: &Arc<Mutex<Vec<&'static str>>>| {
         let kinds = Arc::clone(kinds);
         observer_fn(move |event: &Event<'_>| {
-            let kind = format!("{event:?}");
-            kinds.lock().unwrap().push(kind.split('(').next().unwrap_or_default().to_owned());
+            kinds.lock().unwrap().push(event.name());
         })
     };
     let upstream = UpstreamLayer::builder()
@@ -380,10 +379,10 @@ async fn alerts_and_observers_hear_every_layer_and_parts_keep_their_own() {
     client.oneshot(get()).await.unwrap();
     assert!(alerts.flush(Duration::from_secs(5)).await);
     let all = all.lock().unwrap();
-    for kind in ["Retry", "CircuitBreaker", "Failover", "RateLimit"] {
-        assert!(all.iter().any(|heard| heard == kind), "{kind} in {all:?}");
+    for kind in ["RetryDecided", "CircuitChanged", "RegionChanged", "LimitWaiting"] {
+        assert!(all.iter().any(|name| *name == kind), "{kind} in {all:?}");
     }
-    assert!(own.lock().unwrap().iter().all(|kind| kind == "Retry"));
+    assert!(own.lock().unwrap().iter().all(|kind| *kind == "RetryDecided"));
     assert!(!own.lock().unwrap().is_empty());
     let told: Vec<_> = alerts.history().iter().map(|alert| alert.kind).collect();
     assert!(told.contains(&AlertKind::AllRegionsOut), "{told:?}");

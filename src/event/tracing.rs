@@ -1,5 +1,7 @@
+use std::fmt;
+
 use super::events::trace_event;
-use super::{Alert, Event, Level, Observer};
+use super::{Alert, AlertChanged, AlertDelivered, Event, Level, Observer};
 
 /// An observer that writes every event to `tracing`, at its [level](Event::level).
 ///
@@ -22,9 +24,11 @@ impl Observer for TracingObserver {
     fn observe(&self, event: &Event<'_>) {
         let level = event.level();
         match event {
-            Event::AlertChanged(changed) => trace_alert(level, changed.alert, None, event),
-            Event::AlertDelivered(delivered) => {
-                trace_alert(level, delivered.alert, Some(delivered.sink), event);
+            Event::AlertChanged(AlertChanged { alert, .. }) => {
+                trace_alert(level, alert, None, &alert.message);
+            }
+            Event::AlertDelivered(AlertDelivered { alert, sink, .. }) => {
+                trace_alert(level, alert, Some(sink), event);
             }
             _ => match level {
                 Level::Debug => trace_event!(event, DEBUG),
@@ -36,7 +40,7 @@ impl Observer for TracingObserver {
     }
 }
 
-fn trace_alert(level: Level, alert: &Alert, sink: Option<&str>, event: &Event<'_>) {
+fn trace_alert(level: Level, alert: &Alert, sink: Option<&str>, message: &dyn fmt::Display) {
     macro_rules! trace_at {
         ($level:ident) => {
             tracing::event!(
@@ -49,7 +53,7 @@ fn trace_alert(level: Level, alert: &Alert, sink: Option<&str>, event: &Event<'_
                 service = %alert.service,
                 region = alert.region.as_deref(),
                 sink,
-                "{event}"
+                "{message}"
             )
         };
     }

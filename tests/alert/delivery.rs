@@ -93,7 +93,7 @@ async fn what_a_sink_will_never_take_is_sent_once_and_the_observer_hears_of_it()
         let heard = Arc::clone(&heard);
         observer_fn(move |event: &Event<'_>| {
             heard.lock().unwrap().push(event.to_string());
-            assert!(!event.to_string().contains("failed: slack"), "an observer panics");
+            assert!(!event.to_string().contains("not delivered: slack"), "an observer panics");
         })
     };
     let builder = Alerts::builder().sink(slack(), Severity::Info, refuses(400, "0", &asked_at));
@@ -107,6 +107,6 @@ async fn what_a_sink_will_never_take_is_sent_once_and_the_observer_hears_of_it()
         );
     }
     let heard = heard.lock().unwrap();
-    let failed = "info alert, call_failed, failed: slack didn't take it";
+    let failed = "info alert, call_failed, not delivered: slack did not accept it";
     assert_eq!(heard.iter().filter(|heard| *heard == failed).count(), 2, "{heard:?}");
 }

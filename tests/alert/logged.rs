@@ -81,7 +81,8 @@ async fn a_cause_mutes_the_log_only_with_a_sink_that_hears_of_it() {
             call(alerts.layer().layer_over(upstream(&status(failure)))).await;
         }
         flush(&alerts).await;
-        let lines = log.lines();
+        let mut lines = log.lines();
+        lines.retain(|line| !line.starts_with("DEBUG "));
         assert_eq!(lines.len(), expected, "{lines:?}");
         assert!(lines[0].starts_with("ERROR "), "{lines:?}");
     }
@@ -97,8 +98,7 @@ async fn a_sink_that_does_not_take_an_alert_is_a_warning_that_names_it() {
     flush(&alerts).await;
     let lines = log.lines();
     assert!(lines[0].starts_with("INFO ") && lines.len() == 2, "{lines:?}");
-    let failed =
-        "WARN tower_upstream::alert: info alert, call_failed, failed: slack didn't take it ";
+    let failed = "WARN tower_upstream::alert: info alert, call_failed, not delivered: slack did not accept it ";
     assert!(lines[1].starts_with(failed) && lines[1].ends_with(" sink=\"slack\""), "{lines:?}");
 }
 
@@ -115,7 +115,7 @@ async fn what_a_layer_warns_of_is_a_warning_and_the_rest_is_debug() {
     let levels: Vec<_> = lines.iter().map(|line| line.split(": ").next().unwrap()).collect();
     let (debug, warn) = ("DEBUG tower_upstream", "WARN tower_upstream");
     assert_eq!(levels, [debug, warn, warn], "{lines:?}");
-    assert!(lines[0].ends_with("status 503; retried at once"), "{lines:?}");
-    assert!(lines[1].contains(" opened for "), "{lines:?}");
-    assert!(lines[2].contains("; not retried: "), "{lines:?}");
+    assert!(lines[0].contains("attempt 1 failed (status 503): retry at once"), "{lines:?}");
+    assert!(lines[1].contains(" opened: "), "{lines:?}");
+    assert!(lines[2].contains(": not retried: "), "{lines:?}");
 }

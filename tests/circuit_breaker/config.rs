@@ -93,7 +93,7 @@ fn is_built_and_answers_outside_a_runtime() {
     assert_eq!(
         open.to_string(),
         format!(
-            "circuit upstream is open after failures in a row (status 500); try again in {:.1?}",
+            "circuit upstream is open: consecutive failures (status 500); retry in {:.1?}",
             open.retry_after().unwrap()
         )
     );

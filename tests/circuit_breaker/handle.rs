@@ -14,7 +14,7 @@ async fn a_circuit_that_is_held_open_lets_nothing_through_until_a_reset() {
         let open = cause_ref::<CircuitOpen>(&*error).unwrap();
         assert_eq!((open.state(), open.reason()), (CircuitState::ForcedOpen, OpenReason::Forced));
         assert_eq!((open.retry_after(), open.cause()), (None, Cause::Unknown));
-        assert!(error.to_string().starts_with("circuit upstream is forced-open after held open"));
+        assert!(error.to_string().starts_with("circuit upstream is forced-open: held open"));
     }
     handle.reset();
     passes(&client, 200).await;

@@ -87,7 +87,7 @@ async fn a_rejection_says_why_and_when_to_come_back() {
     assert_eq!(open.retry_after(), Some(9 * MINUTE));
     let text = error.to_string();
     assert!(text.starts_with("circuit upstream/credential/#"), "{text}");
-    assert!(text.ends_with(" is open after credential rejected (status 401); try again in 540.0s"));
+    assert!(text.ends_with(" is open: credential rejected (status 401); retry in 540.0s"));
 }
 
 #[tokio::test(start_paused = true)]

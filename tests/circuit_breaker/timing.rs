@@ -32,8 +32,7 @@ async fn opens_when_too_many_calls_are_slow() {
     let error = ask(&client, Status(200)).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "circuit upstream is open after too large a share of slow calls (status 200); \
-         try again in 10.0s"
+        "circuit upstream is open: rate of slow calls too high (status 200); retry in 10.0s"
     );
 }
 

@@ -186,9 +186,9 @@ async fn they_bring_back_what_calls_found_down() {
     assert_eq!(
         *heard.lock().unwrap(),
         [
-            "upstream, region us-west-2 lost for 3600.0s: connection broken",
-            "upstream, region us-west-2: connection broken; another region is tried",
-            "upstream, region us-west-2 is back",
+            "upstream: region us-west-2 out for 3600.0s: connection broken",
+            "upstream: region us-west-2 failed (connection broken), trying another region",
+            "upstream: region us-west-2 healthy",
         ]
     );
 }

@@ -54,9 +54,9 @@ async fn it_says_of_each_region_what_happened() {
         assert_eq!(exhausted.tried().collect::<Vec<_>>(), ["us-west-2"]);
         assert_eq!(
             exhausted.to_string(),
-            "no region answered: us-west-2 failed (connection broken), \
-             eu-west-1 turned away by its circuit, \
-             ap-southeast-1 not tried, out for 60.0s more (status 503)"
+            "all regions failed: us-west-2 failed (connection broken), \
+             eu-west-1 rejected by its circuit, \
+             ap-southeast-1 not tried, out for another 60.0s (status 503)"
         );
     }
 }

@@ -224,7 +224,7 @@ async fn nothing_more_is_told_of_a_region_that_is_removed() {
     handle.remove("us-west-2").unwrap();
     late.await.unwrap();
     handle.reset();
-    assert_eq!(*heard.lock().unwrap(), ["upstream, region us-west-2 was removed"]);
+    assert_eq!(*heard.lock().unwrap(), ["upstream: region us-west-2 removed"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -250,8 +250,8 @@ async fn a_region_that_is_forced_in_is_told_back_as_it_was_told_lost() {
     assert_eq!(
         *heard.lock().unwrap(),
         [
-            "upstream, region us-west-2 lost for 10.0s: status 500",
-            "upstream, region us-west-2 is back",
+            "upstream: region us-west-2 out for 10.0s: status 500",
+            "upstream: region us-west-2 healthy",
         ]
     );
     // What its calls showed while it was forced in counts once it is released.
