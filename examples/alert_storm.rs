@@ -63,22 +63,24 @@ async fn main() -> Result<ExitCode, BoxError> {
     );
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let (chat, page) = (count(&chat), count(&page));
-    println!("alerts told                   slack {chat}, pagerduty {page}, opsgenie 0, teams 0");
+    println!(
+        "alerts received                   slack {chat}, pagerduty {page}, opsgenie 0, teams 0"
+    );
     let stats = alerts.stats();
     println!(
         "{} offered = {} delivered + {} coalesced + {} dropped + {} failed",
         stats.offered, stats.sent, stats.coalesced, stats.dropped, stats.failed
     );
 
-    // Every call is one for the three that hear of everything.
+    // Every call is one for the three that receive of everything.
     let sum = stats.sent + stats.coalesced + stats.dropped + stats.failed;
     let adds_up = flushed && stats.offered == sum && stats.offered >= 3 * CALLS;
-    let told = chat > 0 && page > 0 && chat + page == stats.sent;
+    let received = chat > 0 && page > 0 && chat + page == stats.sent;
     let grew = before.zip(after).is_some_and(|(before, after)| after > before + before / 10);
-    if adds_up && told && !grew {
+    if adds_up && received && !grew {
         return Ok(ExitCode::SUCCESS);
     }
-    println!("adds up: {adds_up}; told: {told}; memory grew by more than a tenth: {grew}");
+    println!("adds up: {adds_up}; received: {received}; memory grew by more than a tenth: {grew}");
     Ok(ExitCode::FAILURE)
 }
 
@@ -92,10 +94,10 @@ fn takes(
 + use<> {
     let counter = Arc::clone(counter);
     service_fn(move |message: Request<Bytes>| {
-        let told = serde_json::from_slice(message.body()).map(|body| alerts(&body));
+        let received = serde_json::from_slice(message.body()).map(|body| alerts(&body));
         let counter = Arc::clone(&counter);
         async move {
-            counter.fetch_add(told?.try_into()?, Ordering::Relaxed);
+            counter.fetch_add(received?.try_into()?, Ordering::Relaxed);
             Ok(Response::new(()))
         }
     })
@@ -119,9 +121,9 @@ async fn storm(alerts: &Alerts, times: &Arc<Times>, calls: std::ops::Range<u64>)
             let mut client = alerts.layer().layer(fails);
             tokio::spawn(async move {
                 for number in calls.filter(|number| number % TASKS == task) {
-                    let begun = Instant::now();
+                    let started = Instant::now();
                     _ = client.ready().await?.call(Request::new(number)).await?;
-                    times.take(begun.elapsed());
+                    times.take(started.elapsed());
                     if number % 1000 < TASKS {
                         tokio::task::yield_now().await;
                     }

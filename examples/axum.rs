@@ -56,7 +56,7 @@ async fn main() -> Result<(), BoxError> {
         .quota(Quota::per_minute(60))
         .regions(Regions::new([Region::new("us-west-2", format!("http://{upstream}/v1"))])?)
         .circuit_breaker(|breaker| breaker.consecutive_failures(6))
-        // With sinks, people hear of it: see the module `alert`.
+        // With sinks, people receive of it: see the module `alert`.
         .alerts(&Alerts::builder().build()?)
         .observer(observer_fn(|event: &Event<'_>| println!("  {event}")))
         .build()?;

@@ -27,7 +27,7 @@ async fn main() -> Result<(), BoxError> {
         Region::new("us-west-2", format!("http://{}/v1", dead_region().await?)).priority(1),
         Region::new("eu-west-1", format!("http://{}/v1", spawn_region().await?)).priority(2),
     ])?;
-    // With sinks, people hear of it: see the module `alert`.
+    // With sinks, people receive of it: see the module `alert`.
     let alerts = Alerts::builder().service("example").build()?;
     let print = observer_fn(|event: &Event<'_>| println!("  {event}"));
     let watch = Arc::new((alerts.observer(), print));

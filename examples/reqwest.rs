@@ -35,7 +35,7 @@ impl Provider {
             .attempt_timeout(Duration::from_secs(10))
             .quota(Quota::per_minute(60))
             .regions(Regions::new([Region::new("us-west-2", base)])?)
-            // With sinks, people hear of it: see the module `alert`.
+            // With sinks, people receive of it: see the module `alert`.
             .alerts(&Alerts::builder().build()?)
             .observer(observer_fn(|event: &Event<'_>| println!("  {event}")))
             .build()?;

@@ -17,7 +17,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 #[cfg(feature = "circuit-breaker")]
-use crate::circuit_breaker::{CircuitBreakerBuilder, CircuitBreakerLayer, Count};
+use crate::circuit_breaker::{CallResult, CircuitBreakerBuilder, CircuitBreakerLayer};
 #[cfg(feature = "retry")]
 use crate::classify::{ClassifyFn, Outcome, classify_fn};
 #[cfg(feature = "circuit-breaker")]
@@ -193,7 +193,7 @@ pub fn grpc() -> RetryLayer {
 /// - A failure is what the hand-written client raised as an exception: a timeout, a broken or refused
 ///   connection, any other error, a 401, a 429, a status of 500 or more. Every other
 ///   answer is a success.
-/// - There is one circuit per region, told by its host. No credential is latched.
+/// - There is one circuit per region, set by its host. No credential is latched.
 ///
 /// One team's opened after 3: `circuit_breaker_a().consecutive_failures(3)`.
 ///
@@ -213,11 +213,11 @@ pub fn circuit_breaker_a() -> CircuitBreakerBuilder<crate::classify::HttpClassif
                 let raised = status.as_u16() >= 500
                     || status == TOO_MANY
                     || status == StatusCode::UNAUTHORIZED;
-                if raised { Count::Failure } else { Count::Success }
+                if raised { CallResult::Failure } else { CallResult::Success }
             }
-            (_, Class::CircuitOpen | Class::Local) => Count::Neutral,
-            (_, Class::Success | Class::Rejected) => Count::Success,
-            _ => Count::Failure,
+            (_, Class::CircuitOpen | Class::Local) => CallResult::Neutral,
+            (_, Class::Success | Class::Rejected) => CallResult::Success,
+            _ => CallResult::Failure,
         })
         .by_authority()
         .no_latch()
@@ -237,10 +237,10 @@ pub fn circuit_breaker_b() -> CircuitBreakerBuilder {
         .hint_cap(Duration::ZERO)
         .no_half_open()
         .count_fn(|verdict| match verdict.cause() {
-            Cause::Status(StatusCode::OK) => Count::Success,
-            Cause::Status(TOO_MANY) => Count::Failure,
-            cause if is_timeout_or_connection(cause) => Count::Failure,
-            _ => Count::Neutral,
+            Cause::Status(StatusCode::OK) => CallResult::Success,
+            Cause::Status(TOO_MANY) => CallResult::Failure,
+            cause if is_timeout_or_connection(cause) => CallResult::Failure,
+            _ => CallResult::Neutral,
         })
         .no_latch()
 }

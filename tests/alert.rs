@@ -134,7 +134,7 @@ fn adds_up(alerts: &Alerts) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn severities_decide_who_is_told() {
+async fn severities_decide_who_is_notified() {
     let (builder, chat, page) = both();
     let alerts = builder.build().unwrap();
     let status = status(503);
@@ -165,7 +165,7 @@ trait LayerOver: Sized {
 impl<L> LayerOver for L {}
 
 #[tokio::test(start_paused = true)]
-async fn what_is_fine_or_the_requests_own_fault_is_not_told() {
+async fn what_is_fine_or_the_requests_own_fault_is_not_notified() {
     let (builder, chat, _page) = both();
     let alerts = builder.build().unwrap();
     for answer in [200, 204, 302, 400, 404, 422, 501] {
@@ -204,7 +204,7 @@ async fn a_timeout_is_critical_after_more_than_three_retries() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn told_once_then_each_interval_and_resolved_when_it_is_over() {
+async fn notified_once_then_each_interval_and_resolved_when_it_is_over() {
     let (builder, chat, page) = both();
     let alerts = builder.build().unwrap();
     let client = alerts.layer().layer_over(upstream(&status(401)));
@@ -218,7 +218,7 @@ async fn told_once_then_each_interval_and_resolved_when_it_is_over() {
     let triggers = page.actions();
     assert_eq!(triggers.len(), 3);
     assert!(triggers.iter().all(|(action, _)| action == "trigger"));
-    // Each hour it is told again, whether or not it is seen just then.
+    // Each hour it is observed again, whether or not it is seen just then.
     assert_eq!(alerts.stats().coalesced, 2 * 8999);
     sleep(Duration::from_secs(301)).await;
     flush(&alerts).await;
@@ -250,12 +250,12 @@ async fn circuits_open_and_close() {
     flush(&alerts).await;
     let texts = chat.texts();
     assert!(texts.len() == 1 && texts[0].ends_with(" closed"), "{texts:?}");
-    assert_eq!(page.take().len(), 0, "it heard of neither");
+    assert_eq!(page.take().len(), 0, "it events of neither");
 }
 
-/// A thread opens the circuit, and is held up before it can tell; it is closed by hand meanwhile.
+/// A thread opens the circuit, and is held up before it can emit; it is closed by hand meanwhile.
 #[test]
-fn a_circuit_that_closed_before_it_was_told_to_have_opened_does_not_fire() {
+fn a_circuit_that_closed_before_it_was_notified_to_have_opened_does_not_fire() {
     let (builder, ..) = both();
     let alerts = builder.build().unwrap();
     let (opened, closed) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
@@ -283,7 +283,7 @@ fn a_circuit_that_closed_before_it_was_told_to_have_opened_does_not_fire() {
 
 /// A circuit that opens and closes all morning.
 #[tokio::test(start_paused = true)]
-async fn what_comes_and_goes_is_not_told_each_time() {
+async fn what_comes_and_goes_is_not_notified_each_time() {
     let (builder, chat, _page) = both();
     let alerts = builder.build().unwrap();
     let status = status(200);
@@ -302,9 +302,9 @@ async fn what_comes_and_goes_is_not_told_each_time() {
         sleep(Duration::from_secs(1)).await;
     }
     flush(&alerts).await;
-    let told = chat.take().len();
+    let observed = chat.take().len();
     assert!(opened.load(Ordering::Relaxed) > 10, "{opened:?}");
-    assert!((2..=10).contains(&told), "{told} messages");
+    assert!((2..=10).contains(&observed), "{observed} messages");
 }
 
 #[test]
@@ -334,13 +334,13 @@ fn the_counts_add_up_over_many_threads() {
     let stats = alerts.stats();
     assert_eq!((stats.offered, stats.pending), (8000, 0));
     // A block for each alert, and one for the header.
-    let told: usize =
+    let observed: usize =
         chat.take().iter().map(|got| got["blocks"].as_array().unwrap().len() - 1).sum();
-    assert_eq!(stats.sent, u64::try_from(told).unwrap());
+    assert_eq!(stats.sent, u64::try_from(observed).unwrap());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_turned_away_call_and_its_circuit_are_one_alert() {
+async fn a_rejected_call_and_its_circuit_are_one_alert() {
     let (builder, chat, _page) = both();
     let alerts = builder.build().unwrap();
     let breaker = CircuitBreakerLayer::builder().observer(alerts.observer()).build().unwrap();
@@ -356,20 +356,20 @@ async fn a_turned_away_call_and_its_circuit_are_one_alert() {
 
 /// Calls with a latched credential are turned away on this side. The alert says what the server said.
 #[tokio::test(start_paused = true)]
-async fn a_latched_credential_is_told_with_what_the_server_said() {
+async fn a_latched_credential_is_notified_with_what_the_server_said() {
     let (builder, chat, page) = both();
     let alerts = builder.build().unwrap();
     let breaker = CircuitBreakerLayer::builder().observer(alerts.observer()).build().unwrap();
     let retry = RetryLayer::new().observer(alerts.observer());
     let client = ServiceBuilder::new().layer(alerts.layer()).layer(retry).layer(breaker);
     let client = client.service(upstream(&status(401)));
-    let mut turned_away = 0;
+    let mut rejected = 0;
     for _ in 0..50 {
         let request = Request::builder().header("authorization", "Bearer sk").body(()).unwrap();
-        turned_away += u32::from(client.clone().oneshot(request).await.is_err());
+        rejected += u32::from(client.clone().oneshot(request).await.is_err());
         sleep(Duration::from_millis(100)).await;
     }
-    assert!(turned_away > 10);
+    assert!(rejected > 10);
     flush(&alerts).await;
     let expected = "🔴 CRITICAL: credential_rejected: the credential was refused: status 401";
     assert_eq!((chat.texts(), page.take().len()), (vec![expected.to_owned()], 1));
@@ -390,7 +390,7 @@ async fn regions_lost_and_back() {
     let client = failover.layer_over(upstream(&status));
     call(client.clone()).await;
     flush(&alerts).await;
-    // The loss of each region isn't told.
+    // The loss of each region isn't observed.
     assert_eq!(chat.texts(), ["🔴 CRITICAL: all_regions_out: no region is healthy"]);
     let firing: Vec<_> = alerts.firing().iter().map(|alert| alert.region.clone()).collect();
     assert_eq!(firing, [None, Some("eu".to_owned()), Some("us".to_owned())]);
@@ -461,7 +461,7 @@ async fn a_hung_sink_holds_up_neither_callers_nor_other_sinks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panicking_sink_harms_nobody_else() {
+async fn a_panicking_sink_harms_none_else() {
     let chat = Receiver::default();
     let panics = service_fn(|_: Request<Bytes>| async {
         panic!("a sink panics");
@@ -502,13 +502,13 @@ async fn a_sink_that_refuses_for_a_while_gets_it_in_the_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_says_when_to_come_back_is_obeyed() {
-    let begun = tokio::time::Instant::now();
-    let (told_at, told) = (Arc::new(Mutex::new(Vec::new())), status(0));
+    let started = tokio::time::Instant::now();
+    let (notified_at, observed) = (Arc::new(Mutex::new(Vec::new())), status(0));
     let busy = {
-        let told_at = Arc::clone(&told_at);
+        let notified_at = Arc::clone(&notified_at);
         service_fn(move |_: Request<Bytes>| {
-            told_at.lock().unwrap().push(begun.elapsed().as_secs());
-            let status = if told.fetch_add(1, Ordering::Relaxed) == 0 { 429 } else { 200 };
+            notified_at.lock().unwrap().push(started.elapsed().as_secs());
+            let status = if observed.fetch_add(1, Ordering::Relaxed) == 0 { 429 } else { 200 };
             async move {
                 let answer = Response::builder().status(status).header("retry-after", 7);
                 Ok::<_, BoxError>(answer.body(())?)
@@ -519,12 +519,12 @@ async fn a_sink_that_says_when_to_come_back_is_obeyed() {
     let alerts = builder.group_wait(Duration::ZERO).build().unwrap();
     call(alerts.layer().layer_over(upstream(&status(503)))).await;
     flush(&alerts).await;
-    assert!(matches!(told_at.lock().unwrap()[..], [0, 7 | 8]), "{told_at:?}");
+    assert!(matches!(notified_at.lock().unwrap()[..], [0, 7 | 8]), "{notified_at:?}");
     assert_eq!(alerts.stats().sent, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_fit_is_dropped_counted_and_told() {
+async fn what_does_not_fit_is_dropped_counted_and_notified() {
     let drops = Arc::new(Mutex::new(0));
     let observer = {
         let drops = Arc::clone(&drops);
@@ -579,9 +579,9 @@ fn works_before_there_is_a_runtime_and_after_one_is_gone() {
     assert_eq!(alerts.stats().sent, 3);
 }
 
-/// What was told before its runtime was there is repeated, and its end told, as any other.
+/// What was observed before its runtime was there is repeated, and its end observed, as any other.
 #[test]
-fn what_was_seen_before_there_was_a_runtime_has_a_keeper_from_the_flush_on() {
+fn what_was_seen_before_there_was_a_runtime_has_a_scheduler_from_the_flush_on() {
     let (builder, chat, _page) = both();
     let alerts = builder.build().unwrap();
     let client = alerts.layer().layer_over(upstream(&status(503)));
@@ -598,7 +598,7 @@ fn what_was_seen_before_there_was_a_runtime_has_a_keeper_from_the_flush_on() {
 
 /// Such as a circuit that is opened by hand. In real time: the paused clock is the runtime's alone.
 #[tokio::test]
-async fn what_a_thread_without_a_runtime_sees_is_told_in_time() {
+async fn what_a_thread_without_a_runtime_sees_is_notified_in_time() {
     let (builder, chat, _page) = both();
     let alerts = builder.group_wait(Duration::from_millis(1)).build().unwrap();
     let fails_with = |failure| alerts.layer().layer_over(upstream(&status(failure)));
@@ -608,16 +608,16 @@ async fn what_a_thread_without_a_runtime_sees_is_told_in_time() {
     let client = fails_with(500);
     let elsewhere = move || futures_util::FutureExt::now_or_never(call(client)).unwrap();
     std::thread::spawn(elsewhere).join().unwrap();
-    let told = async {
+    let observed = async {
         while chat.take().is_empty() {
             sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), told).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), observed).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_observer_that_panics_costs_nobody_an_alert() {
+async fn an_observer_that_panics_costs_none_an_alert() {
     let (builder, chat, page) = both();
     let panics = observer_fn(|_: &Event<'_>| panic!("an observer panics"));
     let alerts = builder.observer(panics).build().unwrap();
@@ -665,7 +665,7 @@ async fn the_history_is_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_errors_text_and_secrets_are_never_told() {
+async fn an_errors_text_and_secrets_are_never_notified() {
     let (builder, chat, page) = both();
     let debug = format!("{builder:?}");
     let alerts = builder.build().unwrap();
@@ -697,7 +697,7 @@ fn what_cannot_work_is_refused() {
 
 /// As of two upstreams whose alerts go to the same people.
 #[tokio::test(start_paused = true)]
-async fn a_builders_clone_tells_the_same_sinks_under_a_name_of_its_own() {
+async fn a_builders_clone_reports_the_same_sinks_under_a_name_of_its_own() {
     let (builder, chat, page) = both();
     for service in ["orders", "payments"] {
         let alerts = builder.clone().service(service).build().unwrap();

@@ -1,4 +1,4 @@
-//! A real Alertmanager takes what is sent, groups it, and is told its end.
+//! A real Alertmanager takes what is sent, groups it, and is observed its end.
 //!
 //! It is Debian's `prometheus-alertmanager`, which is installed if it is missing and that is allowed.
 //! If it can't be, the test says on the terminal that it was skipped.
@@ -94,12 +94,12 @@ type Http = Client<HttpConnector, Full<Bytes>>;
 
 /// Asks until the answer is as expected.
 async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(begun.elapsed() < Duration::from_secs(30), "{what} in vain");
+        assert!(started.elapsed() < Duration::from_secs(30), "{what} in vain");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -125,13 +125,13 @@ async fn a_real_alertmanager_accepts_groups_and_resolves() {
     };
 
     // The hook that it sends to.
-    let told: Arc<Mutex<Vec<Value>>> = Arc::default();
+    let observed: Arc<Mutex<Vec<Value>>> = Arc::default();
     let hook = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
     let hook_address = hook.local_addr().expect("an address");
-    let told_to_hook = Arc::clone(&told);
+    let notified_to_hook = Arc::clone(&observed);
     let router = Router::new().route(
         "/",
-        post(async move |Json(body): Json<Value>| told_to_hook.lock().unwrap().push(body)),
+        post(async move |Json(body): Json<Value>| notified_to_hook.lock().unwrap().push(body)),
     );
     let serving = tokio::spawn(async move { axum::serve(hook, router).await });
 
@@ -180,7 +180,7 @@ async fn a_real_alertmanager_accepts_groups_and_resolves() {
         let summary = format!("circuit {name} opened: status 500");
         assert_eq!(alert["annotations"]["summary"], summary);
     }
-    let group = until("waited for a group", async || told.lock().unwrap().pop()).await;
+    let group = until("waited for a group", async || observed.lock().unwrap().pop()).await;
     assert_eq!(group["status"], "firing");
     assert_eq!(group["alerts"].as_array().map(Vec::len), Some(3), "{group}");
     assert_eq!(group["groupLabels"]["alertname"], "circuit_open");
@@ -196,7 +196,7 @@ async fn a_real_alertmanager_accepts_groups_and_resolves() {
     until("waited for the circuits", closed).await;
     assert!(alerts.flush(Duration::from_secs(10)).await);
     assert_eq!(active(&http, server.address).await.expect("an answer"), [Value::Null; 0]);
-    let over = until("waited for the end", async || told.lock().unwrap().pop()).await;
+    let over = until("waited for the end", async || observed.lock().unwrap().pop()).await;
     assert_eq!(over["status"], "resolved");
     serving.abort();
 }

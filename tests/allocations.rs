@@ -203,7 +203,7 @@ async fn a_circuit_breaker_that_watches_credentials_costs_one_a_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_a_circuit_breaker_turns_away_costs_one() {
+async fn a_call_that_a_circuit_breaker_rejects_costs_one() {
     let layer = CircuitBreakerLayer::new();
     layer.handle().force_open();
     let mut client = layer.layer(client());
@@ -216,7 +216,7 @@ async fn a_call_that_a_circuit_breaker_turns_away_costs_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_one_of_many_open_circuits_turns_away_costs_one() {
+async fn a_call_that_one_of_many_open_circuits_rejects_costs_one() {
     let builder = CircuitBreakerLayer::builder().consecutive_failures(1);
     let layer = builder.by_authority().build().expect("a valid configuration");
     let fails = service_fn(|_: Request| async {

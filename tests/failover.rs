@@ -527,9 +527,9 @@ async fn one_client_a_region() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_tell_of_regions_lost_and_back() {
-    let heard: Arc<Mutex<Vec<String>>> = Arc::default();
-    let hears = Arc::clone(&heard);
+async fn events_report_of_regions_lost_and_back() {
+    let events: Arc<Mutex<Vec<String>>> = Arc::default();
+    let hears = Arc::clone(&events);
     let observer =
         observer_fn(move |event: &Event<'_>| hears.lock().unwrap().push(event.to_string()));
     let world = World::default();
@@ -541,7 +541,7 @@ async fn events_tell_of_regions_lost_and_back() {
     tokio::time::advance(Duration::from_secs(11)).await;
     get(&mut client).await.unwrap();
     assert_eq!(
-        *heard.lock().unwrap(),
+        *events.lock().unwrap(),
         [
             "upstream: region us-west-2 out for 10.0s: connection failed",
             "upstream: region us-west-2 failed (connection failed), trying another region",

@@ -42,7 +42,7 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 const COOLDOWN: Duration = Duration::from_secs(4);
 const LONGEST_COOLDOWN: Duration = Duration::from_secs(20);
 
-/// What is put together, by chance.
+/// What is put together, by random.
 #[derive(Debug)]
 pub(crate) struct Plan {
     hosts: Vec<String>,
@@ -180,11 +180,11 @@ async fn simulate(seed: u64) -> Result<(), String> {
         let (client, log) = (client.clone(), network.log.clone());
         let kind = random.u8(..4);
         let (safe, key) = (kind != 0, kind == 1);
-        let patience = Duration::from_millis(random.u64(..1_500));
-        let patience = if plan.cancelled.contains(&number) { patience } else { LENGTH };
+        let max_wait = Duration::from_millis(random.u64(..1_500));
+        let max_wait = if plan.cancelled.contains(&number) { max_wait } else { LENGTH };
         calls.push(tokio::spawn(async move {
             let began = log.now();
-            let outcome = tokio::time::timeout(patience, call(client, number, safe, key)).await;
+            let outcome = tokio::time::timeout(max_wait, call(client, number, safe, key)).await;
             let outcome = outcome.unwrap_or(Outcome::Cancelled);
             Call { number, safe, began, ended: log.now(), outcome }
         }));

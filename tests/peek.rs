@@ -153,7 +153,7 @@ async fn drain(body: PeekBody<Script>) -> (Vec<u8>, Option<HeaderMap>, bool) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_tells_more_than_its_status() {
+async fn a_failure_reports_more_than_its_status() {
     let response = peek(&PeekLayer::new(), json(429, text(SPENT))).await;
     assert_eq!(class(&response), Class::QuotaExhausted);
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), SPENT);
@@ -276,7 +276,7 @@ async fn the_status_of_a_unary_grpc_call_is_in_its_trailers() {
 
     let verdict = HttpClassifier::new().classify(Ok(&peek(&layer, grpc(pushback())).await));
     assert_eq!(verdict.hint().retry_after, Some(Duration::from_millis(250)));
-    assert!(!verdict.is_unprocessed(), "it had begun to answer");
+    assert!(!verdict.is_unprocessed(), "it had started to answer");
 }
 
 #[tokio::test(start_paused = true)]

@@ -129,7 +129,7 @@ async fn retry_a_waits_what_a_429_says_however_long() {
 
 /// The provider's `X-RateLimit-Reset` is no `Retry-After`.
 #[tokio::test(start_paused = true)]
-async fn retry_a_waits_its_delay_where_a_429_only_tells_its_limit() {
+async fn retry_a_waits_its_delay_where_a_429_only_reports_its_limit() {
     let upstream = Upstream::new(&[Spent("50"), Status(200)]);
     assert_eq!(call(&presets::retry_a(), &upstream).await.unwrap(), 200);
     assert_gaps(&upstream, &[(1.0, 2.0)]);

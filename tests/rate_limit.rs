@@ -214,7 +214,7 @@ async fn the_window_slides_with_each_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_window_is_a_hundredth_longer_here_unless_told_otherwise() {
+async fn a_window_is_a_hundredth_longer_here_unless_notified_otherwise() {
     let (client, _, _) = build(builder(Quota::per_minute(1)).no_wait());
     passes(&client, Status(200));
     advance(60 * SECOND).await;
@@ -255,7 +255,7 @@ async fn a_quota_of_nothing_lets_nothing_through_and_nothing_wait() {
 // Costs.
 
 #[tokio::test(start_paused = true)]
-async fn a_cost_above_the_quota_is_turned_away_at_once() {
+async fn a_cost_above_the_quota_is_rejected_at_once() {
     for quota in [ten_seconds(5), Quota::per_second(1).burst(5)] {
         let layer = builder(quota).cost_fn(by_header).build();
         let client = layer.layer(Upstream::default());
@@ -283,7 +283,7 @@ async fn a_cost_of_zero_passes_a_spent_quota_and_a_line() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dear_call_waits_for_all_it_needs_and_nobody_overtakes_it() {
+async fn a_dear_call_waits_for_all_it_needs_and_none_overtakes_it() {
     let layer = builder(ten_seconds(10)).cost_fn(by_header).build();
     let (upstream, start) = (Upstream::default(), Instant::now());
     let client = layer.layer(upstream.clone());
@@ -414,7 +414,7 @@ async fn a_waiter_that_was_handed_the_turn_and_is_dropped_hands_it_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_never_polled_holds_nobody_up() {
+async fn a_call_that_is_never_polled_holds_none_up() {
     let (client, upstream, handle) = build(builder(ten_seconds(1)));
     passes(&client, Status(200));
     let unpolled = call(&client, numbered(1, Status(200)));
@@ -472,7 +472,7 @@ async fn a_wait_that_would_be_too_long_is_known_on_arrival() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_wait_turns_away_what_cannot_pass_at_once() {
+async fn no_wait_rejects_what_cannot_pass_at_once() {
     let (client, _, handle) = build(builder(ten_seconds(1)).no_wait());
     passes(&client, Status(200));
     for _ in 0..3 {
@@ -487,7 +487,7 @@ async fn no_wait_turns_away_what_cannot_pass_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_line_turns_away() {
+async fn a_full_line_rejects() {
     let (client, _, handle) = build(builder(ten_seconds(1)).max_waiting(2));
     passes(&client, Status(200));
     let mut first = send(&client, Request::new(Status(200)));
@@ -550,7 +550,7 @@ async fn a_429_that_says_when_closes_the_gate_for_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_that_wait_are_turned_away_when_the_gate_passes_their_patience() {
+async fn calls_that_wait_are_rejected_when_the_gate_passes_their_max_wait() {
     let (client, upstream, handle) = build(builder(ten_seconds(2)).max_wait(30 * SECOND));
     let (throttle, later) = oneshot::channel();
     let mut throttled = send(&client, Request::new(ThrottledLater(later)));
@@ -577,17 +577,17 @@ async fn a_pause_is_capped_and_may_be_ignored() {
     passes(&client, After(429, 3_000));
     assert_eq!(handle.status().paused_until, Some(Instant::now() + 5 * SECOND));
 
-    let heard = Log::default();
-    let ignoring = builder(ten_seconds(100)).max_pause(Duration::ZERO).observer(heard.clone());
+    let events = Log::default();
+    let ignoring = builder(ten_seconds(100)).max_pause(Duration::ZERO).observer(events.clone());
     let (client, _, handle) = build(ignoring);
     passes(&client, After(429, 3_000));
     assert_eq!(handle.status().paused_until, None);
-    assert!(heard.0.lock().unwrap().is_empty());
+    assert!(events.0.lock().unwrap().is_empty());
     passes(&client, Status(200));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_that_was_told_by_mistake_can_be_ended() {
+async fn a_pause_that_was_notified_by_mistake_can_be_ended() {
     let (client, _, handle) = build(builder(ten_seconds(100)).max_wait(Duration::MAX));
     passes(&client, After(429, 3_000));
     let mut waiting = call(&client, numbered(1, Status(200)));
@@ -704,7 +704,7 @@ async fn a_late_refund_of_a_paced_quota_adds_no_burst() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_permit_is_given_back_before_the_call_is_sent_and_not_after() {
+async fn a_permit_is_refunded_before_the_call_is_sent_and_not_after() {
     let (inner, mut upstream) = mock::pair::<Request<()>, Response<()>>();
     upstream.allow(1);
     let limit = builder(ten_seconds(1)).build();
@@ -765,7 +765,7 @@ async fn a_waiting_call_holds_no_readiness_of_the_inner_service() {
     assert_eq!(limit.handle().status().remaining, 0);
 }
 
-/// Ready when told to be; notes when it was called.
+/// Ready when observed to be; notes when it was called.
 #[derive(Clone)]
 struct Gated {
     gate: Arc<Gate>,
@@ -804,7 +804,7 @@ impl Service<Request<Answer>> for Gated {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_quota_holds_at_the_moment_of_sending() {
+async fn the_quota_holds_at_the_instant_of_sending() {
     for quota in [ten_seconds(2), Quota::new(2, 10 * SECOND).burst(2)] {
         let gated = Gated { gate: Arc::default(), upstream: Upstream::default() };
         let (gate, upstream) = (Arc::clone(&gated.gate), gated.upstream.clone());
@@ -838,11 +838,11 @@ async fn the_quota_holds_at_the_moment_of_sending() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_has_its_permit_is_not_sent_through_a_closed_gate() {
-    for patience in [30, 100] {
+    for max_wait in [30, 100] {
         let gated = Gated { gate: Arc::default(), upstream: Upstream::default() };
         let (gate, upstream) = (Arc::clone(&gated.gate), gated.upstream.clone());
         let inner = ConcurrencyLimit::new(gated, 2);
-        let layer = builder(ten_seconds(1)).max_wait(patience * SECOND).build();
+        let layer = builder(ten_seconds(1)).max_wait(max_wait * SECOND).build();
         let client = layer.layer(inner.clone());
         let (throttle, later) = oneshot::channel();
         let mut first = send(&client, numbered(0, ThrottledLater(later)));
@@ -865,7 +865,7 @@ async fn a_call_that_has_its_permit_is_not_sent_through_a_closed_gate() {
             assert_ready_ok!(other.poll_ready::<Request<Answer>>());
         }
         drop(others);
-        if patience < 60 {
+        if max_wait < 60 {
             let error = assert_ready_err!(answer);
             assert_eq!(cause_ref::<RateLimited>(&*error).unwrap().retry_after(), 60 * SECOND);
         } else {
@@ -936,7 +936,7 @@ async fn hosts_and_texts_have_quotas_of_their_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn spent_quotas_are_not_forgotten_for_new_keys() {
+async fn spent_quotas_are_not_evicted_for_new_keys() {
     for quota in [ten_seconds(1), ten_seconds(40_000), Quota::per_second(1).burst(1)] {
         let layer = builder(quota)
             .key_fn(|head| head.header("key"))

@@ -1,4 +1,4 @@
-//! A paced quota, whose calls mostly pass without the limiter's lock: what holds of it by chance and
+//! A paced quota, whose calls mostly pass without the limiter's lock: what holds of it by random and
 //! by seed, on paused time and between threads.
 
 #![cfg(feature = "rate-limit")]
@@ -58,7 +58,7 @@ async fn calls_that_wait_are_refused_or_are_dropped_neither_add_to_it_nor_owe() 
                     calls.push(tokio::spawn(call));
                 }
                 5 if !calls.is_empty() => calls.swap_remove(random.usize(..calls.len())).abort(),
-                // Takes the books, and lets calls pass without them again.
+                // Takes the state, and lets calls pass without them again.
                 6 => _ = layer.handle().status(),
                 _ => sleep(Duration::from_millis(random.u64(1..2_500))).await,
             }

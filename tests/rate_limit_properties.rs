@@ -107,7 +107,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn no_window_sees_more_than_its_quotas_and_nobody_overtakes(
+    fn no_window_sees_more_than_its_quotas_and_none_overtakes(
         calls in 1_u32..6,
         tokens in 10_u32..30,
         steps in steps(),

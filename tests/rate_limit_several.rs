@@ -137,10 +137,10 @@ fn settling(response: &mut Response<Option<u32>>, usage: Usage) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn usage_that_the_answer_tells_settles_the_cost() {
+async fn usage_that_the_answer_reports_settles_the_cost() {
     for quota in [ten_seconds(100), Quota::new(100, 100 * SECOND).burst(100)] {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let log = Arc::clone(&told);
+        let observed = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&observed);
         let layer = RateLimitLayer::builder(Quota::per_minute(1_000))
             .and(quota.of(Resource::Tokens), tokens)
             .settle_fn(settling)
@@ -166,13 +166,13 @@ async fn usage_that_the_answer_tells_settles_the_cost() {
         assert_eq!(limit.as_deref(), Some("tokens"));
         advance(after).await;
         assert_ready_ok!(call!(layer, Request::new((1, Some(1)))).poll());
-        let told = told.lock().unwrap();
-        assert_eq!(told[..3], [(50, 20), (10, 30), (50, 100)]);
+        let observed = observed.lock().unwrap();
+        assert_eq!(observed[..3], [(50, 20), (10, 30), (50, 100)]);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn usage_that_only_the_body_tells_is_settled_later_and_else_kept() {
+async fn usage_that_only_the_body_reports_is_settled_later_and_else_kept() {
     let layer = RateLimitLayer::builder(ten_seconds(100).of(Resource::Tokens))
         .cost_fn(tokens)
         .settle_fn(settling)
@@ -259,7 +259,7 @@ async fn a_settlement_that_is_taken_back_is_not_owed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn settled_as_often_as_it_is_told_each_part_is_spent_when_it_was() {
+async fn settled_as_often_as_it_is_notified_each_part_is_spent_when_it_was() {
     let layer = RateLimitLayer::builder(ten_seconds(100).of(Resource::Tokens))
         .cost_fn(tokens)
         .settle_fn(settling)
@@ -271,7 +271,7 @@ async fn settled_as_often_as_it_is_told_each_part_is_spent_when_it_was() {
         usage.settle("tokens", used).unwrap();
         assert_eq!(layer.handle().status().remaining, 100 - used);
     }
-    // The first five are free, the others were told five seconds later.
+    // The first five are free, the others were observed five seconds later.
     for (wait, remaining) in [(4, 40), (1, 45), (4, 45), (1, 100)] {
         advance(wait * SECOND).await;
         assert_eq!(layer.handle().status().remaining, remaining);
@@ -281,7 +281,7 @@ async fn settled_as_often_as_it_is_told_each_part_is_spent_when_it_was() {
 // Quotas that change.
 
 #[tokio::test(start_paused = true)]
-async fn a_changed_quota_holds_at_once_and_forgets_nothing() {
+async fn a_changed_quota_holds_at_once_and_keeps_everything() {
     let layer = RateLimitLayer::builder(ten_seconds(4)).by_credential().build();
     let handle = layer.handle();
     for _ in 0..4 {
@@ -353,7 +353,7 @@ async fn a_longer_window_counts_no_more_than_was_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quota_that_is_taught_for_a_moment_forgets_nothing_that_was_sent() {
+async fn a_quota_that_is_learned_for_a_instant_keeps_everything_that_was_sent() {
     for quota in [ten_seconds(60), Quota::new(60, 10 * SECOND).burst(60)] {
         let layer = RateLimitLayer::builder(quota).taught(true).no_wait().build();
         for _ in 0..58 {
@@ -474,7 +474,7 @@ async fn a_process_that_was_stopped_sends_no_more_than_its_quota_afterwards() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gate_opens_by_degrees_and_another_time_in_each_process() {
+async fn a_gate_opens_gradually_and_another_time_in_each_process() {
     let mut all = Vec::new();
     for seed in 0..20 {
         let layer = RateLimitLayer::builder(Quota::per_minute(1_000)).seed(seed).build();

@@ -1,9 +1,9 @@
 //! Limits that are learned from the server's answers: in virtual time, against the server
-//! of `examples/server_taught`, and by the headers of those that are out there.
+//! of `examples/learned_limits`, and by the headers of those that are out there.
 
 #![cfg(feature = "rate-limit")]
 
-#[path = "../examples/server_taught/upstream.rs"]
+#[path = "../examples/learned_limits/upstream.rs"]
 mod upstream;
 
 use std::convert::Infallible;
@@ -118,7 +118,7 @@ async fn while_a_limit_is_lowered_no_window_is_without_an_answer_for_long() {
         let server = server(windows, 100);
         let builder = RateLimitLayer::builder(Quota::new(200, WINDOW)).taught(true);
         let layer = builder.max_wait(Duration::MAX).build();
-        // The first burst was sent before any answer could tell.
+        // The first burst was sent before any answer could emit.
         calls(&layer, &server, 40, 2).await;
         let (mut longest, mut answered) = (Duration::ZERO, server.lock().unwrap().answered);
         let watched = async {
@@ -179,7 +179,7 @@ async fn what_is_configured_is_never_exceeded() {
 /// Why it isn't the default: servers have limits of their own for models and endpoints, and an answer
 /// doesn't say which other calls its limit is for.
 #[tokio::test(start_paused = true)]
-async fn calls_under_other_limits_are_held_to_the_lowest_that_is_told() {
+async fn calls_under_other_limits_are_held_to_the_lowest_that_is_notified() {
     let mut used = Vec::new();
     for taught in [false, true] {
         let small = server(Windows::Sliding, 20);
@@ -223,7 +223,7 @@ async fn nothing_is_learned_where_that_is_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quota_is_taught_later_only_where_answers_are_read() {
+async fn a_quota_is_learned_later_only_where_answers_are_read() {
     let set = |taught| {
         let layer = RateLimitLayer::builder(Quota::per_minute(60)).taught(taught).build();
         layer.handle().set_quota(Quota::taught())
@@ -233,7 +233,7 @@ async fn a_quota_is_taught_later_only_where_answers_are_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_limit_is_tried_with_one_call_until_an_answer_tells() {
+async fn an_unknown_limit_is_tried_with_one_call_until_an_answer_reports() {
     let silent = answers("content-type: text/plain");
     let layer = unknown();
     let mut client = layer.layer(service_fn(silent));
@@ -242,8 +242,8 @@ async fn an_unknown_limit_is_tried_with_one_call_until_an_answer_tells() {
         client.call(Request::new(())).await.unwrap();
     }
     assert_eq!(start.elapsed(), 4 * SECOND);
-    let told = answers("x-ratelimit-remaining: 3\nx-ratelimit-reset: 60");
-    let mut client = layer.layer(service_fn(told));
+    let observed = answers("x-ratelimit-remaining: 3\nx-ratelimit-reset: 60");
+    let mut client = layer.layer(service_fn(observed));
     let mut calls: Vec<_> =
         (0..10).map(|_| task::spawn(Box::pin(client.call(Request::new(()))))).collect();
     for called in &mut calls {
@@ -326,9 +326,9 @@ async fn the_headers_of_servers_that_are_out_there() {
         ),
     ];
     for (head, limits) in table {
-        let told: Vec<_> = limits.iter().map(|(resource, ..)| *resource).collect();
-        let layer = RateLimitLayer::builder(Quota::per_hour(1_000).of(told[0]))
-            .and(Quota::per_hour(1_000).of(told[1]), |_: &Request<()>| 1)
+        let observed: Vec<_> = limits.iter().map(|(resource, ..)| *resource).collect();
+        let layer = RateLimitLayer::builder(Quota::per_hour(1_000).of(observed[0]))
+            .and(Quota::per_hour(1_000).of(observed[1]), |_: &Request<()>| 1)
             .taught(true)
             .build();
         layer.layer(service_fn(answers(head))).call(Request::new(())).await.unwrap();
@@ -342,7 +342,7 @@ async fn the_headers_of_servers_that_are_out_there() {
 
 /// A client that starts at the end of a fixed window of the server's.
 #[tokio::test(start_paused = true)]
-async fn a_window_that_turns_out_longer_does_not_stop_a_taught_client_for_all_of_it() {
+async fn a_window_that_turns_out_longer_does_not_stop_a_learned_client_for_all_of_it() {
     let start = Instant::now();
     let sent = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&sent);
@@ -372,10 +372,10 @@ async fn a_window_that_turns_out_longer_does_not_stop_a_taught_client_for_all_of
     }
 }
 
-/// Where what was told is below a call's cost nothing would be sent any more, and so nothing told.
+/// Where what was observed is below a call's cost nothing would be sent any more, and so nothing observed.
 #[tokio::test(start_paused = true)]
-async fn one_answer_that_tells_a_small_limit_does_not_turn_dear_calls_away_for_ever() {
-    let told = answers(
+async fn one_answer_that_reports_a_small_limit_does_not_turn_dear_calls_away_for_ever() {
+    let observed = answers(
         "x-ratelimit-limit-tokens: 10\nx-ratelimit-remaining-tokens: 10\n\
          x-ratelimit-reset-tokens: 60s",
     );
@@ -383,7 +383,7 @@ async fn one_answer_that_tells_a_small_limit_does_not_turn_dear_calls_away_for_e
         .cost_fn(|_: &Request<()>| 50)
         .taught(true)
         .build();
-    let mut client = layer.layer(service_fn(told));
+    let mut client = layer.layer(service_fn(observed));
     let start = Instant::now();
     for _ in 0..3 {
         client.call(Request::new(())).await.unwrap();
@@ -397,9 +397,9 @@ async fn one_answer_that_tells_a_small_limit_does_not_turn_dear_calls_away_for_e
 async fn calls_that_never_left_are_not_taken_off_what_a_later_answer_leaves() {
     let (answer, later) = oneshot::channel();
     let later = Arc::new(Mutex::new(Some(later)));
-    let told = answers("x-ratelimit-remaining-requests: 50\nx-ratelimit-reset-requests: 60s");
+    let observed = answers("x-ratelimit-remaining-requests: 50\nx-ratelimit-reset-requests: 60s");
     let upstream = service_fn(move |request: Request<()>| {
-        let (later, told) = (later.lock().unwrap().take(), told.clone());
+        let (later, observed) = (later.lock().unwrap().take(), observed.clone());
         async move {
             let Some(later) = later else {
                 return Err::<_, BoxError>(
@@ -407,7 +407,7 @@ async fn calls_that_never_left_are_not_taken_off_what_a_later_answer_leaves() {
                 );
             };
             let () = later.await?;
-            Ok(told(request).await?)
+            Ok(observed(request).await?)
         }
     });
     let layer = RateLimitLayer::builder(Quota::per_minute(1_000)).taught(true).build();

@@ -287,11 +287,11 @@ fn post_with_key() -> Request<()> {
     Request::post("/").header("idempotency-key", "7").body(()).unwrap()
 }
 
-/// An observer that keeps what it is told of retries.
+/// An observer that keeps what it is observed of retries.
 #[derive(Clone, Default)]
-struct Ear(Arc<Mutex<Vec<(String, Decision, Verdict)>>>);
+struct EventLog(Arc<Mutex<Vec<(String, Decision, Verdict)>>>);
 
-impl Observer for Ear {
+impl Observer for EventLog {
     fn observe(&self, event: &Event<'_>) {
         if let Event::RetryDecided(event) = event {
             self.0.lock().unwrap().push((event.to_string(), event.decision, event.verdict));
@@ -299,7 +299,7 @@ impl Observer for Ear {
     }
 }
 
-impl Ear {
+impl EventLog {
     fn texts(&self) -> Vec<String> {
         self.0.lock().unwrap().iter().map(|(text, ..)| text.clone()).collect()
     }
@@ -349,15 +349,15 @@ async fn a_refused_credential_and_a_faulty_request_are_sent_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_post_that_may_have_been_processed_is_sent_once() {
-    let ear = Ear::default();
-    let layer = plain().attempt_timeout(secs(5)).observer(ear.clone());
+    let log = EventLog::default();
+    let layer = plain().attempt_timeout(secs(5)).observer(log.clone());
     for failure in [Hangs, Fails] {
         assert_eq!(outcome(&layer, &[failure], post()).await, (0, 1), "{failure:?}");
-        assert_eq!(ear.stopped(), Some(StopReason::NotIdempotent));
+        assert_eq!(log.stopped(), Some(StopReason::NotIdempotent));
     }
     for failure in [500, 502, 503, 504] {
         assert_eq!(outcome(&layer, &[Status(failure)], post()).await, (failure, 1));
-        assert_eq!(ear.stopped(), Some(StopReason::NotIdempotent));
+        assert_eq!(log.stopped(), Some(StopReason::NotIdempotent));
     }
 }
 
@@ -394,23 +394,23 @@ async fn a_post_that_was_not_processed_is_sent_again() {
 
 #[tokio::test(start_paused = true)]
 async fn the_server_may_forbid_it() {
-    let ear = Ear::default();
-    let layer = plain().observer(ear.clone());
+    let log = EventLog::default();
+    let layer = plain().observer(log.clone());
     let no = Header(503, "x-should-retry", "false");
     assert_eq!(outcome(&layer, &[no], get()).await, (503, 1));
-    assert_eq!(ear.stopped(), Some(StopReason::ServerSaidNo));
+    assert_eq!(log.stopped(), Some(StopReason::ServerSaidNo));
     // And it may ask for a retry where the status speaks against it.
     assert_eq!(outcome(&layer, &[Header(400, "x-should-retry", "true")], get()).await, (200, 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_layer_may_choose_by_the_verdict() {
-    let ear = Ear::default();
+    let log = EventLog::default();
     let layer =
-        plain().observer(ear.clone()).retry_if(|verdict| verdict.class() == Class::Throttled);
+        plain().observer(log.clone()).retry_if(|verdict| verdict.class() == Class::Throttled);
     assert_eq!(outcome(&layer, &[Status(429)], get()).await, (200, 2));
     assert_eq!(outcome(&layer, &[Status(503)], get()).await, (503, 1));
-    assert_eq!(ear.stopped(), Some(StopReason::NotRetryable));
+    assert_eq!(log.stopped(), Some(StopReason::NotRetryable));
     let all = plain().retry_if(|_| true);
     assert_eq!(outcome(&all, &[Status(404)], get()).await, (200, 2));
     assert_eq!(outcome(&all, &[Status(401)], get()).await, (401, 1));
@@ -448,13 +448,13 @@ async fn at_the_end_the_last_answer_is_returned_untouched() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_credential_can_be_made_an_error() {
-    let ear = Ear::default();
-    let layer = plain().credential_error().observer(ear.clone());
+    let log = EventLog::default();
+    let layer = plain().credential_error().observer(log.clone());
     let upstream = Upstream::new(&[Status(401)]);
     let error = layer.layer(upstream.clone()).oneshot(get()).await.unwrap_err();
     let rejected = cause_ref::<CredentialRejected>(&*error).unwrap();
     assert_eq!(rejected.cause(), Cause::Status(http::StatusCode::UNAUTHORIZED));
-    assert_eq!(ear.stopped(), Some(StopReason::CredentialRejected));
+    assert_eq!(log.stopped(), Some(StopReason::CredentialRejected));
     assert_eq!((upstream.attempts(), upstream.answers()), (1, 0));
 }
 
@@ -533,15 +533,15 @@ async fn a_hint_is_waited_for_in_full() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hint_above_the_cap_is_an_answer_at_once() {
-    let ear = Ear::default();
-    let layer = plain().observer(ear.clone()).hint_cap(secs(30));
-    let begun = now();
+    let log = EventLog::default();
+    let layer = plain().observer(log.clone()).hint_cap(secs(30));
+    let started = now();
     assert_eq!(outcome(&layer, &[Header(429, "retry-after", "31")], get()).await, (429, 1));
-    assert_eq!(now(), begun);
+    assert_eq!(now(), started);
     let reason = StopReason::HintAboveCap { requested: secs(31), cap: secs(30) };
-    assert_eq!(ear.stopped(), Some(reason));
+    assert_eq!(log.stopped(), Some(reason));
     assert_eq!(outcome(&layer, &[Header(429, "retry-after", "30")], get()).await, (200, 2));
-    assert_eq!(whole_millis(now() - begun), secs(30));
+    assert_eq!(whole_millis(now() - started), secs(30));
 }
 
 #[tokio::test(start_paused = true)]
@@ -567,9 +567,9 @@ async fn a_place_below_is_free_during_the_wait() {
         .service(upstream.clone());
     let mut waiting = pin!(stack.clone().oneshot(get()));
     assert!(poll_once(waiting.as_mut()).await.is_pending());
-    let begun = now();
+    let started = now();
     stack.oneshot(get()).await.unwrap();
-    assert_eq!(now(), begun);
+    assert_eq!(now(), started);
     assert_eq!(waiting.await.unwrap().status(), 200);
 }
 
@@ -586,9 +586,9 @@ async fn attempts_that_fail_at_once_let_others_run() {
 #[tokio::test(start_paused = true)]
 async fn a_hundred_attempts_at_once_come_to_their_end() {
     let layer = plain().max_attempts(300).backoff(Backoff::constant(Duration::ZERO));
-    let begun = now();
+    let started = now();
     assert_eq!(outcome(&layer, &[Status(503); 299], get()).await, (200, 300));
-    assert_eq!(now(), begun);
+    assert_eq!(now(), started);
 }
 
 #[tokio::test(start_paused = true)]
@@ -621,33 +621,33 @@ async fn extremes_neither_panic_nor_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_that_would_pass_the_deadline_is_not_slept() {
-    let ear = Ear::default();
-    let layer = plain().max_attempts(9).deadline(secs(10)).observer(ear.clone());
-    let begun = now();
+    let log = EventLog::default();
+    let layer = plain().max_attempts(9).deadline(secs(10)).observer(log.clone());
+    let started = now();
     let four = layer.clone().backoff(Backoff::constant(secs(4)));
     assert_eq!(outcome(&four, &[Status(503); 9], get()).await, (503, 3));
-    assert_eq!(whole_millis(now() - begun), secs(8));
-    assert_eq!(ear.stopped(), Some(StopReason::Deadline));
+    assert_eq!(whole_millis(now() - started), secs(8));
+    assert_eq!(log.stopped(), Some(StopReason::Deadline));
 
-    let begun = now();
+    let started = now();
     assert_eq!(outcome(&layer, &[Header(429, "retry-after", "10")], get()).await, (429, 1));
-    assert_eq!(now(), begun);
+    assert_eq!(now(), started);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_in_flight_at_the_deadline_is_cut() {
-    let ear = Ear::default();
-    let layer = plain().deadline(secs(10)).observer(ear.clone());
+    let log = EventLog::default();
+    let layer = plain().deadline(secs(10)).observer(log.clone());
     let upstream = Upstream::new(&[Status(503), Hangs]);
-    let begun = now();
+    let started = now();
     let mut call = pin!(layer.layer(upstream.clone()).oneshot(get()));
     let error = call.as_mut().await.unwrap_err();
-    assert_eq!(whole_millis(now() - begun), secs(10));
+    assert_eq!(whole_millis(now() - started), secs(10));
     assert_eq!(cause_ref::<DeadlineExceeded>(&*error).unwrap().attempt(), 2);
     // Even while the call's own future still exists.
     assert_eq!(upstream.in_flight(), 0);
     assert_eq!(
-        ear.texts(),
+        log.texts(),
         [
             "upstream: attempt 1 failed (status 503): retry in 1.0s",
             "upstream: attempt 2 failed (deadline exceeded): not retried: the deadline leaves no time",
@@ -659,9 +659,9 @@ async fn an_attempt_in_flight_at_the_deadline_is_cut() {
 async fn an_attempt_that_gets_ready_at_the_deadline_is_cut() {
     let layer = plain().deadline(secs(10));
     let upstream = Upstream::new(&[Status(503)]).readiness(&[Readiness::Ready, Readiness::Never]);
-    let begun = now();
+    let started = now();
     let error = layer.layer(upstream.clone()).oneshot(get()).await.unwrap_err();
-    assert_eq!(whole_millis(now() - begun), secs(10));
+    assert_eq!(whole_millis(now() - started), secs(10));
     assert!(error.is::<DeadlineExceeded>());
     assert_eq!(upstream.attempts(), 1);
 }
@@ -687,14 +687,14 @@ async fn a_deadline_before_the_next_attempt_hides_no_error_of_the_last_one() {
     let layer = plain().deadline(secs(10));
     let never = [Readiness::Ready, Readiness::Never];
     for readiness in [&never[..], &[]] {
-        let ear = Ear::default();
+        let log = EventLog::default();
         let upstream = Upstream::new(&[Fails]).readiness(readiness);
-        let stack = layer.clone().observer(ear.clone()).layer(upstream.clone());
+        let stack = layer.clone().observer(log.clone()).layer(upstream.clone());
         let mut call = pin!(stack.oneshot(get()));
         assert!(poll_once(call.as_mut()).await.is_pending());
         advance(secs(20)).await;
         assert_eq!(call.await.unwrap_err().downcast_ref::<Failed>().unwrap().0, 1);
-        assert_eq!((upstream.attempts(), ear.stopped()), (1, Some(StopReason::Deadline)));
+        assert_eq!((upstream.attempts(), log.stopped()), (1, Some(StopReason::Deadline)));
     }
 }
 
@@ -712,22 +712,22 @@ async fn a_client_that_is_ready_after_the_deadline_is_not_called() {
 #[tokio::test(start_paused = true)]
 async fn the_deadline_is_known_below() {
     let upstream = Upstream::new(&[Status(503)]);
-    let begun = now();
+    let started = now();
     _ = plain().deadline(secs(9)).layer(upstream.clone()).oneshot(get()).await.unwrap();
-    assert_eq!(upstream.deadlines(), [Some(begun + secs(9)); 2]);
+    assert_eq!(upstream.deadlines(), [Some(started + secs(9)); 2]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_takes_too_long_is_a_timeout() {
-    let ear = Ear::default();
-    let layer = plain().attempt_timeout(secs(5)).observer(ear.clone());
+    let log = EventLog::default();
+    let layer = plain().attempt_timeout(secs(5)).observer(log.clone());
     let upstream = Upstream::new(&[Slow(4, 503), Hangs, Slow(6, 200)]);
     let error = layer.layer(upstream.clone()).oneshot(get()).await.unwrap_err();
     assert_eq!(cause_ref::<AttemptTimedOut>(&*error).unwrap().timeout(), secs(5));
     // Each attempt has the whole time.
     assert_eq!(upstream.gaps(), [secs(5), secs(6)]);
     assert_eq!(
-        ear.texts(),
+        log.texts(),
         [
             "upstream: attempt 1 failed (status 503): retry in 1.0s",
             "upstream: attempt 2 failed (timeout): retry in 1.0s",
@@ -808,17 +808,17 @@ async fn the_default_budget_is_shared_too() {
 
 #[tokio::test(start_paused = true)]
 async fn a_spent_budget_is_an_answer_at_once() {
-    let ear = Ear::default();
-    let layer = plain().budget(budget(1).1).observer(ear.clone());
-    let begun = now();
+    let log = EventLog::default();
+    let layer = plain().budget(budget(1).1).observer(log.clone());
+    let started = now();
     assert_eq!(outcome(&layer, &[Status(503); 3], get()).await, (503, 2));
-    assert_eq!(whole_millis(now() - begun), secs(1));
-    assert_eq!(ear.stopped(), Some(StopReason::Budget));
-    let begun = now();
+    assert_eq!(whole_millis(now() - started), secs(1));
+    assert_eq!(log.stopped(), Some(StopReason::Budget));
+    let started = now();
     assert_eq!(outcome(&layer, &[Status(503); 3], get()).await, (503, 1));
-    assert_eq!(now(), begun);
+    assert_eq!(now(), started);
     assert_eq!(
-        ear.texts()[2],
+        log.texts()[2],
         "upstream: attempt 1 failed (status 503): not retried: retry budget spent"
     );
 }
@@ -875,20 +875,20 @@ async fn a_retry_that_was_sent_has_cost_what_it_costs() {
 
 #[tokio::test(start_paused = true)]
 async fn an_open_circuit_answers_at_once_where_the_call_has_no_deadline() {
-    let ear = Ear::default();
+    let log = EventLog::default();
     let upstream = Upstream::new(&[Fails, Fails]);
-    let layer = plain().observer(ear.clone()).classify_fn(|outcome| match outcome.status() {
+    let layer = plain().observer(log.clone()).classify_fn(|outcome| match outcome.status() {
         None => Verdict::new(Class::CircuitOpen).with_retry_after(secs(30)),
         Some(_) => outcome.verdict(),
     });
     let start = Instant::now();
     layer.layer(upstream.clone()).oneshot(post()).await.unwrap_err();
     assert_eq!((start.elapsed(), upstream.attempts()), (Duration::ZERO, 1));
-    assert_eq!(ear.stopped(), Some(StopReason::CircuitOpen));
+    assert_eq!(log.stopped(), Some(StopReason::CircuitOpen));
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_were_told_the_same_time_do_not_come_back_together() {
+async fn those_who_were_notified_the_same_time_do_not_come_back_together() {
     let mut waits = Vec::new();
     for seed in 0..50 {
         let upstream = Upstream::new(&[Header(429, "retry-after", "5")]);
@@ -923,7 +923,7 @@ fn circuit_open_for_errors(outcome: Outcome<'_>) -> Verdict {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_an_open_circuit_turned_away_is_none() {
+async fn an_attempt_that_an_open_circuit_rejected_is_none() {
     // It was turned away five times, and still has three attempts.
     let steps = [Status(503), Fails, Fails, Fails, Fails, Fails, Status(503), Status(200)];
     let upstream = Upstream::new(&steps);
@@ -955,9 +955,9 @@ async fn waiting_for_a_circuit_without_a_backoff_does_not_spin() {
 #[tokio::test(start_paused = true)]
 async fn a_retry_below_another_passes_through() {
     let (left, shared) = budget(5);
-    let ear = Ear::default();
+    let log = EventLog::default();
     let inner =
-        plain().max_attempts(7).budget(shared).observer(ear.clone()).attempt_timeout(secs(1));
+        plain().max_attempts(7).budget(shared).observer(log.clone()).attempt_timeout(secs(1));
     let upstream = Upstream::new(&[Slow(2, 503); 99]);
     let stack = ServiceBuilder::new()
         .layer(plain())
@@ -968,7 +968,7 @@ async fn a_retry_below_another_passes_through() {
         .service(upstream.clone());
     assert_eq!(stack.oneshot(get()).await.unwrap().status(), 503);
     assert_eq!((upstream.attempts(), upstream.numbers()), (3, vec![1, 2, 3]));
-    assert_eq!((left.remaining(), ear.texts().len()), (5, 0));
+    assert_eq!((left.remaining(), log.texts().len()), (5, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -1062,8 +1062,8 @@ async fn each_attempt_readies_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_fails_to_get_ready_is_a_request_never_sent() {
-    let ear = Ear::default();
-    let layer = plain().observer(ear.clone());
+    let log = EventLog::default();
+    let layer = plain().observer(log.clone());
     let upstream = Upstream::new(&[Header(503, "retry-after", "1")]).readiness(&[
         Readiness::Fails,
         Readiness::Ready,
@@ -1072,7 +1072,7 @@ async fn a_service_that_fails_to_get_ready_is_a_request_never_sent() {
     let layer = layer.max_attempts(4);
     let answer = layer.layer(upstream.clone()).oneshot(post()).await.unwrap();
     assert_eq!((answer.status().as_u16(), upstream.numbers()), (200, vec![2, 4]));
-    let classes: Vec<_> = ear.0.lock().unwrap().iter().map(|event| event.2.class()).collect();
+    let classes: Vec<_> = log.0.lock().unwrap().iter().map(|event| event.2.class()).collect();
     assert_eq!(classes, [Class::NotSent, Class::Overloaded, Class::NotSent]);
 }
 
@@ -1142,7 +1142,7 @@ async fn no_copy_is_made_that_is_not_sent() {
     }
 }
 
-// Other protocols, and what is told.
+// Other protocols, and what is observed.
 
 #[cfg(feature = "tonic")]
 #[tokio::test(start_paused = true)]
@@ -1199,18 +1199,18 @@ async fn where_only_errors_are_judged_every_reply_is_a_success() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_decision_about_a_failure_is_told() {
-    let ear = Ear::default();
+async fn every_decision_about_a_failure_is_notified() {
+    let log = EventLog::default();
     let lines = Arc::new(Mutex::new(Vec::new()));
     let written = Arc::clone(&lines);
     let layer = plain().max_attempts(4).observer((
-        ear.clone(),
+        log.clone(),
         observer_fn(move |event| written.lock().unwrap().push(event.to_string())),
     ));
     let steps = [Header(429, "retry-after", "2"), Refused, Fails, Status(500)];
     assert_eq!(outcome(&layer, &steps, get()).await, (500, 4));
     assert_eq!(
-        ear.texts(),
+        log.texts(),
         [
             "upstream: attempt 1 failed (status 429): retry in 2.0s",
             "upstream: attempt 2 failed (connection failed): retry in 1.0s",
@@ -1218,15 +1218,15 @@ async fn every_decision_about_a_failure_is_told() {
             "upstream: attempt 4 failed (status 500): not retried: last attempt",
         ]
     );
-    assert_eq!(ear.texts(), *lines.lock().unwrap());
-    let told = ear.texts().len();
-    // Neither a success nor a fault of the request is told.
+    assert_eq!(log.texts(), *lines.lock().unwrap());
+    let observed = log.texts().len();
+    // Neither a success nor a fault of the request is observed.
     assert_eq!(outcome(&layer, &[Status(404)], get()).await, (404, 1));
     assert_eq!(outcome(&layer, &[Header(404, "x-should-retry", "false")], get()).await, (404, 1));
     assert_eq!(outcome(&layer, &[], get()).await, (200, 1));
-    assert_eq!(ear.texts().len(), told);
+    assert_eq!(log.texts().len(), observed);
     assert_eq!(outcome(&layer, &[Header(429, "retry-after", "61")], get()).await, (429, 1));
-    let last = ear.texts().pop().unwrap();
+    let last = log.texts().pop().unwrap();
     assert_eq!(
         last,
         "upstream: attempt 1 failed (status 429): not retried: the server requested 61.0s, the cap is 60.0s"

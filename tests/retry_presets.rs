@@ -177,12 +177,12 @@ async fn llm_repeats_what_the_official_sdk_repeats() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn llm_waits_as_long_as_it_is_told_up_to_two_minutes() {
-    let told = |seconds| status(429).header("retry-after", seconds);
-    let came = post(&presets::llm(), told("120")).await;
+async fn llm_waits_as_long_as_it_is_notified_up_to_two_minutes() {
+    let observed = |seconds| status(429).header("retry-after", seconds);
+    let came = post(&presets::llm(), observed("120")).await;
     assert_eq!(came.attempts(), 3);
     assert_within(came.waits[0], millis(120_000), millis(120_500));
-    let came = post(&presets::llm(), told("121")).await;
+    let came = post(&presets::llm(), observed("121")).await;
     assert_eq!((came.attempts(), came.to), (1, Class::Throttled));
     assert!(matches!(came.stopped, Some(StopReason::HintAboveCap { .. })));
 }

@@ -229,7 +229,7 @@ async fn one_key_for_all_regions_and_nested_layers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_server_is_told_which_retry_it_is() {
+async fn the_server_is_notified_which_retry_it_is() {
     let layer = plain().retry_count_header(HeaderName::from_static("x-retry-count"));
     let counts = ["0", "1", "2"].map(|count| Some(count.to_owned()));
     assert_eq!(seen(layer.clone(), "x-retry-count", Request::new(())).await, counts);
@@ -242,7 +242,7 @@ async fn the_server_is_told_which_retry_it_is() {
 
 #[cfg(feature = "circuit-breaker")]
 #[tokio::test(start_paused = true)]
-async fn the_server_is_not_told_of_attempts_that_a_circuit_turned_away() {
+async fn the_server_is_not_notified_of_attempts_that_a_circuit_rejected() {
     let breaker = tower_upstream::CircuitBreakerLayer::builder().consecutive_failures(2).build();
     let layer = plain().retry_count_header(HeaderName::from_static("x-retry-count"));
     // The circuit opens when two have failed, which turns the third attempt away.

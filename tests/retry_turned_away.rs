@@ -59,19 +59,19 @@ fn unavailable(body: &Body) -> impl FnMut(Request<()>) -> Answer + Clone + use<>
 
 /// An observer that keeps what was decided.
 #[derive(Clone, Default)]
-struct Ear(Arc<Mutex<Vec<(Decision, String)>>>);
+struct EventLog(Arc<Mutex<Vec<(Decision, String)>>>);
 
-impl Observer for Ear {
+impl Observer for EventLog {
     fn observe(&self, event: &Event<'_>) {
-        if let Event::RetryDecided(told) = event {
-            self.0.lock().unwrap().push((told.decision, told.to_string()));
+        if let Event::RetryDecided(observed) = event {
+            self.0.lock().unwrap().push((observed.decision, observed.to_string()));
         }
     }
 }
 
-impl Ear {
+impl EventLog {
     fn last(&self) -> (Decision, String) {
-        self.0.lock().unwrap().last().cloned().expect("it was told of something")
+        self.0.lock().unwrap().last().cloned().expect("it was observed of something")
     }
 }
 
@@ -86,11 +86,11 @@ fn is_reset(error: &BoxError) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn after_an_error_an_open_circuit_is_not_what_the_caller_sees() {
-    let ear = Ear::default();
-    let stack = retry().observer(ear.clone()).layer(breaker().layer(service_fn(reset)));
+    let log = EventLog::default();
+    let stack = retry().observer(log.clone()).layer(breaker().layer(service_fn(reset)));
     let error = stack.oneshot(get()).await.unwrap_err();
     assert!(is_reset(&error), "the upstream's own error, unwrapped: {error}");
-    let (decision, text) = ear.last();
+    let (decision, text) = log.last();
     assert_eq!(decision, Decision::Stop(StopReason::CircuitOpen));
     let said = "upstream: attempt 3 failed (circuit open for another 29.0s): \
                 not retried: the circuit is open";
@@ -99,11 +99,11 @@ async fn after_an_error_an_open_circuit_is_not_what_the_caller_sees() {
 
 #[tokio::test(start_paused = true)]
 async fn after_an_error_a_limit_is_not_what_the_caller_sees() {
-    let ear = Ear::default();
-    let stack = retry().observer(ear.clone()).layer(limit().layer(service_fn(reset)));
+    let log = EventLog::default();
+    let stack = retry().observer(log.clone()).layer(limit().layer(service_fn(reset)));
     let error = stack.oneshot(get()).await.unwrap_err();
     assert!(is_reset(&error), "the upstream's own error, unwrapped: {error}");
-    let (decision, text) = ear.last();
+    let (decision, text) = log.last();
     assert_eq!(decision, Decision::Stop(StopReason::RejectedLocally));
     let said = "upstream: attempt 3 failed (local limit): not retried: rejected by a local limit";
     assert_eq!(text, said);
@@ -111,18 +111,18 @@ async fn after_an_error_a_limit_is_not_what_the_caller_sees() {
 
 #[tokio::test(start_paused = true)]
 async fn after_waits_for_a_circuit_the_earlier_error_comes_back() {
-    let ear = Ear::default();
-    let layer = retry().deadline(20 * SECOND).observer(ear.clone());
+    let log = EventLog::default();
+    let layer = retry().deadline(20 * SECOND).observer(log.clone());
     let breaker = CircuitBreakerLayer::builder().consecutive_failures(1);
     let stack = layer.layer(breaker.open_for(5 * SECOND).build().unwrap().layer(service_fn(reset)));
-    let begun = Instant::now();
+    let started = Instant::now();
     assert!(is_reset(&stack.oneshot(get()).await.unwrap_err()));
-    assert_eq!(ear.last().0, Decision::Stop(StopReason::Deadline));
-    assert!(begun.elapsed() > 15 * SECOND, "the circuit was waited for, again and again");
+    assert_eq!(log.last().0, Decision::Stop(StopReason::Deadline));
+    assert!(started.elapsed() > 15 * SECOND, "the circuit was waited for, again and again");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_turned_away_first_is_what_the_caller_sees() {
+async fn what_was_rejected_first_is_what_the_caller_sees() {
     let breaker = breaker();
     for _ in 0..2 {
         _ = breaker.layer(service_fn(reset)).oneshot(get()).await;
@@ -133,11 +133,11 @@ async fn what_was_turned_away_first_is_what_the_caller_sees() {
     for _ in 0..2 {
         _ = limit.layer(service_fn(reset)).oneshot(get()).await;
     }
-    let ear = Ear::default();
-    let stack = retry().observer(ear.clone()).layer(limit.layer(service_fn(reset)));
+    let log = EventLog::default();
+    let stack = retry().observer(log.clone()).layer(limit.layer(service_fn(reset)));
     let error = stack.oneshot(get()).await.unwrap_err();
     assert!(cause_ref::<RateLimited>(&*error).is_some(), "nothing else happened: {error}");
-    assert!(ear.0.lock().unwrap().is_empty(), "nothing was given up");
+    assert!(log.0.lock().unwrap().is_empty(), "nothing was given up");
 }
 
 /// A body may hold a connection, which is free during the wait.
@@ -149,9 +149,9 @@ async fn a_response_is_gone_with_the_wait_unless_answers_are_held() {
     let error = stack.oneshot(get()).await.unwrap_err();
     assert!(cause_ref::<CircuitOpen>(&*error).is_some());
 
-    let stack = retry().hold_answers().layer(breaker().layer(inner.clone()));
+    let stack = retry().keep_last_response().layer(breaker().layer(inner.clone()));
     assert_eq!(stack.oneshot(get()).await.unwrap().status(), 503);
-    let stack = retry().hold_answers().layer(limit().layer(inner));
+    let stack = retry().keep_last_response().layer(limit().layer(inner));
     assert_eq!(stack.oneshot(get()).await.unwrap().status(), 503);
 }
 
@@ -177,7 +177,7 @@ async fn a_held_answer_goes_when_the_next_attempt_is_under_way() {
         }
     });
     let held = || Arc::strong_count(&body) > 1;
-    let mut call = pin!(retry().hold_answers().layer(inner).oneshot(get()));
+    let mut call = pin!(retry().keep_last_response().layer(inner).oneshot(get()));
     assert!(poll_once(call.as_mut()).is_pending());
     assert!(held(), "it waits");
     tokio::time::sleep(2 * SECOND).await;
@@ -199,13 +199,13 @@ async fn the_last_of_the_real_answers_comes_back() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_fails_fast_does_not_wait_for_a_circuit() {
-    let ear = Ear::default();
-    let layer = retry().deadline(100 * SECOND).fail_fast().observer(ear.clone());
+    let log = EventLog::default();
+    let layer = retry().deadline(100 * SECOND).fail_fast().observer(log.clone());
     let stack = layer.layer(breaker().layer(service_fn(reset)));
-    let begun = Instant::now();
+    let started = Instant::now();
     assert!(is_reset(&stack.oneshot(get()).await.unwrap_err()));
-    assert_eq!(begun.elapsed(), 2 * SECOND);
-    assert_eq!(ear.last().0, Decision::Stop(StopReason::CircuitOpen));
+    assert_eq!(started.elapsed(), 2 * SECOND);
+    assert_eq!(log.last().0, Decision::Stop(StopReason::CircuitOpen));
 }
 
 #[tokio::test(start_paused = true)]
@@ -215,11 +215,11 @@ async fn a_deadline_without_an_end_bounds_no_wait_for_a_circuit() {
     asks.extensions_mut().insert(unbounded);
     let layers = [(retry().deadline(Duration::MAX), get()), (retry().deadline(60 * SECOND), asks)];
     for (layer, request) in layers {
-        let ear = Ear::default();
+        let log = EventLog::default();
         let start = Instant::now();
-        let stack = layer.observer(ear.clone()).layer(breaker().layer(service_fn(reset)));
+        let stack = layer.observer(log.clone()).layer(breaker().layer(service_fn(reset)));
         assert!(is_reset(&stack.oneshot(request).await.unwrap_err()));
-        assert_eq!(ear.last().0, Decision::Stop(StopReason::CircuitOpen));
+        assert_eq!(log.last().0, Decision::Stop(StopReason::CircuitOpen));
         assert!(start.elapsed() < 3 * SECOND);
     }
 }
@@ -238,31 +238,31 @@ async fn after_errors_no_region_at_all_is_not_what_the_caller_sees() {
     let region = |name| Region::new(name, format!("https://{name}.example.com"));
     let regions = Regions::new([region("us-west-2"), region("eu-west-1")]).unwrap();
     let breaker = CircuitBreakerLayer::builder().consecutive_failures(1).by_region();
-    let ear = Ear::default();
+    let log = EventLog::default();
     let stack = tower::ServiceBuilder::new()
-        .layer(retry().observer(ear.clone()))
+        .layer(retry().observer(log.clone()))
         .layer(FailoverLayer::new(regions))
         .layer(breaker.open_for(30 * SECOND).build().unwrap())
         .service_fn(reset);
     let error = stack.oneshot(get()).await.unwrap_err();
     assert!(cause_ref::<io::Error>(&*error).is_some(), "the upstream's error: {error}");
     assert!(cause_ref::<CircuitOpen>(&*error).is_none());
-    assert_eq!(ear.last().0, Decision::Stop(StopReason::CircuitOpen));
+    assert_eq!(log.last().0, Decision::Stop(StopReason::CircuitOpen));
 }
 
 /// The reason isn't that nothing was kept: no attempt could have followed the last one.
 #[tokio::test(start_paused = true)]
-async fn a_last_attempt_that_a_circuit_turns_away_says_so() {
-    let ear = Ear::default();
-    let stack = retry().max_attempts(3).observer(ear.clone());
+async fn a_last_attempt_that_a_circuit_rejects_says_so() {
+    let log = EventLog::default();
+    let stack = retry().max_attempts(3).observer(log.clone());
     stack.layer(breaker().layer(service_fn(reset))).oneshot(get()).await.unwrap_err();
-    assert_eq!(ear.last().0, Decision::Stop(StopReason::CircuitOpen));
+    assert_eq!(log.last().0, Decision::Stop(StopReason::CircuitOpen));
 }
 
 /// The attempt wasn't made, with or without a deadline, so a third region still gets it.
 #[cfg(feature = "failover")]
 #[tokio::test(start_paused = true)]
-async fn a_last_attempt_that_a_region_turns_away_goes_to_the_next_one() {
+async fn a_last_attempt_that_a_region_rejects_goes_to_the_next_one() {
     let region = |name: &'static str| Region::new(name, format!("https://{name}.example.com"));
     for deadline in [None, Some(60 * SECOND)] {
         let regions = [region("a").priority(1), region("b").priority(2), region("c").priority(3)];
@@ -282,7 +282,7 @@ async fn a_last_attempt_that_a_region_turns_away_goes_to_the_next_one() {
 
 /// Else the budget of all calls is gone when the circuit closes, for retries that were never sent.
 #[tokio::test(start_paused = true)]
-async fn what_was_turned_away_gives_its_budget_back() {
+async fn what_was_rejected_gives_its_budget_back() {
     let budget = Arc::new(RetryBudget::new(0.0, 0.0, 10));
     let retry = retry().budget(Arc::clone(&budget));
     // The second attempt is sent and paid for; the third isn't.

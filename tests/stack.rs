@@ -143,15 +143,15 @@ async fn given_up_on(upstream: UpstreamLayer) -> CircuitState {
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_that_give_up_before_an_attempt_does_open_a_circuit_that_is_told_how_long_is_too_long()
+async fn callers_that_give_up_before_an_attempt_does_open_a_circuit_that_is_notified_how_long_is_too_long()
  {
-    let told_nothing = UpstreamLayer::builder().build().unwrap();
-    assert_eq!(given_up_on(told_nothing).await, CircuitState::Closed);
-    let told = UpstreamLayer::builder()
+    let notified_nothing = UpstreamLayer::builder().build().unwrap();
+    assert_eq!(given_up_on(notified_nothing).await, CircuitState::Closed);
+    let observed = UpstreamLayer::builder()
         .circuit_breaker(|breaker| breaker.abandoned_after(Duration::from_secs(3)))
         .build()
         .unwrap();
-    assert_eq!(given_up_on(told).await, CircuitState::Open);
+    assert_eq!(given_up_on(observed).await, CircuitState::Open);
 }
 
 /// Otherwise a few callers with very short deadlines would lose one region after another for all.
@@ -355,7 +355,7 @@ async fn one_closure_changes_the_verdict_for_every_layer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn alerts_and_observers_hear_every_layer_and_parts_keep_their_own() {
+async fn alerts_and_observers_receive_every_layer_and_parts_keep_their_own() {
     let alerts = Alerts::builder().build().unwrap();
     let kinds = || Arc::new(Mutex::new(Vec::new()));
     let (all, own) = (kinds(), kinds());
@@ -384,8 +384,8 @@ async fn alerts_and_observers_hear_every_layer_and_parts_keep_their_own() {
     }
     assert!(own.lock().unwrap().iter().all(|kind| *kind == "RetryDecided"));
     assert!(!own.lock().unwrap().is_empty());
-    let told: Vec<_> = alerts.history().iter().map(|alert| alert.kind).collect();
-    assert!(told.contains(&AlertKind::AllRegionsOut), "{told:?}");
+    let observed: Vec<_> = alerts.history().iter().map(|alert| alert.kind).collect();
+    assert!(observed.contains(&AlertKind::AllRegionsOut), "{observed:?}");
     assert!(upstream.alerts().is_some());
 }
 
@@ -409,7 +409,7 @@ async fn a_client_a_region() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_nobody_answers_ends_by_the_deadline() {
+async fn a_call_that_none_answers_ends_by_the_deadline() {
     let hangs = || service_fn(|_: Request<()>| std::future::pending::<Answers>());
     let secs = Duration::from_secs;
     let patient = || {
@@ -477,12 +477,12 @@ async fn a_setting_of_the_breaker_leaves_a_circuit_a_region() {
 #[tokio::test(start_paused = true)]
 async fn the_serving_region_is_in_the_response_in_both_forms() {
     let upstream = UpstreamLayer::builder().regions(regions()).build().unwrap();
-    let told =
+    let observed =
         service_fn(|_: Request<()>| async { status(200) }).map_response(ServingRegion::insert_into);
     let west = Some(&ServingRegion("west"));
-    let answer = upstream.over(told.clone()).oneshot(get()).await.unwrap();
+    let answer = upstream.over(observed.clone()).oneshot(get()).await.unwrap();
     assert_eq!(answer.extensions().get(), west);
-    let each = upstream.services(|_| told.clone()).unwrap();
+    let each = upstream.services(|_| observed.clone()).unwrap();
     assert_eq!(each.oneshot(get()).await.unwrap().extensions().get(), west);
 }
 

@@ -7,7 +7,7 @@ The morning of an outage, replayed: three clients of one provider, over real HTT
 
     cargo run --release --example outage -- [OPTIONS]
 
-Without options: on loopback sockets, 20 times faster than life, in under a minute. It exits with 1
+Without options: on loopback sockets, 20 times faster than lifetime, in under a minute. It exits with 1
 if the morning doesn't show what it has to.
 
     --virtual      in memory, on a clock that doesn't wait: in a second, and the same each time

@@ -1,10 +1,10 @@
-//! The morning as it goes on: what happens, and what was heard of it.
+//! The morning as it goes on: what happens, and what was received of it.
 
 use std::io::{IsTerminal, Write, stdout};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::replay::customer::Standing;
+use super::replay::customer::RegionView;
 use super::replay::{Morning, timeline};
 use super::text;
 
@@ -13,23 +13,23 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Tells of the morning on standard output, until it is over. Must be called within its runtime.
 pub(crate) fn watch(morning: &Arc<Morning>) {
-    tokio::spawn(tell(Arc::clone(morning), stdout().is_terminal()));
+    tokio::spawn(print(Arc::clone(morning), stdout().is_terminal()));
 }
 
-async fn tell(morning: Arc<Morning>, terminal: bool) -> std::io::Result<()> {
+async fn print(morning: Arc<Morning>, terminal: bool) -> std::io::Result<()> {
     let mut out = stdout();
-    let (clear, mut told) = (if terminal { "\r\x1b[2K" } else { "" }, 0);
+    let (clear, mut shown) = (if terminal { "\r\x1b[2K" } else { "" }, 0);
     let mut phases = timeline::phases().peekable();
     loop {
         let now = morning.clock.elapsed();
         while let Some((span, phase)) = phases.next_if(|(span, _)| span.start <= now) {
             writeln!(out, "{clear}{}  {}", text::time(span.start), phase.name)?;
         }
-        let heard = morning.receivers.heard();
-        for heard in &heard[told..] {
-            writeln!(out, "{clear}{}", text::alert(heard))?;
+        let received = morning.receivers.received();
+        for alert in &received[shown..] {
+            writeln!(out, "{clear}{}", text::alert(alert))?;
         }
-        told = heard.len();
+        shown = received.len();
         if terminal {
             write!(out, "{clear}{}", standings(&morning))?;
             out.flush()?;
@@ -41,7 +41,7 @@ async fn tell(morning: Arc<Morning>, terminal: bool) -> std::io::Result<()> {
 /// `07:35  naive 48 ok, 120 failed   by_hand …`
 fn standings(morning: &Morning) -> String {
     let mut line = text::time(morning.clock.elapsed());
-    for Standing { name, succeeded, failed } in morning.standings() {
+    for RegionView { name, succeeded, failed } in morning.standings() {
         line += &format!("  {name} {succeeded} ok {failed} failed");
     }
     line

@@ -22,7 +22,7 @@ use self::cli::{Asked, HELP, Options, Seeds};
 use self::replay::check::check;
 use self::replay::clock::Pace;
 
-/// How much faster than life it goes over sockets.
+/// How much faster than lifetime it goes over sockets.
 const FASTER: u32 = 20;
 
 fn main() -> ExitCode {

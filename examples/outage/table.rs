@@ -37,8 +37,8 @@ pub(crate) fn print(out: &mut impl Write, report: &Report, shown: &[Shown]) -> i
         writeln!(out, "{}", line(name, report.clients.each_ref().map(cell)))?;
     }
     writeln!(out, "\nAlerts of the layered client")?;
-    for heard in &report.alerts {
-        writeln!(out, "  {}", text::alert(heard))?;
+    for received in &report.alerts {
+        writeln!(out, "  {}", text::alert(received))?;
     }
     writeln!(out, "\nIt shows")?;
     for Shown { what, held, seen } in shown {

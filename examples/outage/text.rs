@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::replay::receivers::Heard;
+use super::replay::receivers::Received;
 
 /// `07:35`
 pub(crate) fn time(elapsed: Duration) -> String {
@@ -11,9 +11,9 @@ pub(crate) fn time(elapsed: Duration) -> String {
 }
 
 /// In a line of a screen: a message that tells of several alerts is cut.
-pub(crate) fn alert(heard: &Heard) -> String {
+pub(crate) fn alert(received: &Received) -> String {
     const LONGEST: usize = 96;
-    let Heard { sink, severity, at, text, .. } = heard;
+    let Received { sink, severity, at, text, .. } = received;
     let line = format!("{}  {sink:<9}  {severity:<8}  {text}", time(*at));
     match line.char_indices().nth(LONGEST - 1) {
         Some((end, _)) if line.chars().count() > LONGEST => format!("{}…", &line[..end]),

@@ -25,7 +25,7 @@ pub(crate) struct Server {
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Second {
     pub(crate) arrived: usize,
-    pub(crate) turned_away: usize,
+    pub(crate) rejected: usize,
 }
 
 impl Server {
@@ -47,7 +47,7 @@ impl Server {
         let second = &mut seconds[now];
         second.arrived += 1;
         if self.outage.contains(&now) || second.arrived > self.capacity {
-            second.turned_away += 1;
+            second.rejected += 1;
             return StatusCode::SERVICE_UNAVAILABLE;
         }
         StatusCode::OK

@@ -80,7 +80,7 @@ impl Storm {
 
     /// How many seconds after the outage nothing more was turned away.
     pub(crate) fn recovered_in(&self) -> Option<usize> {
-        let last = self.seconds.iter().rposition(|second| second.turned_away > 0)?;
+        let last = self.seconds.iter().rposition(|second| second.rejected > 0)?;
         (last + 1 < END).then(|| (last + 1).saturating_sub(OUTAGE.end))
     }
 

@@ -44,7 +44,7 @@ async fn main() -> Result<(), BoxError> {
         .attempt_timeout(Duration::from_secs(10))
         .quota(Quota::per_minute(60))
         .regions(regions)
-        // With sinks, people hear of it: see the module `alert`.
+        // With sinks, people receive of it: see the module `alert`.
         .alerts(&Alerts::builder().build()?)
         .observer(observer_fn(|event: &Event<'_>| println!("  {event}")))
         .build()?;

@@ -3,13 +3,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::desk::{Desk, Moment, Report};
-use super::keeper;
-use super::measure::{Begun, Meter};
+use super::counters::DeliveryCounters;
+use super::measure::{Meter, Pending};
+use super::observation::{Lasts, Observation};
 use super::rule::Rules;
-use super::sighting::{Lasts, Sighting};
-use super::tally::Tally;
-use super::within::within;
+use super::scheduler;
+use super::state::{AlertState, Clock, Report};
+use super::timeout_at::timeout_at;
 use super::worker::Worker;
 use super::{AlertLayer, AlertStats, AlertsBuilder, Objective};
 use crate::event::{
@@ -21,9 +21,9 @@ use crate::sync::Mutex;
 use crate::time::{self, Instant};
 use crate::verdict::Verdict;
 
-/// A handle on the alerts: makes the layer and the observers, and shows what was told.
+/// A handle on the alerts: makes the layer and the observers, and shows what was notified.
 ///
-/// It is cheap to clone. Its tasks end when the last clone is gone and what is queued was told. See the
+/// It is cheap to clone. Its tasks end when the last clone is gone and what is queued was notified. See the
 /// [module](super) for an example.
 ///
 /// Use one for each upstream, with a [service](AlertsBuilder::service) name of its own. All that it hears
@@ -39,9 +39,9 @@ pub(super) struct Shared {
     pub(super) rules: Rules,
     pub(super) meter: Option<Meter>,
     pub(super) observers: Observers,
-    pub(super) desk: Mutex<Desk>,
-    pub(super) tally: Arc<Tally>,
-    pub(super) keeper: Arc<Worker>,
+    pub(super) state: Mutex<AlertState>,
+    pub(super) counters: Arc<DeliveryCounters>,
+    pub(super) scheduler: Arc<Worker>,
 }
 
 impl Alerts {
@@ -68,20 +68,20 @@ impl Alerts {
     /// Returns what became of the alerts so far.
     #[must_use]
     pub fn stats(&self) -> AlertStats {
-        self.shared.tally.stats()
+        self.shared.counters.stats()
     }
 
-    /// Returns what goes on now, whether or not a sink was told; what began first comes first.
+    /// Returns what goes on now, whether or not a sink was notified; what began first comes first.
     #[must_use]
     pub fn firing(&self) -> Vec<Arc<Alert>> {
-        self.shared.desk.lock().firing(&Moment::now())
+        self.shared.state.lock().firing(&Clock::now())
     }
 
-    /// Returns the last alerts that were told, or would have been if there had been a sink for them; the
+    /// Returns the last alerts that were notified, or would have been if there had been a sink for them; the
     /// oldest first.
     #[must_use]
     pub fn history(&self) -> Vec<Arc<Alert>> {
-        self.shared.desk.lock().history.entries()
+        self.shared.state.lock().history.entries()
     }
 
     /// Returns how the [objectives](super::Slo) do, in the order in which they were given.
@@ -91,8 +91,8 @@ impl Alerts {
         meter.map(|meter| meter.objectives(time::now())).unwrap_or_default()
     }
 
-    /// Waits until everything queued was told or has failed, but no longer than `deadline`. Returns whether
-    /// nothing was left. It is for the end of a program: what only waits for others to join it is told too.
+    /// Waits until everything queued was notified or has failed, but no longer than `deadline`. Returns whether
+    /// nothing was left. It is for the end of a program: what only waits for others to join it is notified too.
     ///
     /// # Panics
     ///
@@ -100,10 +100,10 @@ impl Alerts {
     pub async fn flush(&self, deadline: Duration) -> bool {
         let ends = time::after(time::now(), deadline);
         self.shared.catch_up(true);
-        self.shared.desk.lock().start();
-        // What was seen before there was a runtime has no keeper yet.
-        self.shared.ensure_keeper_runs();
-        within(ends, self.shared.tally.empty()).await.is_some()
+        self.shared.state.lock().start();
+        // What was seen before there was a runtime has no scheduler yet.
+        self.shared.ensure_scheduler_runs();
+        timeout_at(ends, self.shared.counters.empty()).await.is_some()
     }
 }
 
@@ -114,8 +114,8 @@ impl Observer for Alerts {
             && let Decision::Retry { .. } = event.decision
         {
             meter.retry();
-            // Without a layer above, nothing else starts the keeper for a call that is mended.
-            self.shared.ensure_keeper_runs();
+            // Without a layer above, nothing else starts the scheduler for a call that is mended.
+            self.shared.ensure_scheduler_runs();
         }
         self.shared.rules.event(event, |seen| self.shared.see(&seen));
     }
@@ -124,30 +124,30 @@ impl Observer for Alerts {
 impl Shared {
     /// Notes that a call begins.
     #[inline]
-    pub(super) fn begin(self: &Arc<Self>) -> Begun {
+    pub(super) fn begin(self: &Arc<Self>) -> Pending {
         match &self.meter {
             Some(meter) if meter.follows_calls() => self.follow(meter),
-            _ => Begun::default(),
+            _ => Pending::default(),
         }
     }
 
     #[inline(never)]
-    fn follow(self: &Arc<Self>, meter: &Meter) -> Begun {
+    fn follow(self: &Arc<Self>, meter: &Meter) -> Pending {
         if meter.watches_flight() {
-            self.ensure_keeper_runs();
+            self.ensure_scheduler_runs();
         }
         meter.begin()
     }
 
-    fn ensure_keeper_runs(self: &Arc<Self>) {
-        if !self.keeper.runs() {
-            keeper::wake(self);
+    fn ensure_scheduler_runs(self: &Arc<Self>) {
+        if !self.scheduler.runs() {
+            scheduler::wake(self);
         }
     }
 
     /// Notes that a call isn't in flight any more.
     #[inline(never)]
-    pub(super) fn end(&self, begun: &mut Begun) {
+    pub(super) fn end(&self, begun: &mut Pending) {
         if let Some(meter) = &self.meter {
             meter.end(begun);
         }
@@ -157,7 +157,7 @@ impl Shared {
     #[inline]
     pub(super) fn outcome(
         self: &Arc<Self>,
-        begun: &Begun,
+        begun: &Pending,
         verdict: &Verdict,
         error: Option<&(dyn Error + 'static)>,
     ) {
@@ -166,51 +166,51 @@ impl Shared {
         } else if let Some(meter) = &self.meter
             && meter.success(begun)
         {
-            self.ensure_keeper_runs();
+            self.ensure_scheduler_runs();
         }
     }
 
     #[inline(never)]
     fn failure(
         self: &Arc<Self>,
-        begun: &Begun,
+        begun: &Pending,
         verdict: &Verdict,
         error: Option<&(dyn Error + 'static)>,
     ) {
         if let Some(meter) = &self.meter
             && meter.failure(begun, verdict)
         {
-            self.ensure_keeper_runs();
+            self.ensure_scheduler_runs();
         }
         if let Some(seen) = self.rules.outcome(verdict, error) {
             self.see(&seen);
         }
     }
 
-    fn see(self: &Arc<Self>, seen: &Sighting<'_>) {
+    fn see(self: &Arc<Self>, seen: &Observation<'_>) {
         let now = time::now();
         let mut reports = Vec::new();
         let wakes = {
-            let mut desk = self.desk.lock();
+            let mut state = self.state.lock();
             let due = if seen.lasts == Lasts::Over {
-                let (end, due) = desk.resolve(seen, &Moment::now(), &self.tally);
+                let (end, due) = state.resolve(seen, &Clock::now(), &self.counters);
                 reports.extend(end);
                 due
             } else {
-                desk.fire(seen, now, &self.tally)
+                state.fire(seen, now, &self.counters)
             };
-            let planned = desk.wakes_at.filter(|_| self.keeper.runs());
+            let planned = state.wakes_at.filter(|_| self.scheduler.runs());
             let mut next = due;
             if due.is_some_and(|due| due <= now) {
-                reports.extend(self.due(&mut desk, false));
-                next = desk.wakes_at;
+                reports.extend(self.due(&mut state, false));
+                next = state.wakes_at;
             }
-            // What isn't due before the keeper looks anyway isn't worth waking it.
+            // What isn't due before the scheduler looks anyway isn't worth waking it.
             next.is_some_and(|next| planned.is_none_or(|planned| next < planned))
         };
         // Before the observer hears: it may panic.
         if wakes {
-            keeper::wake(self);
+            scheduler::wake(self);
         }
         self.report(&reports);
     }
@@ -218,15 +218,15 @@ impl Shared {
     /// Tells what is due by now. Returns when to look again.
     pub(super) fn catch_up(&self, hurry: bool) -> Option<Instant> {
         let (reports, next) = {
-            let mut desk = self.desk.lock();
-            (self.due(&mut desk, hurry), desk.wakes_at)
+            let mut state = self.state.lock();
+            (self.due(&mut state, hurry), state.wakes_at)
         };
         self.report(&reports);
         next
     }
 
-    fn due(&self, desk: &mut Desk, hurry: bool) -> Vec<Report> {
-        desk.due(&Moment::now(), hurry, self.meter.as_ref(), &self.tally)
+    fn due(&self, state: &mut AlertState, hurry: bool) -> Vec<Report> {
+        state.due(&Clock::now(), hurry, self.meter.as_ref(), &self.counters)
     }
 
     fn report(&self, reports: &[Report]) {
@@ -246,12 +246,12 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // The keeper, which would tell later what waits for others, ends. Observers aren't called: one
+        // The scheduler, which would emit later what waits for others, ends. Observers aren't called: one
         // that panics would end a program that is unwinding.
-        let mut desk = self.desk.lock();
-        self.due(&mut desk, true);
-        drop(desk);
-        self.keeper.stir();
+        let mut state = self.state.lock();
+        self.due(&mut state, true);
+        drop(state);
+        self.scheduler.stir();
     }
 }
 

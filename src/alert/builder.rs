@@ -7,14 +7,14 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::alerts::Shared;
-use super::audience::{Audience, Sinks};
 use super::deliver::{Deliver, Delivery};
-use super::desk::Desk;
-use super::dispatch::Lane;
+use super::dispatch::SinkQueue;
 use super::history::History;
 use super::lifecycle::{Lifecycle, Times};
 use super::measure::Meter;
+use super::recipients::{Recipients, Sinks};
 use super::rule::Rules;
+use super::state::AlertState;
 use super::{Alerts, Rule, Sink, Slo};
 use crate::error::{BoxError, InvalidConfig};
 use crate::event::{Observer, Observers, Severity};
@@ -135,29 +135,29 @@ impl AlertsBuilder {
         self
     }
 
-    /// How long an alert waits for others before it is told. Those of one kind are told in one message, if
+    /// How long an alert waits for others before it is notified. Those of one kind are notified in one message, if
     /// the sink can do that. A cause that comes meanwhile mutes what only follows from it. What is over by
-    /// then isn't told at all. Default: 1 second; 0 tells each at once.
+    /// then isn't notified at all. Default: 1 second; 0 notify each at once.
     pub fn group_wait(mut self, time: Duration) -> Self {
         self.times.group = time;
         self
     }
 
-    /// How often an alert that goes on is told again. Default: 1 hour; less than 1 second means 1 second.
+    /// How often an alert that goes on is notified again. Default: 1 hour; less than 1 second means 1 second.
     /// `Duration::MAX` means never.
     pub fn repeat_interval(mut self, interval: Duration) -> Self {
         self.times.repeat = interval.max(Duration::from_secs(1));
         self
     }
 
-    /// Holds back what is resolved and fires again until this time after it was told. If it is over by then,
+    /// Holds back what is resolved and fires again until this time after it was notified. If it is over by then,
     /// nobody hears of it. What is more severe than before isn't held back. Default: 5 minutes.
     pub fn settle_time(mut self, time: Duration) -> Self {
         self.times.settle = time;
         self
     }
 
-    /// How long it must not be seen to be over, if no event tells its end: timeouts, failed calls, a refused
+    /// How long it must not be seen to be over, if no event notify its end: timeouts, failed calls, a refused
     /// credential. Default: 5 minutes; the least is the [wait for others](Self::group_wait).
     pub fn quiet_time(mut self, time: Duration) -> Self {
         self.times.quiet = time;
@@ -165,7 +165,7 @@ impl AlertsBuilder {
     }
 
     /// How many different alerts are known at most. To make room for a new one, what is over is forgotten,
-    /// then what is less severe; the end of that is never told. If there is neither, the new one isn't told.
+    /// then what is less severe; the end of that is never notified. If there is neither, the new one isn't notified.
     /// Default: 1024; 0 means 1.
     pub fn max_keys(mut self, keys: usize) -> Self {
         self.keys = keys;
@@ -187,8 +187,8 @@ impl AlertsBuilder {
     }
 
     /// How long a sink may take for a message, all attempts together. One attempt has a quarter of that, 15 s
-    /// at most. An alert that wasn't taken by then has failed. If it goes on, it is told with the next
-    /// [repeat](Self::repeat_interval); an end isn't told again. What comes meanwhile waits in the queue.
+    /// at most. An alert that wasn't taken by then has failed. If it goes on, it is notified with the next
+    /// [repeat](Self::repeat_interval); an end isn't notified again. What comes meanwhile waits in the queue.
     /// Default: 5 minutes.
     pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
         self.delivery_timeout = timeout;
@@ -198,7 +198,7 @@ impl AlertsBuilder {
     /// Hears of alerts that are raised, resolved, dropped, or not taken by a sink, such as
     /// `TracingObserver`, which writes them to the program's log.
     ///
-    /// It hears of an alert when it is told, even if no sink is to hear of it. An alert is muted only for sinks that hear of its cause: with no
+    /// It hears of an alert when it is notified, even if no sink is to receive of it. An alert is muted only for sinks that receive of its cause: with no
     /// sink at all, the observer hears of the cause and of all that follows from it.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observers = Observers::new(observer);
@@ -228,7 +228,7 @@ impl AlertsBuilder {
         }
         if self.service.trim().is_empty() {
             return Err(InvalidConfig::new(
-                "a service without a name can't be told from others; give it one",
+                "a service without a name can't be notified from others; give it one",
             ));
         }
         if self.delivery_timeout.is_zero() {
@@ -239,23 +239,24 @@ impl AlertsBuilder {
         self.objectives.iter().try_for_each(Slo::check)?;
         let times = Times { quiet: self.times.quiet.max(self.times.group), ..self.times };
         let meter = Meter::new(&self.rules, &self.objectives)?;
-        let audience = Audience::new(self.sinks.iter().map(|(_, least)| *least));
-        let lane =
-            |(sink, _)| Lane::new(sink, self.queue, self.delivery_timeout, self.observers.clone());
-        let desk = Desk::new(
+        let recipients = Recipients::new(self.sinks.iter().map(|(_, least)| *least));
+        let sink_queue = |(sink, _)| {
+            SinkQueue::new(sink, self.queue, self.delivery_timeout, self.observers.clone())
+        };
+        let state = AlertState::new(
             self.service.into(),
             &times,
-            Lifecycle::new(self.keys, times, audience),
+            Lifecycle::new(self.keys, times, recipients),
             History::new(self.history),
-            self.sinks.into_iter().map(lane).collect(),
+            self.sinks.into_iter().map(sink_queue).collect(),
         );
         Ok(Alerts::new(Shared {
             rules: Rules::new(self.rules),
             meter,
             observers: self.observers,
-            desk: Mutex::new(desk),
-            tally: Arc::default(),
-            keeper: Arc::default(),
+            state: Mutex::new(state),
+            counters: Arc::default(),
+            scheduler: Arc::default(),
         }))
     }
 }

@@ -3,14 +3,14 @@ use std::fmt;
 
 use super::Alerts;
 use super::alerts::Shared;
-use super::measure::Begun;
+use super::measure::Pending;
 use crate::sharded::ShardRef;
 use crate::verdict::Verdict;
 
 /// One call, from its beginning until it is answered or dropped.
 pub(super) struct Call {
     alerts: ShardRef<Shared>,
-    begun: Begun,
+    begun: Pending,
 }
 
 impl Call {

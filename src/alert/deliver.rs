@@ -40,7 +40,7 @@ pub(super) trait Deliver: Send + Sync + 'static {
 
     fn check(&self) -> Result<(), InvalidConfig>;
 
-    /// How many alerts of one kind are told at once, at most.
+    /// How many alerts of one kind are notified at once, at most.
     fn most(&self) -> usize;
 
     /// How long to leave between two messages.
@@ -94,7 +94,7 @@ where
             let Ok(request) = self.sink.request(&alerts) else {
                 return Outcome::default();
             };
-            // An alert told twice is better than one not told: what timed out is sent again, until the
+            // An alert notified twice is better than one not notified: what timed out is sent again, until the
             // timeout.
             let backoff = Backoff::exponential(Duration::from_millis(500)).max(LONGEST_PAUSE);
             let retry = RetryLayer::new()

@@ -6,7 +6,7 @@ use super::{Alerting, Alerts};
 use crate::classify::{ClassifyFn, HttpClassifier, Outcome, classify_fn};
 use crate::verdict::Verdict;
 
-/// Judges what callers get, and has people told of what they should know. Made by
+/// Judges what callers get, and has people notified of what they should know. Made by
 /// [`Alerts::layer`].
 ///
 /// It goes outermost, above the retry: what was mended below isn't worth an alert. It passes

@@ -1,19 +1,19 @@
-//! What is firing, who has heard of it, and who is to hear now.
+//! What is firing, who has notified of it, and who is to receive now.
 //!
 //! A plain machine of `(state, now)`: it reads no clock, takes no lock and sends nothing.
 
 mod entry;
-mod grade;
-mod heard;
 mod inhibit;
+mod notified;
+mod severity_times;
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
 pub(super) use self::entry::Times;
 use self::entry::{Entry, State};
-use super::audience::{Audience, Sinks};
-use super::sighting::{Facts, Sighting};
+use super::observation::{Details, Observation};
+use super::recipients::{Recipients, Sinks};
 use crate::event::{AlertKind, Severity};
 use crate::time::Instant;
 use crate::verdict::Cause;
@@ -28,28 +28,28 @@ pub(super) struct Lifecycle {
     len: usize,
     most: usize,
     times: Times,
-    audience: Audience,
+    recipients: Recipients,
 }
 
-/// What a sighting led to.
+/// What a observation led to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Step {
     /// When something is to be done about it, unless it is seen again before.
     pub(super) due: Option<Instant>,
-    /// How many sinks don't hear of it, because they have heard the same or it was over too soon.
+    /// How many sinks don't receive of it, because they have notified the same or it was over too soon.
     pub(super) coalesced: usize,
 }
 
-/// What is to be told.
+/// What is to be notified.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Notice {
     pub(super) kind: AlertKind,
     pub(super) label: Box<str>,
     pub(super) region: Option<&'static str>,
     pub(super) severity: Severity,
-    /// How bad it was told to be before, if that has changed.
+    /// How bad it was notified to be before, if that has changed.
     pub(super) was: Option<Severity>,
-    pub(super) facts: Facts,
+    pub(super) details: Details,
     pub(super) since: Instant,
     pub(super) resolved: bool,
     pub(super) to: Sinks,
@@ -57,16 +57,16 @@ pub(super) struct Notice {
     pub(super) news: bool,
 }
 
-fn family(kind: AlertKind, facts: &Facts) -> Family {
-    (kind, facts.cause.filter(|_| kind == AlertKind::CallFailed))
+fn family(kind: AlertKind, details: &Details) -> Family {
+    (kind, details.cause.filter(|_| kind == AlertKind::CallFailed))
 }
 
 impl Notice {
     fn of(kind: AlertKind, label: &str, entry: &Entry) -> Self {
-        let Entry { severity, facts, begun: since, .. } = *entry;
+        let Entry { severity, details, begun: since, .. } = *entry;
         let (label, region) = (label.into(), entry.region());
         let (was, resolved, to, news) = (None, false, Sinks::default(), false);
-        Self { kind, label, region, severity, was, facts, since, resolved, to, news }
+        Self { kind, label, region, severity, was, details, since, resolved, to, news }
     }
 
     /// Sorts what is over first, then by when it began; of two that began together the worse comes first.
@@ -75,116 +75,116 @@ impl Notice {
         ours.cmp(&(self.resolved, other.since, self.severity, &other.label))
     }
 
-    fn told(&self, told: entry::Told) -> Self {
-        let entry::Told { to, severity, was, resolved, news } = told;
+    fn notified(&self, notified: entry::Notification) -> Self {
+        let entry::Notification { to, severity, was, resolved, news } = notified;
         Self { severity, was, resolved, to, news, ..self.clone() }
     }
 }
 
 impl Lifecycle {
-    pub(super) fn new(most: usize, times: Times, audience: Audience) -> Self {
-        Self { families: HashMap::new(), len: 0, most: most.max(1), times, audience }
+    pub(super) fn new(most: usize, times: Times, recipients: Recipients) -> Self {
+        Self { families: HashMap::new(), len: 0, most: most.max(1), times, recipients }
     }
 
     /// Takes in that something was seen.
-    pub(super) fn fire(&mut self, seen: &Sighting<'_>, now: Instant) -> Step {
-        let (times, audience) = (self.times, self.audience);
-        if let Some(entry) = self.entry(seen.kind, seen.label, &seen.facts) {
-            if entry.is_late(seen.turn, now) {
+    pub(super) fn fire(&mut self, seen: &Observation<'_>, now: Instant) -> Step {
+        let (times, recipients) = (self.times, self.recipients);
+        if let Some(entry) = self.entry(seen.kind, seen.label, &seen.details) {
+            if entry.is_late(seen.generation, now) {
                 return Step::default();
             }
             let begins = entry.state == State::Resolved;
             entry.see(seen, now);
-            let due = entry.due(&times, audience);
-            let wants = audience.of(entry.worth(now));
-            let owed = entry.owed(audience);
-            // The sinks that hear of this very sighting; for the others it is coalesced.
-            let heard = match entry.state {
+            let due = entry.due(&times, recipients);
+            let wants = recipients.of(entry.worth(now));
+            let owed = entry.owed(recipients);
+            // The sinks that receive of this very observation; for the others it is coalesced.
+            let notified = match entry.state {
                 _ if begins => wants,
-                // The first sighting is told, and this isn't it.
+                // The first observation is notified, and this isn't it.
                 State::Waiting => Sinks::default(),
                 _ if due.is_none_or(|due| due > now) => Sinks::default(),
                 State::Firing if !owed.is_empty() => owed,
                 _ => wants,
             };
-            return Step { due, coalesced: wants.without(heard).len() };
+            return Step { due, coalesced: wants.without(notified).len() };
         }
         let mut entry = Entry::new(now);
-        entry.is_late(seen.turn, now);
+        entry.is_late(seen.generation, now);
         entry.see(seen, now);
         let Some(coalesced) = self.make_room(&entry, now) else {
-            return Step { due: None, coalesced: audience.of(entry.worth(now)).len() };
+            return Step { due: None, coalesced: recipients.of(entry.worth(now)).len() };
         };
-        let due = entry.due(&times, audience);
-        let family = self.families.entry(family(seen.kind, &seen.facts)).or_default();
+        let due = entry.due(&times, recipients);
+        let family = self.families.entry(family(seen.kind, &seen.details)).or_default();
         family.insert(seen.label.into(), entry);
         self.len += 1;
         Step { due, coalesced }
     }
 
     /// Takes in that something is over. Returns the notices of that, and what else follows.
-    pub(super) fn resolve(&mut self, seen: &Sighting<'_>, now: Instant) -> (Vec<Notice>, Step) {
-        let audience = self.audience;
-        let Some(entry) = self.entry(seen.kind, seen.label, &seen.facts) else {
+    pub(super) fn resolve(&mut self, seen: &Observation<'_>, now: Instant) -> (Vec<Notice>, Step) {
+        let recipients = self.recipients;
+        let Some(entry) = self.entry(seen.kind, seen.label, &seen.details) else {
             self.ended_before(seen, now);
             return (Vec::new(), Step::default());
         };
-        if entry.is_late(seen.turn, now) {
+        if entry.is_late(seen.generation, now) {
             return (Vec::new(), Step::default());
         }
         let mut step = Step::default();
         if entry.state == State::Waiting {
-            step.coalesced = audience.of(entry.worth(now)).len();
+            step.coalesced = recipients.of(entry.worth(now)).len();
         }
         let notice = Notice::of(seen.kind, seen.label, entry);
         let is_cause = entry.subject(seen.kind, seen.label).is_cause();
-        let told = entry.end().into_iter().map(|told| notice.told(told)).collect();
+        let notified = entry.end().into_iter().map(|notified| notice.notified(notified)).collect();
         if is_cause {
             step.coalesced += self.mute(now);
             step.due = self.next_due();
         }
-        (told, step)
+        (notified, step)
     }
 
-    /// Takes in the end of something whose beginning is unknown. A beginning that is told late is then
-    /// recognised as such, for a moment and if there is room.
-    fn ended_before(&mut self, seen: &Sighting<'_>, now: Instant) {
-        if seen.turn.is_some() && self.len < self.most {
+    /// Takes in the end of something whose beginning is unknown. A beginning that is notified late is then
+    /// recognised as such, for a clock and if there is room.
+    fn ended_before(&mut self, seen: &Observation<'_>, now: Instant) {
+        if seen.generation.is_some() && self.len < self.most {
             let mut entry = Entry::new(now);
-            entry.is_late(seen.turn, now);
-            let family = self.families.entry(family(seen.kind, &seen.facts)).or_default();
+            entry.is_late(seen.generation, now);
+            let family = self.families.entry(family(seen.kind, &seen.details)).or_default();
             family.insert(seen.label.into(), entry);
             self.len += 1;
         }
     }
 
-    /// Takes in that these sinks didn't hear of a notice. They will when the thing is seen again, or a minute
+    /// Takes in that these sinks didn't receive of a notice. They will when the thing is seen again, or a minute
     /// later.
     pub(super) fn missed(&mut self, notice: &Notice, sinks: Sinks, now: Instant) {
-        if let Some(entry) = self.entry(notice.kind, &notice.label, &notice.facts) {
+        if let Some(entry) = self.entry(notice.kind, &notice.label, &notice.details) {
             entry.miss(sinks, now);
         }
     }
 
-    /// Returns what is to be told by now, in order, and how many sinks don't hear of what was over too soon.
-    /// With `hurry`, what only waits for others to join it is told too.
+    /// Returns what is to be notified by now, in order, and how many sinks don't receive of what was over too soon.
+    /// With `hurry`, what only waits for others to join it is notified too.
     pub(super) fn due(&mut self, now: Instant, hurry: bool) -> (Vec<Notice>, usize) {
         let (mut all, mut coalesced) = (Vec::new(), 0);
-        let (times, audience) = (self.times, self.audience);
+        let (times, recipients) = (self.times, self.recipients);
         self.retain(|kind, label, entry| {
-            if entry.is_over(now, &times, audience) {
+            if entry.is_over(now, &times, recipients) {
                 if entry.state == State::Waiting {
-                    coalesced += audience.of(entry.worth(now)).len();
+                    coalesced += recipients.of(entry.worth(now)).len();
                 }
                 let notice = Notice::of(kind, label, entry);
-                all.extend(entry.end().into_iter().map(|told| notice.told(told)));
+                all.extend(entry.end().into_iter().map(|notified| notice.notified(notified)));
             }
-            !entry.is_forgotten(now, &times)
+            !entry.is_expired(now, &times)
         });
         coalesced += self.mute(now);
-        // What joins another of its kind is told with it.
+        // What joins another of its kind is notified with it.
         let ripe = |entry: &Entry| {
-            let at = entry.told_first_at(&times, audience).filter(|at| *at <= now);
+            let at = entry.first_notified_at(&times, recipients).filter(|at| *at <= now);
             entry.state == State::Waiting && at.is_some()
         };
         let mut hurried = Vec::new();
@@ -194,10 +194,10 @@ impl Lifecycle {
             }
         }
         self.retain(|kind, label, entry| {
-            let told = entry.tell(now, (&times, hurried.contains(&kind)), audience);
-            if !told.is_empty() {
+            let notified = entry.emit(now, (&times, hurried.contains(&kind)), recipients);
+            if !notified.is_empty() {
                 let notice = Notice::of(kind, label, entry);
-                all.extend(told.into_iter().map(|told| notice.told(told)));
+                all.extend(notified.into_iter().map(|notified| notice.notified(notified)));
             }
             true
         });
@@ -208,10 +208,10 @@ impl Lifecycle {
     /// Returns when something is due next.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let entries = self.families.values().flat_map(HashMap::values);
-        entries.filter_map(|entry| entry.due(&self.times, self.audience)).min()
+        entries.filter_map(|entry| entry.due(&self.times, self.recipients)).min()
     }
 
-    /// Returns what goes on, whether or not a sink was told, in order.
+    /// Returns what goes on, whether or not a sink was notified, in order.
     pub(super) fn firing(&self, now: Instant) -> Vec<Notice> {
         let mut all: Vec<_> = self
             .entries()
@@ -219,7 +219,7 @@ impl Lifecycle {
                 let severity = entry.level(now)?;
                 // It may have gone quiet since the last look: ask a copy, as asking changes it.
                 let mut looked_at = *entry;
-                if looked_at.is_over(now, &self.times, self.audience) {
+                if looked_at.is_over(now, &self.times, self.recipients) {
                     return None;
                 }
                 Some(Notice { severity, ..Notice::of(kind, label, entry) })
@@ -235,8 +235,8 @@ impl Lifecycle {
         })
     }
 
-    fn entry(&mut self, kind: AlertKind, label: &str, facts: &Facts) -> Option<&mut Entry> {
-        self.families.get_mut(&family(kind, facts))?.get_mut(label)
+    fn entry(&mut self, kind: AlertKind, label: &str, details: &Details) -> Option<&mut Entry> {
+        self.families.get_mut(&family(kind, details))?.get_mut(label)
     }
 
     fn retain(&mut self, mut keep: impl FnMut(AlertKind, &str, &mut Entry) -> bool) {
@@ -247,16 +247,16 @@ impl Lifecycle {
         self.len = self.families.values().map(HashMap::len).sum();
     }
 
-    /// Mutes each entry for the sinks that hear of its cause. An alert about failed calls is given up when its
+    /// Mutes each entry for the sinks that receive of its cause. An alert about failed calls is given up when its
     /// cause is over: calls must fail again. Returns how many sinks that spares.
     fn mute(&mut self, now: Instant) -> usize {
-        let (audience, mut spared) = (self.audience, 0);
+        let (recipients, mut spared) = (self.recipients, 0);
         let causes: Vec<_> = self
             .entries()
             .filter(|((kind, _), label, entry)| entry.subject(*kind, label).is_cause())
             .filter_map(|((kind, _), label, entry)| {
-                let hear = self.audience.of(entry.level(now)?);
-                Some((kind, Box::<str>::from(label), *entry, hear))
+                let receive = self.recipients.of(entry.level(now)?);
+                Some((kind, Box::<str>::from(label), *entry, receive))
             })
             .collect();
         self.retain(|kind, label, entry| {
@@ -264,10 +264,10 @@ impl Lifecycle {
                 cause_entry.subject(*cause, cause_label).mutes(entry.subject(kind, label))
             });
             let before = entry.muted;
-            entry.muted = muting.fold(Sinks::default(), |muted, (.., hear)| muted.and(*hear));
+            entry.muted = muting.fold(Sinks::default(), |muted, (.., receive)| muted.and(*receive));
             let was_muted = !before.is_empty() && entry.muted.is_empty();
             if was_muted && entry.state == State::Waiting && kind.is_per_call() {
-                spared += audience.of(entry.worth(now)).len();
+                spared += recipients.of(entry.worth(now)).len();
                 entry.state = State::Resolved;
             }
             true
@@ -276,8 +276,8 @@ impl Lifecycle {
     }
 
     /// Makes room for a new entry: what is over goes first, then what is less bad. Returns how many sinks
-    /// never hear of what went, or `None` if there is no room. What is as bad as the new entry stays:
-    /// otherwise more keys than there is room for would push each other out before any of them is told.
+    /// never receive of what went, or `None` if there is no room. What is as bad as the new entry stays:
+    /// otherwise more keys than there is room for would push each other out before any of them is notified.
     fn make_room(&mut self, new: &Entry, now: Instant) -> Option<usize> {
         if self.len < self.most {
             return Some(0);
@@ -293,7 +293,7 @@ impl Lifecycle {
             self.len -= 1;
         }
         let waited = entry.state == State::Waiting;
-        Some(if waited { self.audience.of(entry.worth(now)).len() } else { 0 })
+        Some(if waited { self.recipients.of(entry.worth(now)).len() } else { 0 })
     }
 }
 

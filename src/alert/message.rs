@@ -2,8 +2,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::lifecycle::Notice;
+use super::observation::{Details, Reading};
 use super::rule::percent;
-use super::sighting::{Facts, Reading};
 use crate::event::{Alert, AlertKind};
 use crate::verdict::Cause;
 
@@ -34,8 +34,8 @@ impl Alert {
             circuit: about(&[AlertKind::CircuitOpen]),
             limiter: about(&[AlertKind::RateLimited]),
             objective: about(&[AlertKind::BudgetBurn, AlertKind::SlowCalls]),
-            causes: notice.facts.cause.into_iter().collect(),
-            retries: notice.facts.retries,
+            causes: notice.details.cause.into_iter().collect(),
+            retries: notice.details.retries,
             since,
             at,
             repeat_interval: repeats_in,
@@ -45,7 +45,7 @@ impl Alert {
 
 fn begun(notice: &Notice) -> String {
     let label = &notice.label;
-    let Facts { cause, retries, reading } = notice.facts;
+    let Details { cause, retries, reading } = notice.details;
     let cause = cause.unwrap_or(Cause::Unknown);
     let unknown = Reading { value: 0.0, limit: 0.0, over: Duration::ZERO };
     let Reading { value, limit, over } = reading.unwrap_or(unknown);
@@ -90,7 +90,7 @@ fn ended(notice: &Notice) -> String {
     match notice.kind {
         AlertKind::Timeout => "no more calls without an answer in time".to_owned(),
         AlertKind::CallFailed => {
-            format!("no more calls fail so: {}", notice.facts.cause.unwrap_or(Cause::Unknown))
+            format!("no more calls fail so: {}", notice.details.cause.unwrap_or(Cause::Unknown))
         }
         AlertKind::CircuitOpen => format!("circuit {label} closed"),
         AlertKind::RegionOut => format!("region {label} isn't lost any more"),
@@ -120,7 +120,7 @@ fn said(span: Duration) -> String {
 fn key(service: &str, notice: &Notice) -> String {
     let mut key = format!("{service}/{}", notice.kind);
     if notice.kind == AlertKind::CallFailed {
-        let cause = notice.facts.cause.unwrap_or(Cause::Unknown);
+        let cause = notice.details.cause.unwrap_or(Cause::Unknown);
         key = format!("{key}/{cause}");
     } else if !notice.label.is_empty() {
         key = format!("{key}/{}", notice.label);

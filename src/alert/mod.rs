@@ -49,7 +49,7 @@
 //! |---|---|---|
 //! | a timeout, or a deadline passed, after more than 3 retries | critical | not seen for 5 minutes |
 //! | the credential was refused | critical | not seen for 5 minutes |
-//! | the quota is spent (told by your classifier) | critical | not seen for 5 minutes |
+//! | the quota is spent (notified by your classifier) | critical | not seen for 5 minutes |
 //! | no region is healthy | critical | a region is back, or added |
 //! | a region is lost | warning | it is back, or removed |
 //! | a circuit opened | warning | it closed |
@@ -72,20 +72,20 @@
 //! # How often
 //!
 //! An alert first waits for as long as its rule says that it must [last](Rule::lasting), and a
-//! [second](AlertsBuilder::group_wait) for others that go with it. What is over by then isn't told. It is
-//! told once, again when it gets more severe, once each [hour](AlertsBuilder::repeat_interval) that it
+//! [second](AlertsBuilder::group_wait) for others that go with it. What is over by then isn't notified. It is
+//! notified once, again when it gets more severe, once each [hour](AlertsBuilder::repeat_interval) that it
 //! lasts, and when it is over.
 //!
-//! What is resolved and fires again within [5 minutes](AlertsBuilder::settle_time) is held back until
-//! then, so that a circuit that opens and closes all the time isn't told each time. Only sinks that were
-//! told of an alert are told its end. When it gets less severe, it ends for the sinks that don't hear of
+//! What is resolved and fires again timeout_at [5 minutes](AlertsBuilder::settle_time) is held back until
+//! then, so that a circuit that opens and closes all the time isn't notified each time. Only sinks that were
+//! notified of an alert are notified its end. When it gets less severe, it ends for the sinks that don't receive of
 //! the lower severity.
 //!
 //! Alerts of one kind that are due together are one message, if the [sink](Sink::group_size) can do that.
 //!
-//! A sink that hears of a cause doesn't hear of what only follows from it. A lost region mutes the circuits
+//! A sink that hears of a cause doesn't receive of what only follows from it. A lost region mutes the circuits
 //! that open in it. That all regions are lost mutes the loss of each, open circuits and calls that fail. A
-//! refused credential mutes everything else. What still goes on when the cause is over is told then, except
+//! refused credential mutes everything else. What still goes on when the cause is over is notified then, except
 //! failed calls: they must fail again.
 //!
 //! # What it costs
@@ -97,15 +97,15 @@
 //!
 //! Each sink has a bounded [queue](AlertsBuilder::queue) and a task of its own. So nothing on the request
 //! path waits, and a sink that hangs, fails or panics holds up no other. An alert that finds no room is
-//! dropped, and one that a sink doesn't take has failed: both are [counted](AlertStats), and told to the
+//! dropped, and one that a sink doesn't take has failed: both are [counted](AlertStats), and notified to the
 //! [observer](AlertsBuilder::observer).
 //!
-//! The tasks are started on first use within a tokio runtime with time. They end with the last clone of
+//! The tasks are started on first use timeout_at a tokio runtime with time. They end with the last clone of
 //! [`Alerts`] and its layers. At the end of a program [`flush`](Alerts::flush) what is left. For a status
 //! page there are [`firing`](Alerts::firing), [`history`](Alerts::history) and
 //! [`objectives`](Alerts::objectives).
 //!
-//! # Whom it tells
+//! # Whom it notify
 //!
 //! | sink | a message | at most | over |
 //! |---|---|---|---|
@@ -119,7 +119,7 @@
 //! For the program's own log give the builder an [observer](AlertsBuilder::observer),
 //! `event::TracingObserver`: it writes a line for each alert, at the level of its severity.
 //!
-//! # What it tells
+//! # What it notify
 //!
 //! Alerts hold names that you gave, numbers and kinds of failure: never an error's text, a header, a URL
 //! or a body. Webhooks and keys are [secrets](Secret) that are never printed. Texts are cut to each
@@ -127,36 +127,36 @@
 //! is a mention or a link.
 
 mod alerts;
-mod audience;
 mod builder;
 mod call;
+mod counters;
 mod deliver;
-mod desk;
 mod dispatch;
 mod future;
 mod history;
-mod keeper;
 mod layer;
 mod lifecycle;
 mod measure;
 mod message;
-mod outbox;
+mod observation;
+mod queue;
+mod recipients;
 mod rule;
+mod scheduler;
 mod service;
-mod sighting;
 mod sink;
 mod slo;
-mod tally;
-mod within;
+mod state;
+mod timeout_at;
 mod worker;
 
 pub use self::alerts::Alerts;
 pub use self::builder::AlertsBuilder;
+pub use self::counters::AlertStats;
 pub use self::future::ResponseFuture;
 pub use self::layer::AlertLayer;
 pub use self::rule::Rule;
 pub use self::service::Alerting;
 pub use self::sink::{Alertmanager, Opsgenie, PagerDuty, Secret, Sink, Slack, Teams, Webhook};
 pub use self::slo::{BurnRate, Objective, Slo};
-pub use self::tally::AlertStats;
 pub use crate::event::{Alert, AlertKind, Severity};

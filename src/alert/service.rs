@@ -5,7 +5,7 @@ use tower_service::Service;
 use super::Alerts;
 use super::call::Call;
 use super::future::ResponseFuture;
-use super::measure::Begun;
+use super::measure::Pending;
 use crate::classify::Classify;
 use crate::error::BoxError;
 
@@ -50,7 +50,7 @@ where
         let result = ready!(self.inner.poll_ready(cx)).map_err(Into::into);
         if let Err(error) = &result {
             let verdict = self.classifier.classify(Err(&**error));
-            self.alerts.shared.outcome(&Begun::default(), &verdict, Some(&**error));
+            self.alerts.shared.outcome(&Pending::default(), &verdict, Some(&**error));
         }
         Poll::Ready(result)
     }

@@ -95,11 +95,11 @@ impl Slo {
         Self::new(format!("availability {} %", percent(target)), Measure::Failures, target)
     }
 
-    /// This share of the calls is to be answered within the limit; 0.5 is the median. A call that failed
+    /// This share of the calls is to be answered timeout_at the limit; 0.5 is the median. A call that failed
     /// sooner doesn't count, one that failed later is bad.
     ///
     /// Burn rates of 1 ÷ (1 − target) or more can't be exceeded, and alerts on them are left out. Half of all
-    /// calls may be slower than a median, so its budget burns at 2 even if all are. To hear of slow medians
+    /// calls may be slower than a median, so its budget burns at 2 even if all are. To receive of slow medians
     /// sooner use [`Rule::slow_median`].
     pub fn latency(target: f64, limit: Duration) -> Self {
         let name = format!("latency p{} of {limit:?}", percent(target));

@@ -4,7 +4,7 @@ use crate::sync::Mutex;
 
 /// The state of one layer, which all its services share.
 #[derive(Debug)]
-pub(super) struct Breaker {
+pub(super) struct BreakerState {
     pub(super) circuits: Circuits,
     pub(super) latches: Option<Latches>,
     /// Serialises changes to all circuits, so that two callers can't leave some as one wanted and
@@ -12,7 +12,7 @@ pub(super) struct Breaker {
     changing: Mutex<()>,
 }
 
-impl Breaker {
+impl BreakerState {
     pub(super) fn new(circuits: Circuits, latches: Option<Latches>) -> Self {
         Self { circuits, latches, changing: Mutex::default() }
     }
@@ -20,7 +20,7 @@ impl Breaker {
     /// Whether calls are checked by their credentials, since one was refused lately.
     #[inline]
     pub(super) fn watches_credentials(&self) -> bool {
-        self.latches.as_ref().is_some_and(Latches::are_watching)
+        self.latches.as_ref().is_some_and(Latches::is_watching)
     }
 
     /// The circuits of credentials.

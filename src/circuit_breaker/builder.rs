@@ -1,15 +1,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::audience::Audience;
-use super::breaker::Breaker;
+use super::breaker::BreakerState;
 use super::circuits::Circuits;
-use super::common::Common;
-use super::count::Counting;
+use super::common::SharedConfig;
+use super::config::{CloseAt, Config, Recovery, SlowCalls};
+use super::count::CountingPolicy;
 use super::latch::Latches;
-use super::refusals::Refusals;
-use super::rules::{CloseAt, Recovery, Rules, SlowCalls};
-use super::{CircuitBreakerLayer, Count, CredentialLatch, FailureRate, OpenFor};
+use super::observers::CircuitObservers;
+use super::refusals::CredentialRejections;
+use super::{CallResult, CircuitBreakerLayer, CredentialLatch, FailureRate, OpenDuration};
 use crate::classify::{ClassifyFn, HttpClassifier, Outcome, classify_fn};
 use crate::error::InvalidConfig;
 use crate::event::{Observer, Observers};
@@ -33,9 +33,9 @@ pub struct CircuitBreakerBuilder<C = HttpClassifier, K = AllCalls, L = ByCredent
 struct Settings {
     name: Arc<str>,
     max_keys: usize,
-    rules: Rules,
+    config: Config,
     latch: Option<CredentialLatch>,
-    chance: RandomSource,
+    random: RandomSource,
     observers: Observers,
 }
 
@@ -44,9 +44,9 @@ impl CircuitBreakerBuilder {
         let settings = Settings {
             name: Arc::from("upstream"),
             max_keys: 1024,
-            rules: Rules::default(),
+            config: Config::default(),
             latch: Some(CredentialLatch::new()),
-            chance: RandomSource::default(),
+            random: RandomSource::default(),
             observers: Observers::default(),
         };
         Self {
@@ -63,49 +63,49 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
     /// Opens after `failures` failures in a row, from 1 to 524,287. Where no policy is set this one
     /// applies, at 5. Where several are set, any of them opens the circuit.
     pub fn consecutive_failures(mut self, failures: u32) -> Self {
-        self.settings.rules.counts.consecutive = Some(failures);
+        self.settings.config.counts.consecutive = Some(failures);
         self
     }
 
     /// Opens when a leaky count reaches `failures`, from 1 to 524,287. Each failure adds one to the
     /// count, each success takes one off.
     pub fn leaky_failures(mut self, failures: u32) -> Self {
-        self.settings.rules.counts.leaky = Some(failures);
+        self.settings.config.counts.leaky = Some(failures);
         self
     }
 
     /// Opens when too large a share of recent calls failed.
     pub fn failure_rate(mut self, rate: FailureRate) -> Self {
-        self.settings.rules.rate = Some(rate);
+        self.settings.config.rate = Some(rate);
         self
     }
 
     /// Opens when too large a share of recent calls took `slow` or longer, measured from when a
     /// call is sent to the head of its answer. A slow probe counts as failed.
     pub fn slow_call_rate(mut self, slow: Duration, rate: FailureRate) -> Self {
-        self.settings.rules.slow = Some(SlowCalls { from: slow, rate });
+        self.settings.config.slow = Some(SlowCalls { from: slow, rate });
         self
     }
 
-    /// What counts as success and failure, in place of [`Count::by_default`].
+    /// What counts as success and failure, in slot of [`CallResult::by_default`].
     ///
     /// ```
     /// use tower_upstream::CircuitBreakerLayer;
-    /// use tower_upstream::circuit_breaker::Count;
+    /// use tower_upstream::circuit_breaker::CallResult;
     /// use tower_upstream::classify::Class;
     ///
     /// // Here a 429 is a failure too.
     /// let breaker = CircuitBreakerLayer::builder()
     ///     .count_fn(|verdict| match verdict.class() {
-    ///         Class::Throttled => Count::Failure,
-    ///         _ => Count::by_default(verdict),
+    ///         Class::Throttled => CallResult::Failure,
+    ///         _ => CallResult::by_default(verdict),
     ///     })
     ///     .build()?;
     /// # let _ = breaker;
     /// # Ok::<_, tower_upstream::InvalidConfig>(())
     /// ```
-    pub fn count_fn(mut self, f: impl Fn(&Verdict) -> Count + Send + Sync + 'static) -> Self {
-        self.settings.rules.counting = Counting::By(Arc::new(f));
+    pub fn count_fn(mut self, f: impl Fn(&Verdict) -> CallResult + Send + Sync + 'static) -> Self {
+        self.settings.config.counting = CountingPolicy::By(Arc::new(f));
         self
     }
 
@@ -113,24 +113,24 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
     /// `duration` ago. Default: a dropped call is neutral. Meant for timeouts that stand above the
     /// breaker; those of this crate's retry layer are recognised without it.
     pub fn abandoned_after(mut self, duration: Duration) -> Self {
-        self.settings.rules.abandoned_after = Some(duration);
+        self.settings.config.abandoned_after = Some(duration);
         self
     }
 }
 
 /// How a circuit recovers.
 impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
-    /// How long it stays open: always the same [`Duration`], or [growing](OpenFor::doubling).
+    /// How long it stays open: always the same [`Duration`], or [growing](OpenDuration::doubling).
     /// Default: 30 s.
-    pub fn open_for(mut self, time: impl Into<OpenFor>) -> Self {
-        self.settings.rules.open_for = time.into();
+    pub fn open_for(mut self, time: impl Into<OpenDuration>) -> Self {
+        self.settings.config.open_for = time.into();
         self
     }
 
     /// The longest that a server's own hint (`Retry-After` on a 503) can keep
     /// it open. Default: 5 minutes; zero ignores such hints.
     pub fn hint_cap(mut self, cap: Duration) -> Self {
-        self.settings.rules.hint_cap = cap;
+        self.settings.config.hint_cap = cap;
         self
     }
 
@@ -139,7 +139,7 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
     /// probes. Default: 1 and 1.
     ///
     /// One failure opens it again. A probe that is dropped, or says nothing of the
-    /// upstream's health, gives its place back.
+    /// upstream's health, gives its slot back.
     pub fn half_open(self, probes: u32, successes: u32) -> Self {
         self.recovery(Recovery::HalfOpen { probes, close_at: CloseAt::Successes(successes) })
     }
@@ -149,7 +149,7 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
     /// that.
     ///
     /// Probes may fail as long as that share can still be reached. A probe that is dropped or
-    /// neutral gives its place back, as with [`half_open`](Self::half_open).
+    /// neutral gives its slot back, as with [`half_open`](Self::half_open).
     pub fn half_open_rate(self, probes: u32, rate: f64) -> Self {
         self.recovery(Recovery::HalfOpen { probes, close_at: CloseAt::Rate(rate) })
     }
@@ -161,20 +161,20 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
     }
 
     fn recovery(mut self, recovery: Recovery) -> Self {
-        self.settings.rules.recovery = recovery;
+        self.settings.config.recovery = recovery;
         self
     }
 
     /// How long the probes of a half-open circuit may take, before others are
-    /// let through in their place. More than zero; default: 60 s.
+    /// let through in their slot. More than zero; default: 60 s.
     pub fn probe_lease(mut self, lease: Duration) -> Self {
-        self.settings.rules.probe_lease = lease;
+        self.settings.config.probe_lease = lease;
         self
     }
 
     /// Gives probes at least `attempt`, the time that an attempt may take.
     pub(crate) fn lease_of_at_least(mut self, attempt: Duration) -> Self {
-        self.settings.rules.probe_lease = self.settings.rules.probe_lease.max(attempt);
+        self.settings.config.probe_lease = self.settings.config.probe_lease.max(attempt);
         self
     }
 
@@ -183,13 +183,13 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
     /// count as in a closed circuit, and what was counted is kept when it closes. Default: zero,
     /// which lets all calls through at once.
     pub fn recover_over(mut self, duration: Duration) -> Self {
-        self.settings.rules.ramp = duration;
+        self.settings.config.ramp = duration;
         self
     }
 
     /// Makes the jitter repeatable, for tests and simulations.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.settings.chance = RandomSource::seeded(seed);
+        self.settings.random = RandomSource::seeded(seed);
         self
     }
 }
@@ -221,7 +221,7 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
     /// A call that would have been turned away isn't counted anywhere: in earnest it wouldn't have
     /// been made.
     pub fn dry_run(mut self) -> Self {
-        self.settings.rules.dry_run = true;
+        self.settings.config.dry_run = true;
         self
     }
 }
@@ -309,18 +309,18 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
     /// successes are needed to close than a half-open circuit lets through.
     pub fn build(self) -> Result<CircuitBreakerLayer<C, K, L>, InvalidConfig> {
         let Self { classifier, key, credential, settings } = self;
-        let Settings { name, max_keys, rules, latch, chance, observers } = settings;
-        let rules = rules.checked()?;
-        let latch = latch.map(|latch| latch.rules(rules.dry_run).checked()).transpose()?;
-        let audience = Audience::new(observers);
-        let refusals = Arc::new(Refusals::new());
+        let Settings { name, max_keys, config, latch, random, observers } = settings;
+        let config = config.checked()?;
+        let latch = latch.map(|latch| latch.config(config.dry_run).checked()).transpose()?;
+        let observers = CircuitObservers::new(observers);
+        let refusals = Arc::new(CredentialRejections::new());
         let latches = latch.map(|latch| {
-            let (audience, chance) = (audience.clone(), chance.clone());
-            Latches::new(&name, max_keys, latch, audience, chance, Arc::clone(&refusals))
+            let (observers, random) = (observers.clone(), random.clone());
+            Latches::new(&name, max_keys, latch, observers, random, Arc::clone(&refusals))
         });
-        let common = Common::new(rules, audience, chance, refusals);
+        let common = SharedConfig::new(config, observers, random, refusals);
         let circuits = Circuits::new(name, max_keys, common, true);
-        let breaker = Arc::new(Breaker::new(circuits, latches));
+        let breaker = Arc::new(BreakerState::new(circuits, latches));
         Ok(CircuitBreakerLayer { classifier, key, credential, breaker })
     }
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Count;
-use super::common::Common;
-use super::gate::{Admitted, Changed, Gate};
-use super::machine::Admission;
+use super::CallResult;
+use super::common::SharedConfig;
 use super::permit::Permit;
-use super::reason::Why;
-use super::shut::Shut;
-use super::stats::{LastFailure, Tally, Totals};
+use super::reason::OpenCause;
+use super::rejection_cache::RejectionCache;
+use super::shared_state::{Admitted, AtomicState, StateChange};
+use super::state_machine::Admission;
+use super::stats::{CallCounters, CallTotals, LastFailure};
 use super::status::CircuitStatus;
 use crate::error::{CircuitOpen, CircuitState, OpenReason};
 use crate::event::{CircuitRejected, CircuitWouldReject};
@@ -19,137 +19,148 @@ use crate::sharded::{ShardRef, ShardedArc};
 use crate::time::{self, Instant};
 use crate::verdict::{Cause, Verdict};
 
-/// The [`Gate`] decides. The circuit around it has the name, reads the clock, keeps totals and
+/// The [`AtomicState`] decides. The circuit around it has the name, reads the clock, keeps totals and
 /// tells observers.
 #[derive(Debug)]
 pub(super) struct Circuit {
-    gate: Gate,
+    shared_state: AtomicState,
     last_failure: LastFailure,
-    shut: Shut,
+    rejection_cache: RejectionCache,
     name: Arc<str>,
-    common: Arc<Common>,
+    common: Arc<SharedConfig>,
     /// True if a success only has to be counted: default counting, and no call is timed.
     plain: bool,
 }
 
 /// A circuit whose references and statistics are kept by each thread.
-pub(super) type ShardedCircuit = ShardedArc<Circuit, Tally>;
+pub(super) type ShardedCircuit = ShardedArc<Circuit, CallCounters>;
 
 /// A call's reference to its circuit.
-pub(super) type CircuitHandle = ShardRef<Circuit, Tally>;
+pub(super) type CircuitHandle = ShardRef<Circuit, CallCounters>;
 
-const FORCED: Why = Why { reason: OpenReason::Forced, cause: Cause::Unknown };
+const FORCED: OpenCause = OpenCause { reason: OpenReason::Forced, cause: Cause::Unknown };
 
 impl Circuit {
-    pub(super) fn new(name: Arc<str>, common: Arc<Common>) -> Self {
+    pub(super) fn new(name: Arc<str>, common: Arc<SharedConfig>) -> Self {
         let now = time::now();
-        let gate = Gate::new(&common.rules, Arc::clone(&common.tripped), common.random(), now);
+        let shared_state =
+            AtomicState::new(&common.config, Arc::clone(&common.tripped), common.random(), now);
         if let Some(open) = common.forced() {
             // Not told: the circuit was never in another state, and it is made under the registry's
             // lock.
-            gate.force(open, FORCED, now);
+            shared_state.force(open, FORCED, now);
         }
-        let (last_failure, plain) = (LastFailure::new(now), common.rules.are_plain());
-        Self { gate, last_failure, shut: Shut::new(), name, common, plain }
+        let (last_failure, plain) = (LastFailure::new(now), common.config.are_plain());
+        Self {
+            shared_state,
+            last_failure,
+            rejection_cache: RejectionCache::new(),
+            name,
+            common,
+            plain,
+        }
     }
 
     #[inline]
-    pub(super) fn common(&self) -> &Common {
+    pub(super) fn common(&self) -> &SharedConfig {
         &self.common
     }
 
     /// Returns the generation if every call passes and a success only has to be counted.
     #[inline]
     pub(super) fn passes_plainly(&self) -> Option<u32> {
-        self.gate.passes_all().filter(|_| self.plain)
+        self.shared_state.passes_all().filter(|_| self.plain)
     }
 
-    /// Lets a call through, or says why not.
+    /// Lets a call through, or says open_cause not.
     #[inline]
     pub(super) fn admit(circuit: &ShardedCircuit) -> Result<Permit, Box<CircuitOpen>> {
-        match circuit.gate.passes_all() {
+        match circuit.shared_state.passes_all() {
             Some(generation) => Ok(Permit::new(circuit.shard_ref(), generation, false)),
-            None => circuit.admit_slowly(|| circuit.shard_ref()),
+            None => circuit.admit_slow(|| circuit.shard_ref()),
         }
     }
 
     /// Asks again for a call that already has a handle.
     pub(super) fn admit_again(handle: &CircuitHandle) -> Result<Permit, Box<CircuitOpen>> {
-        handle.admit_slowly(|| handle.clone())
+        handle.admit_slow(|| handle.clone())
     }
 
     #[cold]
-    fn admit_slowly(
+    fn admit_slow(
         &self,
         handle: impl FnOnce() -> CircuitHandle,
     ) -> Result<Permit, Box<CircuitOpen>> {
         let now = time::now();
-        let generation = self.gate.generation();
-        match self.shut.reject(generation, now) {
-            Some(open) => self.turn_away(generation, open),
-            None => self.admit_by_gate(handle, now),
+        let generation = self.shared_state.generation();
+        match self.rejection_cache.reject(generation, now) {
+            Some(open) => self.reject(generation, open),
+            None => self.admit_locked(handle, now),
         }
     }
 
     #[inline(never)]
-    fn admit_by_gate(
+    fn admit_locked(
         &self,
         handle: impl FnOnce() -> CircuitHandle,
         now: Instant,
     ) -> Result<Permit, Box<CircuitOpen>> {
-        let rules = &self.common.rules;
-        let Admitted { admission, generation, state, changed } = self.gate.admit(rules, now);
+        let config = &self.common.config;
+        let Admitted { admission, generation, state, changed } =
+            self.shared_state.admit(config, now);
         match admission {
             Admission::Pass { probe } => {
                 let permit = Permit::new(handle(), generation, probe);
                 // With the permit in hand: should an observer panic, dropping it gives a probe's
-                // place back. A state change made by `admit` always comes with a pass, so it is
+                // slot back. A state change made by `admit` always comes with a pass, so it is
                 // told only here.
-                self.tell_change(changed);
+                self.emit_change(changed);
                 Ok(permit)
             }
-            Admission::Reject { .. } if rules.dry_run => {
-                let reason = changed.why.map_or(OpenReason::Forced, |why| why.reason);
+            Admission::Reject { .. } if config.dry_run => {
+                let reason =
+                    changed.open_cause.map_or(OpenReason::Forced, |open_cause| open_cause.reason);
                 let event = || CircuitWouldReject::new(&self.name, generation, reason);
-                self.common.audience.emit(event);
+                self.common.observers.emit(event);
                 Ok(Permit::uncounted(handle(), generation))
             }
             Admission::Reject { until } => {
                 if let Some(until) = until {
-                    self.shut.remember(generation, (now, until), changed.why, &self.name);
+                    self.rejection_cache.remember(
+                        generation,
+                        (now, until),
+                        changed.open_cause,
+                        &self.name,
+                    );
                 }
-                let open = rejection(&self.name, state, changed.why, now, until);
-                self.turn_away(generation, open)
+                let open = rejection(&self.name, state, changed.open_cause, now, until);
+                self.reject(generation, open)
             }
         }
     }
 
     #[inline]
-    fn turn_away(
-        &self,
-        generation: u32,
-        open: Box<CircuitOpen>,
-    ) -> Result<Permit, Box<CircuitOpen>> {
+    fn reject(&self, generation: u32, open: Box<CircuitOpen>) -> Result<Permit, Box<CircuitOpen>> {
         let (reason, retry_after) = (open.reason(), open.retry_after());
         let event = || CircuitRejected::new(&self.name, generation, reason, retry_after);
-        self.common.audience.emit(event);
+        self.common.observers.emit(event);
         Err(open)
     }
 
     /// Whether calls are timed.
     #[inline]
     pub(super) fn times_calls(&self) -> bool {
-        !self.plain && self.common.rules.times_calls()
+        !self.plain && self.common.config.times_calls()
     }
 
     /// Whether it is still in the state that granted a permit of this generation.
     pub(super) fn is_at(&self, generation: u32) -> bool {
-        self.gate.is_at(generation)
+        self.shared_state.is_at(generation)
     }
 
     /// What a verdict counts as here.
-    pub(super) fn count(&self, verdict: &Verdict) -> Count {
-        self.common.rules.counting.count(verdict)
+    pub(super) fn count(&self, verdict: &Verdict) -> CallResult {
+        self.common.config.counting.count(verdict)
     }
 
     /// Takes in a success in the common case: nothing has failed, and no call is timed. Returns
@@ -157,113 +168,126 @@ impl Circuit {
     /// the instructions.
     #[inline]
     pub(super) fn succeeded(&self, generation: u32) -> bool {
-        self.plain && self.gate.succeed(generation, time::now)
+        self.plain && self.shared_state.succeed(generation, time::now)
     }
 
     /// Takes in how a call that was let through has ended, and how long it took if calls are timed.
     pub(super) fn report(
         &self,
         (generation, probe): (u32, bool),
-        count: Count,
+        count: CallResult,
         verdict: &Verdict,
         took: Option<Duration>,
     ) {
-        let rules = &self.common.rules;
-        if count == Count::Failure {
+        let config = &self.common.config;
+        if count == CallResult::Failure {
             self.last_failure.is_at(time::now());
         }
-        let slow = rules.is_slow(took);
+        let slow = config.is_slow(took);
         if probe {
             return self.probed(generation, count, slow, verdict);
         }
-        if count == Count::Neutral {
+        if count == CallResult::Neutral {
             return;
         }
-        if slow || count == Count::Failure {
-            self.gate.note(rules, generation, verdict.hint().retry_after, time::now());
+        if slow || count == CallResult::Failure {
+            self.shared_state.note(config, generation, verdict.hint().retry_after, time::now());
         }
-        if let Some(reason) = self.gate.count(rules, generation, (count, slow), time::now) {
+        if let Some(reason) = self.shared_state.count(config, generation, (count, slow), time::now)
+        {
             self.trip(generation, reason, verdict);
         }
     }
 
-    /// A call was dropped before it ended. A probe gives its place back.
+    /// A call was dropped before it ended. A probe gives its slot back.
     pub(super) fn abandoned(&self, generation: u32, probe: bool) {
         if probe {
-            let (rules, ended) = (&self.common.rules, (Count::Neutral, None));
-            self.tell_change(self.gate.probed(rules, generation, ended, None, time::now()));
+            let (config, ended) = (&self.common.config, (CallResult::Neutral, None));
+            self.emit_change(self.shared_state.probed(
+                config,
+                generation,
+                ended,
+                None,
+                time::now(),
+            ));
         }
     }
 
     #[cold]
     fn trip(&self, generation: u32, reason: OpenReason, verdict: &Verdict) {
-        let rules = &self.common.rules;
-        let reason = rules.counting.reason(reason, verdict).unwrap_or(reason);
-        let why = Why { reason, cause: verdict.cause() };
-        self.tell_change(self.gate.trip(rules, generation, why, time::now()));
+        let config = &self.common.config;
+        let reason = config.counting.reason(reason, verdict).unwrap_or(reason);
+        let open_cause = OpenCause { reason, cause: verdict.cause() };
+        self.emit_change(self.shared_state.trip(config, generation, open_cause, time::now()));
     }
 
     #[cold]
-    fn probed(&self, generation: u32, count: Count, slow: bool, verdict: &Verdict) {
-        let rules = &self.common.rules;
-        let count = match rules.counting.of_probe(count, verdict) {
+    fn probed(&self, generation: u32, count: CallResult, slow: bool, verdict: &Verdict) {
+        let config = &self.common.config;
+        let count = match config.counting.of_probe(count, verdict) {
             // An upstream that is still too slow isn't back.
-            Count::Success if slow => Count::Failure,
+            CallResult::Success if slow => CallResult::Failure,
             count => count,
         };
-        let reason = rules.counting.reason(OpenReason::Probe, verdict);
-        let why = reason.map(|reason| Why { reason, cause: verdict.cause() });
+        let reason = config.counting.reason(OpenReason::Probe, verdict);
+        let open_cause = reason.map(|reason| OpenCause { reason, cause: verdict.cause() });
         let ended = (count, verdict.hint().retry_after);
-        self.tell_change(self.gate.probed(rules, generation, ended, why, time::now()));
+        self.emit_change(self.shared_state.probed(
+            config,
+            generation,
+            ended,
+            open_cause,
+            time::now(),
+        ));
     }
 
     /// Closes the circuit and forgets its failures. Returns the change, for the caller to tell.
-    pub(super) fn reset(&self) -> Changed {
-        self.gate.reset(time::now())
+    pub(super) fn reset(&self) -> StateChange {
+        self.shared_state.reset(time::now())
     }
 
     /// Forgets what a closed circuit has counted.
-    pub(super) fn forget_results(&self, now: Instant) {
-        self.gate.forget_results(now);
+    pub(super) fn reset_counts(&self, now: Instant) {
+        self.shared_state.reset_counts(now);
     }
 
     /// Holds it open or closed until it is reset. Returns the change, for the caller to tell.
-    pub(super) fn force(&self, open: bool) -> Changed {
-        self.gate.force(open, FORCED, time::now())
+    pub(super) fn force(&self, open: bool) -> StateChange {
+        self.shared_state.force(open, FORCED, time::now())
     }
 
     /// Stops counting as tripped if nobody has called this circuit for long: a tripped one changes
     /// [`poll_ready`](super::CircuitBreaker) for the calls of all circuits. It stays open, and its
     /// next call is a probe.
     pub(super) fn release_if_idle(&self, now: Instant) {
-        self.gate.release_if_idle(&self.common.rules, self.last_failure.get(), now);
+        self.shared_state.release_if_idle(&self.common.config, self.last_failure.get(), now);
     }
 
     /// Tells of a change of state. The caller holds no lock.
-    pub(super) fn tell_change(&self, changed: Changed) {
+    pub(super) fn emit_change(&self, changed: StateChange) {
         if changed.transition.is_some_and(|transition| transition.to.is_open()) {
             self.common.opened.notify_waiters();
         }
-        self.common.audience.tell_change(&self.name, changed);
+        self.common.observers.emit_change(&self.name, changed);
     }
 
     /// The circuit's status, with these totals of its calls.
-    fn status(&self, totals: Totals) -> CircuitStatus {
+    fn status(&self, totals: CallTotals) -> CircuitStatus {
         let now = time::now();
-        let glance = self.gate.glance(&self.common.rules);
+        let snapshot = self.shared_state.snapshot(&self.common.config);
         CircuitStatus {
             name: Arc::clone(&self.name),
             at: now,
-            state: glance.state,
-            generation: glance.generation,
-            since: glance.since,
-            until: glance.until,
-            reason: glance.why.map(|why| why.reason),
-            cause: glance.why.map_or(Cause::Unknown, |why| why.cause),
+            state: snapshot.state,
+            generation: snapshot.generation,
+            since: snapshot.since,
+            until: snapshot.until,
+            reason: snapshot.open_cause.map(|open_cause| open_cause.reason),
+            cause: snapshot.open_cause.map_or(Cause::Unknown, |open_cause| open_cause.cause),
             calls: totals.calls,
             successes: totals.successes,
             // One of the two counts is zero unless both policies are on.
-            failure_count: glance.counts.consecutive.max(glance.counts.leaky),
+            failure_count: snapshot.counts.consecutive.max(snapshot.counts.leaky),
             last_failure: self.last_failure.get(),
         }
     }
@@ -272,7 +296,7 @@ impl Circuit {
 impl ShardedCircuit {
     /// The circuit's status, with the totals of all threads.
     pub(super) fn status(&self) -> CircuitStatus {
-        Circuit::status(self, Totals::of(self.locals()))
+        Circuit::status(self, CallTotals::of(self.locals()))
     }
 }
 
@@ -284,9 +308,9 @@ impl Keyed for ShardedCircuit {
     }
 
     /// A circuit that failed lately is kept, whatever its state. One that failed long ago, even if
-    /// it is open, must not take a place for ever.
+    /// it is open, must not take a slot for ever.
     fn retires(&self, now: Instant) -> bool {
-        self.gate.is_past(&self.common.rules, self.last_failure.get(), now)
+        self.shared_state.is_past(&self.common.config, self.last_failure.get(), now)
     }
 }
 
@@ -294,12 +318,12 @@ impl Keyed for ShardedCircuit {
 pub(super) fn rejection(
     circuit: &Arc<str>,
     state: CircuitState,
-    why: Option<Why>,
+    open_cause: Option<OpenCause>,
     now: Instant,
     until: Option<Instant>,
 ) -> Box<CircuitOpen> {
     let mut open = CircuitOpen::new(Arc::clone(circuit)).with_state(state);
-    if let Some(Why { reason, cause }) = why {
+    if let Some(OpenCause { reason, cause }) = open_cause {
         open = open.with_reason(reason, cause);
     }
     if let Some(until) = until {

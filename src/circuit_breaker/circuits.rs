@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use super::circuit::{Circuit, ShardedCircuit};
-use super::common::Common;
-use super::gate::Changed;
+use super::common::SharedConfig;
+use super::shared_state::StateChange;
 use crate::key::{KeyRef, LastKey, Registry};
 use crate::time;
 
@@ -12,11 +12,11 @@ pub(super) struct Circuits {
     registry: Registry<ShardedCircuit>,
     /// Whether calls without a key share a circuit. Not where the keys are credentials.
     shares: bool,
-    pub(super) common: Arc<Common>,
+    pub(super) common: Arc<SharedConfig>,
 }
 
 impl Circuits {
-    pub(super) fn new(name: Arc<str>, max_keys: usize, common: Common, shares: bool) -> Self {
+    pub(super) fn new(name: Arc<str>, max_keys: usize, common: SharedConfig, shares: bool) -> Self {
         let common = Arc::new(common);
         let for_circuits = Arc::clone(&common);
         let registry = Registry::new(max_keys, move |key| {
@@ -69,7 +69,7 @@ impl Circuits {
 
     /// Whether any circuit that was called lately isn't closed.
     #[inline]
-    pub(super) fn is_any_tripped(&self) -> bool {
+    pub(super) fn is_any_open(&self) -> bool {
         self.common.tripped.is_any()
     }
 
@@ -84,9 +84,9 @@ impl Circuits {
     }
 
     /// Forgets what closed circuits have counted.
-    pub(super) fn forget_results(&self) {
+    pub(super) fn reset_counts(&self) {
         let now = time::now();
-        self.all().iter().for_each(|circuit| circuit.forget_results(now));
+        self.all().iter().for_each(|circuit| circuit.reset_counts(now));
     }
 
     /// Holds every circuit open or closed, also those of new keys. Returns the changes, for the
@@ -103,7 +103,7 @@ impl Circuits {
         self.change_all(Circuit::reset)
     }
 
-    fn change_all(&self, change: impl Fn(&Circuit) -> Changed) -> Vec<Change> {
+    fn change_all(&self, change: impl Fn(&Circuit) -> StateChange) -> Vec<Change> {
         let changed = |circuit: Arc<ShardedCircuit>| {
             let changed = change(&circuit);
             Change { circuit, changed }
@@ -115,12 +115,12 @@ impl Circuits {
 /// A change of a circuit that isn't told yet.
 pub(super) struct Change {
     circuit: Arc<ShardedCircuit>,
-    changed: Changed,
+    changed: StateChange,
 }
 
 impl Change {
     /// Tells it. The caller holds no lock.
     pub(super) fn emit(self) {
-        self.circuit.tell_change(self.changed);
+        self.circuit.emit_change(self.changed);
     }
 }

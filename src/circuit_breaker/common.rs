@@ -3,49 +3,49 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::audience::Audience;
-use super::refusals::Refusals;
-use super::rules::Rules;
-use super::tripped::Tripped;
+use super::config::Config;
+use super::observers::CircuitObservers;
+use super::refusals::CredentialRejections;
+use super::tripped::OpenCircuitCount;
 use crate::random::RandomSource;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::time::{self, Instant, TimeOrigin};
 
 /// What all circuits of one layer share.
 #[derive(Debug)]
-pub(super) struct Common {
-    pub(super) rules: Rules,
-    pub(super) audience: Audience,
-    pub(super) refusals: Arc<Refusals>,
-    pub(super) tripped: Arc<Tripped>,
+pub(super) struct SharedConfig {
+    pub(super) config: Config,
+    pub(super) observers: CircuitObservers,
+    pub(super) refusals: Arc<CredentialRejections>,
+    pub(super) tripped: Arc<OpenCircuitCount>,
     /// Notified when a circuit opens: wakes tasks that wait in `poll_ready` for the inner service.
     pub(super) opened: Arc<Notify>,
     /// How circuits of new keys are held: open (`true`), closed (`false`) or neither.
     forced: Mutex<Option<bool>>,
-    chance: RandomSource,
+    random: RandomSource,
     start: TimeOrigin,
     /// When circuits that nobody calls are looked for next, in nanoseconds from `start`.
     next_look: AtomicU64,
 }
 
-impl Common {
+impl SharedConfig {
     /// How often circuits that nobody calls are looked for.
     const LOOK_EVERY: Duration = Duration::from_secs(60);
 
     pub(super) fn new(
-        rules: Rules,
-        audience: Audience,
-        chance: RandomSource,
-        refusals: Arc<Refusals>,
+        config: Config,
+        observers: CircuitObservers,
+        random: RandomSource,
+        refusals: Arc<CredentialRejections>,
     ) -> Self {
         Self {
-            rules,
-            audience,
+            config,
+            observers,
             refusals,
-            tripped: Arc::new(Tripped::new()),
+            tripped: Arc::new(OpenCircuitCount::new()),
             opened: Arc::new(Notify::new()),
             forced: Mutex::default(),
-            chance,
+            random,
             start: TimeOrigin::new(time::now()),
             next_look: AtomicU64::new(0),
         }
@@ -74,6 +74,6 @@ impl Common {
 
     /// A source of random numbers for one circuit.
     pub(super) fn random(&self) -> fastrand::Rng {
-        self.chance.draw(fastrand::Rng::fork)
+        self.random.draw(fastrand::Rng::fork)
     }
 }

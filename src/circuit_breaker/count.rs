@@ -6,7 +6,7 @@ use crate::verdict::{Class, Verdict};
 
 /// What a verdict counts as in a circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Count {
+pub enum CallResult {
     /// The upstream works.
     Success,
     /// The upstream doesn't work.
@@ -15,7 +15,7 @@ pub enum Count {
     Neutral,
 }
 
-impl Count {
+impl CallResult {
     /// What a verdict counts as by default.
     ///
     /// Failures are [`Overloaded`](Class::Overloaded), [`NotSent`](Class::NotSent) and
@@ -44,9 +44,9 @@ impl Count {
     }
 }
 
-/// Why a verdict speaks against the credential that was used. `None` if it doesn't, or if it wasn't
+/// OpenCause a verdict speaks against the credential that was used. `None` if it doesn't, or if it wasn't
 /// the upstream that said so.
-pub(super) fn refusal(verdict: &Verdict) -> Option<OpenReason> {
+pub(super) fn credential_rejection(verdict: &Verdict) -> Option<OpenReason> {
     match verdict.class() {
         _ if verdict.is_unsent() => None,
         Class::CredentialRejected => Some(OpenReason::CredentialRejected),
@@ -57,27 +57,29 @@ pub(super) fn refusal(verdict: &Verdict) -> Option<OpenReason> {
 
 /// What verdicts count as in a circuit.
 #[derive(Clone)]
-pub(super) enum Counting {
-    /// By [`Count::by_default`].
+pub(super) enum CountingPolicy {
+    /// By [`CallResult::by_default`].
     ByDefault,
     /// By the user's closure.
     By(Arc<Closure>),
     /// For a credential's circuit: refusals are the failures. Other failures don't speak against a
     /// credential, but only a success brings it back.
-    Refusals,
+    CredentialRejections,
 }
 
-type Closure = dyn Fn(&Verdict) -> Count + Send + Sync;
+type Closure = dyn Fn(&Verdict) -> CallResult + Send + Sync;
 
-impl Counting {
+impl CountingPolicy {
     #[inline]
-    pub(super) fn count(&self, verdict: &Verdict) -> Count {
+    pub(super) fn count(&self, verdict: &Verdict) -> CallResult {
         match self {
-            Self::ByDefault => Count::by_default(verdict),
+            Self::ByDefault => CallResult::by_default(verdict),
             Self::By(count) => count(verdict),
-            Self::Refusals if verdict.is_success() => Count::Success,
-            Self::Refusals if refusal(verdict).is_some() => Count::Failure,
-            Self::Refusals => Count::Neutral,
+            Self::CredentialRejections if verdict.is_success() => CallResult::Success,
+            Self::CredentialRejections if credential_rejection(verdict).is_some() => {
+                CallResult::Failure
+            }
+            Self::CredentialRejections => CallResult::Neutral,
         }
     }
 
@@ -86,33 +88,33 @@ impl Counting {
     }
 
     /// What a result counts as if the call was a probe.
-    pub(super) fn of_probe(&self, count: Count, verdict: &Verdict) -> Count {
+    pub(super) fn of_probe(&self, count: CallResult, verdict: &Verdict) -> CallResult {
         match self {
             Self::ByDefault | Self::By(_) => count.of_probe(verdict),
             // A latch sends one probe at a time, far apart. A neutral result would give the probe's
-            // place back at once, and the next call would be another probe; so it counts as a
+            // slot back at once, and the next call would be another probe; so it counts as a
             // failure.
-            Self::Refusals if count == Count::Success => Count::Success,
-            Self::Refusals => Count::Failure,
+            Self::CredentialRejections if count == CallResult::Success => CallResult::Success,
+            Self::CredentialRejections => CallResult::Failure,
         }
     }
 
-    /// Why a circuit opens at this verdict, given the `reason` that its policy found. `None`: for
+    /// OpenCause a circuit opens at this verdict, given the `reason` that its policy found. `None`: for
     /// the reason for which it was open before.
     pub(super) fn reason(&self, reason: OpenReason, verdict: &Verdict) -> Option<OpenReason> {
         match self {
             Self::ByDefault | Self::By(_) => Some(reason),
-            Self::Refusals => refusal(verdict),
+            Self::CredentialRejections => credential_rejection(verdict),
         }
     }
 }
 
-impl fmt::Debug for Counting {
+impl fmt::Debug for CountingPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ByDefault => "by_default",
             Self::By(_) => "closure",
-            Self::Refusals => "refusals",
+            Self::CredentialRejections => "refusals",
         })
     }
 }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::permit::Passage;
+use super::permit::CallPermit;
 use crate::call_state::{CallState, InFlight, PendingCall};
 use crate::classify::Classify;
 use crate::error::BoxError;
@@ -20,21 +20,21 @@ pin_project! {
         S: Service<Req>,
     {
         #[pin]
-        pub(super) state: CallState<S::Future, Passed<C>, Waiting<S, Req, C>>,
+        pub(super) state: CallState<S::Future, SentCall<C>, WaitingCall<S, Req, C>>,
     }
 }
 
 /// A call that was sent.
-pub(super) struct Passed<C> {
-    pub(super) passage: Passage,
+pub(super) struct SentCall<C> {
+    pub(super) permit: CallPermit,
     pub(super) classifier: C,
 }
 
 /// A call that is sent when its service is ready.
-pub(super) struct Waiting<S, Req, C> {
+pub(super) struct WaitingCall<S, Req, C> {
     pub(super) service: S,
     pub(super) request: Req,
-    pub(super) passed: Passed<C>,
+    pub(super) passed: SentCall<C>,
     /// Whether a layer above offered its call scope to this call.
     pub(super) scoped: bool,
 }
@@ -53,42 +53,42 @@ where
     }
 }
 
-impl<Res, C: Classify<Res>> InFlight<Res> for Passed<C> {
+impl<Res, C: Classify<Res>> InFlight<Res> for SentCall<C> {
     // Without it LLVM doesn't inline this into `poll`, its only caller, and the whole verdict has
     // to be built.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn on_response(&mut self, response: &mut Res) {
-        self.passage.report(&self.classifier.classify(Ok(response)));
+        self.permit.report(&self.classifier.classify(Ok(response)));
     }
 
     #[cold]
     fn on_error(&mut self, error: BoxError) -> BoxError {
-        self.passage.report(&self.classifier.classify(Err(&*error)));
+        self.permit.report(&self.classifier.classify(Err(&*error)));
         error
     }
 }
 
-impl<S, Req, C> PendingCall for Waiting<S, Req, C>
+impl<S, Req, C> PendingCall for WaitingCall<S, Req, C>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
     C: Classify<S::Response>,
 {
     type Future = S::Future;
-    type InFlight = Passed<C>;
+    type InFlight = SentCall<C>;
     type Permit = ();
 
     fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         let ready = ready!(self.service.poll_ready(cx));
         ready.map_err(|error| InFlight::<S::Response>::on_error(&mut self.passed, error.into()))?;
-        // Waiting for readiness took time, in which the circuit may have opened.
-        Poll::Ready(self.passed.passage.renew().map_err(|open| open as BoxError))
+        // WaitingCall for readiness took time, in which the circuit may have opened.
+        Poll::Ready(self.passed.permit.renew().map_err(|open| open as BoxError))
     }
 
-    fn send(self, (): ()) -> (S::Future, Passed<C>) {
+    fn send(self, (): ()) -> (S::Future, SentCall<C>) {
         let Self { mut service, request, mut passed, scoped } = self;
-        passed.passage.sent();
+        passed.permit.sent();
         let future = scope::call_later(scoped, || {
             if scoped {
                 scope::note_sent(time::now());

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
-use super::breaker::Breaker;
+use super::breaker::BreakerState;
 use super::circuits::Circuits;
 use super::{CircuitStatus, CircuitTransition};
 use crate::key::KeyRef;
@@ -31,11 +31,11 @@ use crate::key::KeyRef;
 /// ```
 #[derive(Clone, Debug)]
 pub struct CircuitBreakerHandle {
-    breaker: Arc<Breaker>,
+    breaker: Arc<BreakerState>,
 }
 
 impl CircuitBreakerHandle {
-    pub(super) fn new(breaker: Arc<Breaker>) -> Self {
+    pub(super) fn new(breaker: Arc<BreakerState>) -> Self {
         Self { breaker }
     }
 
@@ -78,7 +78,7 @@ impl CircuitBreakerHandle {
     /// tokio's [`Lagged`](broadcast::error::RecvError::Lagged).
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<CircuitTransition> {
-        self.breaker.circuits.common.audience.subscribe()
+        self.breaker.circuits.common.observers.subscribe()
     }
 
     /// Closes every circuit, lifts every latch, lets go of those that are held, and forgets
@@ -94,7 +94,7 @@ impl CircuitBreakerHandle {
         let latch = self.breaker.credentials().and_then(|circuits| circuits.find_own(key));
         let both = [self.breaker.circuits.find(key), latch];
         let known = both.into_iter().flatten();
-        known.map(|circuit| circuit.tell_change(circuit.reset())).count() > 0
+        known.map(|circuit| circuit.emit_change(circuit.reset())).count() > 0
     }
 
     /// Holds every circuit open, also those of new keys: nothing is sent until a reset. A [dry
@@ -129,6 +129,6 @@ impl CircuitBreakerHandle {
             KeyRef::Shared => self.breaker.circuits.find(key),
             key => self.breaker.circuits.get_own(key),
         };
-        circuit.map(|circuit| circuit.tell_change(circuit.force(open))).is_some()
+        circuit.map(|circuit| circuit.emit_change(circuit.force(open))).is_some()
     }
 }

@@ -1,15 +1,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::OpenFor;
-use super::audience::Audience;
+use super::OpenDuration;
 use super::circuit::Circuit;
 use super::circuits::Circuits;
-use super::common::Common;
-use super::count::Counting;
+use super::common::SharedConfig;
+use super::config::Config;
+use super::count::CountingPolicy;
+use super::observers::CircuitObservers;
 use super::permit::Permit;
-use super::refusals::Refusals;
-use super::rules::Rules;
+use super::refusals::CredentialRejections;
 use super::trip::CountTrip;
 use crate::error::CircuitOpen;
 use crate::key::KeyRef;
@@ -29,12 +29,12 @@ use crate::time;
 /// # Ok::<_, tower_upstream::InvalidConfig>(())
 /// ```
 ///
-/// See the [module](super#latch) for what it does and why.
+/// See the [module](super#latch) for what it does and open_cause.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct CredentialLatch {
     refusals: u32,
-    probe_after: OpenFor,
+    probe_after: OpenDuration,
 }
 
 impl CredentialLatch {
@@ -43,11 +43,11 @@ impl CredentialLatch {
     pub const fn new() -> Self {
         const TEN_MINUTES: Duration = Duration::from_secs(600);
         const TWO_HOURS: Duration = Duration::from_secs(7_200);
-        Self { refusals: 2, probe_after: OpenFor::doubling(TEN_MINUTES).max(TWO_HOURS) }
+        Self { refusals: 2, probe_after: OpenDuration::doubling(TEN_MINUTES).max(TWO_HOURS) }
     }
 
     /// How many refusals in a row, without a success in between, latch a credential: from 1 to
-    /// 524,287. The first refusal after a quiet time isn't counted: it makes the breaker start to
+    /// 524,287. The first credential_rejection after a quiet time isn't counted: it makes the breaker start to
     /// watch credentials.
     pub const fn refusals(mut self, refusals: u32) -> Self {
         self.refusals = refusals;
@@ -55,7 +55,7 @@ impl CredentialLatch {
     }
 
     /// When one call is let through as a probe, since a suspension may lift by itself.
-    pub fn probe_after(mut self, time: impl Into<OpenFor>) -> Self {
+    pub fn probe_after(mut self, time: impl Into<OpenDuration>) -> Self {
         self.probe_after = time.into();
         self
     }
@@ -63,24 +63,24 @@ impl CredentialLatch {
     /// Lets no probe through: only another credential, or a
     /// [reset](super::CircuitBreakerHandle::reset), ends it.
     pub const fn no_probe(mut self) -> Self {
-        self.probe_after = OpenFor::fixed(Duration::MAX);
+        self.probe_after = OpenDuration::fixed(Duration::MAX);
         self
     }
 
-    /// The rules of a credential's circuit.
-    pub(super) fn rules(&self, dry_run: bool) -> Rules {
-        Rules {
+    /// The config of a credential's circuit.
+    pub(super) fn config(&self, dry_run: bool) -> Config {
+        Config {
             counts: CountTrip { consecutive: Some(self.refusals), leaky: None },
-            counting: Counting::Refusals,
+            counting: CountingPolicy::CredentialRejections,
             open_for: self.probe_after,
             // A server that says when the quota is back is believed, up to a day at a time.
             hint_cap: Duration::from_secs(86_400),
             // One probe is sent per interval. So a probe that its caller drops has failed, and one
-            // that never ends keeps its place for the length of the first interval.
+            // that never ends keeps its slot for the length of the first interval.
             abandoned_after: Some(Duration::ZERO),
             probe_lease: self.probe_after.first().max(Duration::from_secs(60)),
             dry_run,
-            ..Rules::default()
+            ..Config::default()
         }
     }
 }
@@ -94,29 +94,29 @@ impl Default for CredentialLatch {
 /// The circuits of credentials.
 ///
 /// While no credential is refused, calls don't look at theirs, and pay one atomic load. The first
-/// refusal makes the layer watch credentials, until none has been refused for a while.
+/// credential_rejection makes the layer watch credentials, until none has been refused for a while.
 #[derive(Debug)]
 pub(super) struct Latches {
     circuits: Circuits,
-    refusals: Arc<Refusals>,
+    refusals: Arc<CredentialRejections>,
 }
 
 impl Latches {
-    /// How long credentials are watched after the last refusal, if none is latched.
+    /// How long credentials are watched after the last credential_rejection, if none is latched.
     const WATCH: Duration = Duration::from_secs(600);
     /// How long an unused latched credential keeps the watch going, which costs each call a hash.
-    /// After that a burst would be sent until the first refusal.
+    /// After that a burst would be sent until the first credential_rejection.
     const WATCH_LATCHED: Duration = Duration::from_secs(86_400);
 
     pub(super) fn new(
         name: &Arc<str>,
         max_keys: usize,
-        rules: Rules,
-        audience: Audience,
-        chance: RandomSource,
-        refusals: Arc<Refusals>,
+        config: Config,
+        observers: CircuitObservers,
+        random: RandomSource,
+        refusals: Arc<CredentialRejections>,
     ) -> Self {
-        let common = Common::new(rules, audience, chance, Arc::clone(&refusals));
+        let common = SharedConfig::new(config, observers, random, Arc::clone(&refusals));
         let name = format!("{name}/credential").into();
         let circuits = Circuits::new(name, max_keys, common, false);
         Self { circuits, refusals }
@@ -127,11 +127,11 @@ impl Latches {
     }
 
     #[inline]
-    pub(super) fn are_watching(&self) -> bool {
-        self.refusals.are_any()
+    pub(super) fn is_watching(&self) -> bool {
+        self.refusals.any()
     }
 
-    /// Lets a call with this credential through, or says why not. `Ok(None)`: no latch applies.
+    /// Lets a call with this credential through, or says open_cause not. `Ok(None)`: no latch applies.
     /// That includes calls whose credential can't be seen, as a new key couldn't be told from the
     /// old one.
     #[cold]
@@ -139,25 +139,25 @@ impl Latches {
         &self,
         credential: &KeyRef<'_>,
     ) -> Result<Option<Box<Permit>>, Box<CircuitOpen>> {
-        if !self.still_watches() || matches!(credential, KeyRef::Shared) {
+        if !self.keep_watching() || matches!(credential, KeyRef::Shared) {
             return Ok(None);
         }
         let circuit = self.circuits.get_own(credential);
         circuit.map(|circuit| Circuit::admit(&circuit).map(Box::new)).transpose()
     }
 
-    fn still_watches(&self) -> bool {
+    fn keep_watching(&self) -> bool {
         let (last, quiet_for) = self.refusals.last();
         if quiet_for >= time::nanos(Self::WATCH_LATCHED) {
             self.circuits.release_idle();
         }
-        if quiet_for < time::nanos(Self::WATCH) || self.circuits.is_any_tripped() {
+        if quiet_for < time::nanos(Self::WATCH) || self.circuits.is_any_open() {
             return true;
         }
         // Successes aren't seen while nobody watches, so refusals from before must not add up with
         // later ones. Forgotten before the watch ends, so that what the next watch counts is kept.
-        self.circuits.forget_results();
-        self.refusals.forget(last);
+        self.circuits.reset_counts();
+        self.refusals.clear(last);
         false
     }
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::breaker::Breaker;
+use super::breaker::BreakerState;
 use super::{CircuitBreaker, CircuitBreakerBuilder, CircuitBreakerHandle};
 use crate::classify::HttpClassifier;
 use crate::key::{AllCalls, ByCredential};
@@ -16,7 +16,7 @@ pub struct CircuitBreakerLayer<C = HttpClassifier, K = AllCalls, L = ByCredentia
     pub(super) classifier: C,
     pub(super) key: K,
     pub(super) credential: L,
-    pub(super) breaker: Arc<Breaker>,
+    pub(super) breaker: Arc<BreakerState>,
 }
 
 impl CircuitBreakerLayer {
@@ -48,7 +48,7 @@ impl<C, K, L> CircuitBreakerLayer<C, K, L> {
 
     /// How many failures can open a circuit that has seen nothing else.
     pub(crate) fn failures_to_open(&self) -> u32 {
-        self.breaker.circuits.common.rules.failures_to_open()
+        self.breaker.circuits.common.config.failures_to_open()
     }
 }
 

@@ -60,7 +60,7 @@
 //!
 //! # What counts
 //!
-//! By default ([`Count::by_default`]) failures are what speaks against the upstream: timeouts,
+//! By default ([`CallResult::by_default`]) failures are what speaks against the upstream: timeouts,
 //! connections refused or broken, 5xx. A 429 isn't a failure, nor is what is the request's own
 //! fault. [`count_fn`](CircuitBreakerBuilder::count_fn) changes this. A call that its caller drops
 //! is neutral, unless it took at least [`abandoned_after`](CircuitBreakerBuilder::abandoned_after),
@@ -75,7 +75,7 @@
 //!
 //! # For how long
 //!
-//! For 30 s by default, or for a time that [grows](OpenFor::doubling) while probes fail. If the
+//! For 30 s by default, or for a time that [grows](OpenDuration::doubling) while probes fail. If the
 //! server asked for longer in any of the failures that opened the circuit, then for that long, up
 //! to [a cap](CircuitBreakerBuilder::hint_cap). What it asked earlier is void once successes have
 //! outweighed all failures.
@@ -83,7 +83,7 @@
 //! # Latch
 //!
 //! A provider suspends the key of a client that goes on calling after it was refused, and every
-//! call with a spent quota is one more refusal. So each *credential* has a circuit of its own as
+//! call with a spent quota is one more credential_rejection. So each *credential* has a circuit of its own as
 //! well, whatever the breaker's key is. A credential that is refused often enough
 //! ([`CredentialRejected`](crate::classify::Class::CredentialRejected),
 //! [`QuotaExhausted`](crate::classify::Class::QuotaExhausted)) is latched: nothing more is sent
@@ -99,12 +99,12 @@
 //!   └─────────┘ ◀───────────────────────── └─────────┘ ── 10 min, 20 … ─▶ one probe
 //!     ▲     │     the probe succeeds, or a reset
 //!     │     │
-//!     │     ▼ no refusal for 10 minutes
-//!   the first refusal
+//!     │     ▼ no credential_rejection for 10 minutes
+//!   the first credential_rejection
 //! ```
 //!
 //! The latch is on by default: a suspended key costs its owner more than a few calls that are
-//! turned away, and those say why. But one 401 is not enough: an endpoint that the key may not use,
+//! turned away, and those say open_cause. But one 401 is not enough: an endpoint that the key may not use,
 //! or a token that has just expired, answers 401 too. So it takes refusals in a row, without a
 //! success of that credential in between: one that makes the breaker start to watch credentials,
 //! and two more ([`CredentialLatch::refusals`]). When the watch ends their count is forgotten, as a
@@ -112,9 +112,9 @@
 //! says that it means a suspension; then it counts as a 401 does.
 //!
 //! While no credential is refused, none is watched, and a call pays one atomic load for that. For
-//! ten minutes after a refusal, and while a credential is latched, each call pays a look-up and an
-//! allocation. A latched credential that is no longer used, as another has taken its place, keeps
-//! the watch going until a day after the last refusal.
+//! ten minutes after a credential_rejection, and while a credential is latched, each call pays a look-up and an
+//! allocation. A latched credential that is no longer used, as another has taken its slot, keeps
+//! the watch going until a day after the last credential_rejection.
 //!
 //! A credential that a layer below adds isn't seen here and is never latched: a new one couldn't be
 //! told from the old. Where requests aren't HTTP requests,
@@ -143,44 +143,44 @@
 //! next call of another circuit finds it.) An inner service that fails to get ready counts as a
 //! failed call: its error comes from `call`.
 
-mod audience;
 mod breaker;
 mod builder;
 mod circuit;
 mod circuits;
 mod common;
+mod config;
 mod count;
 #[cfg(feature = "serde")]
 mod data;
 mod future;
-mod gate;
 mod handle;
 mod inner;
 mod latch;
 mod layer;
-mod machine;
+mod observers;
 mod open_for;
+mod packed_state;
 mod permit;
 mod readiness;
 mod reason;
 mod refusals;
-mod rules;
+mod rejection_cache;
 mod service;
-mod shut;
+mod shared_state;
+mod state_machine;
 mod stats;
 mod status;
 mod trip;
 mod tripped;
-mod word;
 
-pub use self::audience::CircuitTransition;
 pub use self::builder::CircuitBreakerBuilder;
-pub use self::count::Count;
+pub use self::count::CallResult;
 pub use self::future::ResponseFuture;
 pub use self::handle::CircuitBreakerHandle;
 pub use self::latch::CredentialLatch;
 pub use self::layer::CircuitBreakerLayer;
-pub use self::open_for::OpenFor;
+pub use self::observers::CircuitTransition;
+pub use self::open_for::OpenDuration;
 pub use self::service::CircuitBreaker;
 pub use self::status::CircuitStatus;
 pub use self::trip::FailureRate;

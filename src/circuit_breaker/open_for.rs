@@ -9,23 +9,23 @@ use crate::error::InvalidConfig;
 /// ```
 /// use std::time::Duration;
 /// use tower_upstream::CircuitBreakerLayer;
-/// use tower_upstream::circuit_breaker::OpenFor;
+/// use tower_upstream::circuit_breaker::OpenDuration;
 ///
 /// let secs = Duration::from_secs;
 /// let same = CircuitBreakerLayer::builder().open_for(secs(30));
 /// // 10 s, 20 s, 40 s … 5 minutes while probes fail, each up to a tenth longer.
-/// let growing = CircuitBreakerLayer::builder().open_for(OpenFor::doubling(secs(10)));
+/// let growing = CircuitBreakerLayer::builder().open_for(OpenDuration::doubling(secs(10)));
 /// # let _ = (same, growing);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[must_use]
-pub struct OpenFor {
+pub struct OpenDuration {
     first: Duration,
     max: Duration,
     jitter: f64,
 }
 
-impl OpenFor {
+impl OpenDuration {
     /// Always `duration`, without jitter.
     pub const fn fixed(duration: Duration) -> Self {
         Self { first: duration, max: duration, jitter: 0.0 }
@@ -82,7 +82,7 @@ impl OpenFor {
     }
 
     /// This time, made longer by the jitter.
-    pub(super) fn spread(&self, time: Duration, random: &mut fastrand::Rng) -> Duration {
+    pub(super) fn sharded(&self, time: Duration, random: &mut fastrand::Rng) -> Duration {
         if self.jitter == 0.0 {
             return time;
         }
@@ -92,7 +92,7 @@ impl OpenFor {
     }
 }
 
-impl From<Duration> for OpenFor {
+impl From<Duration> for OpenDuration {
     fn from(duration: Duration) -> Self {
         Self::fixed(duration)
     }
@@ -106,22 +106,22 @@ mod tests {
 
     #[test]
     fn doubles_up_to_its_bound() {
-        let growing = OpenFor::doubling(10 * SECOND).max(60 * SECOND);
+        let growing = OpenDuration::doubling(10 * SECOND).max(60 * SECOND);
         let seconds: Vec<_> = (0..5).map(|n| growing.doubled(n).as_secs()).collect();
         assert_eq!(seconds, [10, 20, 40, 60, 60]);
         assert_eq!(growing.doubled(u32::MAX), 60 * SECOND);
-        assert_eq!(OpenFor::fixed(SECOND).doubled(u32::MAX), SECOND);
-        let longest = OpenFor::doubling(Duration::from_nanos(1)).max(Duration::MAX);
+        assert_eq!(OpenDuration::fixed(SECOND).doubled(u32::MAX), SECOND);
+        let longest = OpenDuration::doubling(Duration::from_nanos(1)).max(Duration::MAX);
         assert_eq!(longest.doubled(u32::MAX), Duration::MAX);
-        assert_eq!(OpenFor::doubling(3_600 * SECOND).doubled(1), 3_600 * SECOND);
+        assert_eq!(OpenDuration::doubling(3_600 * SECOND).doubled(1), 3_600 * SECOND);
     }
 
     #[test]
-    fn chance_only_makes_it_longer_and_a_seed_repeats_it() {
+    fn random_only_makes_it_longer_and_a_seed_repeats_it() {
         let times = |seed| {
             let mut random = fastrand::Rng::with_seed(seed);
-            let jittery = OpenFor::fixed(10 * SECOND).jitter(0.5);
-            let times = (0..100).map(|_| jittery.spread(10 * SECOND, &mut random));
+            let jittery = OpenDuration::fixed(10 * SECOND).jitter(0.5);
+            let times = (0..100).map(|_| jittery.sharded(10 * SECOND, &mut random));
             times.collect::<Vec<_>>()
         };
         assert!(times(1).iter().all(|time| (10 * SECOND..=15 * SECOND).contains(time)));
@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(times(1), times(1));
         assert_ne!(times(1), times(2));
         let mut random = fastrand::Rng::with_seed(1);
-        let longest = OpenFor::fixed(Duration::MAX).jitter(1.0);
-        assert_eq!(longest.spread(Duration::MAX, &mut random), Duration::MAX);
+        let longest = OpenDuration::fixed(Duration::MAX).jitter(1.0);
+        assert_eq!(longest.sharded(Duration::MAX, &mut random), Duration::MAX);
     }
 }

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use super::Count;
+use super::CallResult;
 use super::circuit::{Circuit, CircuitHandle};
-use super::count::refusal;
+use super::count::credential_rejection;
 use crate::error::CircuitOpen;
 use crate::scope::CallScope;
 use crate::time::{self, Instant};
@@ -78,7 +78,7 @@ impl Permit {
     /// Reports a call that its caller has dropped: it says nothing about the upstream.
     fn abandon(&mut self) {
         if !self.reported {
-            self.circuit.local().record(Count::Neutral);
+            self.circuit.local().record(CallResult::Neutral);
             self.withdraw();
         }
     }
@@ -86,7 +86,7 @@ impl Permit {
     /// Reports a timeout for a call that its caller dropped after it was sent, if it took too long:
     /// a retry above dropped it for that, or it took `abandoned_after` or longer.
     fn time_out(&mut self, took: Option<Duration>) {
-        let longest = self.circuit.common().rules.abandoned_after;
+        let longest = self.circuit.common().config.abandoned_after;
         let long = |(took, longest)| took >= longest;
         if CallScope::has_expired() || took.zip(longest).is_some_and(long) {
             self.report(&Verdict::transient().with_cause(Cause::Timeout), took);
@@ -106,7 +106,7 @@ impl Drop for Permit {
 /// All that lets one call pass: its circuit's permit and, while credentials are
 /// watched, its credential's.
 #[derive(Debug)]
-pub(super) struct Passage {
+pub(super) struct CallPermit {
     permit: Permit,
     /// Boxed, since it is rare: every call's future would be larger by it.
     credential: Option<Box<Permit>>,
@@ -121,7 +121,7 @@ enum Sent {
     At(Instant),
 }
 
-impl Passage {
+impl CallPermit {
     #[inline]
     pub(super) fn new(permit: Permit, credential: Option<Box<Permit>>) -> Self {
         Self { permit, credential, sent: Sent::No }
@@ -129,7 +129,7 @@ impl Passage {
 
     /// For a call that was sent through a closed circuit, and isn't timed.
     #[inline]
-    pub(super) fn sent_plainly(circuit: CircuitHandle, generation: u32) -> Self {
+    pub(super) fn sent_untimed(circuit: CircuitHandle, generation: u32) -> Self {
         let permit = Permit::new(circuit, generation, false);
         Self { permit, credential: None, sent: Sent::Yes }
     }
@@ -180,7 +180,7 @@ impl Passage {
         if let Some(mut credential) = self.credential.take() {
             credential.report(verdict, took);
         }
-        if refusal(verdict).is_some() {
+        if credential_rejection(verdict).is_some() {
             self.permit.circuit.common().refusals.notice();
         }
     }
@@ -209,7 +209,7 @@ impl Passage {
     }
 }
 
-impl Drop for Passage {
+impl Drop for CallPermit {
     #[inline]
     fn drop(&mut self) {
         if !self.permit.reported {

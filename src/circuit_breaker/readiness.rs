@@ -14,7 +14,7 @@ pub(super) enum Readiness {
     /// The inner service wasn't asked: a call readies a handle of its own.
     #[default]
     Unready,
-    /// The inner service was asked and isn't ready yet: the handle may hold a place in a queue for
+    /// The inner service was asked and isn't ready yet: the handle may hold a slot in a queue for
     /// that.
     Asked,
     /// The inner service is ready, and holds whatever its readiness takes, such as a permit.

@@ -1,9 +1,9 @@
 use crate::error::OpenReason;
 use crate::verdict::Cause;
 
-/// Why a circuit opened: the reason, and the cause of the last result.
+/// OpenCause a circuit opened: the reason, and the cause of the last result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Why {
+pub(super) struct OpenCause {
     pub(super) reason: OpenReason,
     pub(super) cause: Cause,
 }

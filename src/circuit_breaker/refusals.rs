@@ -3,19 +3,19 @@ use crate::time::{self, TimeOrigin};
 
 /// When a credential was last refused, while that matters.
 #[derive(Debug)]
-pub(super) struct Refusals {
+pub(super) struct CredentialRejections {
     start: TimeOrigin,
     /// In nanoseconds from `start`, plus one; 0: not lately.
     last: AtomicU64,
 }
 
-impl Refusals {
+impl CredentialRejections {
     pub(super) fn new() -> Self {
         Self { start: TimeOrigin::new(time::now()), last: AtomicU64::new(0) }
     }
 
     #[inline]
-    pub(super) fn are_any(&self) -> bool {
+    pub(super) fn any(&self) -> bool {
         self.last.load(Ordering::Acquire) != 0
     }
 
@@ -25,14 +25,14 @@ impl Refusals {
         self.last.fetch_max(self.now(), Ordering::AcqRel);
     }
 
-    /// Which refusal was the last one, and for how many nanoseconds none has come.
+    /// Which credential_rejection was the last one, and for how many nanoseconds none has come.
     pub(super) fn last(&self) -> (u64, u64) {
         let last = self.last.load(Ordering::Acquire);
         (last, self.now().saturating_sub(last))
     }
 
     /// From now on there were none, unless another one has come since `last`.
-    pub(super) fn forget(&self, last: u64) {
+    pub(super) fn clear(&self, last: u64) {
         _ = self.last.compare_exchange(last, 0, Ordering::AcqRel, Ordering::Acquire);
     }
 

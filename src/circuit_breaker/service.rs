@@ -5,13 +5,13 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use super::CircuitBreakerLayer;
-use super::breaker::Breaker;
+use super::breaker::BreakerState;
 use super::circuit::{Circuit, ShardedCircuit};
-use super::future::{Passed, ResponseFuture, Waiting};
+use super::future::{ResponseFuture, SentCall, WaitingCall};
 use super::latch::Latches;
-use super::permit::Passage;
+use super::permit::CallPermit;
 use super::readiness::{Readiness, Watch};
-use super::tripped::Tripped;
+use super::tripped::OpenCircuitCount;
 use crate::call_state::{CallState, InFlight as _};
 use crate::classify::{Classify, HttpClassifier};
 use crate::error::BoxError;
@@ -37,16 +37,16 @@ pub struct CircuitBreaker<S, C = HttpClassifier, K = AllCalls, L = ByCredential>
 #[derive(Debug)]
 struct Shared<S> {
     unready: UnreadyClone<S>,
-    breaker: Arc<Breaker>,
+    breaker: Arc<BreakerState>,
     /// The one in `breaker`, kept here too because each `poll_ready` reads it.
-    tripped: Arc<Tripped>,
+    tripped: Arc<OpenCircuitCount>,
 }
 
 impl<S> Shared<S> {
     /// Whether `poll_ready` leaves the inner service alone, as some circuit isn't closed.
     #[inline]
     fn is_tripped(&self) -> bool {
-        self.tripped.is_any() && !self.breaker.circuits.common.rules.dry_run
+        self.tripped.is_any() && !self.breaker.circuits.common.config.dry_run
     }
 }
 
@@ -70,8 +70,8 @@ impl<S: Clone, C: Clone, K: Clone, L: Clone> CircuitBreaker<S, C, K, L> {
 }
 
 impl<S: Clone, C, K, L> CircuitBreaker<S, C, K, L> {
-    /// Lets go of the inner service's readiness, or its place in a queue for that: a fresh handle
-    /// takes the old one's place.
+    /// Lets go of the inner service's readiness, or its slot in a queue for that: a fresh handle
+    /// takes the old one's slot.
     #[inline]
     fn let_go(&mut self) {
         if !matches!(self.readiness, Readiness::Unready) {
@@ -147,7 +147,7 @@ where
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         // The circuit is asked now, at the moment of state, and not in `poll_ready`: a readiness
-        // that isn't used must not cost a probe its place.
+        // that isn't used must not cost a probe its slot.
         let breaker = &self.shared.breaker;
         if breaker.watches_credentials() {
             return self.call_watched(request);
@@ -160,13 +160,13 @@ where
                 let future = self.inner.call(request);
                 // Made only now: what exists during the call needs code to drop it should the call
                 // panic.
-                let passage = Passage::sent_plainly(circuit.shard_ref(), generation);
-                let held = Passed { passage, classifier: self.classifier.clone() };
+                let permit = CallPermit::sent_untimed(circuit.shard_ref(), generation);
+                let held = SentCall { permit, classifier: self.classifier.clone() };
                 ResponseFuture { state: CallState::sent(future, held) }
             }
             _ => match Circuit::admit(circuit) {
-                Ok(permit) => self.call_admitted(Passage::new(permit, None), request),
-                Err(open) => self.turn_away(open),
+                Ok(permit) => self.call_admitted(CallPermit::new(permit, None), request),
+                Err(open) => self.reject(open),
             },
         }
     }
@@ -191,7 +191,7 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
     }
 
     /// Answers a call that isn't let through.
-    fn turn_away<Req>(&mut self, open: Box<CircuitOpen>) -> ResponseFuture<S, Req, C>
+    fn reject<Req>(&mut self, open: Box<CircuitOpen>) -> ResponseFuture<S, Req, C>
     where
         S: Service<Req>,
     {
@@ -204,7 +204,7 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
     #[inline(never)]
     fn call_admitted<Req>(
         &mut self,
-        mut passage: Passage,
+        mut permit: CallPermit,
         request: Req,
     ) -> ResponseFuture<S, Req, C>
     where
@@ -212,13 +212,13 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
         C: Classify<S::Response>,
     {
         if !matches!(self.readiness, Readiness::Ready) {
-            return self.call_unready(request, passage);
+            return self.call_unready(request, permit);
         }
         self.readiness = Readiness::Unready;
         note_sent();
-        passage.sent();
+        permit.sent();
         let future = self.inner.call(request);
-        let held = Passed { passage, classifier: self.classifier.clone() };
+        let held = SentCall { permit, classifier: self.classifier.clone() };
         ResponseFuture { state: CallState::sent(future, held) }
     }
 
@@ -232,28 +232,28 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
         K: Key<Req>,
         L: Key<Req>,
     {
-        let Breaker { circuits, latches, .. } = &*self.shared.breaker;
+        let BreakerState { circuits, latches, .. } = &*self.shared.breaker;
         let admit = |latches: &Latches| latches.admit(&self.credential.key(&request));
         let credential = latches.as_ref().map_or(Ok(None), admit);
         let admitted = credential.and_then(|credential| {
             let circuit = circuits.by_last(self.key.key(&request), &mut self.last);
-            Ok(Passage::new(Circuit::admit(circuit)?, credential))
+            Ok(CallPermit::new(Circuit::admit(circuit)?, credential))
         });
         match admitted {
-            Ok(passage) => self.call_admitted(passage, request),
-            Err(open) => self.turn_away(open),
+            Ok(permit) => self.call_admitted(permit, request),
+            Err(open) => self.reject(open),
         }
     }
 
     /// Makes a call that was let through while the inner service isn't ready: `poll_ready` failed,
     /// or didn't wait for it.
     #[cold]
-    fn call_unready<Req>(&mut self, request: Req, passage: Passage) -> ResponseFuture<S, Req, C>
+    fn call_unready<Req>(&mut self, request: Req, permit: CallPermit) -> ResponseFuture<S, Req, C>
     where
         S: Service<Req>,
         C: Classify<S::Response>,
     {
-        let mut passed = Passed { passage, classifier: self.classifier.clone() };
+        let mut passed = SentCall { permit, classifier: self.classifier.clone() };
         match mem::take(&mut self.readiness) {
             Readiness::Unready => {}
             Readiness::Asked | Readiness::Ready => self.replace_inner(),
@@ -266,6 +266,8 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
         self.shared.breaker.circuits.release_idle();
         let (service, scoped) =
             (self.shared.unready.unready_clone(), CallScope::offered().is_some());
-        ResponseFuture { state: CallState::pending(Waiting { service, request, passed, scoped }) }
+        ResponseFuture {
+            state: CallState::pending(WaitingCall { service, request, passed, scoped }),
+        }
     }
 }

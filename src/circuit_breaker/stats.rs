@@ -1,42 +1,44 @@
 //! Lifetime totals, counted by each thread so that threads don't contend.
 
-use super::Count;
+use super::CallResult;
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::{Instant, TimeOrigin};
 
 /// The results of one thread's calls, counted.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct CallCounters {
     successes: AtomicU64,
     others: AtomicU64,
 }
 
-impl Tally {
+impl CallCounters {
     #[inline]
     pub(super) fn success(&self) {
         self.successes.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn record(&self, count: Count) {
+    pub(super) fn record(&self, count: CallResult) {
         match count {
-            Count::Success => self.success(),
-            Count::Failure | Count::Neutral => _ = self.others.fetch_add(1, Ordering::Relaxed),
+            CallResult::Success => self.success(),
+            CallResult::Failure | CallResult::Neutral => {
+                _ = self.others.fetch_add(1, Ordering::Relaxed)
+            }
         }
     }
 }
 
 /// Sums over the lifetime of a circuit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Totals {
+pub(super) struct CallTotals {
     pub(super) calls: u64,
     pub(super) successes: u64,
 }
 
-impl Totals {
-    pub(super) fn of<'a>(tallies: impl Iterator<Item = &'a Tally>) -> Self {
-        tallies.fold(Self::default(), |sum, tally| {
-            let successes = tally.successes.load(Ordering::Relaxed);
-            let others = tally.others.load(Ordering::Relaxed);
+impl CallTotals {
+    pub(super) fn of<'a>(tallies: impl Iterator<Item = &'a CallCounters>) -> Self {
+        tallies.fold(Self::default(), |sum, counters| {
+            let successes = counters.successes.load(Ordering::Relaxed);
+            let others = counters.others.load(Ordering::Relaxed);
             Self { calls: sum.calls + successes + others, successes: sum.successes + successes }
         })
     }

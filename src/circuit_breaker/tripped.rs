@@ -3,9 +3,9 @@ use crate::sync::{AtomicUsize, Ordering};
 /// How many circuits of a layer aren't closed, except those that nobody has called for long. While
 /// there are none, `poll_ready` looks no further.
 #[derive(Debug)]
-pub(super) struct Tripped(AtomicUsize);
+pub(super) struct OpenCircuitCount(AtomicUsize);
 
-impl Tripped {
+impl OpenCircuitCount {
     pub(super) fn new() -> Self {
         Self(AtomicUsize::new(0))
     }

@@ -21,7 +21,7 @@ use crate::verdict::{Cause, Verdict};
 /// Takes out regions whose bodies stall or break off. Made by
 /// [`FailoverHandle::watch_bodies`](super::FailoverHandle::watch_bodies).
 ///
-/// The caller gets the body as it is, stalled or not: a request whose answer has begun to arrive isn't
+/// The caller gets the body as it is, stalled or not: a request whose answer has attempt to arrive isn't
 /// sent again. But the next calls go elsewhere.
 #[derive(Clone, Debug)]
 pub struct BodyWatchLayer {
@@ -66,10 +66,10 @@ where
         let BodyWatchLayer { set, stall } = &self.layer;
         let region = CallScope::current().and_then(|scope| scope.region());
         let region = region.and_then(|name| set.number(name));
-        let watch = region.map(|region| Watch {
+        let watch = region.map(|region| WaiterHandle {
             set: Arc::clone(set),
             region,
-            phase: set.epoch.nanos(time::now()),
+            generation: set.origin.nanos(time::now()),
             stall: *stall,
         });
         BodyWatchFuture { future: self.inner.call(request), watch }
@@ -77,17 +77,17 @@ where
 }
 
 /// The region that a body comes from. Gone once the body has stalled or broken off.
-struct Watch {
+struct WaiterHandle {
     set: Arc<RegionSet>,
     region: usize,
-    phase: u64,
+    generation: u64,
     stall: Duration,
 }
 
-impl Watch {
+impl WaiterHandle {
     fn failed(self, cause: Cause) {
         let verdict = Verdict::transient().with_cause(cause);
-        self.set.failed(self.region, &verdict, self.phase);
+        self.set.failed(self.region, &verdict, self.generation);
     }
 }
 
@@ -96,7 +96,7 @@ pin_project! {
     pub struct BodyWatchFuture<F> {
         #[pin]
         future: F,
-        watch: Option<Watch>,
+        watch: Option<WaiterHandle>,
     }
 }
 
@@ -122,7 +122,7 @@ pin_project! {
         // Runs while the caller waits for the next frame.
         #[pin]
         timer: Option<Sleep>,
-        watch: Option<Watch>,
+        watch: Option<WaiterHandle>,
     }
 }
 
@@ -147,7 +147,7 @@ impl<B: Body> Body for WatchedBody<B> {
             }
             Poll::Ready(_) => {}
             Poll::Pending => {
-                let Some(Watch { stall, .. }) = this.watch else { return polled };
+                let Some(WaiterHandle { stall, .. }) = this.watch else { return polled };
                 if this.timer.is_none() {
                     let stalls = time::after(time::now(), *stall);
                     this.timer.set(Some(time::sleep_until(stalls)));

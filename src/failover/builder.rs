@@ -1,10 +1,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::choice::WhenAllOut;
+use super::config::{Config, Settings};
 use super::health::Recovery;
 use super::region::Regions;
-use super::rules::{Rules, Settings};
+use super::selection::WhenAllOut;
 use super::set::RegionSet;
 use super::{FailoverLayer, HealthChecks};
 use crate::classify::{ClassifyFn, HttpClassifier, Outcome, classify_fn};
@@ -39,7 +39,7 @@ impl FailoverBuilder {
                 ramp: Duration::from_secs(30),
             },
             when_all_out: WhenAllOut::Primary,
-            rules: Rules {
+            config: Config {
                 max_attempts: 3,
                 non_idempotent: false,
                 quota_per_region: false,
@@ -85,7 +85,7 @@ impl<C, R, K> FailoverBuilder<C, R, K> {
     /// Under a retry, which counts all attempts, this many regions are tried one after another without
     /// a pause. Then the retry waits, and the next attempt may go to any of them again.
     pub fn max_attempts(mut self, attempts: usize) -> Self {
-        self.settings.rules.max_attempts = attempts;
+        self.settings.config.max_attempts = attempts;
         self
     }
 
@@ -123,7 +123,7 @@ impl<C, R, K> FailoverBuilder<C, R, K> {
     /// How long it takes a region that is back to get all of its calls again, from a tenth
     /// of them on. Default: 30 s; zero: all at once.
     pub fn ramp(mut self, ramp: Duration) -> Self {
-        // The clock ends there, and a share is told by what is left of the ramp.
+        // The clock ends there, and a share is data by what is left of the ramp.
         self.settings.recovery.ramp = ramp.min(time::FAR);
         self
     }
@@ -137,27 +137,27 @@ impl<C, R, K> FailoverBuilder<C, R, K> {
     /// Says that each region has a quota of its own, so that a throttled call goes to the next region.
     /// By default it stays: elsewhere it would be throttled too.
     pub fn quota_per_region(mut self) -> Self {
-        self.settings.rules.quota_per_region = true;
+        self.settings.config.quota_per_region = true;
         self
     }
 
     /// Also sends a throttled call to the next region if its 429 asks to wait at least this long.
     /// Default: never.
     pub fn leave_when_asked_to_wait(mut self, at_least: Duration) -> Self {
-        self.settings.rules.hint_threshold = at_least;
+        self.settings.config.hint_threshold = at_least;
         self
     }
 
     /// Also sends a request to another region that may have been processed and isn't
     /// idempotent. Under a retry, the retry's rule holds.
     pub fn retry_non_idempotent(mut self) -> Self {
-        self.settings.rules.non_idempotent = true;
+        self.settings.config.non_idempotent = true;
         self
     }
 
     /// Among regions of equal priority, sends the calls of one key to the same one, as long as that is
     /// fit. It goes by rendezvous hashing: when a region is lost, only its own keys move. Default: each
-    /// call goes to the less loaded of two regions drawn by chance.
+    /// call goes to the less loaded of two regions drawn by random.
     ///
     /// Every process of one build sends a key to the same region, unless it is a
     /// [secret](crate::key::KeyRef::secret), whose hash is salted.
@@ -239,7 +239,7 @@ impl<C, R, K> FailoverBuilder<C, R, K> {
     /// If [`max_attempts`](Self::max_attempts) isn't from 1 to 7, or the health checks' path isn't the
     /// path of a URI.
     pub fn build(self) -> Result<FailoverLayer<C, R, K>, InvalidConfig> {
-        let attempts = self.settings.rules.max_attempts;
+        let attempts = self.settings.config.max_attempts;
         if !(1..=TriedRegions::MOST).contains(&attempts) {
             let most = TriedRegions::MOST;
             let message = format!("a call tries 1 to {most} regions, not {attempts}");

@@ -25,11 +25,11 @@ use crate::verdict::Cause;
 /// A 200 within the timeout says that the region is well, and the time that it took is the region's
 /// latency. Anything else takes the region out, before a call finds out, and at least until the next
 /// check. The next 200 puts the region on trial at once, even during a cooldown that calls began. There
-/// are two exceptions: the time that its server asked for is kept, and a region that was lost again
+/// are two exceptions: the time that its server asked for is saved, and a region that was lost again
 /// before it had come back fully waits for the end of its cooldown.
 ///
 /// A check that panics has failed. The checks have a client of their own, so that no circuit, rate limit or
-/// retry of the calls stands in their way or hears of them. Each region has a task for its checks, on
+/// retry of the calls stands in their way or notified of them. Each region has a task for its checks, on
 /// the runtime of the first call through the layer, which starts it. The task ends when the last call
 /// is over and the last clone of the layer, its services and its handles is dropped.
 ///
@@ -99,7 +99,7 @@ impl HealthChecks {
         S::Future: Send,
         B: Body<Data: Buf + Send, Error: Into<BoxError>> + Send + 'static,
     {
-        let path = PathAndQuery::from_static("/grpc.health.v1.Health/Check");
+        let path = PathAndQuery::from_static("/grpc.health.v1.HealthState/Check");
         Self::of(path, move |to, path| {
             Box::pin(probe::grpc(client.clone(), probe::grpc_request(to, path)))
         })

@@ -6,12 +6,12 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::journey::Journey;
-use super::readying::Readying;
+use super::criteria::LazyNow;
+use super::ready_race::ReadyRace;
+use super::request_state::RequestState;
 use super::route::Target;
-use super::search::Moment;
 use super::shared::Shared;
-use super::waiting::Waiting;
+use super::waiting::RegionWaiters;
 use crate::classify::Classify;
 use crate::error::BoxError;
 use crate::error::{NoRegionAvailable, RegionsExhausted};
@@ -31,8 +31,8 @@ pin_project! {
     {
         #[pin]
         state: State<S, Req>,
-        journey: Journey,
-        kept: Option<R::Kept>,
+        request_state: RequestState,
+        saved: Option<R::SavedRequest>,
         // How a request is rewritten, unless each region has a client.
         route: Option<fn(&mut Req, &Target<'_>)>,
         shared: ShardRef<Shared<S, C, R>>,
@@ -45,9 +45,9 @@ pin_project! {
     {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            if this.journey.under_way().is_some() {
+            if this.request_state.under_way().is_some() {
                 let (shared, called) = (this.shared, matches!(&*this.state, State::Calling { .. }));
-                this.journey.breaks_off(&shared.set, called, |region| shared.can_call(region));
+                this.request_state.breaks_off(&shared.set, called, |region| shared.can_call(region));
             }
         }
     }
@@ -64,11 +64,11 @@ pin_project! {
         Calling { #[pin] future: S::Future },
         // The region's client isn't ready. → `Calling`, there or in another region. Boxed, as it is rare
         // and holds a request: unboxed, every call's future would have room for one.
-        Readying { waiting: Box<Readying<S, Req>> },
-        // No region is fit, and the call waits for one. → `Readying`, or `Waiting` again. Boxed as well.
-        Waiting { waiting: Pin<Box<Waiting<Req>>> },
+        ReadyRace { waiting: Box<ReadyRace<S, Req>> },
+        // No region is fit, and the call waits for one. → `ReadyRace`, or `RegionWaiters` again. Boxed as well.
+        RegionWaiters { waiting: Pin<Box<RegionWaiters<Req>>> },
         // No region is fit, and the call fails here. The last state.
-        TurnedAway { error: Option<NoRegionAvailable> },
+        Rejected { error: Option<NoRegionAvailable> },
     }
 }
 
@@ -81,40 +81,40 @@ where
     #[inline]
     pub(super) fn calling(
         future: S::Future,
-        journey: Journey,
-        kept: Option<R::Kept>,
+        request_state: RequestState,
+        saved: Option<R::SavedRequest>,
         route: Option<fn(&mut Req, &Target<'_>)>,
         shared: ShardRef<Shared<S, C, R>>,
     ) -> Self {
-        Self { state: State::Calling { future }, journey, kept, route, shared }
+        Self { state: State::Calling { future }, request_state, saved, route, shared }
     }
 
     /// A call whose region has a client that isn't ready.
     #[cold]
-    pub(super) fn readying(
+    pub(super) fn ready_race(
         request: Req,
-        journey: Journey,
-        kept: Option<R::Kept>,
+        request_state: RequestState,
+        saved: Option<R::SavedRequest>,
         shared: ShardRef<Shared<S, C, R>>,
     ) -> Self
     where
         S: Clone,
     {
-        let state = State::readying(request, &journey, &shared);
-        Self { state, journey, kept, route: None, shared }
+        let state = State::ready_race(request, &request_state, &shared);
+        Self { state, request_state, saved, route: None, shared }
     }
 
     /// A call for which no region is fit.
     #[cold]
     pub(super) fn waiting(
         request: Req,
-        journey: Journey,
-        kept: Option<R::Kept>,
+        request_state: RequestState,
+        saved: Option<R::SavedRequest>,
         route: Option<fn(&mut Req, &Target<'_>)>,
         shared: ShardRef<Shared<S, C, R>>,
     ) -> Self {
-        let state = State::waiting(request, &journey, &shared);
-        Self { state, journey, kept, route, shared }
+        let state = State::waiting(request, &request_state, &shared);
+        Self { state, request_state, saved, route, shared }
     }
 }
 
@@ -124,21 +124,29 @@ where
     S::Error: Into<BoxError>,
 {
     /// Waits until a fresh handle on the region's client is ready.
-    fn readying<C, R>(request: Req, journey: &Journey, shared: &Shared<S, C, R>) -> Self
+    fn ready_race<C, R>(
+        request: Req,
+        request_state: &RequestState,
+        shared: &Shared<S, C, R>,
+    ) -> Self
     where
         S: Clone,
     {
-        let client = shared.client(journey.region());
-        Self::Readying { waiting: Box::new(Readying::new(journey.region(), client, request)) }
+        let client = shared.client(request_state.region());
+        Self::ReadyRace {
+            waiting: Box::new(ReadyRace::new(request_state.region(), client, request)),
+        }
     }
 
     /// Waits for a region, or turns the call away.
-    fn waiting<C, R>(request: Req, journey: &Journey, shared: &Shared<S, C, R>) -> Self {
-        // Before anything else, so that it hears of every region that is back from now on.
-        let sooner = shared.set.hears_of_back();
-        match shared.wait(journey) {
-            Ok(until) => Self::Waiting { waiting: Box::pin(Waiting::new(until, sooner, request)) },
-            Err(error) => Self::TurnedAway { error: Some(error) },
+    fn waiting<C, R>(request: Req, request_state: &RequestState, shared: &Shared<S, C, R>) -> Self {
+        // Before anything else, so that it notified of every region that is back from now on.
+        let sooner = shared.set.notified();
+        match shared.wait(request_state) {
+            Ok(until) => Self::RegionWaiters {
+                waiting: Box::pin(RegionWaiters::new(until, sooner, request)),
+            },
+            Err(error) => Self::Rejected { error: Some(error) },
         }
     }
 }
@@ -160,7 +168,7 @@ where
             let this = self.as_mut().project();
             let answer = match this.state.project() {
                 StateProject::Calling { future } => {
-                    this.journey.scope.poll(|| future.poll(cx).map_err(Into::into))
+                    this.request_state.scope.poll(|| future.poll(cx).map_err(Into::into))
                 }
                 _ => match self.as_mut().project().poll_ready(cx) {
                     None => continue,
@@ -170,11 +178,11 @@ where
             let Poll::Ready(result) = &answer else { return answer };
             let this = self.as_mut().project();
             let shared = &**this.shared;
-            let Some(live) = this.journey.is_over(&shared.set) else { return answer };
+            let Some(region_state) = this.request_state.is_over(&shared.set) else { return answer };
             let seen = result.as_ref().map_err(|error| &**error as _);
             let verdict = shared.classifier.classify(seen);
             if verdict.is_success() {
-                this.journey.succeeded(&shared.set, live);
+                this.request_state.succeeded(&shared.set, region_state);
                 return answer;
             }
             if let Some(answer) = self.as_mut().project().failed(&verdict, answer) {
@@ -197,62 +205,63 @@ where
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Option<Answer<S::Response>> {
         match self.state.as_mut().project() {
             StateProject::Calling { .. } => None,
-            StateProject::Readying { waiting } => {
+            StateProject::ReadyRace { waiting } => {
                 let shared: &Shared<S, C, R> = self.shared;
-                let journey = &mut *self.journey;
-                let search = journey.search(journey.scope.tried(), false);
-                let next = |waited_for| shared.next_client(search, waited_for);
+                let request_state = &mut *self.request_state;
+                let criteria = request_state.criteria(request_state.scope.tried(), false);
+                let next = |waited_for| shared.next_client(criteria, waited_for);
                 let is_out = |region| shared.set.is_out(region);
                 let failed = |region, error: &BoxError| {
                     shared.set.unready(region, &shared.classifier.classify(Err(&**error)));
                 };
-                let hears = || shared.set.hears_of_back();
-                let polled = journey.scope.poll(|| waiting.poll(cx, next, is_out, failed, hears));
+                let notified = || shared.set.notified();
+                let polled =
+                    request_state.scope.poll(|| waiting.poll(cx, next, is_out, failed, notified));
                 let Poll::Ready((region, ready)) = polled else { return Some(Poll::Pending) };
-                journey.moves_to(region, &shared.set);
+                request_state.moves_to(region, &shared.set);
                 let (client, request) = match ready {
                     Ok(ready) => ready,
                     Err(error) => return Some(Poll::Ready(Err(error))),
                 };
-                let within = journey.calling(&shared.set, &Moment::default());
+                let within = request_state.calling(&shared.set, &LazyNow::default());
                 let future = client.call(request);
                 drop(within);
                 self.state.set(State::Calling { future });
                 None
             }
-            StateProject::Waiting { waiting } => {
+            StateProject::RegionWaiters { waiting } => {
                 let Poll::Ready(request) = waiting.as_mut().poll(cx) else {
                     return Some(Poll::Pending);
                 };
                 self.set_out(request);
                 None
             }
-            StateProject::TurnedAway { error } => {
+            StateProject::Rejected { error } => {
                 let error = error.take().expect("polled after it was done");
                 Some(Poll::Ready(Err(error.into())))
             }
         }
     }
 
-    /// → `Readying` if there is a region for the call now, otherwise `Waiting` or `TurnedAway`.
+    /// → `ReadyRace` if there is a region for the call now, otherwise `RegionWaiters` or `Rejected`.
     fn set_out(&mut self, request: Req) {
-        let search = self.journey.search(self.journey.scope.tried(), false);
-        match self.shared.look_around(search, &Moment::default()) {
-            Some((region, live, begun)) => {
-                self.journey.goes_to(region, live, begun);
+        let criteria = self.request_state.criteria(self.request_state.scope.tried(), false);
+        match self.shared.look_around(criteria, &LazyNow::default()) {
+            Some((region, region_state, attempt)) => {
+                self.request_state.goes_to(region, region_state, attempt);
                 self.call(request);
             }
-            None => self.state.set(State::waiting(request, self.journey, self.shared)),
+            None => self.state.set(State::waiting(request, self.request_state, self.shared)),
         }
     }
 
-    /// → `Readying`, in the journey's region.
+    /// → `ReadyRace`, in the request_state's region.
     fn call(&mut self, mut request: Req) {
-        let region = self.journey.region();
+        let region = self.request_state.region();
         if let Some(route) = self.route {
             route(&mut request, &self.shared.set.target(region));
         }
-        self.state.set(State::readying(request, self.journey, self.shared));
+        self.state.set(State::ready_race(request, self.request_state, self.shared));
     }
 
     /// Returns what the caller gets after a failure of this verdict, or `None` if the next region is
@@ -263,12 +272,12 @@ where
         verdict: &Verdict,
         answer: Answer<S::Response>,
     ) -> Option<Answer<S::Response>> {
-        let (shared, journey) = (&*self.shared, &*self.journey);
-        let goes_on = journey.failed(&shared.set, verdict, |region| shared.can_call(region));
-        if goes_on && !journey.is_retried() && self.is_safe(verdict) && self.go_on(verdict) {
+        let (shared, request_state) = (&*self.shared, &*self.request_state);
+        let goes_on = request_state.failed(&shared.set, verdict, |region| shared.can_call(region));
+        if goes_on && !request_state.is_retried() && self.is_safe(verdict) && self.go_on(verdict) {
             return None;
         }
-        let (set, tried) = (&self.shared.set, self.journey.tried());
+        let (set, tried) = (&self.shared.set, self.request_state.tried());
         if goes_on || tried.len() == 1 {
             return Some(answer);
         }
@@ -277,29 +286,31 @@ where
     }
 
     fn is_safe(&self, verdict: &Verdict) -> bool {
-        let rules = &self.shared.set.settings.rules;
-        self.journey.idempotent || rules.non_idempotent || verdict.is_unprocessed()
+        let config = &self.shared.set.settings.config;
+        self.request_state.idempotent || config.non_idempotent || verdict.is_unprocessed()
     }
 
     /// Calls the next region, if one is left and the request can be sent again. Returns whether it did.
     fn go_on(&mut self, verdict: &Verdict) -> bool {
-        let (shared, journey) = (&*self.shared, &mut *self.journey);
+        let (shared, request_state) = (&*self.shared, &mut *self.request_state);
         let set = &shared.set;
-        let left = journey.region();
-        if journey.scope.deadline().is_some_and(|deadline| deadline <= time::now()) {
+        let left = request_state.region();
+        if request_state.scope.deadline().is_some_and(|deadline| deadline <= time::now()) {
             return false;
         }
-        let last = journey.next_is_last();
-        let again = self.kept.take().and_then(|kept| shared.replay.again(kept, last));
-        let Some((request, kept)) = again else { return false };
-        let search = journey.search(journey.tried(), true);
-        let Some((region, live, begun)) = shared.choose(&search, &Moment::default()) else {
+        let last = request_state.next_is_last();
+        let again = self.saved.take().and_then(|saved| shared.replay.again(saved, last));
+        let Some((request, saved)) = again else { return false };
+        let criteria = request_state.criteria(request_state.tried(), true);
+        let Some((region, region_state, attempt)) = shared.choose(&criteria, &LazyNow::default())
+        else {
             return false;
         };
-        journey.scope = journey.scope.leave(left, verdict.cause() == Cause::CircuitOpen);
-        journey.goes_to(region, live, begun);
+        request_state.scope =
+            request_state.scope.leave(left, verdict.cause() == Cause::CircuitOpen);
+        request_state.goes_to(region, region_state, attempt);
         set.failed_over(left, verdict.cause());
-        *self.kept = kept;
+        *self.saved = saved;
         self.call(request);
         true
     }

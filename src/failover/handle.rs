@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::live_region::{Duty, LiveRegion};
-use super::region::Place;
+use super::region::RegionEntry;
+use super::region_state::{AdminState, RegionState};
 use super::set::RegionSet;
 use super::{BodyWatchLayer, Region, RegionStatus};
 use crate::error::InvalidConfig;
@@ -93,7 +93,7 @@ impl FailoverHandle {
     ///
     /// If there is none of that name, or no other one is left that takes calls.
     pub fn remove(&self, name: &str) -> Result<(), InvalidConfig> {
-        self.set.assign(name, Duty::Removed)
+        self.set.assign(name, AdminState::Removed)
     }
 
     /// Gives a region another priority. Regions of a lower number are preferred.
@@ -114,7 +114,7 @@ impl FailoverHandle {
     ///
     /// If there is none of that name.
     pub fn force_in(&self, name: &str) -> Result<(), InvalidConfig> {
-        self.set.assign(name, Duty::In)
+        self.set.assign(name, AdminState::In)
     }
 
     /// Sends a region no call at all, until it is [released](Self::release).
@@ -123,7 +123,7 @@ impl FailoverHandle {
     ///
     /// If there is none of that name, or no other one is left that takes calls.
     pub fn force_out(&self, name: &str) -> Result<(), InvalidConfig> {
-        self.set.assign(name, Duty::Out)
+        self.set.assign(name, AdminState::Out)
     }
 
     /// Sends a region no call while another one is fit, until it is [released](Self::release).
@@ -132,7 +132,7 @@ impl FailoverHandle {
     ///
     /// If there is none of that name.
     pub fn drain(&self, name: &str) -> Result<(), InvalidConfig> {
-        self.set.assign(name, Duty::Drained)
+        self.set.assign(name, AdminState::Drained)
     }
 
     /// Lets a region that was forced or drained go by its health again.
@@ -141,7 +141,7 @@ impl FailoverHandle {
     ///
     /// If there is none of that name.
     pub fn release(&self, name: &str) -> Result<(), InvalidConfig> {
-        self.set.assign(name, Duty::ByHealth)
+        self.set.assign(name, AdminState::ByHealth)
     }
 }
 
@@ -153,10 +153,10 @@ impl RegionSet {
         region: Region,
         fine: impl Fn(usize) -> bool,
     ) -> Result<usize, InvalidConfig> {
-        let place = Place::new(region)?;
+        let place = RegionEntry::new(region)?;
         let changing = self.changing.lock();
-        let known = self.slots.iter().position(|live| live.place.is_at(&place));
-        let there = known.filter(|number| !self.live(*number).is_removed());
+        let known = self.slots.iter().position(|region_state| region_state.place.is_at(&place));
+        let there = known.filter(|number| !self.region_state(*number).is_removed());
         if let Some(number) = there.filter(|number| fine(*number)) {
             return Ok(number);
         }
@@ -168,53 +168,56 @@ impl RegionSet {
         }
         let number = known.unwrap_or_else(|| self.slots.iter().count());
         match known.and_then(|number| self.slots.get(number)) {
-            Some(live) => {
-                live.prioritise(place.priority);
-                live.give_duty(Duty::ByHealth, self.epoch);
+            Some(region_state) => {
+                region_state.prioritise(place.priority);
+                region_state.set_admin_state(AdminState::ByHealth, self.origin);
             }
-            None if self.slots.put(number, LiveRegion::new(place, self.epoch, time::now())) => {}
+            None if self.slots.put(number, RegionState::new(place, self.origin, time::now())) => {}
             None => {
                 return Err(InvalidConfig::new("so many regions were added that no more can be"));
             }
         }
         self.look_for_shared_hosts();
         self.look_for_the_preferred();
-        self.tell_of_back();
+        self.notify_waiters();
         if let Some(watch) = &self.watch {
             watch.wants();
         }
         drop(changing);
-        if self.live(number).is_fit() {
+        if self.region_state(number).is_fit() {
             self.region_changed(number, RegionChange::Added);
         }
         Ok(number)
     }
 
-    fn assign(&self, name: &str, duty: Duty) -> Result<(), InvalidConfig> {
+    fn assign(&self, name: &str, admin_state: AdminState) -> Result<(), InvalidConfig> {
         let changing = self.changing.lock();
-        let (number, live) = self.named(name)?;
-        let takes_calls = |duty| !matches!(duty, Duty::Out | Duty::Removed);
-        let mut others = self.slots.iter().filter(|other| other.place.name != live.place.name);
-        if !takes_calls(duty) && !others.any(|other| takes_calls(other.told().duty)) {
+        let (number, region_state) = self.named(name)?;
+        let takes_calls =
+            |admin_state| !matches!(admin_state, AdminState::Out | AdminState::Removed);
+        let mut others =
+            self.slots.iter().filter(|other| other.place.name != region_state.place.name);
+        if !takes_calls(admin_state) && !others.any(|other| takes_calls(other.data().admin_state)) {
             let message = format!(
                 "{name:?} is the last region that takes calls; add or release another first"
             );
             return Err(InvalidConfig::new(message));
         }
-        live.give_duty(duty, self.epoch);
+        region_state.set_admin_state(admin_state, self.origin);
         self.look_for_the_preferred();
-        self.tell_of_back();
+        self.notify_waiters();
         drop(changing);
-        if duty == Duty::Removed {
+        if admin_state == AdminState::Removed {
             self.region_changed(number, RegionChange::Removed);
         }
         Ok(())
     }
 
     /// The region of this name that isn't removed, and its number.
-    fn named(&self, name: &str) -> Result<(usize, &LiveRegion), InvalidConfig> {
-        let mut regions = self.slots.iter().enumerate().filter(|(_, live)| !live.is_removed());
-        let found = regions.find(|(_, live)| live.place.name == name);
+    fn named(&self, name: &str) -> Result<(usize, &RegionState), InvalidConfig> {
+        let mut regions =
+            self.slots.iter().enumerate().filter(|(_, region_state)| !region_state.is_removed());
+        let found = regions.find(|(_, region_state)| region_state.place.name == name);
         found.ok_or_else(|| InvalidConfig::new(format!("there is no region called {name:?}")))
     }
 }

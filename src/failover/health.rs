@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::standing::Standing;
+use super::availability::Availability;
 use crate::time::{self, Instant, TimeOrigin};
 
 /// How long a region that fails is left alone, and how it comes back.
@@ -22,9 +22,9 @@ pub(super) struct Recovery {
 
 /// A region's health.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Health {
-    phase: Phase,
-    /// When the phase began. A call that set out before says nothing about it.
+pub(super) struct HealthState {
+    generation: Generation,
+    /// When the generation began. A call that set out before says nothing about it.
     since: Instant,
     /// How often it was taken out without having quite come back in between.
     times: u32,
@@ -33,7 +33,7 @@ pub(super) struct Health {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum Generation {
     Fit,
     /// Not chosen before `until`, and on trial from then on. `until` only moves later, except that a
     /// check can end it. `asked_until`, what the server asked for, only moves later.
@@ -42,7 +42,7 @@ enum Phase {
         asked_until: Instant,
         good: u32,
     },
-    /// Back, with a share of the calls that grows until `until`.
+    /// Recovered, with a share of the calls that grows until `until`.
     Ramping {
         until: Instant,
     },
@@ -51,13 +51,13 @@ enum Phase {
 /// A change that people may want to hear of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    Lost { out_for: Duration },
-    Back,
+    Out { out_for: Duration },
+    Recovered,
 }
 
-impl Health {
+impl HealthState {
     pub(super) const fn new(now: Instant) -> Self {
-        Self { phase: Phase::Fit, since: now, times: 0, last_check: None }
+        Self { generation: Generation::Fit, since: now, times: 0, last_check: None }
     }
 
     pub(super) const fn since(&self) -> Instant {
@@ -68,43 +68,43 @@ impl Health {
         self.last_check
     }
 
-    pub(super) fn standing(&self, epoch: TimeOrigin) -> Standing {
-        match self.phase {
-            Phase::Fit => Standing::Fit,
-            Phase::Ramping { until } => Standing::Ramping { until: epoch.nanos(until) },
-            Phase::Out { until, .. } => Standing::Out { until: epoch.nanos(until) },
+    pub(super) fn availability(&self, origin: TimeOrigin) -> Availability {
+        match self.generation {
+            Generation::Fit => Availability::Fit,
+            Generation::Ramping { until } => Availability::Ramping { until: origin.nanos(until) },
+            Generation::Out { until, .. } => Availability::Out { until: origin.nanos(until) },
         }
     }
 
     /// Until when its server asked to be left alone. The trial may begin later than that.
     pub(super) const fn asked_until(&self) -> Option<Instant> {
-        match self.phase {
-            Phase::Out { asked_until, .. } => Some(asked_until),
-            Phase::Fit | Phase::Ramping { .. } => None,
+        match self.generation {
+            Generation::Out { asked_until, .. } => Some(asked_until),
+            Generation::Fit | Generation::Ramping { .. } => None,
         }
     }
 
     /// Whether it is out and not on trial yet.
     pub(super) fn is_out(&self, now: Instant) -> bool {
-        matches!(self.phase, Phase::Out { until, .. } if now < until)
+        matches!(self.generation, Generation::Out { until, .. } if now < until)
     }
 
-    /// A call succeeded that set out at `set_out`, or later in the same phase.
+    /// A call succeeded that set out at `set_out`, or later in the same generation.
     pub(super) fn succeeded(
         &mut self,
         recovery: &Recovery,
         set_out: Instant,
         now: Instant,
     ) -> Option<Change> {
-        match &mut self.phase {
-            Phase::Out { asked_until, good, .. }
+        match &mut self.generation {
+            Generation::Out { asked_until, good, .. }
                 if set_out >= self.since && *asked_until <= now =>
             {
                 *good += 1;
                 (*good >= recovery.good_calls).then(|| self.comes_back(recovery, now))
             }
-            Phase::Ramping { until } if *until <= now => {
-                self.phase = Phase::Fit;
+            Generation::Ramping { until } if *until <= now => {
+                self.generation = Generation::Fit;
                 self.times = 0;
                 None
             }
@@ -112,19 +112,19 @@ impl Health {
         }
     }
 
-    /// No two phases begin at the same moment, so that each call belongs to one.
+    /// No two phases begin at the same now, so that each call belongs to one.
     fn begins_phase(&mut self, now: Instant) {
         self.since = now.max(time::after(self.since, Duration::from_nanos(1)));
     }
 
     fn comes_back(&mut self, recovery: &Recovery, now: Instant) -> Change {
-        let ramping = Phase::Ramping { until: time::after(now, recovery.ramp) };
-        self.phase = if recovery.ramp.is_zero() { Phase::Fit } else { ramping };
+        let ramping = Generation::Ramping { until: time::after(now, recovery.ramp) };
+        self.generation = if recovery.ramp.is_zero() { Generation::Fit } else { ramping };
         self.begins_phase(now);
-        Change::Back
+        Change::Recovered
     }
 
-    /// A check failed, or a call that set out at `set_out` or later in the same phase.
+    /// A check failed, or a call that set out at `set_out` or later in the same generation.
     ///
     /// `asked` is how long the server asked to be left alone. `random`, from 0 to 1, keeps a fleet that
     /// lost the region together from coming back together.
@@ -146,18 +146,19 @@ impl Health {
         let times = if again { self.times } else { self.times.saturating_sub(1) };
         let doubled = 1u32.checked_shl(times).unwrap_or(u32::MAX);
         let out_for = recovery.first.saturating_mul(doubled).min(recovery.most.max(recovery.first));
-        let spread = out_for.saturating_add((out_for / 10).mul_f64(random));
-        let until = time::after(now, spread).max(asked_until).max(before);
-        let was_out = matches!(self.phase, Phase::Out { .. });
-        self.phase = Phase::Out { until, asked_until: asked_until.max(asked_before), good: 0 };
+        let range = out_for.saturating_add((out_for / 10).mul_f64(random));
+        let until = time::after(now, range).max(asked_until).max(before);
+        let was_out = matches!(self.generation, Generation::Out { .. });
+        self.generation =
+            Generation::Out { until, asked_until: asked_until.max(asked_before), good: 0 };
         if again {
             self.times = self.times.saturating_add(1);
             self.begins_phase(now);
         }
-        (!was_out).then_some(Change::Lost { out_for: out_for.max(asked) })
+        (!was_out).then_some(Change::Out { out_for: out_for.max(asked) })
     }
 
-    /// A call that set out at `set_out`, or later in the same phase, was asked to wait for `asked`.
+    /// A call that set out at `set_out`, or later in the same generation, was asked to wait for `asked`.
     /// Nothing else is wrong with the region, so the next cooldown isn't longer for it.
     pub(super) fn asked_to_wait(
         &mut self,
@@ -170,24 +171,24 @@ impl Health {
         }
         let (before, asked_before) = self.left_alone_until(now);
         let asked_until = time::after(now, asked).max(asked_before);
-        let was_out = matches!(self.phase, Phase::Out { .. });
-        self.phase = Phase::Out { until: asked_until.max(before), asked_until, good: 0 };
+        let was_out = matches!(self.generation, Generation::Out { .. });
+        self.generation = Generation::Out { until: asked_until.max(before), asked_until, good: 0 };
         if before <= now {
             self.begins_phase(now);
         }
-        (!was_out).then_some(Change::Lost { out_for: asked })
+        (!was_out).then_some(Change::Out { out_for: asked })
     }
 
     /// Until when the region is left alone already, and until when its server asked for that: `now` if
     /// it isn't. One that was well has its cooldowns begin anew.
     fn left_alone_until(&mut self, now: Instant) -> (Instant, Instant) {
-        match self.phase {
-            // While the region is out, another failure of the same phase says no more than the one
+        match self.generation {
+            // While the region is out, another failure of the same generation says no more than the one
             // that took it out: the cooldown doesn't double.
-            Phase::Out { until, asked_until, .. } if now < until => (until, asked_until),
-            Phase::Out { .. } => (now, now),
-            Phase::Ramping { until } if now < until => (now, now),
-            Phase::Fit | Phase::Ramping { .. } => {
+            Generation::Out { until, asked_until, .. } if now < until => (until, asked_until),
+            Generation::Out { .. } => (now, now),
+            Generation::Ramping { until } if now < until => (now, now),
+            Generation::Fit | Generation::Ramping { .. } => {
                 self.times = 0;
                 (now, now)
             }
@@ -199,7 +200,7 @@ impl Health {
     /// before.
     pub(super) fn found_well(&mut self, now: Instant) {
         self.last_check = Some(now);
-        if let Phase::Out { until, asked_until, .. } = &mut self.phase
+        if let Generation::Out { until, asked_until, .. } = &mut self.generation
             && self.times <= 1
         {
             *until = (*until).min(now.max(*asked_until));
@@ -217,7 +218,7 @@ impl Health {
     ) -> Option<Change> {
         self.last_check = Some(now);
         let change = self.failed(recovery, None, now, now, random);
-        if let Phase::Out { until, .. } = &mut self.phase {
+        if let Generation::Out { until, .. } = &mut self.generation {
             *until = (*until).max(known);
         }
         change
@@ -225,10 +226,10 @@ impl Health {
 
     /// Takes it for healthy, by hand.
     pub(super) fn reset(&mut self, now: Instant) -> Option<Change> {
-        let was_out = matches!(self.phase, Phase::Out { .. });
-        (self.phase, self.times) = (Phase::Fit, 0);
+        let was_out = matches!(self.generation, Generation::Out { .. });
+        (self.generation, self.times) = (Generation::Fit, 0);
         self.begins_phase(now);
-        was_out.then_some(Change::Back)
+        was_out.then_some(Change::Recovered)
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) struct Latency(u64);
 impl Latency {
     /// After this many seconds without a measurement the latency counts half, so that a region
     /// that was slow is tried again, and measured.
-    pub(super) const HALF_LIFE: u64 = 10;
+    pub(super) const HALF_TIME: u64 = 10;
 
     pub(super) const fn from_word(word: u64) -> Self {
         Self(word)
@@ -43,7 +43,7 @@ impl Latency {
     /// What it counts in this second, in microseconds; 0 where nothing is known.
     pub(super) fn counts(self, second: u64) -> u64 {
         let idle = second.saturating_sub(self.second());
-        let halvings = u32::try_from(idle / Self::HALF_LIFE).unwrap_or(u32::MAX);
+        let halvings = u32::try_from(idle / Self::HALF_TIME).unwrap_or(u32::MAX);
         self.micros().checked_shr(halvings).unwrap_or(0)
     }
 

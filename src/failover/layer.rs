@@ -44,7 +44,7 @@ impl<C, R, K> FailoverLayer<C, R, K> {
 
     /// How many regions a call can go to.
     pub(crate) fn reach(&self) -> usize {
-        self.set.slots.iter().count().min(self.set.settings.rules.max_attempts)
+        self.set.slots.iter().count().min(self.set.settings.config.max_attempts)
     }
 
     /// A service that holds one client per region, instead of one client whose requests are rewritten.
@@ -59,7 +59,8 @@ impl<C, R, K> FailoverLayer<C, R, K> {
         R: Clone,
         K: Clone,
     {
-        let targets = self.set.slots.iter().map(|live| Target::new(&self.set, &live.place));
+        let targets =
+            self.set.slots.iter().map(|region_state| Target::new(&self.set, &region_state.place));
         FailoverServices::new(targets.map(|target| make(&target)), self)
     }
 }

@@ -47,7 +47,7 @@
 //!
 //! # Which region
 //!
-//! The best priority comes first. Among equals the failover draws two by chance and takes the better
+//! The best priority comes first. Among equals the failover draws two by random and takes the better
 //! one, by smoothed latency and the calls under way: if every client took the best of all, they would
 //! all go to the same one. Latency is that on the wire, without time in this crate's own queues. It
 //! counts half after each 10 s without a measurement, so that a slow region is tried
@@ -65,7 +65,7 @@
 //! Before a call fails, it is also sent to regions that are out, as they may have recovered without
 //! anybody knowing. It isn't sent to a region whose server asked to be left alone.
 //!
-//! # A region's life
+//! # A region's timeline
 //!
 //! ```text
 //!            a failure                  the cooldown is over, or a check
@@ -112,7 +112,7 @@
 //! | [`retry_non_idempotent`](FailoverBuilder::retry_non_idempotent) | no | sends twice what may have been processed |
 //! | [`health_checks`](FailoverBuilder::health_checks) | none | |
 //!
-//! # Health checks
+//! # HealthState checks
 //!
 //! By default only calls find out how a region is. With [`HealthChecks`] each region
 //! is also asked every 10 s, through a client of the checks' own: a dead one is found before
@@ -124,7 +124,7 @@
 //! A [retry](crate::retry) above keeps the one copy of the request and counts
 //! all attempts. The failover then makes one attempt at a time, and asks the retry to make the
 //! next one at once, in the next region. When no region is fit, it is the retry that waits for one:
-//! with [`WhenAllOut::FailFast`] it is told for how long.
+//! with [`WhenAllOut::FailFast`] it is data for how long.
 //!
 //! An attempt that the retry cuts off counts as a timeout of its region, whether the attempt's own
 //! timeout ended it or the call's deadline, however little of that was left. So calls that give up
@@ -150,30 +150,30 @@
 //! of the inner one. The failover of a [recommended stack](crate::stack) keeps no copy, and tries
 //! one.
 
+mod availability;
 mod body_watch;
 mod builder;
 mod checks;
-mod choice;
+mod config;
+mod criteria;
 mod future;
 mod handle;
 mod health;
-mod journey;
 mod latency;
 mod layer;
-mod live_region;
 mod outcome;
 mod probe;
-mod readying;
+mod ready_race;
 mod region;
+mod region_state;
+mod request_state;
 mod route;
-mod rules;
-mod search;
+mod selection;
 mod service;
 mod serving;
 mod set;
 mod shared;
 mod slots;
-mod standing;
 mod status;
 mod traffic;
 mod waiting;
@@ -182,12 +182,12 @@ mod watch;
 pub use self::body_watch::{BodyWatch, BodyWatchFuture, BodyWatchLayer, WatchedBody};
 pub use self::builder::FailoverBuilder;
 pub use self::checks::HealthChecks;
-pub use self::choice::WhenAllOut;
 pub use self::future::ResponseFuture;
 pub use self::handle::FailoverHandle;
 pub use self::layer::FailoverLayer;
 pub use self::region::{Region, Regions};
 pub use self::route::{Route, Target};
+pub use self::selection::WhenAllOut;
 pub use self::service::{Failover, FailoverServices};
 pub use self::serving::ServingRegion;
 pub use self::status::{Condition, RegionStatus};

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
+use super::availability::Availability;
 use super::set::RegionSet;
-use super::standing::Standing;
 use crate::error::RegionOutcome;
 use crate::scope::TriedRegions;
 use crate::time;
@@ -15,14 +15,15 @@ impl RegionSet {
         tried: TriedRegions,
         last: Cause,
     ) -> Vec<(&'static str, RegionOutcome)> {
-        let now = self.epoch.nanos(time::now());
+        let now = self.origin.nanos(time::now());
         let were_tried = tried.iter().enumerate().map(|(nth, region)| {
             let is_last = nth + 1 == tried.len();
             // A call leaves a region for another only if the region was at fault, and the region
             // remembers why.
-            let cause = if is_last { Some(last) } else { self.live(region).told().last_failure };
+            let cause =
+                if is_last { Some(last) } else { self.region_state(region).data().last_failure };
             let outcome = match cause {
-                _ if tried.was_turned_away(nth) => RegionOutcome::Rejected,
+                _ if tried.was_rejected(nth) => RegionOutcome::Rejected,
                 Some(Cause::CircuitOpen) if is_last => RegionOutcome::Rejected,
                 // It was the failure of a later call.
                 Some(Cause::CircuitOpen) | None => RegionOutcome::Failed { cause: Cause::Unknown },
@@ -30,18 +31,18 @@ impl RegionSet {
             };
             (self.name(region), outcome)
         });
-        let others = self
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(region, live)| !tried.contains(*region) && !live.is_removed());
-        let not_tried = others.take(TriedRegions::MOST).map(|(_, live)| {
-            let out_for = match live.standing() {
-                Standing::Out { until } if now < until => Some(Duration::from_nanos(until - now)),
+        let others = self.slots.iter().enumerate().filter(|(region, region_state)| {
+            !tried.contains(*region) && !region_state.is_removed()
+        });
+        let not_tried = others.take(TriedRegions::MOST).map(|(_, region_state)| {
+            let out_for = match region_state.availability() {
+                Availability::Out { until } if now < until => {
+                    Some(Duration::from_nanos(until - now))
+                }
                 _ => None,
             };
-            let last_failure = live.told().last_failure;
-            (live.place.name, RegionOutcome::NotTried { out_for, last_failure })
+            let last_failure = region_state.data().last_failure;
+            (region_state.place.name, RegionOutcome::NotTried { out_for, last_failure })
         });
         were_tried.chain(not_tried).collect()
     }

@@ -27,7 +27,7 @@ impl Region {
     /// A region of this name, whose requests go below this base: a URI of scheme, host, and the path
     /// that is put before a request's own.
     ///
-    /// Each different name and base is kept, once, for as long as the process lives.
+    /// Each different name and base is saved, once, for as long as the process lives.
     pub fn new(name: impl Into<String>, base: impl Into<String>) -> Self {
         Self { name: name.into(), base: base.into(), priority: 1 }
     }
@@ -42,11 +42,11 @@ impl Region {
 /// The regions of an upstream, checked. The primary is the first one of the lowest priority number. A
 /// [handle](super::FailoverHandle) changes the regions later.
 #[derive(Clone, Debug)]
-pub struct Regions(pub(super) Vec<Place>);
+pub struct Regions(pub(super) Vec<RegionEntry>);
 
 /// A checked region.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct RegionEntry {
     pub(super) name: &'static str,
     pub(super) scheme: Scheme,
     pub(super) authority: Authority,
@@ -69,9 +69,9 @@ impl Regions {
     /// used twice; if a base isn't an absolute URI with scheme and host, or has a user
     /// name, a password, a query or a fragment.
     pub fn new(regions: impl IntoIterator<Item = Region>) -> Result<Self, InvalidConfig> {
-        let mut places: Vec<Place> = Vec::new();
+        let mut places: Vec<RegionEntry> = Vec::new();
         for region in regions {
-            let place = Place::new(region)?;
+            let place = RegionEntry::new(region)?;
             if places.iter().any(|other| other.name == place.name) {
                 let message = format!("two regions are called {:?}; give each its own", place.name);
                 return Err(InvalidConfig::new(message));
@@ -105,7 +105,7 @@ impl fmt::Debug for Region {
     }
 }
 
-impl Place {
+impl RegionEntry {
     /// Whether this authority is the region's; the scheme's own port may be left out.
     pub(super) fn is_host(&self, authority: &str) -> bool {
         let port = if self.scheme == Scheme::HTTPS { ":443" } else { ":80" };
@@ -151,7 +151,7 @@ impl Place {
     }
 }
 
-impl Place {
+impl RegionEntry {
     /// Whether it is the same region; its priority may differ.
     pub(super) fn is_at(&self, other: &Self) -> bool {
         (self.name, self.path) == (other.name, other.path)
@@ -160,7 +160,7 @@ impl Place {
     }
 }
 
-/// The same text, living as long as the process. Each text is kept once, however many sets use it.
+/// The same text, living as long as the process. Each text is saved once, however many sets use it.
 ///
 /// This lets a call's scope, which is `Copy`, carry a region's name, and a request take a region's
 /// host without counting references in a place that all threads share.
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_bases_apart() {
+    fn takes_bases_separately() {
         for (given, authority, path) in [
             ("https://api.example.com/v1", "api.example.com", "/v1"),
             ("https://api.example.com/v1/", "api.example.com", "/v1"),

@@ -3,7 +3,7 @@ use http::header::HOST;
 use http::uri::{Authority, Parts, PathAndQuery, Uri};
 use http::{HeaderMap, HeaderValue};
 
-use super::region::Place;
+use super::region::RegionEntry;
 use super::set::RegionSet;
 
 /// A request whose target can be changed.
@@ -40,11 +40,11 @@ pub trait Route {
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
     set: &'a RegionSet,
-    place: &'a Place,
+    place: &'a RegionEntry,
 }
 
 impl<'a> Target<'a> {
-    pub(super) fn new(set: &'a RegionSet, place: &'a Place) -> Self {
+    pub(super) fn new(set: &'a RegionSet, place: &'a RegionEntry) -> Self {
         Self { set, place }
     }
 
@@ -57,7 +57,7 @@ impl<'a> Target<'a> {
     /// Where the region's requests go: scheme, host, and the path before a request's own.
     #[must_use]
     pub fn uri(&self) -> Uri {
-        let Place { scheme, authority, path, .. } = self.place;
+        let RegionEntry { scheme, authority, path, .. } = self.place;
         let base = Uri::builder().scheme(scheme.clone()).authority(authority.clone());
         // It can't fail, as the parts came from a URI.
         base.path_and_query(if path.is_empty() { "/" } else { path }).build().unwrap_or_default()
@@ -83,7 +83,7 @@ impl<'a> Target<'a> {
 
     /// Does what [`rewrite`](Self::rewrite) does, in place.
     fn take_over(&self, uri: &mut Uri) {
-        let Place { scheme, authority, .. } = self.place;
+        let RegionEntry { scheme, authority, .. } = self.place;
         let given = std::mem::take(uri).into_parts();
         let path = given.path_and_query.as_ref().map_or("/", PathAndQuery::as_str);
         let path = match self.path(given.authority.as_ref().map(Authority::as_str), path) {
@@ -104,7 +104,7 @@ impl<'a> Target<'a> {
 
     /// Whether a request for this URI goes to this region without a change.
     fn is_there(&self, uri: &Uri) -> bool {
-        let Place { scheme, authority, path, .. } = self.place;
+        let RegionEntry { scheme, authority, path, .. } = self.place;
         uri.authority().is_some_and(|given| given.as_str() == authority.as_str())
             // If two regions share a host, the path may be below the longer base of the other one.
             && !self.set.hosts_are_shared()
@@ -137,7 +137,7 @@ impl<'a> Target<'a> {
     fn below<'p>(&self, authority: Option<&str>, path: &'p str) -> &'p str {
         let Some(authority) = authority else { return path };
         let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        let places = self.set.slots.iter().map(|live| &live.place);
+        let places = self.set.slots.iter().map(|region_state| &region_state.place);
         places
             .filter(|place| place.is_host(authority))
             .filter_map(|place| path.strip_prefix(place.path))
@@ -148,7 +148,7 @@ impl<'a> Target<'a> {
 
     #[inline]
     fn rewrite_host(&self, headers: &mut HeaderMap) {
-        // A search instead of a look-up: few requests have a `Host` header, and comparing the names that
+        // A criteria instead of a look-up: few requests have a `Host` header, and comparing the names that
         // are there takes less time than hashing this one.
         if headers.keys().any(|name| *name == HOST) {
             headers.insert(HOST, self.place.host.clone());
@@ -173,7 +173,7 @@ fn is_word(first: char) -> bool {
 #[cfg(feature = "reqwest")]
 impl Route for reqwest::Request {
     fn route(&mut self, to: &Target<'_>) {
-        let Place { scheme, authority, .. } = to.place;
+        let RegionEntry { scheme, authority, .. } = to.place;
         let url = self.url();
         let given = match (url.host_str(), url.port()) {
             (Some(host), Some(port)) => Some(format!("{host}:{port}")),

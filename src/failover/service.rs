@@ -3,9 +3,9 @@ use std::task::{Context, Poll, Waker};
 
 use tower_service::Service;
 
+use super::criteria::LazyNow;
 use super::future::ResponseFuture;
 use super::route::Route;
-use super::search::Moment;
 use super::shared::{Clients, Shared};
 use super::slots::Slots;
 use super::{FailoverLayer, Region};
@@ -33,7 +33,7 @@ pub struct FailoverServices<S, C, R, K = AllCalls> {
     shared: Arc<ShardedArc<Shared<S, C, R>>>,
 }
 
-/// The client that this handle called last. Kept, as its layers remember their own last look-up.
+/// The client that this handle called last. SavedRequest, as its layers remember their own last look-up.
 #[derive(Debug)]
 struct LastKey<S> {
     region: usize,
@@ -119,22 +119,28 @@ where
     }
 
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let (shared, moment) = (self.shared.shard_ref(), Moment::default());
-        let mut journey = shared.set_out(&self.key, &request, &moment);
-        let before = journey.before_future(&shared.set);
-        let kept = shared.keep(before.journey, &mut request);
-        let Some(region) = before.journey.under_way() else {
+        let (shared, now) = (self.shared.shard_ref(), LazyNow::default());
+        let mut request_state = shared.set_out(&self.key, &request, &now);
+        let before = request_state.before_future(&shared.set);
+        let saved = shared.keep(before.request_state, &mut request);
+        let Some(region) = before.request_state.under_way() else {
             // The call waits, so it won't use the readiness of this client: let go of it.
-            self.inner = shared.client(before.journey.region());
+            self.inner = shared.client(before.request_state.region());
             before.passes();
-            return ResponseFuture::waiting(request, journey, kept, Some(Req::route), shared);
+            return ResponseFuture::waiting(
+                request,
+                request_state,
+                saved,
+                Some(Req::route),
+                shared,
+            );
         };
         request.route(&shared.set.target(region));
-        let within = before.journey.calling(&shared.set, &moment);
+        let within = before.request_state.calling(&shared.set, &now);
         let future = self.inner.call(request);
         drop(within);
         before.passes();
-        ResponseFuture::calling(future, journey, kept, Some(Req::route), shared)
+        ResponseFuture::calling(future, request_state, saved, Some(Req::route), shared)
     }
 }
 
@@ -157,26 +163,26 @@ where
     }
 
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let (shared, moment) = (self.shared.shard_ref(), Moment::default());
-        let mut journey = shared.set_out(&self.key, &request, &moment);
-        let before = journey.before_future(&shared.set);
-        let kept = shared.keep(before.journey, &mut request);
-        let Some(region) = before.journey.under_way() else {
+        let (shared, now) = (self.shared.shard_ref(), LazyNow::default());
+        let mut request_state = shared.set_out(&self.key, &request, &now);
+        let before = request_state.before_future(&shared.set);
+        let saved = shared.keep(before.request_state, &mut request);
+        let Some(region) = before.request_state.under_way() else {
             before.passes();
-            return ResponseFuture::waiting(request, journey, kept, None, shared);
+            return ResponseFuture::waiting(request, request_state, saved, None, shared);
         };
         let client = self.client(region);
         // No waker: if the client isn't ready, the future waits for a fresh one.
         if let Poll::Ready(Ok(())) = client.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            let within = before.journey.calling(&shared.set, &moment);
+            let within = before.request_state.calling(&shared.set, &now);
             let future = client.call(request);
             drop(within);
             before.passes();
-            return ResponseFuture::calling(future, journey, kept, None, shared);
+            return ResponseFuture::calling(future, request_state, saved, None, shared);
         }
         // This handle of the client may have a place in a queue, so it is dropped.
         self.last = None;
         before.passes();
-        ResponseFuture::readying(request, journey, kept, shared)
+        ResponseFuture::ready_race(request, request_state, saved, shared)
     }
 }

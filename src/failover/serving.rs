@@ -1,4 +1,4 @@
-//! Which region served a response, told in the response itself.
+//! Which region served a response, data in the response itself.
 
 use crate::head::HttpResponse;
 use crate::scope::CallScope;

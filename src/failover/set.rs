@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::availability::Availability;
 use super::checks::{Check, Finding};
-use super::health::{Change, Health};
-use super::live_region::{Begun, LiveRegion};
-use super::region::Place;
+use super::config::Settings;
+use super::criteria::LazyNow;
+use super::health::{Change, HealthState};
+use super::region::RegionEntry;
+use super::region_state::{Attempt, RegionState};
 use super::route::Target;
-use super::rules::Settings;
-use super::search::Moment;
 use super::slots::Slots;
-use super::standing::Standing;
-use super::watch::Watch;
+use super::watch::WaiterHandle;
 use crate::event::{AllRegionsOut, FailedOver, RegionChange, RegionChanged};
 use crate::random::RandomSource;
 use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering};
@@ -26,13 +26,13 @@ use crate::verdict::{Cause, Class, Verdict};
 /// whatever is added and removed, so that a call can remember where it has been.
 #[derive(Debug)]
 pub(super) struct RegionSet {
-    pub(super) slots: Slots<LiveRegion>,
+    pub(super) slots: Slots<RegionState>,
     pub(super) settings: Settings,
-    /// The moment from which all of its times are counted.
-    pub(super) epoch: TimeOrigin,
+    /// The now from which all of its times are counted.
+    pub(super) origin: TimeOrigin,
     /// The tasks that check the regions, if checks are set.
-    pub(super) watch: Option<Watch>,
-    chance: RandomSource,
+    pub(super) watch: Option<WaiterHandle>,
+    random: RandomSource,
     /// Wakes the calls that wait for a region.
     pub(super) back: Arc<Notify>,
     /// InFlight while the set is changed.
@@ -47,36 +47,50 @@ pub(super) struct RegionSet {
 const NONE: usize = usize::MAX;
 
 impl RegionSet {
-    pub(super) fn new(places: impl IntoIterator<Item = Place>, settings: Settings) -> Self {
+    pub(super) fn new(places: impl IntoIterator<Item = RegionEntry>, settings: Settings) -> Self {
         let now = time::now();
-        let epoch = TimeOrigin::new(now);
-        let watch = settings.checks.clone().map(Watch::new);
-        let chance = settings.seed.into();
-        let slots = Slots::new(places.into_iter().map(|place| LiveRegion::new(place, epoch, now)));
+        let origin = TimeOrigin::new(now);
+        let watch = settings.checks.clone().map(WaiterHandle::new);
+        let random = settings.seed.into();
+        let slots =
+            Slots::new(places.into_iter().map(|place| RegionState::new(place, origin, now)));
         let (shared_hosts, preferred) = (AtomicBool::new(false), AtomicUsize::new(NONE));
         let changing = Mutex::default();
         let back = Arc::default();
-        let set =
-            Self { slots, settings, epoch, watch, chance, back, changing, shared_hosts, preferred };
+        let set = Self {
+            slots,
+            settings,
+            origin,
+            watch,
+            random,
+            back,
+            changing,
+            shared_hosts,
+            preferred,
+        };
         set.look_for_shared_hosts();
         set.look_for_the_preferred();
         set
     }
 
-    /// The region that is preferred to all others, if it is fit. While it is, a choice need not look at
+    /// The region that is preferred to all others, if it is fit. While it is, a selection need not look at
     /// the others.
     #[inline]
-    pub(super) fn preferred(&self) -> Option<(usize, &LiveRegion)> {
+    pub(super) fn preferred(&self) -> Option<(usize, &RegionState)> {
         let preferred = self.preferred.load(Ordering::Relaxed);
-        let live = self.slots.get(preferred).filter(|live| live.is_fit())?;
-        Some((preferred, live))
+        let region_state =
+            self.slots.get(preferred).filter(|region_state| region_state.is_fit())?;
+        Some((preferred, region_state))
     }
 
     /// To be called when a region has been added, taken out or given another priority.
     pub(super) fn look_for_the_preferred(&self) {
         let (mut preferred, mut best) = (NONE, u64::MAX);
-        let regions = self.slots.iter().enumerate().filter(|(_, live)| !live.is_gone());
-        for (region, priority) in regions.map(|(region, live)| (region, live.priority())) {
+        let regions =
+            self.slots.iter().enumerate().filter(|(_, region_state)| !region_state.is_gone());
+        for (region, priority) in
+            regions.map(|(region, region_state)| (region, region_state.priority()))
+        {
             match priority {
                 _ if priority < best => (preferred, best) = (region, priority),
                 _ if priority == best => preferred = NONE,
@@ -93,7 +107,7 @@ impl RegionSet {
     /// To be called when a region has been added.
     pub(super) fn look_for_shared_hosts(&self) {
         let mut hosts = HashSet::new();
-        if !self.slots.iter().all(|live| hosts.insert(&live.place.authority)) {
+        if !self.slots.iter().all(|region_state| hosts.insert(&region_state.place.authority)) {
             self.shared_hosts.store(true, Ordering::Relaxed);
         }
     }
@@ -108,62 +122,63 @@ impl RegionSet {
 
     /// The region of this number. Numbers come from [`find`](Self::find).
     #[inline]
-    pub(super) fn live(&self, region: usize) -> &LiveRegion {
+    pub(super) fn region_state(&self, region: usize) -> &RegionState {
         self.slots.get(region).expect("a region's number stays its own")
     }
 
     pub(super) fn name(&self, region: usize) -> &'static str {
-        self.live(region).place.name
+        self.region_state(region).place.name
     }
 
     /// The number of the region of this name, which isn't one that was removed.
     pub(super) fn number(&self, name: &str) -> Option<usize> {
-        let is = |live: &LiveRegion| live.place.name == name && !live.is_gone();
+        let is =
+            |region_state: &RegionState| region_state.place.name == name && !region_state.is_gone();
         self.slots.iter().position(is)
     }
 
     #[inline]
     pub(super) fn target(&self, region: usize) -> Target<'_> {
-        Target::new(self, &self.live(region).place)
+        Target::new(self, &self.region_state(region).place)
     }
 
     /// Counts a call that chose this region. Returns `None` if the region is on trial by another call.
-    pub(super) fn begins(&self, live: &LiveRegion, moment: &Moment) -> Option<Begun> {
-        let lease = match live.standing() {
-            Standing::Out { until } if until <= self.epoch.nanos(moment.get()) => {
+    pub(super) fn begins(&self, region_state: &RegionState, now: &LazyNow) -> Option<Attempt> {
+        let probe_permit = match region_state.availability() {
+            Availability::Out { until } if until <= self.origin.nanos(now.get()) => {
                 let longest = time::nanos(self.settings.recovery.first);
-                Some(live.try_on(self.epoch.nanos(moment.get()), longest)?)
+                Some(region_state.try_on(self.origin.nanos(now.get()), longest)?)
             }
             _ => None,
         };
-        Some(live.begins_chosen(lease))
+        Some(region_state.begins_chosen(probe_permit))
     }
 
     /// Counts that an attempt is over.
     #[inline]
-    pub(super) fn ends(&self, live: &LiveRegion, begun: &Begun) {
-        if live.ends(begun) {
-            self.tell_of_back();
+    pub(super) fn ends(&self, region_state: &RegionState, attempt: &Attempt) {
+        if region_state.ends(attempt) {
+            self.notify_waiters();
         }
     }
 
     /// Whether the latency of this call counts. With checks only theirs does: a region that serves calls
     /// would look slower than one that is only asked for its health.
     #[inline]
-    pub(super) fn is_measured(&self, begun: &Begun) -> bool {
-        self.watch.is_none() && begun.is_measured()
+    pub(super) fn is_measured(&self, attempt: &Attempt) -> bool {
+        self.watch.is_none() && attempt.is_measured()
     }
 
     #[inline]
     pub(super) fn measured(&self, region: usize, latency: Duration, now: Instant) {
-        let second = seconds(self.epoch.nanos(now));
-        self.live(region).measured(latency, second);
+        let second = seconds(self.origin.nanos(now));
+        self.region_state(region).measured(latency, second);
     }
 
     /// A check of this region, to be made now. `None` if the region is no longer checked.
     pub(super) fn check(&self, region: usize) -> Option<Check> {
         let checks = self.watch.as_ref()?.checks();
-        (!self.live(region).is_removed()).then(|| checks.check(&self.target(region)))
+        (!self.region_state(region).is_removed()).then(|| checks.check(&self.target(region)))
     }
 
     /// Records what the check found that was `started` then. Returns when the next one is due.
@@ -178,13 +193,13 @@ impl RegionSet {
         let recovery = &self.settings.recovery;
         match finding {
             Ok(latency) => {
-                self.live(region).measured(latency, 0);
+                self.region_state(region).measured(latency, 0);
                 self.change(region, None, |health| {
                     health.found_well(now);
                     None
                 });
-                if !self.live(region).is_fit() {
-                    self.tell_of_back();
+                if !self.region_state(region).is_fit() {
+                    self.notify_waiters();
                 }
             }
             Err(cause) => {
@@ -199,36 +214,36 @@ impl RegionSet {
         Some(next)
     }
 
-    /// Records that a call to this region succeeded that set out in this phase.
+    /// Records that a call to this region succeeded that set out in this generation.
     #[inline]
-    pub(super) fn succeeded(&self, region: usize, live: &LiveRegion, phase: u64) {
-        if !live.is_fit() {
-            self.proved(region, live, phase);
+    pub(super) fn succeeded(&self, region: usize, region_state: &RegionState, generation: u64) {
+        if !region_state.is_fit() {
+            self.proved(region, region_state, generation);
         }
     }
 
     #[cold]
-    fn proved(&self, region: usize, live: &LiveRegion, phase: u64) {
+    fn proved(&self, region: usize, region_state: &RegionState, generation: u64) {
         let (recovery, now) = (&self.settings.recovery, time::now());
-        match live.standing() {
+        match region_state.availability() {
             // It is back, and while it ramps a success changes nothing.
-            Standing::Ramping { until } if self.epoch.nanos(now) < until => {}
+            Availability::Ramping { until } if self.origin.nanos(now) < until => {}
             // It is called though it is out. Any success between two failures would bring it back.
-            Standing::Forced if live.told().health.is_out(now) => {}
+            Availability::Forced if region_state.data().health.is_out(now) => {}
             _ => self.change(region, None, |health| {
-                health.succeeded(recovery, self.epoch.instant(phase), now)
+                health.succeeded(recovery, self.origin.instant(generation), now)
             }),
         }
     }
 
-    /// Records that a call to this region failed that set out in this phase.
-    pub(super) fn failed(&self, region: usize, verdict: &Verdict, phase: u64) {
+    /// Records that a call to this region failed that set out in this generation.
+    pub(super) fn failed(&self, region: usize, verdict: &Verdict, generation: u64) {
         let (recovery, now, random) = (&self.settings.recovery, time::now(), self.random());
-        let (set_out, asked) = (self.epoch.instant(phase), verdict.hint().retry_after);
-        let turned_away = asked.map(|asked| asked.min(recovery.hint_cap)).filter(|asked| {
+        let (set_out, asked) = (self.origin.instant(generation), verdict.hint().retry_after);
+        let rejected = asked.map(|asked| asked.min(recovery.hint_cap)).filter(|asked| {
             matches!(verdict.class(), Class::Throttled | Class::CircuitOpen) && !asked.is_zero()
         });
-        self.change(region, Some(verdict.cause()), |health| match turned_away {
+        self.change(region, Some(verdict.cause()), |health| match rejected {
             Some(asked) => health.asked_to_wait(asked, set_out, now),
             None => health.failed(recovery, asked, set_out, now, random),
         });
@@ -245,19 +260,19 @@ impl RegionSet {
         &self,
         region: usize,
         failure: Option<Cause>,
-        change: impl FnOnce(&mut Health) -> Option<Change>,
+        change: impl FnOnce(&mut HealthState) -> Option<Change>,
     ) {
-        let changed = self.live(region).change(self.epoch, failure, change);
-        if changed == Some(Change::Back) {
-            self.tell_of_back();
+        let changed = self.region_state(region).change(self.origin, failure, change);
+        if changed == Some(Change::Recovered) {
+            self.notify_waiters();
         }
         // A region that was removed has no more events.
-        match changed.filter(|_| !self.live(region).is_removed()) {
-            Some(Change::Back) => self.region_changed(region, RegionChange::Healthy),
-            Some(Change::Lost { out_for }) => {
+        match changed.filter(|_| !self.region_state(region).is_removed()) {
+            Some(Change::Recovered) => self.region_changed(region, RegionChange::Healthy),
+            Some(Change::Out { out_for }) => {
                 let cause = failure.unwrap_or(Cause::Unknown);
                 self.region_changed(region, RegionChange::Out { cause, out_for });
-                if self.slots.iter().all(|live| live.standing().is_lost()) {
+                if self.slots.iter().all(|region_state| region_state.availability().is_out_now()) {
                     let observers = &self.settings.observers;
                     observers.emit(|| AllRegionsOut::new(&self.settings.name));
                 }
@@ -278,7 +293,7 @@ impl RegionSet {
     }
 
     pub(super) fn random(&self) -> f64 {
-        self.chance.draw(fastrand::Rng::f64)
+        self.random.draw(fastrand::Rng::f64)
     }
 }
 

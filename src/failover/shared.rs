@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::choice::WhenAllOut;
-use super::journey::Journey;
-use super::live_region::Choice;
-use super::readying::Next;
-use super::search::{Moment, Search};
+use super::criteria::{LazyNow, SelectionCriteria};
+use super::ready_race::Next;
+use super::region_state::Selection;
+use super::request_state::RequestState;
+use super::selection::WhenAllOut;
 use super::set::RegionSet;
 use super::slots::Slots;
 use super::{FailoverLayer, Region};
@@ -75,7 +75,7 @@ impl<S: Clone, C, R> Shared<S, C, R> {
             unready.replace(client);
         }
         self.added.fetch_add(1, Ordering::Release);
-        self.set.tell_of_back();
+        self.set.notify_waiters();
         Ok(())
     }
 
@@ -102,61 +102,75 @@ impl<S, C, R> Shared<S, C, R> {
         &self,
         key: &impl Key<Req>,
         request: &Req,
-        moment: &Moment,
-    ) -> Journey
+        now: &LazyNow,
+    ) -> RequestState
     where
         R: Replay<Req>,
     {
         self.set.called();
         let sticky = key.key(request).hashed();
-        let most = self.set.settings.rules.max_attempts;
+        let most = self.set.settings.config.max_attempts;
         match CallScope::offered() {
             Some(outer) if outer.retry_moves() => {
-                let first = self.first(&outer, sticky, moment);
-                Journey::new(outer, true, false, most, sticky, first)
+                let first = self.first(&outer, sticky, now);
+                RequestState::new(outer, true, false, most, sticky, first)
             }
             outer => {
                 let Override { deadline, max_attempts } = self.replay.overrides(request);
-                let deadline = deadline.map(|deadline| time::after(moment.get(), deadline));
+                let deadline = deadline.map(|deadline| time::after(now.get(), deadline));
                 let scope = CallScope::begin(outer, deadline).among_new_regions();
                 let most = max_attempts.map_or(most, |asked| most.min(asked as usize));
                 let idempotent = self.replay.is_idempotent(request);
-                let first = self.first(&scope, sticky, moment);
-                Journey::new(scope, false, idempotent, most, sticky, first)
+                let first = self.first(&scope, sticky, now);
+                RequestState::new(scope, false, idempotent, most, sticky, first)
             }
         }
     }
 
     /// Chooses the first region.
     #[inline]
-    fn first(&self, scope: &CallScope, sticky: Option<u64>, moment: &Moment) -> Option<Choice<'_>> {
+    fn first(
+        &self,
+        scope: &CallScope,
+        sticky: Option<u64>,
+        now: &LazyNow,
+    ) -> Option<Selection<'_>> {
         let tried = scope.tried();
         match self.set.preferred() {
-            Some((region, live)) if tried.len() == 0 && self.can_call(region) => {
-                Some((region, live, live.begins()))
+            Some((region, region_state)) if tried.len() == 0 && self.can_call(region) => {
+                Some((region, region_state, region_state.begins()))
             }
-            _ => self.look_around(Search { tried, again: scope.attempt() > 1, sticky }, moment),
+            _ => self
+                .look_around(SelectionCriteria { tried, again: scope.attempt() > 1, sticky }, now),
         }
     }
 
     #[inline(never)]
-    pub(super) fn look_around(&self, search: Search, moment: &Moment) -> Option<Choice<'_>> {
+    pub(super) fn look_around(
+        &self,
+        criteria: SelectionCriteria,
+        now: &LazyNow,
+    ) -> Option<Selection<'_>> {
         // If a retry above has tried all regions already, the call begins again with all of them.
-        let anew = Search { tried: TriedRegions::NONE, again: true, ..search };
-        let first = self.choose(&search, moment);
-        first.or_else(|| (search.tried.len() > 0).then(|| self.choose(&anew, moment)).flatten())
+        let anew = SelectionCriteria { tried: TriedRegions::NONE, again: true, ..criteria };
+        let first = self.choose(&criteria, now);
+        first.or_else(|| (criteria.tried.len() > 0).then(|| self.choose(&anew, now)).flatten())
     }
 
     /// The best region now, where this call is counted.
-    pub(super) fn choose(&self, search: &Search, moment: &Moment) -> Option<Choice<'_>> {
+    pub(super) fn choose(
+        &self,
+        criteria: &SelectionCriteria,
+        now: &LazyNow,
+    ) -> Option<Selection<'_>> {
         let mut taken = None;
-        while let Some(region) = self.set.find(search, moment, |region| self.can_call(region)) {
-            let live = self.set.live(region);
+        while let Some(region) = self.set.find(criteria, now, |region| self.can_call(region)) {
+            let region_state = self.set.region_state(region);
             // Another call may have taken the trial first. If there is still no better region, this call
             // joins it.
-            let joins = || (taken == Some(region)).then(|| live.begins_chosen(None));
-            if let Some(begun) = self.set.begins(live, moment).or_else(joins) {
-                return Some((region, live, begun));
+            let joins = || (taken == Some(region)).then(|| region_state.begins_chosen(None));
+            if let Some(attempt) = self.set.begins(region_state, now).or_else(joins) {
+                return Some((region, region_state, attempt));
             }
             taken = Some(region);
         }
@@ -165,41 +179,45 @@ impl<S, C, R> Shared<S, C, R> {
 
     /// Until when a call waits for which no region is fit: until the first one is on trial. An error if
     /// calls aren't to wait, or the deadline is sooner. If a region is back sooner, the call is woken.
-    pub(super) fn wait(&self, journey: &Journey) -> Result<Instant, NoRegionAvailable> {
-        let moment = Moment::default();
-        let Some(back) = self.set.back_in(&moment, |region| self.can_call(region)) else {
+    pub(super) fn wait(&self, request_state: &RequestState) -> Result<Instant, NoRegionAvailable> {
+        let now = LazyNow::default();
+        let Some(back) = self.set.back_in(&now, |region| self.can_call(region)) else {
             return Err(NoRegionAvailable::new(Duration::ZERO));
         };
-        let deadline = journey.scope.deadline();
-        let expected = time::after(moment.get(), back.expected);
+        let deadline = request_state.scope.deadline();
+        let expected = time::after(now.get(), back.expected);
         if self.set.settings.when_all_out != WhenAllOut::Wait
             || deadline.is_some_and(|deadline| deadline <= expected)
         {
             return Err(NoRegionAvailable::new(back.expected));
         }
-        let latest = time::after(moment.get(), back.latest);
+        let latest = time::after(now.get(), back.latest);
         Ok(deadline.map_or(latest, |deadline| deadline.min(latest)))
     }
 
-    /// The client of the next choice, of the regions that take calls.
-    pub(super) fn next_client(&self, mut search: Search, waited_for: TriedRegions) -> Next<S>
+    /// The client of the next selection, of the regions that take calls.
+    pub(super) fn next_client(
+        &self,
+        mut criteria: SelectionCriteria,
+        waited_for: TriedRegions,
+    ) -> Next<S>
     where
         S: Clone,
     {
         // There is no other client where all regions share one. And a call waits for no more regions than
         // it remembers: beyond that the same one would be chosen again and again.
         if matches!(self.clients, Clients::One(_))
-            || search.tried.len() + waited_for.len() >= TriedRegions::MOST
+            || criteria.tried.len() + waited_for.len() >= TriedRegions::MOST
         {
             return Next::None { look_again: None };
         }
-        waited_for.iter().for_each(|region| search.tried.push(region));
-        let moment = Moment::default();
-        let well = self.set.find_well(&search, &moment, |region| self.can_call(region));
+        waited_for.iter().for_each(|region| criteria.tried.push(region));
+        let now = LazyNow::default();
+        let well = self.set.find_well(&criteria, &now, |region| self.can_call(region));
         well.map_or_else(
             || {
-                let is_other = |region| self.can_call(region) && !search.tried.contains(region);
-                Next::None { look_again: self.set.cooldown_ends(&moment, is_other) }
+                let is_other = |region| self.can_call(region) && !criteria.tried.contains(region);
+                Next::None { look_again: self.set.cooldown_ends(&now, is_other) }
             },
             |region| Next::Client(region, self.client(region)),
         )
@@ -207,11 +225,16 @@ impl<S, C, R> Shared<S, C, R> {
 
     /// What it takes to send the request to another region, if this failover may do so.
     #[inline]
-    pub(super) fn keep<Req>(&self, journey: &Journey, request: &mut Req) -> Option<R::Kept>
+    pub(super) fn keep<Req>(
+        &self,
+        request_state: &RequestState,
+        request: &mut Req,
+    ) -> Option<R::SavedRequest>
     where
         R: Replay<Req>,
     {
-        if journey.is_retried() || journey.is_last() || self.set.slots.get(1).is_none() {
+        if request_state.is_retried() || request_state.is_last() || self.set.slots.get(1).is_none()
+        {
             return None;
         }
         self.replay.keep(request)

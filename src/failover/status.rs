@@ -1,12 +1,12 @@
 use std::time::Duration;
 
-use super::live_region::{Duty, LiveRegion, Told};
+use super::availability::Availability;
+use super::region_state::{AdminState, RegionData, RegionState};
 use super::set::RegionSet;
-use super::standing::Standing;
 use crate::time::{self, Instant};
 use crate::verdict::Cause;
 
-/// How a region is, at one moment.
+/// How a region is, at one now.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RegionStatus {
@@ -18,7 +18,7 @@ pub struct RegionStatus {
     pub healthy: bool,
     /// Why calls are sent to it, or not.
     pub condition: Condition,
-    /// Since when its health has been in this phase: fit, out or coming back.
+    /// Since when its health has been in this generation: fit, out or coming back.
     pub since: Instant,
     /// Until when it is out, where that is known.
     pub out_until: Option<Instant>,
@@ -36,7 +36,7 @@ pub struct RegionStatus {
     pub under_way: u64,
 }
 
-/// Why calls are sent to a region, or not. See the [module](super#a-regions-life).
+/// Why calls are sent to a region, or not. See the [module](super#a-regions-timeline).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Condition {
@@ -45,7 +45,7 @@ pub enum Condition {
     /// It failed, and takes none for a while.
     Out,
     /// It takes one call at a time, to show that it is well again.
-    OnTrial,
+    Probing,
     /// It is back, and takes a share of its calls that grows.
     Ramping,
     /// It takes calls whatever is found: [`force_in`](super::FailoverHandle::force_in).
@@ -59,36 +59,36 @@ pub enum Condition {
 impl RegionSet {
     pub(super) fn status(&self) -> Vec<RegionStatus> {
         let now = time::now();
-        let regions = self.slots.iter().filter(|live| !live.is_removed());
-        regions.map(|live| self.status_of(live, now)).collect()
+        let regions = self.slots.iter().filter(|region_state| !region_state.is_removed());
+        regions.map(|region_state| self.status_of(region_state, now)).collect()
     }
 
-    fn status_of(&self, live: &LiveRegion, now: Instant) -> RegionStatus {
+    fn status_of(&self, region_state: &RegionState, now: Instant) -> RegionStatus {
         // Read under one lock, so that no field is older than a change and another newer.
-        let told = live.told();
-        let Told { health, duty, last_failure } = told;
-        let (attempts, under_way) = live.calls();
-        let nanos = self.epoch.nanos(now);
-        let (condition, out_until) = match (duty, health.standing(self.epoch)) {
-            (Duty::In, _) => (Condition::ForcedIn, None),
-            (Duty::Drained, _) => (Condition::Drained, None),
-            (Duty::Out | Duty::Removed, _) => (Condition::ForcedOut, None),
-            (_, Standing::Out { until }) if nanos < until => {
-                (Condition::Out, Some(self.epoch.instant(until)))
+        let data = region_state.data();
+        let RegionData { health, admin_state, last_failure } = data;
+        let (attempts, under_way) = region_state.calls();
+        let nanos = self.origin.nanos(now);
+        let (condition, out_until) = match (admin_state, health.availability(self.origin)) {
+            (AdminState::In, _) => (Condition::ForcedIn, None),
+            (AdminState::Drained, _) => (Condition::Drained, None),
+            (AdminState::Out | AdminState::Removed, _) => (Condition::ForcedOut, None),
+            (_, Availability::Out { until }) if nanos < until => {
+                (Condition::Out, Some(self.origin.instant(until)))
             }
-            (_, Standing::Out { .. }) => (Condition::OnTrial, None),
-            (_, Standing::Ramping { until }) if nanos < until => (Condition::Ramping, None),
+            (_, Availability::Out { .. }) => (Condition::Probing, None),
+            (_, Availability::Ramping { until }) if nanos < until => (Condition::Ramping, None),
             _ => (Condition::Fit, None),
         };
         RegionStatus {
-            name: live.place.name,
+            name: region_state.place.name,
             // It was a `u32` when it was set.
-            priority: u32::try_from(live.priority()).unwrap_or(u32::MAX),
-            healthy: !told.standing(self.epoch).is_out(nanos),
+            priority: u32::try_from(region_state.priority()).unwrap_or(u32::MAX),
+            healthy: !data.availability(self.origin).is_out(nanos),
             condition,
             since: health.since(),
             out_until,
-            latency: live.latency().measured(),
+            latency: region_state.latency().measured(),
             last_failure,
             last_check: health.last_check(),
             attempts,

@@ -4,31 +4,31 @@ use crate::sharded::Sharded;
 use crate::sync::{AtomicU64, CachePadded, Ordering};
 
 #[derive(Debug, Default)]
-pub(super) struct Traffic {
+pub(super) struct TrafficShare {
     /// The calls that chose the region from several. Choices go by how many of these are under way, so
     /// they are counted in one place.
     chosen: CachePadded<Calls>,
-    /// The calls that went to it as the preferred region. No choice goes by their number, so each thread
+    /// The calls that went to it as the preferred region. No selection goes by their number, so each thread
     /// counts its own.
     preferred: Box<Sharded<Calls>>,
 }
 
 #[derive(Debug, Default)]
 struct Calls {
-    begun: AtomicU64,
+    attempt: AtomicU64,
     ended: AtomicU64,
 }
 
-impl Traffic {
+impl TrafficShare {
     #[inline]
     fn calls(&self, chosen: bool) -> &Calls {
         if chosen { &self.chosen.0 } else { self.preferred.local() }
     }
 
-    /// Counts a call. Returns how many had begun before, of those in the same place.
+    /// Counts a call. Returns how many had attempt before, of those in the same place.
     #[inline]
     pub(super) fn begins(&self, chosen: bool) -> u64 {
-        self.calls(chosen).begun.fetch_add(1, Ordering::Relaxed)
+        self.calls(chosen).attempt.fetch_add(1, Ordering::Relaxed)
     }
 
     #[inline]
@@ -38,15 +38,15 @@ impl Traffic {
 
     /// How many calls are under way that chose it.
     pub(super) fn load(&self) -> u64 {
-        let (begun, ended) = self.chosen.0.read();
-        begun.saturating_sub(ended)
+        let (attempt, ended) = self.chosen.0.read();
+        attempt.saturating_sub(ended)
     }
 
     /// How many calls there were, and how many of them are under way.
     pub(super) fn total(&self) -> (u64, u64) {
         let all = self.preferred.iter().chain([&self.chosen.0]).map(Calls::read);
-        let (begun, ended) = all.fold((0, 0), |sum, calls| (sum.0 + calls.0, sum.1 + calls.1));
-        (begun, begun.saturating_sub(ended))
+        let (attempt, ended) = all.fold((0, 0), |sum, calls| (sum.0 + calls.0, sum.1 + calls.1));
+        (attempt, attempt.saturating_sub(ended))
     }
 }
 
@@ -55,6 +55,6 @@ impl Calls {
     /// one of the two.
     fn read(&self) -> (u64, u64) {
         let ended = self.ended.load(Ordering::Relaxed);
-        (self.begun.load(Ordering::Relaxed), ended)
+        (self.attempt.load(Ordering::Relaxed), ended)
     }
 }

@@ -9,14 +9,14 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::sync::futures::OwnedNotified;
 
-use super::search::Moment;
+use super::availability::Availability;
+use super::criteria::LazyNow;
 use super::set::RegionSet;
-use super::standing::Standing;
 use crate::time::{self, Instant, Sleep};
 
 pin_project! {
     /// Keeps a request until a region may be fit for it.
-    pub(super) struct Waiting<Req> {
+    pub(super) struct RegionWaiters<Req> {
         #[pin]
         timer: Sleep,
         // Ends when a region is back sooner than that.
@@ -26,7 +26,7 @@ pin_project! {
     }
 }
 
-impl<Req> Waiting<Req> {
+impl<Req> RegionWaiters<Req> {
     pub(super) fn new(until: Instant, sooner: OwnedNotified, request: Req) -> Self {
         Self { timer: time::sleep_until(until), sooner, request: Some(request) }
     }
@@ -41,7 +41,7 @@ impl<Req> Waiting<Req> {
 }
 
 /// How long it is until a region is back.
-pub(super) struct Back {
+pub(super) struct Recovered {
     pub(super) expected: Duration,
     pub(super) latest: Duration,
 }
@@ -49,42 +49,42 @@ pub(super) struct Back {
 impl RegionSet {
     /// Wakes the calls that wait for a region: one that took no calls may take some now.
     #[cold]
-    pub(super) fn tell_of_back(&self) {
+    pub(super) fn notify_waiters(&self) {
         self.back.notify_waiters();
     }
 
-    /// Ends with the next [`tell_of_back`](Self::tell_of_back), from now on.
-    pub(super) fn hears_of_back(&self) -> OwnedNotified {
+    /// Ends with the next [`notify_waiters`](Self::notify_waiters), from now on.
+    pub(super) fn notified(&self) -> OwnedNotified {
         Arc::clone(&self.back).notified_owned()
     }
 
     /// How long it is until the first region takes calls again. `None` if none will.
-    pub(super) fn back_in(&self, moment: &Moment, is: impl Fn(usize) -> bool) -> Option<Back> {
-        let now = self.epoch.nanos(moment.get());
+    pub(super) fn back_in(&self, now: &LazyNow, is: impl Fn(usize) -> bool) -> Option<Recovered> {
+        let now = self.origin.nanos(now.get());
         let regions = self.slots.iter().enumerate().filter(|(number, _)| is(*number));
-        let waits = regions.filter_map(|(_, live)| match live.standing() {
-            Standing::Out { until } if now < until => Some((until - now, until - now)),
-            Standing::Out { .. } => Some(live.trial_takes(now)),
-            Standing::Gone => None,
+        let waits = regions.filter_map(|(_, region_state)| match region_state.availability() {
+            Availability::Out { until } if now < until => Some((until - now, until - now)),
+            Availability::Out { .. } => Some(region_state.trial_takes(now)),
+            Availability::Gone => None,
             _ => Some((0, 0)),
         });
         let (expected, latest) = waits.reduce(|a, b| (a.0.min(b.0), a.1.min(b.1)))?;
         let (expected, latest) = (Duration::from_nanos(expected), Duration::from_nanos(latest));
-        Some(Back { expected, latest })
+        Some(Recovered { expected, latest })
     }
 
     /// When the first of the cooldowns that aren't over yet will be.
     pub(super) fn cooldown_ends(
         &self,
-        moment: &Moment,
+        now: &LazyNow,
         is: impl Fn(usize) -> bool,
     ) -> Option<Instant> {
-        let now = self.epoch.nanos(moment.get());
+        let now = self.origin.nanos(now.get());
         let regions = self.slots.iter().enumerate().filter(|(number, _)| is(*number));
-        let ends = regions.filter_map(|(_, live)| match live.standing() {
-            Standing::Out { until } if now < until => Some(until),
+        let ends = regions.filter_map(|(_, region_state)| match region_state.availability() {
+            Availability::Out { until } if now < until => Some(until),
             _ => None,
         });
-        ends.min().map(|until| self.epoch.instant(until))
+        ends.min().map(|until| self.origin.instant(until))
     }
 }

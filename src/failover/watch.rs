@@ -12,7 +12,7 @@ use crate::time;
 
 /// Starts one task per region, once there are calls and a runtime.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct WaiterHandle {
     checks: HealthChecks,
     /// Whether a region may have no task: before the first call, when a region was added, and when the
     /// runtime of the tasks has ended.
@@ -27,7 +27,7 @@ pub(super) struct Task {
     handle: Mutex<Option<AbortHandle>>,
 }
 
-impl Watch {
+impl WaiterHandle {
     pub(super) fn new(checks: HealthChecks) -> Self {
         Self { checks, wanting: AtomicBool::new(true) }
     }
@@ -53,14 +53,14 @@ impl Watch {
         // Outside a runtime a later call will do it.
         let Ok(runtime) = Handle::try_current() else { return };
         self.wanting.store(false, Ordering::Release);
-        for (region, live) in set.slots.iter().enumerate() {
-            if live.is_removed() || live.task.running.swap(true, Ordering::AcqRel) {
+        for (region, region_state) in set.slots.iter().enumerate() {
+            if region_state.is_removed() || region_state.task.running.swap(true, Ordering::AcqRel) {
                 continue;
             }
             // Made outside the task: a runtime that is shutting down drops it too, and so clears `running`.
             let running = Running { set: Arc::downgrade(set), region };
             let handle = runtime.spawn(watch(running)).abort_handle();
-            *live.task.handle.lock() = Some(handle);
+            *region_state.task.handle.lock() = Some(handle);
         }
     }
 }
@@ -87,7 +87,7 @@ impl Drop for Running {
         if let Some(set) = self.set.upgrade()
             && let Some(watch) = &set.watch
         {
-            set.live(self.region).task.running.store(false, Ordering::Release);
+            set.region_state(self.region).task.running.store(false, Ordering::Release);
             watch.wants();
         }
     }

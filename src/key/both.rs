@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pairs_are_told_apart_and_shown() {
+    fn pairs_are_notified_separately_and_shown() {
         let (a, b, shard) = (KeyRef::text("a"), KeyRef::text("b"), KeyRef::Number(7));
         let both = |a: &KeyRef<'static>, b: &KeyRef<'static>| KeyRef::both(a.clone(), b.clone());
         assert_eq!(both(&a, &b), both(&a, &b));

@@ -11,40 +11,40 @@ pub(crate) struct LastKey<V>(Option<Found<V>>);
 
 #[derive(Debug)]
 struct Found<V> {
-    filed: Arc<Filed<V>>,
-    /// How often the registry had forgotten states at the look-up. If it has since, this state may
+    entry: Arc<RegistryEntry<V>>,
+    /// How often the registry had evictions states at the look-up. If it has since, this state may
     /// be among them.
-    forgotten: u64,
+    evictions: u64,
 }
 
 /// A key and its state, as a registry files them.
 #[derive(Debug)]
-pub(super) struct Filed<V> {
+pub(super) struct RegistryEntry<V> {
     pub(super) key: KeyRef<'static>,
     pub(super) state: Arc<V>,
 }
 
 impl<V> LastKey<V> {
-    /// Whether it was this key, and no state has been forgotten since.
+    /// Whether it was this key, and no state has been evictions since.
     #[inline]
-    pub(super) fn is(&self, key: &KeyRef<'_>, forgotten: u64) -> bool {
-        let is_key = |filed: &Filed<V>| match (&filed.key, key) {
+    pub(super) fn is(&self, key: &KeyRef<'_>, evictions: u64) -> bool {
+        let is_key = |entry: &RegistryEntry<V>| match (&entry.key, key) {
             // Compared in line: most keys are texts, those of hosts and regions.
-            (KeyRef::Text(filed), KeyRef::Text(text)) => **filed == **text,
-            (filed, key) => filed == key,
+            (KeyRef::Text(entry), KeyRef::Text(text)) => **entry == **text,
+            (entry, key) => entry == key,
         };
         let found = self.0.as_ref();
-        found.is_some_and(|found| found.forgotten == forgotten && is_key(&found.filed))
+        found.is_some_and(|found| found.evictions == evictions && is_key(&found.entry))
     }
 
     /// Its state. `None` if the key has no state of its own.
     #[inline]
     pub(super) fn state(&self) -> Option<&V> {
-        self.0.as_ref().map(|found| &*found.filed.state)
+        self.0.as_ref().map(|found| &*found.entry.state)
     }
 
-    pub(super) fn set(&mut self, filed: Option<Arc<Filed<V>>>, forgotten: u64) {
-        self.0 = filed.map(|filed| Found { filed, forgotten });
+    pub(super) fn set(&mut self, entry: Option<Arc<RegistryEntry<V>>>, evictions: u64) {
+        self.0 = entry.map(|entry| Found { entry, evictions });
     }
 }
 

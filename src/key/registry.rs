@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use super::last_key::{Filed, LastKey};
+use super::last_key::{LastKey, RegistryEntry};
 use super::{KeyRef, salted};
 use crate::time::{self, Instant};
 
@@ -18,7 +18,7 @@ pub(crate) trait Keyed: Sized {
         Arc::strong_count(state) > 1
     }
 
-    /// Whether the state may be forgotten. On `true` the registry drops it, so one that keeps a
+    /// Whether the state may be evictions. On `true` the registry drops it, so one that keeps a
     /// limit must admit nobody from here on. A state that remembers a failing upstream or a spent
     /// quota doesn't retire.
     fn retires(&self, now: Instant) -> bool;
@@ -34,14 +34,14 @@ pub(crate) struct Registry<V> {
     /// By a salted hash of 64 bits. Two keys with the same hash would share a state; among some
     /// thousands of keys that is less likely than a fault of the hardware.
     keyed: RwLock<States<V>>,
-    /// How often states were forgotten.
-    forgotten: AtomicU64,
+    /// How often states were evictions.
+    evictions: AtomicU64,
     capacity: usize,
     make: Box<dyn Fn(&KeyRef<'_>) -> V + Send + Sync>,
 }
 
 struct States<V> {
-    by_hash: HashMap<u64, Arc<Filed<V>>, BuildHasherDefault<Hashed>>,
+    by_hash: HashMap<u64, Arc<RegistryEntry<V>>, BuildHasherDefault<Hashed>>,
     /// Until then nobody looks for idle states: there were none a moment ago.
     look_from: Option<Instant>,
 }
@@ -56,7 +56,7 @@ impl Hasher for Hashed {
     }
 
     fn write(&mut self, _: &[u8]) {
-        unreachable!("only hashes are filed")
+        unreachable!("only hashes are entry")
     }
 
     fn finish(&self) -> u64 {
@@ -75,7 +75,7 @@ impl<V: Keyed> Registry<V> {
         Self {
             common: Arc::new(make(&KeyRef::Shared)),
             keyed: RwLock::new(States { by_hash: HashMap::default(), look_from: None }),
-            forgotten: AtomicU64::new(0),
+            evictions: AtomicU64::new(0),
             capacity,
             make: Box::new(make),
         }
@@ -88,8 +88,8 @@ impl<V: Keyed> Registry<V> {
 
     /// The state of `key`, made if it is new.
     pub(crate) fn get(&self, key: &KeyRef<'_>) -> Arc<V> {
-        let filed = if matches!(key, KeyRef::Shared) { None } else { self.filed(key) };
-        Arc::clone(filed.as_ref().map_or(&self.common, |filed| &filed.state))
+        let entry = if matches!(key, KeyRef::Shared) { None } else { self.entry(key) };
+        Arc::clone(entry.as_ref().map_or(&self.common, |entry| &entry.state))
     }
 
     /// The state of `key`, if there is one.
@@ -97,11 +97,11 @@ impl<V: Keyed> Registry<V> {
         if matches!(key, KeyRef::Shared) {
             return Some(Arc::clone(&self.common));
         }
-        self.find_filed(salted(key)).map(|filed| Arc::clone(&filed.state))
+        self.find_filed(salted(key)).map(|entry| Arc::clone(&entry.state))
     }
 
     /// The state of `key`, made if it is new. `last` saves the look-up if it is the same key. It
-    /// doesn't keep the state: one that isn't [held](Keyed::is_referenced) may be forgotten before it is
+    /// doesn't keep the state: one that isn't [held](Keyed::is_referenced) may be evictions before it is
     /// used.
     #[inline]
     pub(crate) fn by_last<'a>(&'a self, key: KeyRef<'_>, last: &'a mut LastKey<V>) -> &'a V {
@@ -113,7 +113,7 @@ impl<V: Keyed> Registry<V> {
 
     #[inline(never)]
     fn own_by_last<'a>(&'a self, key: &KeyRef<'_>, last: &'a mut LastKey<V>) -> &'a V {
-        if !last.is(key, self.forgotten.load(Ordering::Acquire)) {
+        if !last.is(key, self.evictions.load(Ordering::Acquire)) {
             self.look_up(key, last);
         }
         last.state().unwrap_or(&self.common)
@@ -121,23 +121,23 @@ impl<V: Keyed> Registry<V> {
 
     #[inline(never)]
     fn look_up(&self, key: &KeyRef<'_>, last: &mut LastKey<V>) {
-        // Read before the look-up: if a state is forgotten from here on, the count will differ.
-        let forgotten = self.forgotten.load(Ordering::Acquire);
-        last.set(self.filed(key), forgotten);
+        // Read before the look-up: if a state is evictions from here on, the count will differ.
+        let evictions = self.evictions.load(Ordering::Acquire);
+        last.set(self.entry(key), evictions);
     }
 
     /// The key's own state, made if it is new. `None` if there is no room for it.
-    fn filed(&self, key: &KeyRef<'_>) -> Option<Arc<Filed<V>>> {
+    fn entry(&self, key: &KeyRef<'_>) -> Option<Arc<RegistryEntry<V>>> {
         let hash = salted(key);
         self.find_filed(hash).or_else(|| self.insert(hash, key))
     }
 
-    fn find_filed(&self, hash: u64) -> Option<Arc<Filed<V>>> {
+    fn find_filed(&self, hash: u64) -> Option<Arc<RegistryEntry<V>>> {
         let keyed = self.keyed.read().unwrap_or_else(PoisonError::into_inner);
         keyed.by_hash.get(&hash).map(Arc::clone)
     }
 
-    fn insert(&self, hash: u64, key: &KeyRef<'_>) -> Option<Arc<Filed<V>>> {
+    fn insert(&self, hash: u64, key: &KeyRef<'_>) -> Option<Arc<RegistryEntry<V>>> {
         let mut keyed = self.keyed.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = keyed.by_hash.get(&hash) {
             return Some(Arc::clone(known));
@@ -146,22 +146,22 @@ impl<V: Keyed> Registry<V> {
             let before = keyed.by_hash.len();
             let made = keyed.make_room(self.capacity);
             if keyed.by_hash.len() < before {
-                self.forgotten.fetch_add(1, Ordering::Release);
+                self.evictions.fetch_add(1, Ordering::Release);
             }
             if !made {
                 return None;
             }
         }
         let state = Arc::new((self.make)(key));
-        let filed = Arc::new(Filed { key: key.kept(), state });
-        keyed.by_hash.insert(hash, Arc::clone(&filed));
-        Some(filed)
+        let entry = Arc::new(RegistryEntry { key: key.kept(), state });
+        keyed.by_hash.insert(hash, Arc::clone(&entry));
+        Some(entry)
     }
 
     /// All states. The common one comes first.
     pub(crate) fn all(&self) -> Vec<Arc<V>> {
         let keyed = self.keyed.read().unwrap_or_else(PoisonError::into_inner);
-        let states = keyed.by_hash.values().map(|filed| &filed.state);
+        let states = keyed.by_hash.values().map(|entry| &entry.state);
         std::iter::once(&self.common).chain(states).map(Arc::clone).collect()
     }
 }
@@ -175,7 +175,7 @@ impl<V: Keyed> States<V> {
         if self.look_from.is_some_and(|from| now < from) {
             return false;
         }
-        self.by_hash.retain(|_, filed| V::is_referenced(&filed.state) || !filed.state.retires(now));
+        self.by_hash.retain(|_, entry| V::is_referenced(&entry.state) || !entry.state.retires(now));
         let made = self.by_hash.len() < capacity;
         self.look_from = (!made).then(|| time::after(now, PAUSE));
         made
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_in_use_is_never_forgotten() {
+    fn a_state_in_use_is_never_evicted() {
         let registry = Registry::new(1, |_| Busy(false));
         let used = registry.get(&KeyRef::text("a"));
         assert!(Arc::ptr_eq(&registry.get(&KeyRef::text("b")), registry.common()));
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_key_is_found_again_until_its_state_is_forgotten() {
+    fn the_last_key_is_found_again_until_its_state_is_evicted() {
         let made = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&made);
         let registry = Registry::new(1, move |_| Numbered(count.fetch_add(1, Ordering::Relaxed)));

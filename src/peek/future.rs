@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 
 use super::response::PeekResponse;
 use super::rules::Rules;
-use super::{Excerpt, PeekBody};
+use super::{BodyPrefix, PeekBody};
 use crate::classify::ResponseVerdict;
 use crate::error::BoxError;
 use crate::time::{self, Sleep};
@@ -101,8 +101,8 @@ fn judged<Res: PeekResponse>(
     body: PeekBody<Res::Body>,
 ) -> Res::Peeked {
     let bytes = body.bytes();
-    let excerpt = Excerpt::new(head.status, &head.headers, &bytes);
-    if let Some(verdict) = rules.judge(&excerpt, body.trailers()) {
+    let body_prefix = BodyPrefix::new(head.status, &head.headers, &bytes);
+    if let Some(verdict) = rules.judge(&body_prefix, body.trailers()) {
         head.extensions.insert(ResponseVerdict::new(verdict));
     }
     Res::from_parts(head, body)

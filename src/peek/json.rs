@@ -5,17 +5,17 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
-use super::Excerpt;
+use super::BodyPrefix;
 use crate::classify::grpc;
 use crate::classify::http::{hint as of_headers, status_verdict};
 use crate::hint::{Hint, protobuf_duration};
 use crate::verdict::{Cause, Class, GrpcCode, Verdict};
 
 /// Returns what the body means, if that differs from what the head means.
-pub(super) fn verdict(excerpt: &Excerpt<'_>) -> Option<Verdict> {
-    let root: Value = serde_json::from_slice(excerpt.body()).ok()?;
+pub(super) fn verdict(body_prefix: &BodyPrefix<'_>) -> Option<Verdict> {
+    let root: Value = serde_json::from_slice(body_prefix.body()).ok()?;
     let error = error(&root)?;
-    let head = excerpt.verdict();
+    let head = body_prefix.verdict();
     let named = named(error);
     // A name counts before a status where it is more exact than a status can be.
     let exact = named.filter(|named| is_more_exact(named.class()));
@@ -26,7 +26,7 @@ pub(super) fn verdict(excerpt: &Excerpt<'_>) -> Option<Verdict> {
         exact.map_or(head, |exact| exact.with_cause(head.cause()))
     };
     // The head of a success wasn't searched for a hint yet.
-    let asked = of_headers(told.class(), excerpt.headers());
+    let asked = of_headers(told.class(), body_prefix.headers());
     let told = told.with_hint(hint(error, asked));
     (told != head).then_some(told)
 }

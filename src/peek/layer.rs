@@ -4,7 +4,7 @@ use std::time::Duration;
 use tower_layer::Layer;
 
 use super::rules::Rules;
-use super::{Excerpt, Peek};
+use super::{BodyPrefix, Peek};
 use crate::verdict::Verdict;
 
 /// Reads a piece of responses that fail, so that all layers know why.
@@ -32,7 +32,7 @@ impl PeekLayer {
     /// How many bytes of a body are read at most. Default: 64 KiB. A body whose size hint is longer isn't
     /// read.
     ///
-    /// The frame that passes the limit is kept whole, and then no more is read.
+    /// The frame that passes the limit is saved whole, and then no more is read.
     pub fn limit(mut self, bytes: usize) -> Self {
         self.rules.limit = bytes;
         self
@@ -77,7 +77,7 @@ impl PeekLayer {
     /// ```
     pub fn judge_fn<F>(mut self, f: F) -> Self
     where
-        F: Fn(&Excerpt<'_>) -> Option<Verdict> + Send + Sync + 'static,
+        F: Fn(&BodyPrefix<'_>) -> Option<Verdict> + Send + Sync + 'static,
     {
         self.rules.judge = Some(Arc::new(f));
         self

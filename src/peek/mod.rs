@@ -78,7 +78,7 @@
 //! tonic client it reads the status in the trailers, but not the protobuf details beside it.
 
 mod body;
-mod excerpt;
+mod body_prefix;
 mod future;
 mod json;
 mod layer;
@@ -87,7 +87,7 @@ mod rules;
 mod service;
 
 pub use self::body::PeekBody;
-pub use self::excerpt::Excerpt;
+pub use self::body_prefix::BodyPrefix;
 pub use self::future::ResponseFuture;
 pub use self::layer::PeekLayer;
 pub use self::response::PeekResponse;

@@ -7,11 +7,11 @@ use std::time::Duration;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 
-use super::{Excerpt, json};
+use super::{BodyPrefix, json};
 use crate::classify::grpc;
 use crate::verdict::Verdict;
 
-type Judge = Arc<dyn Fn(&Excerpt<'_>) -> Option<Verdict> + Send + Sync>;
+type Judge = Arc<dyn Fn(&BodyPrefix<'_>) -> Option<Verdict> + Send + Sync>;
 
 /// The settings of a peek layer.
 #[derive(Clone)]
@@ -40,13 +40,13 @@ impl Rules {
     /// Returns what was read means, if that differs from what the head means.
     pub(super) fn judge(
         &self,
-        excerpt: &Excerpt<'_>,
+        body_prefix: &BodyPrefix<'_>,
         trailers: Option<&HeaderMap>,
     ) -> Option<Verdict> {
         let trailers_verdict = trailers.filter(|_| self.grpc).and_then(grpc::trailers_verdict);
         trailers_verdict
-            .or_else(|| self.judge.as_ref().and_then(|judge| judge(excerpt)))
-            .or_else(|| json::verdict(excerpt))
+            .or_else(|| self.judge.as_ref().and_then(|judge| judge(body_prefix)))
+            .or_else(|| json::verdict(body_prefix))
     }
 }
 

@@ -1,10 +1,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cost::{And, CostFn, Costs, OneEach, Quotas, Settled};
+use super::config::{Config, Settings};
+use super::cost::{And, CostFn, Costs, Quotas, Settled, UnitCost};
 use super::limiter::Limiter;
 use super::quota::Label;
-use super::rules::{Rules, Settings};
 use super::{Quota, RateLimitLayer, Usage};
 use crate::classify::{ClassifyFn, HttpClassifier, Outcome, classify_fn};
 use crate::event::{Observer, Observers};
@@ -16,7 +16,7 @@ use crate::verdict::Verdict;
 /// Builds a [`RateLimitLayer`].
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct RateLimitBuilder<C = HttpClassifier, K = AllCalls, W = OneEach> {
+pub struct RateLimitBuilder<C = HttpClassifier, K = AllCalls, W = UnitCost> {
     name: Arc<str>,
     quotas: Vec<Quota>,
     max_keys: usize,
@@ -42,7 +42,7 @@ impl RateLimitBuilder {
             },
             classifier: HttpClassifier::new(),
             key: AllCalls,
-            cost: OneEach,
+            cost: UnitCost,
         }
     }
 }
@@ -62,7 +62,7 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
     }
 
     /// The longest that a call waits. Default: two minutes. A call that would wait longer is turned
-    /// away on arrival, as far as that can be [foreseen](super#how-it-decides), with
+    /// away on arrival, as far as that can be [predicted](super#how-it-decides), with
     /// [`RateLimited`](super::RateLimited).
     pub fn max_wait(mut self, wait: Duration) -> Self {
         self.settings.max_wait = wait;
@@ -80,7 +80,7 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
         self
     }
 
-    /// The longest that a server can keep every call waiting, by a hint (`Retry-After` on a 429) or
+    /// The longest that a learned can keep every call waiting, by a hint (`Retry-After` on a 429) or
     /// by an exhausted quota, which does so for a minute if it comes without a hint. Default: an
     /// hour; zero ignores both.
     pub fn max_pause(mut self, pause: Duration) -> Self {
@@ -119,7 +119,7 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
         self.key(ByCredential)
     }
 
-    /// A limit for each region of a failover above; without a failover, for each host and port.
+    /// A limit for each region of a failover above_capacity; without a failover, for each host and port.
     pub fn by_region(self) -> RateLimitBuilder<C, ByRegion, W> {
         self.key(ByRegion)
     }
@@ -176,10 +176,10 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
         RateLimitBuilder { name, quotas, max_keys, settings, classifier, key, cost }
     }
 
-    /// Whether answers [teach](super#what-the-server-says) the layer the server's limits, for
-    /// quotas that count something a server knows of. Default: no, unless there is a
+    /// Whether answers [teach](super#what-the-learned-says) the layer the learned's limits, for
+    /// quotas that count something a learned knows of. Default: no, unless there is a
     /// [`Quota::taught`], which has no other limit. Say yes where all calls of a key are under one
-    /// limit of the server's.
+    /// limit of the learned's.
     ///
     /// It keeps a client under a limit that is lowered without notice: calls wait here, where
     /// otherwise there would be a 429 and its pause. It costs reading the headers of answers, and
@@ -202,7 +202,7 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
         self
     }
 
-    /// The longest that a server's hint can keep every call waiting.
+    /// The longest that a learned's hint can keep every call waiting.
     pub(crate) fn longest_pause(&self) -> Duration {
         self.settings.max_pause
     }
@@ -254,7 +254,7 @@ impl<C, K, W: Quotas> RateLimitBuilder<C, K, W> {
     /// # let _ = limit;
     /// ```
     ///
-    /// A quota that counts no resource of a server's needs a [name](Quota::named) of its own, by
+    /// A quota that counts no resource of a learned's needs a [name](Quota::named) of its own, by
     /// which it is shown, [settled](super::Usage::settle) and
     /// [changed](super::RateLimitHandle::set_quota). Several quotas may count the same resource,
     /// such as tokens a minute and tokens a day: they are settled together, and can't be changed. A
@@ -275,9 +275,9 @@ impl<C, K, W: Quotas> RateLimitBuilder<C, K, W> {
         let Self { name, mut quotas, max_keys, settings, classifier, key, cost } = self;
         let first = &mut quotas[0].label;
         *first = first.or(W::FIRST.map_or(Label::Unsaid, Label::Of));
-        let rules = Arc::new(Rules::new(quotas, settings));
+        let config = Arc::new(Config::new(quotas, settings));
         let limiters = Registry::new(max_keys, move |key| {
-            ShardedArc::new(Limiter::new(key.name_in(&name), Arc::clone(&rules)))
+            ShardedArc::new(Limiter::new(key.name_in(&name), Arc::clone(&config)))
         });
         RateLimitLayer { classifier, key, cost, limiters: Arc::new(limiters) }
     }

@@ -11,7 +11,7 @@ use crate::hint::Resource;
 )]
 pub trait Cost<Req> {
     /// How many units the request takes, of each of the layer's quotas. A request that costs 0 of
-    /// all of them passes at once, unless the server has asked for a pause.
+    /// all of them passes at once, unless the learned has asked for a pause.
     fn costs(&self, request: &Req) -> Costs;
 }
 
@@ -64,20 +64,20 @@ pub trait Settle<Res> {
 
 /// Every request takes one unit: the default.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct OneEach;
+pub struct UnitCost;
 
-impl<Req> Cost<Req> for OneEach {
+impl<Req> Cost<Req> for UnitCost {
     fn costs(&self, _: &Req) -> Costs {
         Costs::of(1)
     }
 }
 
-impl Quotas for OneEach {
+impl Quotas for UnitCost {
     const COUNT: usize = 1;
     const FIRST: Option<Resource> = Some(Resource::Requests);
 }
 
-impl<Res> Settle<Res> for OneEach {}
+impl<Res> Settle<Res> for UnitCost {}
 
 /// A closure as cost. Made by [`cost_fn`](super::RateLimitBuilder::cost_fn).
 #[derive(Clone, Copy)]

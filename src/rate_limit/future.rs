@@ -6,9 +6,9 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::cost::{OneEach, Settle};
+use super::cost::{Settle, UnitCost};
 use super::permit::{Permit, Reservation};
-use super::queue::Ticket;
+use super::queue::QueuedCall;
 use crate::call_state::{CallState, InFlight, PendingCall};
 use crate::classify::Classify;
 use crate::error::BoxError;
@@ -16,37 +16,37 @@ use crate::scope;
 
 pin_project! {
     /// The future of a [`RateLimit`](super::RateLimit).
-    pub struct ResponseFuture<S, Req, C, W = OneEach>
+    pub struct ResponseFuture<S, Req, C, W = UnitCost>
     where
         S: Service<Req>,
     {
         #[pin]
-        pub(super) state: CallState<S::Future, Passed<C, W>, Waiting<S, Req, C, W>>,
+        pub(super) state: CallState<S::Future, SentCall<C, W>, WaitingCall<S, Req, C, W>>,
     }
 }
 
 /// A call that was sent.
-pub(super) struct Passed<C, W> {
+pub(super) struct SentCall<C, W> {
     pub(super) permit: Permit,
     pub(super) classifier: C,
     pub(super) cost: W,
 }
 
 /// A call that is sent when it has passed and its service is ready.
-pub(super) struct Waiting<S, Req, C, W> {
+pub(super) struct WaitingCall<S, Req, C, W> {
     pub(super) entry: Entry,
     pub(super) service: S,
     pub(super) request: Req,
     pub(super) classifier: C,
     pub(super) cost: W,
-    /// Whether a layer above offered its call scope to this call.
+    /// Whether a layer above_capacity offered its call scope to this call.
     pub(super) scoped: bool,
 }
 
 /// How far a call has got past the limiter.
 pub(super) enum Entry {
-    InLine(Pin<Box<Ticket>>),
-    Passed(Reservation),
+    InLine(Pin<Box<QueuedCall>>),
+    SentCall(Reservation),
 }
 
 impl<S, Req, C, W> Future for ResponseFuture<S, Req, C, W>
@@ -64,7 +64,7 @@ where
     }
 }
 
-impl<Res, C, W> InFlight<Res> for Passed<C, W>
+impl<Res, C, W> InFlight<Res> for SentCall<C, W>
 where
     C: Classify<Res>,
     W: Settle<Res>,
@@ -81,14 +81,14 @@ where
     }
 }
 
-impl<S, Req, C, W> PendingCall for Waiting<S, Req, C, W>
+impl<S, Req, C, W> PendingCall for WaitingCall<S, Req, C, W>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
     C: Classify<S::Response>,
 {
     type Future = S::Future;
-    type InFlight = Passed<C, W>;
+    type InFlight = SentCall<C, W>;
     type Permit = Permit;
 
     /// PendingCall for the call's turn, and then for its service to get ready. The call is sent if the
@@ -97,9 +97,9 @@ where
         loop {
             match &mut self.entry {
                 Entry::InLine(ticket) => {
-                    self.entry = Entry::Passed(ready!(ticket.as_mut().poll(cx))?);
+                    self.entry = Entry::SentCall(ready!(ticket.as_mut().poll(cx))?);
                 }
-                Entry::Passed(reservation) => {
+                Entry::SentCall(reservation) => {
                     if let Err(error) = ready!(self.service.poll_ready(cx)) {
                         let error = error.into();
                         reservation.settle(&self.classifier.classify(Err(&*error)));
@@ -117,13 +117,13 @@ where
         }
     }
 
-    fn send(self, permit: Permit) -> (S::Future, Passed<C, W>) {
+    fn send(self, permit: Permit) -> (S::Future, SentCall<C, W>) {
         let Self { entry: _, mut service, request, classifier, cost, scoped } = self;
         if scoped {
             scope::note_queued(false);
         }
         let future = scope::call_later(scoped, || service.call(request));
-        (future, Passed { permit, classifier, cost })
+        (future, SentCall { permit, classifier, cost })
     }
 }
 

@@ -1,11 +1,11 @@
-/// The gate that a server closes for a time, and the ramp behind it.
+/// The gate that a learned closes for a time, and the ramp behind it.
 ///
 /// Without the ramp all waiting calls would pass when it opens, in every process at the same
 /// moment. So only one call passes then, and the number that may have passed doubles with each of
 /// ten steps; after the last step the gate is open to all. Whoever closes the gate says how long
 /// the ramp is, so that processes can differ.
 #[derive(Debug, Default)]
-pub(super) struct Gate {
+pub(super) struct ThrottleGate {
     opens: u64,
     ramp: u64,
     passed: u64,
@@ -13,7 +13,7 @@ pub(super) struct Gate {
 
 const STEPS: u64 = 10;
 
-impl Gate {
+impl ThrottleGate {
     /// Closes it until `opens`, unless it is closed for longer already. Returns whether this keeps
     /// it closed for longer.
     pub(super) fn close(&mut self, opens: u64, ramp: u64) -> bool {
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     /// When `count` calls pass, if all wait from the start.
-    fn passes(gate: &mut Gate, count: usize) -> Vec<u64> {
+    fn passes(gate: &mut ThrottleGate, count: usize) -> Vec<u64> {
         let mut now = 0;
         let mut passed = Vec::new();
         while passed.len() < count {
@@ -93,16 +93,16 @@ mod tests {
 
     #[test]
     fn it_opens_to_one_then_two_then_four() {
-        let mut gate = Gate::default();
+        let mut gate = ThrottleGate::default();
         assert!(gate.close(1_000, 100));
         assert_eq!(gate.closed_until(999), Some(1_000));
         assert_eq!(gate.closed_until(1_000), None);
-        let foreseen: Vec<_> = (0..9).map(|before| gate.admits_at(before)).collect();
+        let predicted: Vec<_> = (0..9).map(|before| gate.admits_at(before)).collect();
         let passed = passes(&mut gate, 9);
         assert_eq!(passed, [1_000, 1_010, 1_020, 1_020, 1_030, 1_030, 1_030, 1_030, 1_040]);
-        assert_eq!(foreseen, passed);
+        assert_eq!(predicted, passed);
         // A thousand have passed by the last step, and then it is open.
-        let mut gate = Gate::default();
+        let mut gate = ThrottleGate::default();
         gate.close(1_000, 100);
         let passed = passes(&mut gate, 5_000);
         assert_eq!((passed[511], passed[512], passed[4_999]), (1_090, 1_100, 1_100));
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn it_only_closes_for_longer() {
-        let mut gate = Gate::default();
+        let mut gate = ThrottleGate::default();
         assert!(gate.close(50, 10));
         assert!(!gate.close(50, 10) && !gate.close(40, 10));
         assert!(gate.close(60, 10));
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn nothing_overflows_at_the_ends_of_the_numbers() {
         for (opens, ramp) in [(0, u64::MAX), (u64::MAX, 0), (u64::MAX, u64::MAX)] {
-            let mut gate = Gate::default();
+            let mut gate = ThrottleGate::default();
             gate.close(opens, ramp);
             assert!(gate.admits_at(u64::MAX) >= opens);
             gate.pass();

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::cost::OneEach;
+use super::cost::UnitCost;
 use super::limiter::Limiter;
 use super::{Quota, RateLimit, RateLimitBuilder, RateLimitHandle};
 use crate::classify::HttpClassifier;
@@ -14,7 +14,7 @@ use crate::sharded::ShardedArc;
 /// See the [module](super) for what it does and an example.
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct RateLimitLayer<C = HttpClassifier, K = AllCalls, W = OneEach> {
+pub struct RateLimitLayer<C = HttpClassifier, K = AllCalls, W = UnitCost> {
     pub(super) classifier: C,
     pub(super) key: K,
     pub(super) cost: W,

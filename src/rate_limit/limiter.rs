@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use super::Quota;
 use super::RateLimitStatus;
-use super::account::Account;
-use super::books::{Above, Books, Receipts, Refusal};
+use super::config::Config;
 use super::cost::Costs;
-use super::desk::Desk;
-use super::lane::Passage;
-use super::queue::{Line, Place, Ticket};
-use super::rules::Rules;
+use super::fast_path::FastPermit;
+use super::queue::{QueueEntry, QueuedCall, WaitQueue};
+use super::quota_state::QuotaState;
+use super::state::{AboveCapacity, Charges, LimiterState, Rejection};
+use super::state_lock::StateLock;
 use crate::error::BoxError;
 use crate::error::{CostAboveQuota, RateLimited, RateLimitedReason};
 use crate::event::{
@@ -25,17 +25,17 @@ use crate::verdict::{Class, Verdict};
 /// The pause after a provider says that the quota is exhausted, but not until when.
 const EXHAUSTED: Duration = Duration::from_secs(60);
 
-/// What is left of the quotas, and the line of waiting calls.
+/// What is left of the quotas, and the queue of waiting calls.
 #[derive(Debug)]
 pub(super) struct Limiter {
     pub(super) name: Arc<str>,
     start: TimeOrigin,
-    pub(super) desk: Desk<Books>,
-    pub(super) line: Line,
-    pub(super) rules: Arc<Rules>,
+    pub(super) state_lock: StateLock<LimiterState>,
+    pub(super) queue: WaitQueue,
+    pub(super) config: Arc<Config>,
 }
 
-/// A call that doesn't pass by the lane.
+/// A call that doesn't pass by the fast_path.
 #[derive(Debug)]
 pub(super) struct Arrival {
     pub(super) limiter: ShardRef<Limiter>,
@@ -45,16 +45,22 @@ pub(super) struct Arrival {
 
 /// How long a waiting call waits at most.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(super) struct WaitLimit {
     since: Instant,
     pub(super) until: Instant,
     reason: RateLimitedReason,
 }
 
 impl Limiter {
-    pub(super) fn new(name: Arc<str>, rules: Arc<Rules>) -> Self {
-        let desk = Desk::new(Books::new(&rules.quotas.lock()));
-        Self { name, start: TimeOrigin::new(time::now()), desk, line: Line::new(), rules }
+    pub(super) fn new(name: Arc<str>, config: Arc<Config>) -> Self {
+        let state_lock = StateLock::new(LimiterState::new(&config.quotas.lock()));
+        Self {
+            name,
+            start: TimeOrigin::new(time::now()),
+            state_lock,
+            queue: WaitQueue::new(),
+            config,
+        }
     }
 
     /// Nanoseconds from the start.
@@ -64,7 +70,7 @@ impl Limiter {
     }
 
     /// Nanoseconds from the start to now. Code that gives units back calls this while it holds the
-    /// books, so that the time is no earlier than any state.
+    /// state, so that the time is no earlier than any state.
     pub(super) fn now(&self) -> u64 {
         self.nanos(time::now())
     }
@@ -73,86 +79,86 @@ impl Limiter {
         self.start.instant(nanos)
     }
 
-    /// Lets a call that is being sent pass by the lane, if that can be.
+    /// Lets a call that is being sent pass by the fast_path, if that can be.
     #[inline]
-    pub(super) fn pass_by_lane(&self, at: Instant, costs: &Costs) -> Option<Passage> {
-        self.desk.lane.as_ref()?.pass(self.nanos(at), costs.units[0])
+    pub(super) fn pass_fast(&self, at: Instant, costs: &Costs) -> Option<FastPermit> {
+        self.state_lock.fast_path.as_ref()?.pass(self.nanos(at), costs.units[0])
     }
 
-    fn patience(&self, now: Instant, deadline: Option<Instant>) -> Patience {
-        let until = time::after(now, self.rules.settings.max_wait);
+    fn wait_limit(&self, now: Instant, deadline: Option<Instant>) -> WaitLimit {
+        let until = time::after(now, self.config.settings.max_wait);
         match deadline {
             Some(deadline) if deadline < until => {
-                Patience { since: now, until: deadline, reason: RateLimitedReason::Deadline }
+                WaitLimit { since: now, until: deadline, reason: RateLimitedReason::Deadline }
             }
-            _ => Patience { since: now, until, reason: RateLimitedReason::MaxWait },
+            _ => WaitLimit { since: now, until, reason: RateLimitedReason::MaxWait },
         }
     }
 
-    /// The next try of the call at the head of the line to take what it costs. If it can't, the
-    /// error is when to try again or, if that is past its patience, the rejection.
+    /// The next try of the call at the head of the queue to take what it costs. If it can't, the
+    /// error is when to try again or, if that is past its wait_limit, the rejection.
     pub(super) fn retake(
         &self,
         costs: Costs,
-        patience: Patience,
+        wait_limit: WaitLimit,
     ) -> Result<(), Result<Instant, BoxError>> {
         let now = time::now();
-        let mut books = self.desk.books();
+        let mut state = self.state_lock.state();
         // A quota may have been lowered meanwhile.
-        if let Some(above) = books.above(&costs) {
-            drop(books);
-            return Err(Err(self.reject_above(above).into()));
+        if let Some(above_capacity) = state.above_capacity(&costs) {
+            drop(state);
+            return Err(Err(self.reject_above(above_capacity).into()));
         }
-        let refusal = match books.take(self.nanos(now), &costs) {
+        let rejection = match state.take(self.nanos(now), &costs) {
             Ok(()) => {
-                books.line.last_wait = Some(now.saturating_duration_since(patience.since));
+                state.queue.last_wait = Some(now.saturating_duration_since(wait_limit.since));
                 return Ok(());
             }
-            Err(refusal) => refusal,
+            Err(rejection) => rejection,
         };
-        drop(books);
-        let at = self.instant(refusal.at);
-        if at > patience.until {
-            return Err(Err(self.reject(patience.reason, now, refusal).into()));
+        drop(state);
+        let at = self.instant(rejection.at);
+        if at > wait_limit.until {
+            return Err(Err(self.reject(wait_limit.reason, now, rejection).into()));
         }
         Err(Ok(at))
     }
 
-    /// Turns away a call in the line that has no patience left. It may stand behind a head that has
-    /// some, if the server's pause came after both had joined.
-    pub(super) fn give_up(&self, costs: Costs, patience: Patience) -> BoxError {
+    /// Turns away a call in the queue that has no wait_limit left. It may stand behind a head that has
+    /// some, if the learned's pause came after both had joined.
+    pub(super) fn give_up(&self, costs: Costs, wait_limit: WaitLimit) -> BoxError {
         let now = time::now();
-        let foreseen = self.desk.books().foresee_waiting(self.nanos(now), &costs);
-        self.reject(patience.reason, now, foreseen).into()
+        let predicted = self.state_lock.state().predict_queued(self.nanos(now), &costs);
+        self.reject(wait_limit.reason, now, predicted).into()
     }
 
-    fn reject(&self, reason: RateLimitedReason, now: Instant, refusal: Refusal) -> RateLimited {
-        let retry_after = self.instant(refusal.at).saturating_duration_since(now);
+    fn reject(&self, reason: RateLimitedReason, now: Instant, rejection: Rejection) -> RateLimited {
+        let retry_after = self.instant(rejection.at).saturating_duration_since(now);
         self.emit(|| LimitRejected::new(&self.name, retry_after));
         let rejected = RateLimited::new(Arc::clone(&self.name), reason, retry_after);
-        match refusal.limit {
+        match rejection.limit {
             Some(limit) => rejected.with_limit(limit),
             None => rejected,
         }
     }
 
-    fn reject_above(&self, above: Above) -> CostAboveQuota {
-        let Above { cost, capacity, limit } = above;
+    fn reject_above(&self, above_capacity: AboveCapacity) -> CostAboveQuota {
+        let AboveCapacity { cost, capacity, limit } = above_capacity;
         self.emit(|| LimitAboveQuota::new(&self.name, cost, capacity));
         CostAboveQuota::new(cost, capacity, limit)
     }
 
     /// Does what an answer asks for.
-    pub(super) fn obey(&self, verdict: &Verdict) {
+    pub(super) fn apply_verdict(&self, verdict: &Verdict) {
         let pause = match verdict.class() {
             Class::Throttled => verdict.hint().retry_after,
-            // A circuit breaker's latch repeats what the server said before, and ends when it is
+            // A circuit breaker's latch repeats what the learned said before, and ends when it is
             // reset.
             _ if verdict.is_unsent() => None,
             Class::QuotaExhausted => Some(verdict.hint().retry_after.unwrap_or(EXHAUSTED)),
             _ => None,
         };
-        let pause = pause.unwrap_or_default().min(self.rules.settings.max_pause);
+        let pause = pause.unwrap_or_default().min(self.config.settings.max_pause);
         if !pause.is_zero() {
             self.close_gate(pause);
         }
@@ -160,25 +166,25 @@ impl Limiter {
 
     fn close_gate(&self, pause: Duration) {
         let opens = self.now().saturating_add(time::nanos(pause));
-        let ramp = time::nanos(self.rules.ramp(pause));
-        // By `change`, so that the head of the line finds out now if its wait has become too long.
-        if self.change(|books| books.gate.close(opens, ramp)) {
+        let ramp = time::nanos(self.config.ramp(pause));
+        // By `change`, so that the head of the queue finds out now if its wait has become too long.
+        if self.change(|state| state.gate.close(opens, ramp)) {
             self.emit(|| GateClosed::new(&self.name, pause));
         }
     }
 
-    /// Lets calls pass again, whatever the server asked for or told.
+    /// Lets calls pass again, whatever the learned asked for or observed.
     pub(super) fn resume(&self) {
-        self.change(|books| {
-            books.gate.open();
-            books.accounts.iter_mut().for_each(Account::unlearn);
+        self.change(|state| {
+            state.gate.open();
+            state.quotas.iter_mut().for_each(QuotaState::clear_learned);
         });
     }
 
-    /// Puts another quota in this place from now on.
+    /// Puts another quota in this entry from now on.
     pub(super) fn set_quota(&self, at: usize, quota: &Quota) {
         let now = self.now();
-        self.change(|books| books.set_quota(now, at, quota));
+        self.change(|state| state.set_quota(now, at, quota));
     }
 
     /// Tells that units came back.
@@ -186,79 +192,79 @@ impl Limiter {
         self.emit(|| PermitRefunded::new(&self.name, costs.units[0]));
     }
 
-    /// Changes the books, and makes the head of the line look again. A call that joins later finds
+    /// Changes the state, and makes the head of the queue look again. A call that joins later finds
     /// the change at its first look.
-    pub(super) fn change<R>(&self, change: impl FnOnce(&mut Books) -> R) -> R {
-        let mut books = self.desk.books();
-        let result = change(&mut books);
-        let somebody_waits = books.line.calls > 0;
-        drop(books);
-        if somebody_waits {
-            self.line.stir();
+    pub(super) fn change<R>(&self, change: impl FnOnce(&mut LimiterState) -> R) -> R {
+        let mut state = self.state_lock.state();
+        let result = change(&mut state);
+        let has_waiters = state.queue.calls > 0;
+        drop(state);
+        if has_waiters {
+            self.queue.notify_head();
         }
         result
     }
 
     pub(super) fn emit<'a, E: Into<Event<'a>>>(&self, event: impl FnOnce() -> E) {
-        self.rules.settings.observers.emit(event);
+        self.config.settings.observers.emit(event);
     }
 
     pub(super) fn status(&self) -> RateLimitStatus {
         let now = self.now();
-        let books = self.desk.books();
+        let state = self.state_lock.state();
         RateLimitStatus {
             name: Arc::clone(&self.name),
-            remaining: books.accounts[0].remaining(now),
-            limits: books.accounts.iter().map(|account| account.status(now)).collect(),
-            waiting: books.line.calls,
-            last_wait: books.line.last_wait,
-            paused_until: books.gate.closed_until(now).map(|until| self.instant(until)),
+            remaining: state.quotas[0].remaining(now),
+            limits: state.quotas.iter().map(|quota_state| quota_state.status(now)).collect(),
+            waiting: state.queue.calls,
+            last_wait: state.queue.last_wait,
+            paused_until: state.gate.closed_until(now).map(|until| self.instant(until)),
         }
     }
 }
 
 impl Arrival {
     /// Lets the call pass at once, as it is being sent.
-    pub(super) fn pass(&self) -> Option<Receipts> {
+    pub(super) fn pass(&self) -> Option<Charges> {
         let now = self.limiter.nanos(self.at);
-        self.limiter.desk.books().pass(now, &self.costs)
+        self.limiter.state_lock.state().pass(now, &self.costs)
     }
 
-    /// Lets the call wait in the line, or turns it away.
-    pub(super) fn line_up(self, deadline: Option<Instant>) -> Result<Ticket, BoxError> {
-        let patience = self.limiter.patience(self.at, deadline);
-        self.wait(patience)
+    /// Lets the call wait in the queue, or turns it away.
+    pub(super) fn line_up(self, deadline: Option<Instant>) -> Result<QueuedCall, BoxError> {
+        let wait_limit = self.limiter.wait_limit(self.at, deadline);
+        self.wait(wait_limit)
     }
 
-    /// The same for a call with this patience. One that would wait too long is turned away here,
+    /// The same for a call with this wait_limit. One that would wait too long is turned away here,
     /// and not after the wait.
-    pub(super) fn wait(self, patience: Patience) -> Result<Ticket, BoxError> {
+    pub(super) fn wait(self, wait_limit: WaitLimit) -> Result<QueuedCall, BoxError> {
         let Self { limiter, costs, at } = self;
         let now = limiter.nanos(at);
-        let mut books = limiter.desk.books();
-        if let Some(above) = books.above(&costs) {
-            drop(books);
-            return Err(limiter.reject_above(above).into());
+        let mut state = limiter.state_lock.state();
+        if let Some(above_capacity) = state.above_capacity(&costs) {
+            drop(state);
+            return Err(limiter.reject_above(above_capacity).into());
         }
-        let foreseen = books.foresee(now, &costs);
-        let reason = match foreseen.at > limiter.nanos(patience.until) {
-            true => Some(patience.reason),
-            false if books.line.calls >= limiter.rules.settings.max_waiting => {
+        let predicted = state.predict(now, &costs);
+        let reason = match predicted.at > limiter.nanos(wait_limit.until) {
+            true => Some(wait_limit.reason),
+            false if state.queue.calls >= limiter.config.settings.max_waiting => {
                 Some(RateLimitedReason::QueueFull)
             }
             false => None,
         };
         if let Some(reason) = reason {
-            drop(books);
-            return Err(limiter.reject(reason, at, foreseen).into());
+            drop(state);
+            return Err(limiter.reject(reason, at, predicted).into());
         }
-        let ahead = books.line.calls;
-        books.join(&costs);
-        drop(books);
-        let wait = limiter.instant(foreseen.at).saturating_duration_since(at);
-        let place = Place::joined(limiter.clone(), costs);
+        let ahead = state.queue.calls;
+        state.join(&costs);
+        drop(state);
+        let wait = limiter.instant(predicted.at).saturating_duration_since(at);
+        let entry = QueueEntry::joined(limiter.clone(), costs);
         limiter.emit(|| LimitWaiting::new(&limiter.name, wait, ahead));
-        Ok(Ticket::new(place, patience))
+        Ok(QueuedCall::new(entry, wait_limit))
     }
 }
 
@@ -268,6 +274,6 @@ impl Keyed for ShardedArc<Limiter> {
     }
 
     fn retires(&self, now: Instant) -> bool {
-        self.desk.books().retire(self.nanos(now))
+        self.state_lock.state().retire(self.nanos(now))
     }
 }

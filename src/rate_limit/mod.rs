@@ -34,7 +34,7 @@
 //! # How it decides
 //!
 //! [governor] decides each admission, on tokio's clock. A plain quota is strict: never more than
-//! its limit in *any* window. One with a [`burst`](Quota::burst) is paced by GCRA. Waiting calls
+//! its limit in *any* window. One with a [`burst`](Quota::burst) is paced by GCRA. WaitingCall calls
 //! are served first come, first served, at two wake-ups a grant at most, however many wait. A call
 //! that never left gives back what it took: because the circuit below was open, the connection was
 //! refused, or the caller gave up while the call was still here. What a call took stays spent if it
@@ -42,15 +42,15 @@
 //! of that.
 //!
 //! What a call took counts in time from when it is sent. If the inner service isn't ready, a call
-//! that has its permit waits for that too, and what it took is kept for it. If the server closes
+//! that has its permit waits for that too, and what it took is kept for it. If the learned closes
 //! the gate meanwhile, the call gives that back and waits again.
 //!
-//! How long a call would wait is foreseen on arrival, from the units that are wanted before it.
+//! How long a call would wait is predicted on arrival, from the units that are wanted before it.
 //! Where costs don't add up to whole quotas (two calls of 6 can't share a window of 10), the wait
-//! is longer than was foreseen, and a call can be turned away when its turn comes. A call keeps its
-//! place in the line until it is dropped. So waiting calls must be polled: one that isn't, as in a
+//! is longer than was predicted, and a call can be turned away when its turn comes. A call keeps its
+//! entry in the queue until it is dropped. So waiting calls must be polled: one that isn't, as in a
 //! `buffered` stream that nobody reads, stops all behind it when its turn comes, and until then
-//! makes the waits longer that are foreseen for others. Calls in tasks of their own are always
+//! makes the waits longer that are predicted for others. Calls in tasks of their own are always
 //! polled.
 //!
 //! Several quotas are taken [all or none](RateLimitBuilder::and): requests, tokens, money. What a
@@ -58,13 +58,13 @@
 //! answer tells: what was too much comes back, what was too little is owed. A quota can be
 //! [changed](RateLimitHandle::set_quota) while calls wait.
 //!
-//! # What the server says
+//! # What the learned says
 //!
 //! A 429 that says when to come back closes the gate: no call of that key passes before that time,
 //! from whichever clone it comes. An exhausted quota closes the gate for a minute if the answer
 //! doesn't say for how long. Both are bounded by [`max_pause`](RateLimitBuilder::max_pause). The
-//! first call in line is turned away if it can't wait that long; those behind it are when they
-//! become first, or when their patience ends. When the gate opens, one call passes, and twice as
+//! first call in queue is turned away if it can't wait that long; those behind it are when they
+//! become first, or when their wait_limit ends. When the gate opens, one call passes, and twice as
 //! many with each of ten steps. The steps take five seconds at most, or as long as the pause if
 //! that was shorter. So clients that were all stopped at once don't all come back at once.
 //!
@@ -74,49 +74,49 @@
 //!
 //! - How many units are allowed in what time: this is a second limit beside the quota, which it can
 //!   only make stricter. It is lowered at once, and raised in ten steps within a window. A window
-//!   that isn't told is taken to be as long as the longest reset that is. A limit that is lower
-//!   than the quota is spread over its window, a tenth of it at once: otherwise calls would use it
+//!   that isn't observed is taken to be as long as the longest reset that is. A limit that is lower
+//!   than the quota is paced over its window, a tenth of it at once: otherwise calls would use it
 //!   up and wait for the window's end.
 //! - How many units are left until the reset: if that is less than what was sent from here would
 //!   leave, others use the same credential, and what they used is kept for them. Answers come out
 //!   of order, so of several numbers for one reset the smallest counts.
-//! - A call that costs more than the told limit passes when none of that is in use, since the next
+//! - A call that costs more than the observed limit passes when none of that is in use, since the next
 //!   answer may tell a higher one. Only a configured quota makes a cost [too high](CostAboveQuota).
 //! - Of several limits of one resource, the one that is reached first says what is left, and the
 //!   one with the shortest window says how fast calls may go.
 //!
 //! Learning takes it for granted that all calls of a key are under the same limit, so it isn't the
-//! default. Where a server has several limits (GitHub's search has one of its own, and at OpenAI
+//! default. Where a learned has several limits (GitHub's search has one of its own, and at OpenAI
 //! each model has), no answer says which calls its limit is for, and the lowest would hold for all.
 //! If one call in twenty is under a limit of a tenth, 14 % of the larger limit are used instead of
 //! 75 %. Give each limit a [key](crate::key) of its own before you switch this on.
 //!
 //! [governor]: https://docs.rs/governor
 
-mod account;
-mod bill;
-mod books;
 mod builder;
-mod ceiling;
+mod charge;
+mod config;
+mod configured;
 mod cost;
-mod desk;
+mod fast_path;
 mod future;
 mod gate;
-mod lane;
 mod layer;
+mod learned;
 mod limiter;
 mod meter;
 mod permit;
 mod queue;
 mod quota;
-mod rules;
-mod server;
+mod quota_state;
 mod service;
+mod state;
+mod state_lock;
 mod status;
 mod usage;
 
 pub use self::builder::RateLimitBuilder;
-pub use self::cost::{And, Cost, CostFn, Costs, OneEach, Quotas, Settle, Settled};
+pub use self::cost::{And, Cost, CostFn, Costs, Quotas, Settle, Settled, UnitCost};
 pub use self::future::ResponseFuture;
 pub use self::layer::RateLimitLayer;
 pub use self::quota::Quota;

@@ -3,11 +3,11 @@ use std::mem;
 use http::HeaderMap;
 
 use super::Usage;
-use super::books::Receipts;
 use super::cost::{Costs, Settle};
-use super::lane::Passage;
-use super::limiter::{Arrival, Limiter, Patience};
-use super::queue::Ticket;
+use super::fast_path::FastPermit;
+use super::limiter::{Arrival, Limiter, WaitLimit};
+use super::queue::QueuedCall;
+use super::state::Charges;
 use crate::classify::Classify;
 use crate::error::BoxError;
 use crate::hint::Limits;
@@ -21,7 +21,7 @@ use crate::verdict::Verdict;
 pub(super) struct Reservation {
     limiter: ShardRef<Limiter>,
     costs: Costs,
-    patience: Patience,
+    wait_limit: WaitLimit,
 }
 
 /// What was taken for a call that was sent.
@@ -33,66 +33,66 @@ pub(super) struct Permit {
 
 #[derive(Clone, Copy, Debug)]
 enum Taken {
-    ByLane { units: u32, passage: Passage },
-    ByBooks { costs: Costs, receipts: Receipts },
+    Fast { units: u32, fast_permit: FastPermit },
+    Locked { costs: Costs, charges: Charges },
 }
 
 impl Reservation {
-    pub(super) fn new(limiter: ShardRef<Limiter>, costs: Costs, patience: Patience) -> Self {
-        Self { limiter, costs, patience }
+    pub(super) fn new(limiter: ShardRef<Limiter>, costs: Costs, wait_limit: WaitLimit) -> Self {
+        Self { limiter, costs, wait_limit }
     }
 
     /// The call is being sent: from here on only its answer can tell that it never left.
     /// `None`: the gate has closed since it was let through.
     pub(super) fn send(&mut self) -> Option<Permit> {
-        let receipts = self.limiter.desk.books().send(self.limiter.now(), &self.costs)?;
+        let charges = self.limiter.state_lock.state().send(self.limiter.now(), &self.costs)?;
         let costs = mem::take(&mut self.costs);
-        Some(Permit::by_books(self.limiter.clone(), costs, receipts))
+        Some(Permit::locked(self.limiter.clone(), costs, charges))
     }
 
-    /// Gives back what was taken, and lines up again with the patience that is left.
-    pub(super) fn line_up_anew(&mut self) -> Result<Ticket, BoxError> {
+    /// Gives back what was taken, and lines up again with the wait_limit that is left.
+    pub(super) fn line_up_anew(&mut self) -> Result<QueuedCall, BoxError> {
         let (limiter, costs) = (self.limiter.clone(), self.costs);
-        self.put_back();
-        Arrival { limiter, costs, at: time::now() }.wait(self.patience)
+        self.restore();
+        Arrival { limiter, costs, at: time::now() }.wait(self.wait_limit)
     }
 
-    fn put_back(&mut self) {
+    fn restore(&mut self) {
         let costs = mem::take(&mut self.costs);
         if !costs.are_nothing() {
-            self.limiter.change(|books| books.put_back(&costs));
+            self.limiter.change(|state| state.restore(&costs));
             self.limiter.refunded(&costs);
         }
     }
 
     /// Takes in why the call isn't sent.
     pub(super) fn settle(&self, verdict: &Verdict) {
-        self.limiter.obey(verdict);
+        self.limiter.apply_verdict(verdict);
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.put_back();
+        self.restore();
     }
 }
 
 impl Permit {
     #[inline]
-    pub(super) fn by_lane(limiter: ShardRef<Limiter>, costs: &Costs, passage: Passage) -> Self {
-        Self { limiter, taken: Taken::ByLane { units: costs.units[0], passage } }
+    pub(super) fn fast(limiter: ShardRef<Limiter>, costs: &Costs, fast_permit: FastPermit) -> Self {
+        Self { limiter, taken: Taken::Fast { units: costs.units[0], fast_permit } }
     }
 
     #[inline]
-    pub(super) fn by_books(limiter: ShardRef<Limiter>, costs: Costs, receipts: Receipts) -> Self {
-        Self { limiter, taken: Taken::ByBooks { costs, receipts } }
+    pub(super) fn locked(limiter: ShardRef<Limiter>, costs: Costs, charges: Charges) -> Self {
+        Self { limiter, taken: Taken::Locked { costs, charges } }
     }
 
     /// What was sent, and what is needed to give it back.
-    fn receipts(&self) -> (Costs, Receipts) {
+    fn charges(&self) -> (Costs, Charges) {
         match self.taken {
-            Taken::ByLane { units, passage } => (Costs::of(units), passage.into()),
-            Taken::ByBooks { costs, receipts } => (costs, receipts),
+            Taken::Fast { units, fast_permit } => (Costs::of(units), fast_permit.into()),
+            Taken::Locked { costs, charges } => (costs, charges),
         }
     }
 
@@ -119,11 +119,11 @@ impl Permit {
     #[cold]
     pub(super) fn settle(&self, verdict: &Verdict) {
         let limiter = &self.limiter;
-        limiter.obey(verdict);
+        limiter.apply_verdict(verdict);
         if verdict.is_unsent() {
-            let (costs, receipts) = self.receipts();
+            let (costs, charges) = self.charges();
             if !costs.are_nothing() {
-                limiter.change(|books| books.give_back(limiter.now(), &costs, &receipts));
+                limiter.change(|state| state.refund(limiter.now(), &costs, &charges));
                 limiter.refunded(&costs);
             }
         }
@@ -132,7 +132,7 @@ impl Permit {
     /// Takes in the limits that the answer's headers tell.
     #[inline]
     fn learn(&self, headers: &HeaderMap) {
-        if !headers.is_empty() && self.limiter.rules.settings.taught {
+        if !headers.is_empty() && self.limiter.config.settings.taught {
             self.learn_limits(headers);
         }
     }
@@ -140,17 +140,17 @@ impl Permit {
     fn learn_limits(&self, headers: &HeaderMap) {
         let limits = Limits::from_headers(headers);
         if !limits.is_empty() {
-            let (_, receipts) = self.receipts();
-            let (now, longest) = (self.limiter.now(), self.limiter.rules.settings.max_pause);
-            // By `change`, which wakes the head of the line: there may be more to take than it
+            let (_, charges) = self.charges();
+            let (now, longest) = (self.limiter.now(), self.limiter.config.settings.max_pause);
+            // By `change`, which wakes the head of the queue: there may be more to take than it
             // knew, or less.
-            self.limiter.change(|books| books.learn(now, &limits, &receipts, longest));
+            self.limiter.change(|state| state.learn(now, &limits, &charges, longest));
         }
     }
 
     /// What was taken for a call that was answered, to be settled when its true cost is known.
     fn usage(&self) -> Usage {
-        let (costs, receipts) = self.receipts();
-        Usage::new(self.limiter.clone(), &costs, &receipts)
+        let (costs, charges) = self.charges();
+        Usage::new(self.limiter.clone(), &costs, &charges)
     }
 }

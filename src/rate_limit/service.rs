@@ -4,8 +4,8 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use super::RateLimitLayer;
-use super::cost::{Cost, OneEach, Settle};
-use super::future::{Entry, Passed, ResponseFuture, Waiting};
+use super::cost::{Cost, Settle, UnitCost};
+use super::future::{Entry, ResponseFuture, SentCall, WaitingCall};
 use super::limiter::{Arrival, Limiter};
 use super::permit::Permit;
 use crate::call_state::CallState;
@@ -18,7 +18,7 @@ use crate::unready_clone::UnreadyClone;
 
 /// A service behind a rate limiter. Made by [`RateLimitLayer`].
 #[derive(Debug)]
-pub struct RateLimit<S, C = HttpClassifier, K = AllCalls, W = OneEach> {
+pub struct RateLimit<S, C = HttpClassifier, K = AllCalls, W = UnitCost> {
     inner: S,
     classifier: C,
     key: K,
@@ -85,36 +85,36 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let (costs, at) = (self.cost.costs(&request), scope::now());
         let limiter = self.shared.limiters.by_last(self.key.key(&request), &mut self.last);
-        let Some(passage) = limiter.pass_by_lane(at, &costs) else {
+        let Some(fast_permit) = limiter.pass_fast(at, &costs) else {
             let arrival = Arrival { limiter: limiter.shard_ref(), costs, at };
-            return self.call_by_books(arrival, request);
+            return self.call_locked(arrival, request);
         };
         let future = self.inner.call(request);
         // Made only now: what exists during the call needs code to drop it should the call panic.
-        let permit = Permit::by_lane(limiter.shard_ref(), &costs, passage);
+        let permit = Permit::fast(limiter.shard_ref(), &costs, fast_permit);
         let (classifier, cost) = (self.classifier.clone(), self.cost.clone());
-        ResponseFuture { state: CallState::sent(future, Passed { permit, classifier, cost }) }
+        ResponseFuture { state: CallState::sent(future, SentCall { permit, classifier, cost }) }
     }
 }
 
 impl<S: Clone, C: Clone, K, W: Clone> RateLimit<S, C, K, W> {
-    /// Makes a call that doesn't pass by the lane. Kept out of line, so that `call` builds the
-    /// future of one that does in place.
+    /// Makes a call that doesn't pass by the fast_path. Kept out of queue, so that `call` builds the
+    /// future of one that does in entry.
     #[inline(never)]
-    fn call_by_books<Req>(&mut self, arrival: Arrival, request: Req) -> ResponseFuture<S, Req, C, W>
+    fn call_locked<Req>(&mut self, arrival: Arrival, request: Req) -> ResponseFuture<S, Req, C, W>
     where
         S: Service<Req>,
         K: Key<Req>,
     {
-        let Some(receipts) = arrival.pass() else {
+        let Some(charges) = arrival.pass() else {
             // The limiter that the service called last may have retired meanwhile.
             let limiter = self.shared.limiters.get(&self.key.key(&request)).shard_ref();
             return self.line_up(Arrival { limiter, ..arrival }, request);
         };
-        let permit = Permit::by_books(arrival.limiter, arrival.costs, receipts);
+        let permit = Permit::locked(arrival.limiter, arrival.costs, charges);
         let (classifier, cost) = (self.classifier.clone(), self.cost.clone());
         let future = self.inner.call(request);
-        ResponseFuture { state: CallState::sent(future, Passed { permit, classifier, cost }) }
+        ResponseFuture { state: CallState::sent(future, SentCall { permit, classifier, cost }) }
     }
 
     /// Lets a call wait that doesn't pass at once, or turns it away.
@@ -133,7 +133,7 @@ impl<S: Clone, C: Clone, K, W: Clone> RateLimit<S, C, K, W> {
                 if scope.is_some() {
                     scope::note_queued(true);
                 }
-                CallState::pending(Waiting {
+                CallState::pending(WaitingCall {
                     entry: Entry::InLine(Box::pin(ticket)),
                     service: self.shared.unready.unready_clone(),
                     request,

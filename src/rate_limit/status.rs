@@ -2,8 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Quota;
+use super::config::Config;
 use super::limiter::Limiter;
-use super::rules::Rules;
 use crate::error::InvalidConfig;
 use crate::key::{KeyRef, Registry};
 use crate::sharded::ShardedArc;
@@ -15,7 +15,7 @@ use crate::time::Instant;
 pub struct RateLimitStatus {
     /// The layer's name, and the key where limits are kept by key.
     pub name: Arc<str>,
-    /// How many units of the first quota could be taken now, were there no pause of the server's.
+    /// How many units of the first quota could be taken now, were there no pause of the learned's.
     pub remaining: u32,
     /// Each limit, in the order of the quotas.
     pub limits: Vec<LimitStatus>,
@@ -24,7 +24,7 @@ pub struct RateLimitStatus {
     /// How long the waiting call that was let through last had waited. `None` if there was none
     /// yet.
     pub last_wait: Option<Duration>,
-    /// Until when no call passes, as the server asked for a pause.
+    /// Until when no call passes, as the learned asked for a pause.
     pub paused_until: Option<Instant>,
 }
 
@@ -34,11 +34,11 @@ pub struct RateLimitStatus {
 pub struct LimitStatus {
     /// The quota's name, or what it counts.
     pub name: &'static str,
-    /// How many units could be taken now. This leaves out the server's pause, and the pace of a
-    /// limit that it has [lowered](super#what-the-server-says).
+    /// How many units could be taken now. This leaves out the learned's pause, and the pace of a
+    /// limit that it has [lowered](super#what-the-learned-says).
     pub remaining: u32,
-    /// The most units that can be taken at once: as configured or, if that is less, as the server
-    /// has told. A call that costs more than the server has told passes alone.
+    /// The most units that can be taken at once: as configured or, if that is less, as the learned
+    /// has observed. A call that costs more than the learned has observed passes alone.
     pub limit: u32,
 }
 
@@ -46,13 +46,13 @@ pub struct LimitStatus {
 #[derive(Clone, Debug)]
 pub struct RateLimitHandle {
     limiters: Arc<Registry<ShardedArc<Limiter>>>,
-    rules: Arc<Rules>,
+    config: Arc<Config>,
 }
 
 impl RateLimitHandle {
     pub(super) fn new(limiters: Arc<Registry<ShardedArc<Limiter>>>) -> Self {
-        let rules = Arc::clone(&limiters.common().rules);
-        Self { limiters, rules }
+        let config = Arc::clone(&limiters.common().config);
+        Self { limiters, config }
     }
 
     /// The status of the limiter of calls without a key. It is the only one, unless limits are kept
@@ -68,8 +68,8 @@ impl RateLimitHandle {
         self.limiters.find(key).map(|limiter| limiter.status())
     }
 
-    /// Ends every pause that a server asked for, such as one that was told by
-    /// mistake, and forgets what its answers told of limits. What was spent of the
+    /// Ends every pause that a learned asked for, such as one that was observed by
+    /// mistake, and forgets what its answers observed of limits. What was spent of the
     /// quotas stays spent.
     pub fn resume(&self) {
         for limiter in self.limiters.all() {
@@ -81,7 +81,7 @@ impl RateLimitHandle {
     /// [name](Quota::named) or [resource](Quota::of). One that has neither replaces the only quota,
     /// or else the one of requests. For waiting calls it holds at once.
     ///
-    /// Nothing that was spent is forgotten. What a strict quota has passed counts as if the new one
+    /// Nothing that was spent is evicted. What a strict quota has passed counts as if the new one
     /// had always been in force. What was used of a paced quota, and isn't replenished yet, is used
     /// of one with another pace too. Where it isn't known when units were sent (a strict quota
     /// becomes paced or the other way round, the quota was taught, or its window is longer now),
@@ -102,8 +102,8 @@ impl RateLimitHandle {
     /// [taught](Quota::taught) and the layer doesn't read what answers tell.
     pub fn set_quota(&self, quota: Quota) -> Result<(), InvalidConfig> {
         // Serialises changes, so that all keys end with the same quota.
-        let _changing = self.rules.changing.lock();
-        let (at, quota) = self.rules.set_quota(quota)?;
+        let _changing = self.config.changing.lock();
+        let (at, quota) = self.config.set_quota(quota)?;
         for limiter in self.limiters.all() {
             limiter.set_quota(at, &quota);
         }

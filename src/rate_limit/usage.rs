@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
-use super::bill::{Bill, Spent};
-use super::books::Receipts;
+use super::charge::{Charge, Spent};
 use super::cost::Costs;
 use super::limiter::Limiter;
+use super::state::Charges;
 use crate::error::InvalidConfig;
 use crate::event::PermitSettled;
 use crate::sharded::ShardRef;
@@ -16,43 +16,43 @@ use crate::sync::Mutex;
 /// It can go wherever the cost will be known: into the response's extensions, into
 /// the task that reads its body.
 #[derive(Clone, Debug)]
-pub struct Usage(Arc<Answered>);
+pub struct Usage(Arc<SettledCall>);
 
 #[derive(Debug)]
-struct Answered {
+struct SettledCall {
     limiter: ShardRef<Limiter>,
-    bills: Mutex<[Bill; Costs::MOST]>,
+    charges: Mutex<[Charge; Costs::MOST]>,
 }
 
 impl Usage {
-    pub(super) fn new(limiter: ShardRef<Limiter>, costs: &Costs, receipts: &Receipts) -> Self {
-        let bill = |limit: usize| {
-            let (units, receipt) = (costs.units[limit], receipts.limits[limit]);
-            Bill::new(Spent { units, at: receipts.at, receipt })
+    pub(super) fn new(limiter: ShardRef<Limiter>, costs: &Costs, charges: &Charges) -> Self {
+        let charge = |limit: usize| {
+            let (units, charge) = (costs.units[limit], charges.limits[limit]);
+            Charge::new(Spent { units, at: charges.at, charge })
         };
-        Self(Arc::new(Answered { limiter, bills: Mutex::new(std::array::from_fn(bill)) }))
+        Self(Arc::new(SettledCall { limiter, charges: Mutex::new(std::array::from_fn(charge)) }))
     }
 
     /// Tells that the call cost `used` units of the quotas that have this name, or count the
-    /// resource of this name (`tokens`). If this is told again, the last number counts.
+    /// resource of this name (`tokens`). If this is observed again, the last number counts.
     ///
     /// # Errors
     ///
     /// If the layer has no quota of that name.
     pub fn settle(&self, quota: &str, used: u32) -> Result<(), InvalidConfig> {
-        let Answered { limiter, bills } = &*self.0;
-        let mut places = limiter.rules.places_of(quota).peekable();
+        let SettledCall { limiter, charges } = &*self.0;
+        let mut places = limiter.config.places_of(quota).peekable();
         if places.peek().is_none() {
-            return Err(limiter.rules.none_of(quota));
+            return Err(limiter.config.none_of(quota));
         }
         for limit in places {
-            let mut bills = bills.lock();
-            let bill = &mut bills[limit];
-            let taken = bill.units();
-            limiter.change(|books| books.settle(limiter.now(), limit, bill, used));
-            drop(bills);
+            let mut charges = charges.lock();
+            let charge = &mut charges[limit];
+            let taken = charge.units();
+            limiter.change(|state| state.settle(limiter.now(), limit, charge, used));
+            drop(charges);
             if used != taken {
-                let limit = limiter.rules.name_of(limit);
+                let limit = limiter.config.name_of(limit);
                 limiter.emit(|| PermitSettled::new(&limiter.name, limit, taken, used));
             }
         }

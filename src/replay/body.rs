@@ -54,7 +54,7 @@ enum Source<B> {
     TooLong(B),
     /// All was read and is recorded.
     Ended,
-    /// It failed, or ended past the bound.
+    /// It failed, or ended previous the bound.
     Spent,
 }
 

@@ -12,7 +12,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Never inlined, so that it writes the head directly to where it is kept.
+    /// Never inlined, so that it writes the head directly to where it is saved.
     #[inline(never)]
     pub(super) fn of<B>(request: &Request<B>) -> Self {
         Self {

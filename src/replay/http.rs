@@ -36,15 +36,15 @@ impl Default for HttpReplay {
     }
 }
 
-/// What is kept of an HTTP request: its head, and what its body keeps of itself.
-pub struct Kept<B> {
+/// What is saved of an HTTP request: its head, and what its body keeps of itself.
+pub struct SavedRequest<B> {
     head: Head,
     body: B,
 }
 
-impl<B> fmt::Debug for Kept<B> {
+impl<B> fmt::Debug for SavedRequest<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Kept(..)")
+        f.write_str("SavedRequest(..)")
     }
 }
 
@@ -55,7 +55,7 @@ pub(super) fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
     method.is_idempotent() || has_key(headers)
 }
 
-/// Kept out of line: for most requests the method decides.
+/// SavedRequest out of line: for most requests the method decides.
 #[inline(never)]
 fn has_key(headers: &HeaderMap) -> bool {
     static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -65,21 +65,21 @@ fn has_key(headers: &HeaderMap) -> bool {
 }
 
 impl<B: RepeatableBody> Replay<http::Request<B>> for HttpReplay {
-    type Kept = Kept<B::Kept>;
+    type SavedRequest = SavedRequest<B::SavedRequest>;
 
     #[inline]
-    fn keep(&self, request: &mut http::Request<B>) -> Option<Self::Kept> {
+    fn keep(&self, request: &mut http::Request<B>) -> Option<Self::SavedRequest> {
         let body = request.body_mut().keep(self.limit)?;
-        Some(Kept { head: Head::of(request), body })
+        Some(SavedRequest { head: Head::of(request), body })
     }
 
     fn again(
         &self,
-        kept: Self::Kept,
+        saved: Self::SavedRequest,
         last: bool,
-    ) -> Option<(http::Request<B>, Option<Self::Kept>)> {
-        let (body, rest) = B::again(kept.body, last)?;
-        Some(again(kept.head, body, rest))
+    ) -> Option<(http::Request<B>, Option<Self::SavedRequest>)> {
+        let (body, rest) = B::again(saved.body, last)?;
+        Some(again(saved.head, body, rest))
     }
 
     fn is_idempotent(&self, request: &http::Request<B>) -> bool {
@@ -95,9 +95,13 @@ impl<B: RepeatableBody> Replay<http::Request<B>> for HttpReplay {
     }
 }
 
-fn again<B, K>(head: Head, body: B, rest: Option<K>) -> (http::Request<B>, Option<Kept<K>>) {
-    let kept = rest.map(|body| Kept { head: head.clone(), body });
-    (head.with_body(body), kept)
+fn again<B, K>(
+    head: Head,
+    body: B,
+    rest: Option<K>,
+) -> (http::Request<B>, Option<SavedRequest<K>>) {
+    let saved = rest.map(|body| SavedRequest { head: head.clone(), body });
+    (head.with_body(body), saved)
 }
 
 /// Repeats HTTP requests with any body, by recording the body while it is sent.
@@ -136,20 +140,20 @@ where
     B: http_body::Body + Unpin,
     B::Error: Into<BoxError>,
 {
-    type Kept = Kept<ReplayBody<B>>;
+    type SavedRequest = SavedRequest<ReplayBody<B>>;
 
-    fn keep(&self, request: &mut http::Request<B>) -> Option<Self::Kept> {
+    fn keep(&self, request: &mut http::Request<B>) -> Option<Self::SavedRequest> {
         let body = ReplayBody::record(request.body_mut(), self.limit, &self.wrap)?;
-        Some(Kept { head: Head::of(request), body })
+        Some(SavedRequest { head: Head::of(request), body })
     }
 
     fn again(
         &self,
-        kept: Self::Kept,
+        saved: Self::SavedRequest,
         last: bool,
-    ) -> Option<(http::Request<B>, Option<Self::Kept>)> {
-        let body = kept.body.rewind()?;
-        Some(again(kept.head, (self.wrap)(body), (!last).then_some(kept.body)))
+    ) -> Option<(http::Request<B>, Option<Self::SavedRequest>)> {
+        let body = saved.body.rewind()?;
+        Some(again(saved.head, (self.wrap)(body), (!last).then_some(saved.body)))
     }
 
     fn is_idempotent(&self, request: &http::Request<B>) -> bool {

@@ -29,11 +29,11 @@ mod repeatable;
 mod reqwest;
 
 pub use self::body::{ReplayBody, Superseded};
-pub use self::http::{BodyReplay, HttpReplay, Kept};
+pub use self::http::{BodyReplay, HttpReplay, SavedRequest};
 pub use self::overrides::{Override, OverrideFn};
 pub use self::repeatable::RepeatableBody;
 #[cfg(feature = "reqwest")]
-pub use self::reqwest::KeptReqwest;
+pub use self::reqwest::SavedReqwestRequest;
 
 /// How a request is sent again.
 #[diagnostic::on_unimplemented(
@@ -43,17 +43,21 @@ pub use self::reqwest::KeptReqwest;
     note = "for another body of `http::Request` add `.replay_body(MyBody::new)`, for a request that is `Clone` add `.replay_clone()`"
 )]
 pub trait Replay<Req> {
-    /// What is kept of a request while it is being sent.
-    type Kept;
+    /// What is saved of a request while it is being sent.
+    type SavedRequest;
 
     /// Returns what is needed to send the request again, or `None` if it can only be sent once. May
     /// replace the request's body by one that is recorded while it is sent.
-    fn keep(&self, request: &mut Req) -> Option<Self::Kept>;
+    fn keep(&self, request: &mut Req) -> Option<Self::SavedRequest>;
 
-    /// Returns the request once more, and what is kept to send it yet again. With `last` it won't be
-    /// sent again, and nothing needs to be kept. `None` if it turns out that the request can't be
+    /// Returns the request once more, and what is saved to send it yet again. With `last` it won't be
+    /// sent again, and nothing needs to be saved. `None` if it turns out that the request can't be
     /// repeated, for example as its body was longer than what is recorded.
-    fn again(&self, kept: Self::Kept, last: bool) -> Option<(Req, Option<Self::Kept>)>;
+    fn again(
+        &self,
+        saved: Self::SavedRequest,
+        last: bool,
+    ) -> Option<(Req, Option<Self::SavedRequest>)>;
 
     /// Returns whether sending the request twice has the same effect as sending it once. If so, it may
     /// be repeated when it isn't known whether it was processed.
@@ -81,14 +85,14 @@ pub trait Replay<Req> {
 pub struct NoReplay;
 
 impl<Req> Replay<Req> for NoReplay {
-    type Kept = Infallible;
+    type SavedRequest = Infallible;
 
     fn keep(&self, _: &mut Req) -> Option<Infallible> {
         None
     }
 
-    fn again(&self, kept: Infallible, _: bool) -> Option<(Req, Option<Infallible>)> {
-        match kept {}
+    fn again(&self, saved: Infallible, _: bool) -> Option<(Req, Option<Infallible>)> {
+        match saved {}
     }
 
     fn is_idempotent(&self, _: &Req) -> bool {
@@ -105,14 +109,14 @@ impl<Req> Replay<Req> for NoReplay {
 pub struct CloneReplay;
 
 impl<Req: Clone> Replay<Req> for CloneReplay {
-    type Kept = Req;
+    type SavedRequest = Req;
 
     fn keep(&self, request: &mut Req) -> Option<Req> {
         Some(request.clone())
     }
 
-    fn again(&self, kept: Req, last: bool) -> Option<(Req, Option<Req>)> {
-        Some(if last { (kept, None) } else { (kept.clone(), Some(kept)) })
+    fn again(&self, saved: Req, last: bool) -> Option<(Req, Option<Req>)> {
+        Some(if last { (saved, None) } else { (saved.clone(), Some(saved)) })
     }
 
     fn is_idempotent(&self, _: &Req) -> bool {

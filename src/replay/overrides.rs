@@ -60,7 +60,7 @@ impl Override {
         if extensions.is_empty() { Self::new() } else { Self::among(extensions) }
     }
 
-    /// Kept out of line, so that the search isn't compiled into every call.
+    /// SavedRequest out of line, so that the search isn't compiled into every call.
     #[inline(never)]
     fn among(extensions: &Extensions) -> Self {
         extensions.get().copied().unwrap_or_default()
@@ -93,14 +93,14 @@ where
     R: Replay<Req>,
     F: Fn(&Req) -> Override,
 {
-    type Kept = R::Kept;
+    type SavedRequest = R::SavedRequest;
 
-    fn keep(&self, request: &mut Req) -> Option<R::Kept> {
+    fn keep(&self, request: &mut Req) -> Option<R::SavedRequest> {
         self.replay.keep(request)
     }
 
-    fn again(&self, kept: R::Kept, last: bool) -> Option<(Req, Option<R::Kept>)> {
-        self.replay.again(kept, last)
+    fn again(&self, saved: R::SavedRequest, last: bool) -> Option<(Req, Option<R::SavedRequest>)> {
+        self.replay.again(saved, last)
     }
 
     fn is_idempotent(&self, request: &Req) -> bool {

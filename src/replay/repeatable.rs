@@ -1,7 +1,7 @@
 /// A body that can be sent twice.
 ///
 /// Implemented for bodies that are plain bytes, and for streamed bodies of types that can wrap any
-/// other body. Plain bytes are kept whole, whatever the limit: `Bytes` are
+/// other body. Plain bytes are saved whole, whatever the limit: `Bytes` are
 /// shared, a `String` or `Vec` is copied for each call.
 #[diagnostic::on_unimplemented(
     message = "the body `{Self}` can't be sent twice as it is",
@@ -10,28 +10,28 @@
     note = "for another body add `.replay_body(MyBody::new)` to the retry layer, or collect it into `bytes::Bytes` first"
 )]
 pub trait RepeatableBody: Sized {
-    /// What is kept of the body while it is being sent.
-    type Kept;
+    /// What is saved of the body while it is being sent.
+    type SavedRequest;
 
     /// Returns what is needed to send the body again, up to `limit` bytes if it is
     /// streamed; see [`Replay::keep`](super::Replay::keep).
-    fn keep(&mut self, limit: usize) -> Option<Self::Kept>;
+    fn keep(&mut self, limit: usize) -> Option<Self::SavedRequest>;
 
     /// Returns the body once more; see [`Replay::again`](super::Replay::again).
-    fn again(kept: Self::Kept, last: bool) -> Option<(Self, Option<Self::Kept>)>;
+    fn again(saved: Self::SavedRequest, last: bool) -> Option<(Self, Option<Self::SavedRequest>)>;
 }
 
 macro_rules! by_clone {
     ($($body:ty $(where $param:ident $(: $bound:path)?)?;)*) => {$(
         impl$(<$param $(: $bound)?>)? RepeatableBody for $body {
-            type Kept = Self;
+            type SavedRequest = Self;
 
             fn keep(&mut self, _: usize) -> Option<Self> {
                 Some(self.clone())
             }
 
-            fn again(kept: Self, last: bool) -> Option<(Self, Option<Self>)> {
-                Some(if last { (kept, None) } else { (kept.clone(), Some(kept)) })
+            fn again(saved: Self, last: bool) -> Option<(Self, Option<Self>)> {
+                Some(if last { (saved, None) } else { (saved.clone(), Some(saved)) })
             }
         }
     )*};
@@ -57,15 +57,15 @@ by_clone! {
 macro_rules! by_recording {
     ($($body:ty: $wrap:path;)*) => {$(
         impl RepeatableBody for $body {
-            type Kept = super::ReplayBody<Self>;
+            type SavedRequest = super::ReplayBody<Self>;
 
-            fn keep(&mut self, limit: usize) -> Option<Self::Kept> {
+            fn keep(&mut self, limit: usize) -> Option<Self::SavedRequest> {
                 super::ReplayBody::record(self, limit, $wrap)
             }
 
-            fn again(kept: Self::Kept, last: bool) -> Option<(Self, Option<Self::Kept>)> {
-                let body = kept.rewind()?;
-                Some(($wrap(body), (!last).then_some(kept)))
+            fn again(saved: Self::SavedRequest, last: bool) -> Option<(Self, Option<Self::SavedRequest>)> {
+                let body = saved.rewind()?;
+                Some(($wrap(body), (!last).then_some(saved)))
             }
         }
     )*};

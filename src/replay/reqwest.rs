@@ -6,35 +6,39 @@ use reqwest::{Body, Request};
 use super::http::is_idempotent;
 use super::{HttpReplay, Replay, ReplayBody};
 
-/// What is kept of a reqwest request. A streamed body can't be cloned and is recorded.
-pub struct KeptReqwest {
+/// What is saved of a reqwest request. A streamed body can't be cloned and is recorded.
+pub struct SavedReqwestRequest {
     request: Request,
     streamed: Option<ReplayBody<Body>>,
 }
 
-impl fmt::Debug for KeptReqwest {
+impl fmt::Debug for SavedReqwestRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KeptReqwest(..)")
+        f.write_str("SavedReqwestRequest(..)")
     }
 }
 
 impl Replay<Request> for HttpReplay {
-    type Kept = KeptReqwest;
+    type SavedRequest = SavedReqwestRequest;
 
-    fn keep(&self, request: &mut Request) -> Option<KeptReqwest> {
+    fn keep(&self, request: &mut Request) -> Option<SavedReqwestRequest> {
         if let Some(copy) = request.try_clone() {
-            return Some(KeptReqwest { request: copy, streamed: None });
+            return Some(SavedReqwestRequest { request: copy, streamed: None });
         }
         // Without its body it can be cloned.
         let body = request.body_mut().take()?;
         let head = request.try_clone();
         let body = request.body_mut().insert(body);
         let streamed = ReplayBody::record(body, self.limit, Body::wrap)?;
-        Some(KeptReqwest { request: head?, streamed: Some(streamed) })
+        Some(SavedReqwestRequest { request: head?, streamed: Some(streamed) })
     }
 
-    fn again(&self, kept: KeptReqwest, last: bool) -> Option<(Request, Option<KeptReqwest>)> {
-        let KeptReqwest { request, streamed } = kept;
+    fn again(
+        &self,
+        saved: SavedReqwestRequest,
+        last: bool,
+    ) -> Option<(Request, Option<SavedReqwestRequest>)> {
+        let SavedReqwestRequest { request, streamed } = saved;
         let body = match &streamed {
             Some(streamed) => Some(Body::wrap(streamed.rewind()?)),
             None => None,
@@ -44,7 +48,7 @@ impl Replay<Request> for HttpReplay {
         if body.is_some() {
             *again.body_mut() = body;
         }
-        Some((again, rest.map(|request| KeptReqwest { request, streamed })))
+        Some((again, rest.map(|request| SavedReqwestRequest { request, streamed })))
     }
 
     fn is_idempotent(&self, request: &Request) -> bool {

@@ -77,7 +77,7 @@ where
         }
     }
 
-    /// Readies the service and makes the call. Kept out of line: most calls were made before the
+    /// Readies the service and makes the call. SavedRequest out of line: most calls were made before the
     /// first poll.
     #[cold]
     pub(super) fn poll_ready(

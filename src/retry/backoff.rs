@@ -102,7 +102,7 @@ impl Backoff {
         let wait = self.clamp(self.raw(retry));
         let up_to = |most: Duration, random: &mut fastrand::Rng| {
             let part = most.as_secs_f64() * random.f64();
-            // Rounding may go past `most`. For `Duration::MAX` it gives no valid duration.
+            // Rounding may go previous `most`. For `Duration::MAX` it gives no valid duration.
             Duration::try_from_secs_f64(part).unwrap_or(most).min(most)
         };
         let wait = match self.jitter {

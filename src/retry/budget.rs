@@ -32,7 +32,7 @@ pub trait Budget: Send + Sync + 'static {
     /// Gives back what a retry after this verdict cost, as the retry was called off before
     /// it was sent, or was turned away on this side. A retry that is dropped in the queue of a layer
     /// below counts as sent. By default nothing is given back.
-    fn give_back(&self, verdict: &Verdict) {
+    fn release(&self, verdict: &Verdict) {
         let _ = verdict;
     }
 }
@@ -51,8 +51,8 @@ impl<B: Budget + ?Sized> Budget for Arc<B> {
         (**self).withdraw(verdict)
     }
 
-    fn give_back(&self, verdict: &Verdict) {
-        (**self).give_back(verdict);
+    fn release(&self, verdict: &Verdict) {
+        (**self).release(verdict);
     }
 }
 
@@ -181,7 +181,7 @@ impl Budget for RetryBudget {
         self.balance.fetch_update(Ordering::AcqRel, Ordering::Relaxed, take).is_ok()
     }
 
-    fn give_back(&self, verdict: &Verdict) {
+    fn release(&self, verdict: &Verdict) {
         self.add(self.cost(verdict));
     }
 }

@@ -7,7 +7,7 @@ use super::Backoff;
 use super::budget::{Budget, RetryBudget};
 use super::decision::{HintUse, Policy};
 
-use super::stamp::{self, Stamps};
+use super::attempt_headers::{self, AttemptHeaders};
 use crate::classify::HttpClassifier;
 use crate::event::Observers;
 use crate::random::RandomSource;
@@ -24,9 +24,9 @@ pub(crate) struct Config<C, R> {
     /// Whether a layer below ends attempts that take too long.
     pub(crate) timed_below: bool,
     pub(super) credential_error: bool,
-    pub(super) hold_answers: bool,
-    pub(super) stamps: Stamps,
-    pub(super) chance: RandomSource,
+    pub(super) keep_last_response: bool,
+    pub(super) attempt_headers: AttemptHeaders,
+    pub(super) random: RandomSource,
     pub(crate) observers: Observers,
     pub(crate) classifier: C,
     pub(crate) replay: R,
@@ -50,9 +50,9 @@ impl Config<HttpClassifier, HttpReplay> {
             attempt_timeout: None,
             timed_below: false,
             credential_error: false,
-            hold_answers: false,
-            stamps: Stamps::default(),
-            chance: RandomSource::default(),
+            keep_last_response: false,
+            attempt_headers: AttemptHeaders::default(),
+            random: RandomSource::default(),
             observers: Observers::default(),
             classifier: HttpClassifier::new(),
             replay: HttpReplay::new(),
@@ -72,9 +72,9 @@ impl<C, R> Config<C, R> {
             attempt_timeout: self.attempt_timeout,
             timed_below: self.timed_below,
             credential_error: self.credential_error,
-            hold_answers: self.hold_answers,
-            stamps: self.stamps,
-            chance: self.chance,
+            keep_last_response: self.keep_last_response,
+            attempt_headers: self.attempt_headers,
+            random: self.random,
             observers: self.observers,
             classifier,
             replay,
@@ -90,11 +90,11 @@ impl<C, R> Config<C, R> {
     {
         self.count(request, 0);
         let bits = || {
-            let drawn = || self.chance.draw(|random| random.u128(..));
-            if self.chance.is_seeded() { drawn() } else { stamp::unique_bits() }
+            let drawn = || self.random.draw(|random| random.u128(..));
+            if self.random.is_seeded() { drawn() } else { attempt_headers::unique_bits() }
         };
         let headers = self.headers_mut(request).filter(|_| repeated);
-        headers.is_some_and(|headers| self.stamps.key(headers, bits))
+        headers.is_some_and(|headers| self.attempt_headers.key(headers, bits))
     }
 
     /// Writes into the request which retry it is, if the layer is set to.
@@ -103,7 +103,7 @@ impl<C, R> Config<C, R> {
         R: Replay<Req>,
     {
         if let Some(headers) = self.headers_mut(request) {
-            self.stamps.count(headers, retry);
+            self.attempt_headers.count(headers, retry);
         }
     }
 
@@ -123,7 +123,7 @@ impl<C, R> Config<C, R> {
     where
         R: Replay<Req>,
     {
-        if self.stamps.any() { self.replay.headers_mut(request) } else { None }
+        if self.attempt_headers.any() { self.replay.headers_mut(request) } else { None }
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) struct Policy {
 /// What is known about a call when an attempt of it has failed.
 #[derive(Clone, Copy, Debug)]
 #[allow(clippy::struct_excessive_bools)] // each is a fact of its own
-pub(super) struct Facts {
+pub(super) struct AttemptFacts {
     /// How many attempts were made, not counting those that an open circuit here turned away.
     pub(super) made: u32,
     /// How many attempts may be made.
@@ -53,7 +53,7 @@ pub(super) struct Facts {
     /// Whether sending the request twice has the same effect as sending it once.
     pub(super) idempotent: bool,
     /// Whether the request, or a copy of it, is left to be sent again.
-    pub(super) kept: bool,
+    pub(super) saved: bool,
     /// Whether the next attempt goes to another region, for which this one's hint doesn't hold.
     pub(super) elsewhere: bool,
     /// Whether the answer of an earlier attempt is there to be returned.
@@ -81,7 +81,7 @@ pub fn is_retryable(verdict: &Verdict) -> bool {
 
 /// Whether an attempt ended on this side before anything was sent, so that the upstream knows
 /// nothing of it. A latched credential isn't meant: it was the upstream that refused it.
-pub(super) fn is_turned_away(verdict: &Verdict) -> bool {
+pub(super) fn is_rejected_locally(verdict: &Verdict) -> bool {
     matches!(verdict.class(), Class::CircuitOpen | Class::Local) && verdict.is_unsent()
 }
 
@@ -98,14 +98,14 @@ impl Policy {
     pub(super) fn decide(
         &self,
         verdict: &Verdict,
-        facts: Facts,
+        facts: AttemptFacts,
         failed: impl FnOnce(),
         backoff: impl FnOnce(&Backoff) -> Duration,
         withdraw: impl FnOnce() -> bool,
     ) -> Decision {
         let hint = verdict.hint();
         match verdict.class() {
-            Class::Local if facts.answered && is_turned_away(verdict) => {
+            Class::Local if facts.answered && is_rejected_locally(verdict) => {
                 return Decision::Stop(StopReason::RejectedLocally);
             }
             Class::Success | Class::Local => return Decision::Return,
@@ -140,7 +140,7 @@ impl Policy {
         }
     }
 
-    fn stop_reason(&self, verdict: &Verdict, facts: Facts) -> Option<StopReason> {
+    fn stop_reason(&self, verdict: &Verdict, facts: AttemptFacts) -> Option<StopReason> {
         let safe = facts.idempotent
             || self.non_idempotent
             || verdict.is_unprocessed()
@@ -156,7 +156,7 @@ impl Policy {
             // All callers would wait as long as the circuit is open, while its purpose is to answer
             // at once.
             Some(StopReason::CircuitOpen)
-        } else if !facts.kept {
+        } else if !facts.saved {
             Some(StopReason::NotReplayable)
         } else {
             None
@@ -166,20 +166,20 @@ impl Policy {
     fn decide_wait(
         &self,
         verdict: &Verdict,
-        facts: Facts,
+        facts: AttemptFacts,
         backoff: impl FnOnce(&Backoff) -> Duration,
         withdraw: impl FnOnce() -> bool,
     ) -> Decision {
         // The time at which a circuit here lets calls through isn't a server's hint: only the deadline
         // bounds it.
-        let turned_away = verdict.class() == Class::CircuitOpen;
+        let rejected_locally = verdict.class() == Class::CircuitOpen;
         let asked = match self.hint_use {
             _ if facts.elsewhere => None,
-            HintUse::Ignore if !turned_away => None,
+            HintUse::Ignore if !rejected_locally => None,
             _ => verdict.hint().retry_after,
         };
         // A hint isn't shortened: keys are suspended for calling sooner than asked.
-        if let Some(asked) = asked.filter(|asked| !turned_away && *asked > self.hint_cap) {
+        if let Some(asked) = asked.filter(|asked| !rejected_locally && *asked > self.hint_cap) {
             return Decision::Stop(StopReason::HintAboveCap {
                 requested: asked,
                 cap: self.hint_cap,
@@ -197,7 +197,8 @@ impl Policy {
             }
         };
         // Attempts that are turned away aren't counted, so without a wait they would spin.
-        let wait = if turned_away && !facts.elsewhere { wait.max(SHORTEST_WAIT) } else { wait };
+        let wait =
+            if rejected_locally && !facts.elsewhere { wait.max(SHORTEST_WAIT) } else { wait };
         let left = facts.deadline.map(|deadline| deadline.saturating_duration_since(facts.now));
         if left.is_some_and(|left| wait >= left) {
             return Decision::Stop(StopReason::Deadline);
@@ -206,7 +207,7 @@ impl Policy {
         // nothing either: the budget bounds the extra load on an upstream that fails, and that region
         // isn't known to. Each region is tried once per round, and a region that failed is avoided by
         // all calls. A new round costs, even if the last attempt of the round before was turned away.
-        let costs = !facts.elsewhere && (facts.owes || !turned_away);
+        let costs = !facts.elsewhere && (facts.owes || !rejected_locally);
         if costs && !withdraw() {
             return Decision::Stop(StopReason::Budget);
         }

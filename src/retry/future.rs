@@ -8,8 +8,8 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::attempt::CallWhenReady;
-use super::decision::is_turned_away;
-use super::progress::{Passed, Progress};
+use super::decision::is_rejected_locally;
+use super::progress::{CallProgress, PollOutcome};
 use super::service::Shared;
 use crate::classify::Classify;
 use crate::error::BoxError;
@@ -38,10 +38,10 @@ pin_project! {
         // Ends an attempt that takes too long, or the wait between two attempts.
         #[pin]
         timer: Option<Sleep>,
-        kept: Option<R::Kept>,
+        saved: Option<R::SavedRequest>,
         // `None`: the answer is only passed on, as a retry above counts the attempts, or as the
         // call's deadline has passed.
-        progress: Option<Progress<S::Response>>,
+        progress: Option<CallProgress<S::Response>>,
         shared: ShardRef<Shared<S, C, R>>,
     }
 }
@@ -72,11 +72,11 @@ where
     #[inline]
     pub(super) fn new(
         state: State<S, Req>,
-        kept: Option<R::Kept>,
-        progress: Option<Progress<S::Response>>,
+        saved: Option<R::SavedRequest>,
+        progress: Option<CallProgress<S::Response>>,
         shared: ShardRef<Shared<S, C, R>>,
     ) -> Self {
-        Self { state, timer: None, kept, progress, shared }
+        Self { state, timer: None, saved, progress, shared }
     }
 }
 
@@ -191,8 +191,8 @@ where
         let config = &self.shared.config;
         let passed = ready!(progress.poll_limits(config, call, self.timer.as_mut(), cx));
         Poll::Ready(match passed {
-            Passed::Timeout(timeout) => Err(AttemptTimedOut::new(timeout).into()),
-            Passed::Deadline { in_flight } => self.past_deadline(in_flight),
+            PollOutcome::Timeout(timeout) => Err(AttemptTimedOut::new(timeout).into()),
+            PollOutcome::Deadline { in_flight } => self.past_deadline(in_flight),
         })
     }
 
@@ -218,20 +218,20 @@ where
         let verdict = if called { verdict } else { unsent(verdict) };
         let now = time::now();
         let unsent = self.state.as_mut().take_unsent();
-        let kept = unsent.is_some() || self.kept.is_some();
-        let mut decision = progress.decide(config, &verdict, kept, now);
+        let saved = unsent.is_some() || self.saved.is_some();
+        let mut decision = progress.decide(config, &verdict, saved, now);
         if let Decision::Retry { wait } = decision {
             // Made now, while the answer can still be returned if the request turns out not to be
             // repeatable.
             let last = progress.next_is_last();
-            let again = match (unsent, self.kept.take()) {
-                (Some(request), kept) => Some((request, kept)),
-                (None, kept) => kept.and_then(|kept| config.replay.again(kept, last)),
+            let again = match (unsent, self.saved.take()) {
+                (Some(request), saved) => Some((request, saved)),
+                (None, saved) => saved.and_then(|saved| config.replay.again(saved, last)),
             };
-            if let Some((mut request, kept)) = again {
+            if let Some((mut request, saved)) = again {
                 config.count(&mut request, progress.made());
                 progress.emit(config, verdict, decision);
-                *self.kept = kept;
+                *self.saved = saved;
                 progress.set_aside(config, result, &verdict, !wait.is_zero());
                 self.wait(now, wait, request);
                 return None;
@@ -247,7 +247,7 @@ where
             }
             return Some(Err(rejected.into()));
         }
-        Some(progress.last_answer(result, !is_turned_away(&verdict)))
+        Some(progress.last_answer(result, !is_rejected_locally(&verdict)))
     }
 
     /// → `Waiting`. The last attempt is dropped now, not after the wait.
@@ -261,7 +261,7 @@ where
     fn past_deadline(&mut self, in_flight: bool) -> Result<S::Response, BoxError> {
         self.state.set(State::Unready { error: None, request: None });
         let mut progress = self.progress.take();
-        let error = DeadlineExceeded::new(progress.as_ref().map_or(1, Progress::attempt));
+        let error = DeadlineExceeded::new(progress.as_ref().map_or(1, CallProgress::attempt));
         let Some(progress) = &mut progress else { return Err(error.into()) };
         progress.call_off();
         let stop = Decision::Stop(StopReason::Deadline);

@@ -147,7 +147,7 @@ impl<C, R> RetryLayer<C, R> {
 
     /// Like [`idempotency_key`](Self::idempotency_key), with a header of this name.
     pub fn idempotency_header(mut self, name: HeaderName) -> Self {
-        self.config.stamps.idempotency_key = Some(name);
+        self.config.attempt_headers.idempotency_key = Some(name);
         self
     }
 
@@ -155,7 +155,7 @@ impl<C, R> RetryLayer<C, R> {
     /// Anthropic SDKs do in `x-stainless-retry-count`. Attempts that an open circuit here
     /// turned away aren't counted. Default: no header.
     pub fn retry_count_header(mut self, name: HeaderName) -> Self {
-        self.config.stamps.retry_count = Some(name);
+        self.config.attempt_headers.retry_count = Some(name);
         self
     }
 
@@ -171,9 +171,9 @@ impl<C, R> RetryLayer<C, R> {
     ///
     /// By default a response is dropped before a wait, which frees what it holds: a
     /// connection, or a stream of one. If the next attempt is then turned away, the caller gets the
-    /// rejection, which says when to come back. An error holds nothing, and is kept in any case.
-    pub fn hold_answers(mut self) -> Self {
-        self.config.hold_answers = true;
+    /// rejection, which says when to come back. An error holds nothing, and is saved in any case.
+    pub fn keep_last_response(mut self) -> Self {
+        self.config.keep_last_response = true;
         self
     }
 
@@ -197,7 +197,7 @@ impl<C, R> RetryLayer<C, R> {
     /// simulations only: two processes with the same seed give different requests the same keys, and
     /// the server then answers one request with the result of the other.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.config.chance = RandomSource::seeded(seed);
+        self.config.random = RandomSource::seeded(seed);
         self
     }
 

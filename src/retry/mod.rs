@@ -64,9 +64,9 @@
 //! otherwise. A [`PeekLayer`](crate::PeekLayer) saves it, as it reads failing answers anyway, up to a bound.
 //!
 //! So a response that was followed by a wait can't be returned if the next attempt is turned away on this
-//! side: the caller gets the rejection. With [`hold_answers`](RetryLayer::hold_answers) the response is
-//! kept and returned. An error holds nothing, and a response without a wait (before another region)
-//! holds it only briefly: both are kept and returned in any case.
+//! side: the caller gets the rejection. With [`keep_last_response`](RetryLayer::keep_last_response) the response is
+//! saved and returned. An error holds nothing, and a response without a wait (before another region)
+//! holds it only briefly: both are saved and returned in any case.
 //!
 //! # Where it stands in the stack
 //!
@@ -76,6 +76,7 @@
 //! timeout. [`scope`](crate::scope) says where a stack ends.
 
 mod attempt;
+mod attempt_headers;
 mod backoff;
 mod budget;
 mod config;
@@ -83,10 +84,9 @@ mod decision;
 mod future;
 pub mod guide;
 mod layer;
-mod past;
+mod previous;
 mod progress;
 mod service;
-mod stamp;
 
 pub use self::backoff::{Backoff, Jitter, Waits};
 pub use self::budget::{Budget, RetryBudget, RetryThrottle, TowerBudget};

@@ -9,8 +9,8 @@ use tower_service::Service;
 use super::Backoff;
 use super::attempt::CallWhenReady;
 use super::config::Config;
-use super::decision::{Facts, is_turned_away};
-use super::past::{Past, Withdrawal};
+use super::decision::{AttemptFacts, is_rejected_locally};
+use super::previous::{PreviousResult, Withdrawal};
 use crate::error::BoxError;
 use crate::event::{Decision, RetryDecided};
 use crate::replay::Replay;
@@ -19,7 +19,7 @@ use crate::time::{self, Instant, Sleep};
 use crate::verdict::Verdict;
 
 /// How far a call has come.
-pub(super) struct Progress<Res> {
+pub(super) struct CallProgress<Res> {
     scope: CallScope,
     max_attempts: u32,
     idempotent: bool,
@@ -27,18 +27,18 @@ pub(super) struct Progress<Res> {
     has_it_all: bool,
     /// When the attempt in flight times out. `None` if it doesn't, or isn't called yet.
     attempt_ends: Option<Instant>,
-    past: Option<Box<Past<Res>>>,
+    previous: Option<Box<PreviousResult<Res>>>,
 }
 
 /// Which limit has passed during an attempt.
-pub(super) enum Passed {
+pub(super) enum PollOutcome {
     /// The timeout of attempts.
     Timeout(Duration),
     /// The deadline of the whole call. The attempt was called only if it is `in_flight`.
     Deadline { in_flight: bool },
 }
 
-impl<Res> Progress<Res> {
+impl<Res> CallProgress<Res> {
     /// Begins a call: reads its overrides and writes headers into its request.
     #[inline]
     pub(super) fn begin<Req, C, R>(config: &Config<C, R>, request: &mut Req) -> Self
@@ -51,14 +51,14 @@ impl<Res> Progress<Res> {
         let asked = config.replay.overrides(request);
         let deadline = asked.deadline.or(config.deadline);
         let max_attempts = asked.max_attempts.unwrap_or(config.policy.max_attempts);
-        let has_key = config.stamps.any() && config.stamp(request, max_attempts > 1);
+        let has_key = config.attempt_headers.any() && config.stamp(request, max_attempts > 1);
         Self {
             scope: CallScope::begin(CallScope::offered(), ends(deadline)).with_retry(),
             max_attempts,
             idempotent: has_key || config.replay.is_idempotent(request),
             has_it_all: asked.deadline.is_none(),
             attempt_ends: None,
-            past: None,
+            previous: None,
         }
     }
 
@@ -75,8 +75,9 @@ impl<Res> Progress<Res> {
 
     /// Returns how many attempts were made, not counting those that an open circuit here turned away.
     pub(super) fn made(&self) -> u32 {
-        let turned_away = self.past.as_ref().map_or(0, |past| past.turned_away);
-        self.attempt().saturating_sub(turned_away)
+        let rejected_locally =
+            self.previous.as_ref().map_or(0, |previous| previous.rejected_locally);
+        self.attempt().saturating_sub(rejected_locally)
     }
 
     /// Whether no other attempt can follow the next one. Where calls wait for circuits, or a failover
@@ -105,7 +106,7 @@ impl<Res> Progress<Res> {
         S: Service<Req>,
         S::Error: Into<BoxError>,
     {
-        let Self { scope, attempt_ends, has_it_all, past, .. } = self;
+        let Self { scope, attempt_ends, has_it_all, previous, .. } = self;
         scope.poll(|| {
             if !call.was_called() {
                 if is_past_deadline() {
@@ -118,8 +119,8 @@ impl<Res> Progress<Res> {
                 let when_ready = |service: &mut S, request| {
                     *attempt_ends = ends(config.attempt_timeout);
                     *has_it_all = false;
-                    if let Some(past) = past {
-                        past.spend();
+                    if let Some(previous) = previous {
+                        previous.spend();
                     }
                     scope::call_later(true, || service.call(request))
                 };
@@ -136,13 +137,13 @@ impl<Res> Progress<Res> {
         mut call: Pin<&mut CallWhenReady<S, Req>>,
         mut timer: Pin<&mut Option<Sleep>>,
         cx: &mut Context<'_>,
-    ) -> Poll<Passed>
+    ) -> Poll<PollOutcome>
     where
         S: Service<Req>,
     {
-        if let Some(past) = &mut self.past {
+        if let Some(previous) = &mut self.previous {
             // The attempt may be waiting for something that an earlier response holds.
-            past.let_go();
+            previous.let_go();
         }
         let deadline = self.scope.deadline();
         let Some(limit) = self.attempt_ends.into_iter().chain(deadline).min() else {
@@ -163,7 +164,7 @@ impl<Res> Progress<Res> {
         } else {
             self.scope.poll(|| call.as_mut().end());
         }
-        Poll::Ready(timeout.map_or(Passed::Deadline { in_flight }, Passed::Timeout))
+        Poll::Ready(timeout.map_or(PollOutcome::Deadline { in_flight }, PollOutcome::Timeout))
     }
 
     /// Decides whether another attempt is made, and after what wait. Keeps what the budget paid for
@@ -172,25 +173,25 @@ impl<Res> Progress<Res> {
         &mut self,
         config: &Config<C, R>,
         verdict: &Verdict,
-        kept: bool,
+        saved: bool,
         now: Instant,
     ) -> Decision {
-        self.past.get_or_insert_default().takes_in(verdict);
+        self.previous.get_or_insert_default().takes_in(verdict);
         let made = self.made();
-        let Self { scope, past, .. } = self;
-        let past = past.get_or_insert_default();
-        let facts = Facts {
+        let Self { scope, previous, .. } = self;
+        let previous = previous.get_or_insert_default();
+        let facts = AttemptFacts {
             made,
             max_attempts: self.max_attempts,
             idempotent: self.idempotent,
-            kept,
+            saved,
             elsewhere: scope.goes_elsewhere(),
-            answered: past.answer.is_some(),
-            owes: past.owed.is_some(),
+            answered: previous.answer.is_some(),
+            owes: previous.owed.is_some(),
             now,
             deadline: scope.deadline(),
         };
-        let Past { last_wait, owed, withdrawal, .. } = &mut **past;
+        let PreviousResult { last_wait, owed, withdrawal, .. } = &mut **previous;
         let failed = || {
             if let Some(budget) = &config.budget {
                 budget.failed(verdict);
@@ -198,7 +199,7 @@ impl<Res> Progress<Res> {
         };
         let wait = |backoff: &Backoff| {
             let retry = scope.attempt() - 1;
-            let wait = config.chance.draw(|random| backoff.wait(retry, *last_wait, random));
+            let wait = config.random.draw(|random| backoff.wait(retry, *last_wait, random));
             *last_wait = Some(wait);
             wait
         };
@@ -222,13 +223,13 @@ impl<Res> Progress<Res> {
         verdict: &Verdict,
         waits: bool,
     ) {
-        let past = self.past.get_or_insert_default();
-        if !is_turned_away(verdict) {
-            past.answer = Some(result);
+        let previous = self.previous.get_or_insert_default();
+        if !is_rejected_locally(verdict) {
+            previous.answer = Some(result);
         }
         // A response is dropped before the wait, which frees what it holds.
-        if waits && !config.hold_answers {
-            past.let_go();
+        if waits && !config.keep_last_response {
+            previous.let_go();
         }
     }
 
@@ -239,15 +240,15 @@ impl<Res> Progress<Res> {
         result: Result<Res, BoxError>,
         sent: bool,
     ) -> Result<Res, BoxError> {
-        let past = self.past.as_mut().filter(|_| !sent);
-        past.and_then(|past| past.answer.take()).unwrap_or(result)
+        let previous = self.previous.as_mut().filter(|_| !sent);
+        previous.and_then(|previous| previous.answer.take()).unwrap_or(result)
     }
 
     /// Calls off the attempt that was decided on, and gives back what the budget paid, unless it was
     /// made already.
     pub(super) fn call_off(&mut self) {
-        if let Some(past) = &mut self.past {
-            past.withdrawal = None;
+        if let Some(previous) = &mut self.previous {
+            previous.withdrawal = None;
         }
     }
 
@@ -285,7 +286,7 @@ fn ends(after: Option<Duration>) -> Option<Instant> {
     after.and_then(from_now)
 }
 
-/// Kept out of line, so that reading the clock isn't compiled into every call.
+/// SavedRequest out of line, so that reading the clock isn't compiled into every call.
 #[inline(never)]
 fn from_now(after: Duration) -> Option<Instant> {
     (after < Duration::MAX).then(|| time::after(time::now(), after))

@@ -6,7 +6,7 @@ use tower_service::Service;
 
 use super::config::Config;
 use super::future::{ResponseFuture, State};
-use super::progress::Progress;
+use super::progress::CallProgress;
 use crate::classify::{Classify, HttpClassifier};
 use crate::error::BoxError;
 use crate::replay::{HttpReplay, Replay};
@@ -98,17 +98,17 @@ where
         }
         let shared = self.shared.shard_ref();
         let config = &shared.config;
-        let mut progress = Progress::begin(config, &mut request);
-        // Nothing is kept if no retry can follow.
-        let kept = if progress.may_retry() { config.replay.keep(&mut request) } else { None };
+        let mut progress = CallProgress::begin(config, &mut request);
+        // Nothing is saved if no retry can follow.
+        let saved = if progress.may_retry() { config.replay.keep(&mut request) } else { None };
         if !matches!(self.readiness, Readiness::Ready) {
             let state = self.unready(request);
-            return ResponseFuture::new(state, kept, Some(progress), shared);
+            return ResponseFuture::new(state, saved, Some(progress), shared);
         }
         let within = progress.calling(config.attempt_timeout);
         let future = self.inner.call(request);
         drop(within);
-        ResponseFuture::new(State::calling(future), kept, Some(progress), shared)
+        ResponseFuture::new(State::calling(future), saved, Some(progress), shared)
     }
 }
 

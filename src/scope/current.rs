@@ -115,9 +115,9 @@ pub(crate) fn note_queued(queued: bool) {
 
 /// Tells the layers above which region failed, and whether another one should
 /// be tried at once.
-pub(crate) fn note_region(region: usize, turned_away: bool, elsewhere: bool) {
+pub(crate) fn note_region(region: usize, rejected: bool, elsewhere: bool) {
     note(|scope| {
-        scope.tried.push_failed(region, turned_away);
+        scope.tried.push_failed(region, rejected);
         scope.elsewhere = elsewhere;
     });
 }

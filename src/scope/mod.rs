@@ -170,8 +170,8 @@ impl CallScope {
     }
 
     /// The scope of the next attempt, in another region than this one.
-    pub(crate) fn leave(mut self, region: usize, turned_away: bool) -> Self {
-        self.tried.push_failed(region, turned_away);
+    pub(crate) fn leave(mut self, region: usize, rejected: bool) -> Self {
+        self.tried.push_failed(region, rejected);
         self.elsewhere = true;
         self.next_attempt()
     }

@@ -4,14 +4,14 @@ pub(crate) struct TriedRegions {
     regions: [u16; TriedRegions::MOST],
     len: u8,
     /// A bit for each that turned the call away, so that nothing was sent there.
-    turned_away: u8,
+    rejected: u8,
 }
 
 impl TriedRegions {
     /// How many regions one call can try.
     pub(crate) const MOST: usize = 7;
 
-    pub(crate) const NONE: Self = Self { regions: [0; Self::MOST], len: 0, turned_away: 0 };
+    pub(crate) const NONE: Self = Self { regions: [0; Self::MOST], len: 0, rejected: 0 };
 
     #[inline]
     pub(crate) fn len(&self) -> usize {
@@ -29,16 +29,16 @@ impl TriedRegions {
     }
 
     /// Whether the nth of them turned the call away.
-    pub(crate) const fn was_turned_away(&self, nth: usize) -> bool {
-        self.turned_away >> nth & 1 == 1
+    pub(crate) const fn was_rejected(&self, nth: usize) -> bool {
+        self.rejected >> nth & 1 == 1
     }
 
     /// Adds a region that may have turned the call away.
-    pub(crate) fn push_failed(&mut self, region: usize, turned_away: bool) {
+    pub(crate) fn push_failed(&mut self, region: usize, rejected: bool) {
         let nth = self.len();
         self.push(region);
         if nth < self.len() {
-            self.turned_away |= u8::from(turned_away) << nth;
+            self.rejected |= u8::from(rejected) << nth;
         }
     }
 

@@ -1,4 +1,4 @@
-//! How a stack's layers are built from what its builder was told.
+//! How a stack's layers are built from what its builder was set.
 
 use std::any::TypeId;
 use std::sync::Arc;

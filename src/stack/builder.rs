@@ -7,7 +7,7 @@ use crate::classify::{ClassifyFn, HttpClassifier, Outcome, classify_fn};
 use crate::event::{Observer, Observers};
 use crate::failover::{FailoverBuilder, Regions};
 use crate::key::{ByCredential, ByRegion};
-use crate::rate_limit::{OneEach, Quota, RateLimitBuilder, RateLimitLayer};
+use crate::rate_limit::{Quota, RateLimitBuilder, RateLimitLayer, UnitCost};
 use crate::replay::HttpReplay;
 use crate::retry::RetryLayer;
 use crate::verdict::Verdict;
@@ -20,7 +20,7 @@ pub struct UpstreamBuilder<
     R = HttpReplay,
     K = ByCredential,
     B = ByRegion,
-    W = OneEach,
+    W = UnitCost,
 > {
     pub(super) common: Common,
     pub(super) retry: RetryLayer<C, R>,

@@ -13,7 +13,7 @@ use crate::classify::HttpClassifier;
 use crate::error::InvalidConfig;
 use crate::failover::{FailoverHandle, FailoverLayer, Target};
 use crate::key::{ByCredential, ByRegion};
-use crate::rate_limit::{OneEach, RateLimitHandle, RateLimitLayer};
+use crate::rate_limit::{RateLimitHandle, RateLimitLayer, UnitCost};
 use crate::replay::{HttpReplay, NoReplay};
 use crate::retry::RetryLayer;
 
@@ -29,7 +29,7 @@ pub struct UpstreamLayer<
     R = HttpReplay,
     K = ByCredential,
     B = ByRegion,
-    W = OneEach,
+    W = UnitCost,
 > {
     pub(super) alert: Option<AlertLayer<C>>,
     pub(super) retry: RetryLayer<C, R>,

@@ -13,7 +13,7 @@ use crate::error::{BoxError, InvalidConfig};
 use crate::failover::{Failover, FailoverServices, Region, Route};
 use crate::head::HttpRequest;
 use crate::key::{ByCredential, ByRegion, Key};
-use crate::rate_limit::{Cost, OneEach, RateLimit, Settle};
+use crate::rate_limit::{Cost, RateLimit, Settle, UnitCost};
 use crate::replay::{HttpReplay, NoReplay, Replay};
 use crate::retry::Retry;
 
@@ -41,7 +41,7 @@ pub struct Upstream<
     R = HttpReplay,
     K = ByCredential,
     B = ByRegion,
-    W = OneEach,
+    W = UnitCost,
 > {
     pub(super) stack: Alerted<Retrying<S, C, R, K, B, W>, C>,
 }
@@ -55,7 +55,7 @@ pub struct UpstreamServices<
     R = HttpReplay,
     K = ByCredential,
     B = ByRegion,
-    W = OneEach,
+    W = UnitCost,
 > {
     pub(super) stack: Alerted<RetryingServices<S, C, R, K, B, W>, C>,
     pub(super) regions: Arc<Growing<S, C, R, K, B, W>>,

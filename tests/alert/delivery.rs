@@ -33,9 +33,9 @@ fn refuses(
 + Clone
 + Send
 + use<> {
-    let (begun, asked_at) = (tokio::time::Instant::now(), Arc::clone(asked_at));
+    let (started, asked_at) = (tokio::time::Instant::now(), Arc::clone(asked_at));
     service_fn(move |_: Request<Bytes>| {
-        asked_at.lock().unwrap().push(begun.elapsed().as_secs());
+        asked_at.lock().unwrap().push(started.elapsed().as_secs());
         async move {
             let answer = Response::builder().status(status).header("retry-after", retry_after);
             Ok::<_, BoxError>(answer.body(())?)
@@ -61,7 +61,7 @@ async fn what_is_sent_again_keeps_to_the_pace_of_its_sink() {
 
 /// If the time is longer than one alert may take, the next alert waits for it.
 #[tokio::test(start_paused = true)]
-async fn no_alert_is_sent_before_the_time_that_another_was_told_to_come_back() {
+async fn no_alert_is_sent_before_the_time_that_another_was_notified_to_come_back() {
     for (status_now, retry_after, expected) in [
         // Within the time of one alert, that is what it takes.
         (429, "120", vec![1, 121, 241]),
@@ -87,12 +87,12 @@ async fn no_alert_is_sent_before_the_time_that_another_was_told_to_come_back() {
 
 /// Such as one whose key was revoked: the observer hears of each alert that it didn't take.
 #[tokio::test(start_paused = true)]
-async fn what_a_sink_will_never_take_is_sent_once_and_the_observer_hears_of_it() {
-    let (asked_at, heard) = (Arc::default(), Arc::new(Mutex::new(Vec::new())));
+async fn what_a_sink_will_never_take_is_sent_once_and_the_observer_receives_it() {
+    let (asked_at, events) = (Arc::default(), Arc::new(Mutex::new(Vec::new())));
     let observer = {
-        let heard = Arc::clone(&heard);
+        let events = Arc::clone(&events);
         observer_fn(move |event: &Event<'_>| {
-            heard.lock().unwrap().push(event.to_string());
+            events.lock().unwrap().push(event.to_string());
             assert!(!event.to_string().contains("not delivered: slack"), "an observer panics");
         })
     };
@@ -106,7 +106,7 @@ async fn what_a_sink_will_never_take_is_sent_once_and_the_observer_hears_of_it()
             (number, number as u64)
         );
     }
-    let heard = heard.lock().unwrap();
+    let events = events.lock().unwrap();
     let failed = "info alert, call_failed, not delivered: slack did not accept it";
-    assert_eq!(heard.iter().filter(|heard| *heard == failed).count(), 2, "{heard:?}");
+    assert_eq!(events.iter().filter(|events| *events == failed).count(), 2, "{events:?}");
 }

@@ -72,7 +72,7 @@ async fn an_alert_is_a_line_at_the_level_of_its_severity() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cause_mutes_the_log_only_with_a_sink_that_hears_of_it() {
+async fn a_cause_mutes_the_log_only_with_a_sink_that_receives_it() {
     for (sinks, expected) in [(false, 2), (true, 1)] {
         let (log, _guard) = Log::begin();
         let builder = if sinks { both().0 } else { Alerts::builder() };

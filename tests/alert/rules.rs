@@ -1,4 +1,4 @@
-//! Rules that measure, and objectives, as they are told.
+//! Rules that measure, and objectives, as they are observed.
 
 use tower_upstream::alert::{Alert, Rule, Slo};
 
@@ -259,7 +259,7 @@ async fn a_sink_is_sent_no_more_than_it_takes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn over_within_the_wait_is_told_to_nobody() {
+async fn over_within_the_wait_is_notified_to_none() {
     let (builder, chat, _page) = both();
     let alerts = builder.build().unwrap();
     let status = status(500);
@@ -298,7 +298,7 @@ async fn a_status_page_that_asks_all_the_time_starves_no_rule() {
 
 /// Only the retry's observer hears of calls that a retry mends.
 #[tokio::test(start_paused = true)]
-async fn what_retries_cost_is_told_without_a_layer_above() {
+async fn what_retries_cost_is_notified_without_a_layer_above() {
     let (alerts, chat) = with([Rule::retry_spend(0.1, 0.008)]);
     let calls_so_far = status(0);
     let fails_first = service_fn(move |_: Request<()>| {

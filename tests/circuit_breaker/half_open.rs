@@ -54,7 +54,7 @@ async fn an_answer_that_blames_the_caller_proves_the_upstream_alive() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_says_nothing_gives_its_place_back() {
+async fn a_probe_that_says_nothing_releases_its_slot() {
     let (client, handle) = build(builder());
     fails(&client, 3).await;
     advance(10 * SECOND).await;
@@ -82,8 +82,8 @@ async fn a_circuit_whose_probes_are_answered_409_is_half_open_for_ever() {
     }
     // A failure proves nothing, also where it isn't counted.
     let neutral = |verdict: &Verdict| match verdict.cause() {
-        Cause::Status(StatusCode::BAD_GATEWAY) | Cause::Connect => Count::Neutral,
-        _ => Count::by_default(verdict),
+        Cause::Status(StatusCode::BAD_GATEWAY) | Cause::Connect => CallResult::Neutral,
+        _ => CallResult::by_default(verdict),
     };
     let (client, handle) = build(builder().count_fn(neutral));
     fails(&client, 3).await;
@@ -130,7 +130,7 @@ async fn probes_that_hang_make_room_when_their_lease_ends() {
 async fn a_closure_that_panics_leaks_no_probe() {
     let layer = builder().count_fn(|verdict| {
         assert_ne!(verdict.class(), Class::Rejected, "a bug of the user's");
-        Count::by_default(verdict)
+        CallResult::by_default(verdict)
     });
     let (client, handle) = build(layer);
     fails(&client, 3).await;
@@ -184,8 +184,8 @@ fn never_more_probes_than_allowed_from_many_threads() {
         .half_open(3, 3)
         .count_fn(|verdict| match verdict.class() {
             // Never closes.
-            Class::Success => Count::Neutral,
-            _ => Count::by_default(verdict),
+            Class::Success => CallResult::Neutral,
+            _ => CallResult::by_default(verdict),
         })
         .build()
         .unwrap();

@@ -148,7 +148,7 @@ async fn an_observer_may_hold_all_circuits_when_one_is_held() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subscriber_hears_of_a_reset_by_an_observer_before_it_hears_what_was_reset() {
+async fn a_subscriber_receives_a_reset_by_an_observer_before_it_receives_what_was_reset() {
     let own = Arc::new(OnceLock::<CircuitBreakerHandle>::new());
     let handle = Arc::clone(&own);
     let (client, handle) = build(builder().observer(observer_fn(move |event: &Event<'_>| {
@@ -161,8 +161,8 @@ async fn a_subscriber_hears_of_a_reset_by_an_observer_before_it_hears_what_was_r
     let mut changes = handle.subscribe();
     fails(&client, 3).await;
     assert_eq!(handle.status().state, CircuitState::Closed);
-    let told = [changes.try_recv().unwrap().to, changes.try_recv().unwrap().to];
-    assert_eq!(told, [CircuitState::Open, CircuitState::Closed]);
+    let observed = [changes.try_recv().unwrap().to, changes.try_recv().unwrap().to];
+    assert_eq!(observed, [CircuitState::Open, CircuitState::Closed]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -201,7 +201,7 @@ async fn a_dry_run_reports_and_never_rejects() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dry_run_counts_calls_that_it_would_have_turned_away() {
+async fn a_dry_run_counts_calls_that_it_would_have_rejected() {
     let (client, handle) = build(builder().dry_run());
     fails(&client, 3).await;
     let before = handle.status();
@@ -275,19 +275,22 @@ async fn a_subscriber_gets_every_transition_in_order() {
     ];
     let open_for = [10 * SECOND, Duration::ZERO, Duration::ZERO, Duration::ZERO, Duration::MAX];
     for (index, pair) in states.windows(2).enumerate() {
-        let told: CircuitTransition = transitions.try_recv().unwrap();
-        assert_eq!((&*told.circuit, told.from, told.to), ("upstream", pair[0], pair[1]));
-        assert_eq!(told.generation, u32::try_from(index + 1).unwrap());
+        let observed: CircuitTransition = transitions.try_recv().unwrap();
+        assert_eq!(
+            (&*observed.circuit, observed.from, observed.to),
+            ("upstream", pair[0], pair[1])
+        );
+        assert_eq!(observed.generation, u32::try_from(index + 1).unwrap());
         let reason = if index < 4 { OpenReason::Consecutive } else { OpenReason::Forced };
-        assert_eq!(told.reason, Some(reason));
-        assert_eq!(told.open_for, open_for.get(index).copied().unwrap_or_default());
+        assert_eq!(observed.reason, Some(reason));
+        assert_eq!(observed.open_for, open_for.get(index).copied().unwrap_or_default());
     }
     assert_eq!(transitions.try_recv(), Err(TryRecvError::Empty));
     assert_eq!(handle.status().generation, 6);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_subscriber_is_told_how_many_it_missed() {
+async fn a_slow_subscriber_is_notified_how_many_it_missed() {
     let (_client, handle) = build(builder());
     let mut transitions = handle.subscribe();
     for _ in 0..100 {

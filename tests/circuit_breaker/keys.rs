@@ -124,7 +124,7 @@ async fn keys_that_failed_long_ago_make_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_open_circuit_that_nobody_calls_leaves_the_others_their_backpressure() {
+async fn an_open_circuit_that_none_calls_leaves_the_others_their_backpressure() {
     let (inner, mut upstream) = mock::pair::<Request<Answer>, Response<()>>();
     upstream.allow(0);
     let layer = builder().key_fn(|head| head.header("key")).max_keys(1).build().unwrap();
@@ -153,7 +153,7 @@ async fn an_open_circuit_that_nobody_calls_leaves_the_others_their_backpressure(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_circuit_whose_probe_hangs_is_not_taken_for_one_that_nobody_calls() {
+async fn a_circuit_whose_probe_hangs_is_not_taken_for_one_that_none_calls() {
     let (inner, mut upstream) = mock::pair::<Request<Answer>, Response<()>>();
     upstream.allow(0);
     let layer = builder().probe_lease(3_600 * SECOND).build().unwrap();
@@ -173,7 +173,7 @@ async fn a_circuit_whose_probe_hangs_is_not_taken_for_one_that_nobody_calls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reset_closes_it_and_forgets() {
+async fn a_reset_closes_it_and_drops() {
     let (client, handle) = build(builder());
     fails(&client, 2).await;
     handle.reset();

@@ -6,9 +6,9 @@ use super::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A latch without chance, so that times are exact.
+/// A latch without random, so that times are exact.
 fn latch() -> CredentialLatch {
-    let probe_after = OpenFor::doubling(10 * MINUTE).max(30 * MINUTE).jitter(0.0);
+    let probe_after = OpenDuration::doubling(10 * MINUTE).max(30 * MINUTE).jitter(0.0);
     CredentialLatch::new().probe_after(probe_after)
 }
 
@@ -205,7 +205,7 @@ async fn a_refusal_of_long_ago_counts_towards_a_latch_whatever_succeeded_since()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_suspension_told_by_a_403_latches_where_the_classifier_says_so() {
+async fn a_suspension_notified_by_a_403_latches_where_the_classifier_says_so() {
     let layer = builder().latch(latch()).classify_fn(|outcome| match outcome.status() {
         Some(StatusCode::FORBIDDEN) => Verdict::credential_rejected(),
         _ => outcome.verdict(),
@@ -288,7 +288,7 @@ async fn without_a_probe_only_a_reset_or_another_credential_ends_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn probes_of_many_clients_are_spread() {
+async fn probes_of_many_clients_are_distributed() {
     let times = |seed| async move {
         let (client, handle) = build(builder().seed(seed));
         until_latched(&client, "key", 401).await;
@@ -422,7 +422,7 @@ async fn a_latched_call_that_waited_for_readiness_is_not_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_turned_away_for_its_credential_after_a_wait_is_counted() {
+async fn a_call_that_is_rejected_for_its_credential_after_a_wait_is_counted() {
     let (inner, mut upstream) = mock::pair::<Request<Answer>, Response<()>>();
     upstream.allow(0);
     let layer = builder().latch(latch()).build().unwrap();

@@ -19,8 +19,8 @@ use tower::limit::ConcurrencyLimit;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_test::mock;
 use tower_upstream::circuit_breaker::{
-    CircuitBreakerBuilder, CircuitBreakerHandle, CircuitOpen, CircuitState, CircuitTransition,
-    Count, CredentialLatch, FailureRate, OpenFor, OpenReason,
+    CallResult, CircuitBreakerBuilder, CircuitBreakerHandle, CircuitOpen, CircuitState,
+    CircuitTransition, CredentialLatch, FailureRate, OpenDuration, OpenReason,
 };
 use tower_upstream::classify::{Cause, Class, Verdict};
 use tower_upstream::event::{Event, Observer, observer_fn};
@@ -115,7 +115,7 @@ fn build(builder: CircuitBreakerBuilder) -> (impl Upstream, CircuitBreakerHandle
     (layer.layer(service_fn(answer)), layer.handle())
 }
 
-/// A call whose status is told later: polled once, so that it is sent.
+/// A call whose status is observed later: polled once, so that it is sent.
 fn send_later(
     client: &impl Upstream,
 ) -> (oneshot::Sender<u16>, task::Spawn<impl Future<Output = Result<StatusCode, BoxError>>>) {

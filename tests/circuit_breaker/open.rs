@@ -47,7 +47,7 @@ async fn stays_open_for_at_least_as_long_as_the_server_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hint_of_any_failure_but_the_last_is_forgotten() {
+async fn a_hint_of_any_failure_but_the_last_is_evicted() {
     let (client, _) = build(builder());
     ask(&client, After(503, 120)).await.unwrap();
     ask(&client, After(503, 20)).await.unwrap();
@@ -101,7 +101,7 @@ async fn a_cap_of_zero_ignores_hints() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn results_of_calls_begun_before_it_opened_change_nothing() {
+async fn results_of_calls_started_before_it_opened_change_nothing() {
     let (client, handle) = build(builder().half_open(2, 2));
     let (late_success, mut first) = send_later(&client);
     let (late_failure, mut second) = send_later(&client);

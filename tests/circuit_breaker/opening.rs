@@ -115,7 +115,7 @@ async fn a_window_that_a_success_fills_opens_nothing_whatever_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rate_over_time_forgets_what_is_past() {
+async fn a_rate_over_time_drops_what_is_past() {
     let rate = FailureRate::over_time(60 * SECOND).at(0.5).min_calls(4);
     let (client, handle) = build(CircuitBreakerLayer::builder().failure_rate(rate));
     fails(&client, 3).await;
@@ -154,8 +154,8 @@ async fn what_says_nothing_of_the_upstream_is_neutral() {
 #[tokio::test(start_paused = true)]
 async fn count_fn_says_what_counts() {
     let layer = builder().count_fn(|verdict| match verdict.class() {
-        Class::Throttled => Count::Failure,
-        _ => Count::by_default(verdict),
+        Class::Throttled => CallResult::Failure,
+        _ => CallResult::by_default(verdict),
     });
     let (client, _) = build(layer);
     for _ in 0..3 {

@@ -100,10 +100,10 @@ fn peer_zero_and_the_largest_number_panic() {
         new().half_open_rate(1, 0.0),
         new().half_open_rate(1, 1.1),
         new().half_open_rate(1, f64::NAN),
-        new().open_for(OpenFor::fixed(SECOND).jitter(-0.1)),
-        new().open_for(OpenFor::fixed(SECOND).jitter(f64::NAN)),
-        new().open_for(OpenFor::fixed(SECOND).jitter(1.1)),
-        new().open_for(OpenFor::doubling(SECOND).max(Duration::ZERO)),
+        new().open_for(OpenDuration::fixed(SECOND).jitter(-0.1)),
+        new().open_for(OpenDuration::fixed(SECOND).jitter(f64::NAN)),
+        new().open_for(OpenDuration::fixed(SECOND).jitter(1.1)),
+        new().open_for(OpenDuration::doubling(SECOND).max(Duration::ZERO)),
         new().latch(CredentialLatch::new().refusals(0)),
         new().latch(CredentialLatch::new().refusals(u32::MAX)),
         new().probe_lease(Duration::ZERO),
@@ -176,8 +176,8 @@ async fn peer_listeners_are_called_under_the_lock() {
     // One that takes every lock there is would wait for itself for ever.
     let handle = Arc::new(OnceLock::<CircuitBreakerHandle>::new());
     let look = Arc::clone(&handle);
-    let heard = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&heard);
+    let events = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&events);
     let observer = observer_fn(move |_: &Event<'_>| {
         let handle = look.get().unwrap();
         _ = (handle.all(), handle.latched(), handle.subscribe());
@@ -201,7 +201,7 @@ async fn peer_listeners_are_called_under_the_lock() {
     // One that is made held open.
     call("b", 200).await.unwrap_err();
     layer.handle().reset();
-    assert!(heard.load(Ordering::SeqCst) > 20);
+    assert!(events.load(Ordering::SeqCst) > 20);
 }
 
 #[tokio::test(start_paused = true)]
@@ -224,11 +224,11 @@ async fn peer_gauges_show_several_states_at_once() {
         }
         advance(20 * SECOND).await;
         _ = ask(&client, Status(200)).await;
-        while let Ok(told) = transitions.try_recv() {
-            *gauges.entry(told.from).or_default() -= 1;
-            *gauges.entry(told.to).or_default() += 1;
+        while let Ok(observed) = transitions.try_recv() {
+            *gauges.entry(observed.from).or_default() -= 1;
+            *gauges.entry(observed.to).or_default() += 1;
             let lit: Vec<_> = gauges.iter().filter(|(_, gauge)| **gauge != 0).collect();
-            assert_eq!(lit, [(&told.to, &1)]);
+            assert_eq!(lit, [(&observed.to, &1)]);
         }
         assert_eq!(gauges[&handle.status().state], 1);
     }

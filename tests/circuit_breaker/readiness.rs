@@ -121,7 +121,7 @@ async fn an_inner_service_that_fails_to_get_ready_is_a_failed_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_dropped_while_it_waits_for_readiness_gives_its_place_back() {
+async fn a_probe_dropped_while_it_waits_for_readiness_releases_its_slot() {
     let (inner, mut upstream) = mock::pair::<Request<()>, Response<()>>();
     upstream.allow(0);
     let layer = CircuitBreakerLayer::builder().consecutive_failures(1).build().unwrap();

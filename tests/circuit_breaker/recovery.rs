@@ -18,7 +18,7 @@ async fn openings(builder: CircuitBreakerBuilder, times: usize) -> Vec<Duration>
 
 #[tokio::test(start_paused = true)]
 async fn the_time_grows_while_probes_fail_up_to_its_bound() {
-    let growing = OpenFor::doubling(10 * SECOND).max(60 * SECOND).jitter(0.0);
+    let growing = OpenDuration::doubling(10 * SECOND).max(60 * SECOND).jitter(0.0);
     let seen = openings(builder().open_for(growing), 5).await;
     assert_eq!(seen, [10, 20, 40, 60, 60].map(|seconds| seconds * SECOND));
     // A plain duration doesn't grow, and has no jitter.
@@ -27,7 +27,8 @@ async fn the_time_grows_while_probes_fail_up_to_its_bound() {
 
 #[tokio::test(start_paused = true)]
 async fn jitter_makes_it_longer_only_and_is_repeated_by_a_seed() {
-    let jittery = |seed| builder().open_for(OpenFor::fixed(10 * SECOND).jitter(0.2)).seed(seed);
+    let jittery =
+        |seed| builder().open_for(OpenDuration::fixed(10 * SECOND).jitter(0.2)).seed(seed);
     let first = openings(jittery(1), 20).await;
     assert!(first.iter().all(|time| (10 * SECOND..=12 * SECOND).contains(time)), "{first:?}");
     assert!(first.iter().any(|time| *time != first[0]));
@@ -37,7 +38,7 @@ async fn jitter_makes_it_longer_only_and_is_repeated_by_a_seed() {
 
 #[tokio::test(start_paused = true)]
 async fn circuits_of_one_layer_have_jitter_of_their_own() {
-    let open_for = OpenFor::fixed(10 * SECOND).jitter(0.5);
+    let open_for = OpenDuration::fixed(10 * SECOND).jitter(0.5);
     let layer = builder().open_for(open_for).seed(1).key_fn(|head| head.header("key"));
     let layer = layer.build().unwrap();
     let client = layer.layer(service_fn(answer));
@@ -52,7 +53,7 @@ async fn circuits_of_one_layer_have_jitter_of_their_own() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hint_holds_however_short_the_time_and_with_jitter_on_top() {
-    let layer = builder().open_for(OpenFor::doubling(SECOND).jitter(0.5)).seed(1);
+    let layer = builder().open_for(OpenDuration::doubling(SECOND).jitter(0.5)).seed(1);
     let (client, _) = build(layer);
     fails(&client, 2).await;
     ask(&client, After(503, 60)).await.unwrap();
@@ -62,7 +63,7 @@ async fn a_hint_holds_however_short_the_time_and_with_jitter_on_top() {
 
 #[tokio::test(start_paused = true)]
 async fn health_takes_the_growth_back() {
-    let growing = OpenFor::doubling(10 * SECOND).jitter(0.0);
+    let growing = OpenDuration::doubling(10 * SECOND).jitter(0.0);
     let (client, handle) = build(builder().open_for(growing));
     let open = async || {
         fails(&client, 3).await;
@@ -156,7 +157,7 @@ async fn failures_of_a_recovering_circuit_open_it_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_of_a_ramp_are_forgotten_at_its_end() {
+async fn failures_of_a_ramp_are_evicted_at_its_end() {
     let rate = FailureRate::over_calls(3).at(1.0);
     let policies = [
         builder(),
@@ -183,7 +184,7 @@ async fn failures_of_a_ramp_are_forgotten_at_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reset_forgets_failures_of_a_ramp() {
+async fn a_reset_drops_failures_of_a_ramp() {
     let (client, handle) = build(builder().recover_over(20 * SECOND).no_half_open());
     fails(&client, 3).await;
     advance(10 * SECOND).await;

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use tower_upstream::CircuitBreakerLayer;
-use tower_upstream::circuit_breaker::{CircuitBreakerBuilder, FailureRate, OpenFor};
+use tower_upstream::circuit_breaker::{CircuitBreakerBuilder, FailureRate, OpenDuration};
 
-use crate::chance::Chance;
+use crate::random::Random;
 
 /// What can be configured, in whole numbers: times in milliseconds, shares in hundredths.
 #[derive(Clone, Copy, Debug)]
@@ -46,36 +46,36 @@ pub(crate) enum Recovery {
 }
 
 impl Config {
-    pub(crate) fn random(chance: &mut Chance) -> Self {
-        let open_for = chance.from(0, 20_000);
-        let doubling = if chance.one_in(2) { 1 } else { chance.from(1, 20) };
-        let probes = chance.from(1, 5);
+    pub(crate) fn random(random: &mut Random) -> Self {
+        let open_for = random.from(0, 20_000);
+        let doubling = if random.one_in(2) { 1 } else { random.from(1, 20) };
+        let probes = random.from(1, 5);
         Self {
-            consecutive: chance.maybe(|chance| chance.from(1, 6)),
-            leaky: chance.maybe(|chance| chance.from(1, 8)),
-            failures: chance.maybe(Rate::random),
-            slow: chance.maybe(|chance| (chance.from(0, 3_000), Rate::random(chance))),
+            consecutive: random.maybe(|random| random.from(1, 6)),
+            leaky: random.maybe(|random| random.from(1, 8)),
+            failures: random.maybe(Rate::random),
+            slow: random.maybe(|random| (random.from(0, 3_000), Rate::random(random))),
             open_for,
             open_max: open_for * doubling,
-            jitter: if chance.one_in(2) { 0 } else { chance.from(0, 100) },
-            hint_cap: chance.from(0, 12_000),
-            recovery: match chance.below(3) {
+            jitter: if random.one_in(2) { 0 } else { random.from(0, 100) },
+            hint_cap: random.from(0, 12_000),
+            recovery: match random.below(3) {
                 0 => Recovery::Time,
-                1 => Recovery::Successes { probes, successes: chance.from(1, probes) },
-                _ => Recovery::Rate { probes, at: chance.from(1, 100) },
+                1 => Recovery::Successes { probes, successes: random.from(1, probes) },
+                _ => Recovery::Rate { probes, at: random.from(1, 100) },
             },
-            lease: chance.from(1, 10_000),
-            ramp: if chance.one_in(2) { 0 } else { chance.from(1, 20_000) },
-            abandoned_after: chance.maybe(|chance| chance.from(0, 5_000)),
-            dry_run: chance.one_in(5),
-            keys: chance.from(1, 3),
+            lease: random.from(1, 10_000),
+            ramp: if random.one_in(2) { 0 } else { random.from(1, 20_000) },
+            abandoned_after: random.maybe(|random| random.from(0, 5_000)),
+            dry_run: random.one_in(5),
+            keys: random.from(1, 3),
         }
     }
 
     pub(crate) fn builder(&self) -> CircuitBreakerBuilder {
         let mut builder = CircuitBreakerLayer::builder()
             .open_for(
-                OpenFor::doubling(millis(self.open_for))
+                OpenDuration::doubling(millis(self.open_for))
                     .max(millis(self.open_max))
                     .jitter(hundredths(self.jitter)),
             )
@@ -117,14 +117,14 @@ impl Config {
 }
 
 impl Rate {
-    fn random(chance: &mut Chance) -> Self {
-        let over = if chance.one_in(2) {
-            Over::Calls(chance.from(1, 130))
+    fn random(random: &mut Random) -> Self {
+        let over = if random.one_in(2) {
+            Over::Calls(random.from(1, 130))
         } else {
-            Over::Time(chance.from(1, 200))
+            Over::Time(random.from(1, 200))
         };
         let most = if let Over::Calls(calls) = over { calls.min(10) } else { 10 };
-        Self { over, at: chance.from(1, 100), min_calls: chance.from(1, most) }
+        Self { over, at: random.from(1, 100), min_calls: random.from(1, most) }
     }
 
     fn build(&self) -> FailureRate {

@@ -15,9 +15,9 @@ use tower_upstream::cause_ref;
 use tower_upstream::circuit_breaker::{CircuitBreakerHandle, CircuitOpen, CircuitTransition};
 use tower_upstream::key::{AllCalls, KeyRef, request_key_fn};
 
-use crate::chance::Chance;
 use crate::config::{Config, millis};
 use crate::model::{Admitted, Model, Outcome, Ticket};
+use crate::random::Random;
 
 /// What the upstream will say: a status, or that the connection is refused.
 type Slot = Arc<Mutex<Option<Answer>>>;
@@ -104,16 +104,16 @@ impl Driver {
         self.models[key as usize].get_or_insert_with(|| Model::new(config, now))
     }
 
-    pub(crate) async fn step(&mut self, chance: &mut Chance) {
-        let key = chance.below(self.config.keys);
-        match chance.below(100) {
+    pub(crate) async fn step(&mut self, random: &mut Random) {
+        let key = random.below(self.config.keys);
+        match random.below(100) {
             0..40 => self.begin(key),
-            40..75 if !self.open.is_empty() => self.end(chance),
-            75..82 if !self.open.is_empty() => self.abandon(chance),
-            98 => self.take_hold(key, chance),
+            40..75 if !self.open.is_empty() => self.end(random),
+            75..82 if !self.open.is_empty() => self.abandon(random),
+            98 => self.take_hold(key, random),
             _ => {
-                let most = [10, 100, 1_000, 10_000][chance.below(4) as usize];
-                tokio::time::advance(millis(chance.below(most))).await;
+                let most = [10, 100, 1_000, 10_000][random.below(4) as usize];
+                tokio::time::advance(millis(random.below(most))).await;
             }
         }
         for key in 0..self.config.keys {
@@ -149,10 +149,10 @@ impl Driver {
         self.open.push(Open { key, ticket, slot, call, sent: now });
     }
 
-    fn end(&mut self, chance: &mut Chance) {
-        let mut open = self.open.swap_remove(chance.below(self.open.len() as u64) as usize);
-        let seconds = chance.from(1, 10);
-        let (answer, outcome) = match chance.below(10) {
+    fn end(&mut self, random: &mut Random) {
+        let mut open = self.open.swap_remove(random.below(self.open.len() as u64) as usize);
+        let seconds = random.from(1, 10);
+        let (answer, outcome) = match random.below(10) {
             0..4 => (Answer::Status(200), Outcome::Success),
             4..6 => (Answer::Status(500), Outcome::Failure(0)),
             6 => (Answer::Busy { seconds }, Outcome::Failure(seconds * 1_000)),
@@ -169,9 +169,9 @@ impl Driver {
         }
     }
 
-    fn abandon(&mut self, chance: &mut Chance) {
+    fn abandon(&mut self, random: &mut Random) {
         let Open { key, ticket, call, sent, .. } =
-            self.open.swap_remove(chance.below(self.open.len() as u64) as usize);
+            self.open.swap_remove(random.below(self.open.len() as u64) as usize);
         drop(call);
         let now = self.now();
         if let Some(ticket) = ticket {
@@ -179,10 +179,10 @@ impl Driver {
         }
     }
 
-    fn take_hold(&mut self, key: u64, chance: &mut Chance) {
+    fn take_hold(&mut self, key: u64, random: &mut Random) {
         let now = self.now();
         let name = KeyRef::Number(key);
-        match chance.below(4) {
+        match random.below(4) {
             0 => {
                 assert!(self.handle.force_open_of(&name));
                 self.model(key).force(true, now);
@@ -218,13 +218,13 @@ impl Driver {
         assert_eq!((seen.calls, seen.successes), (model.calls, model.successes));
         assert_eq!(u64::from(seen.failure_count), model.failures());
         assert_eq!(seen.last_failure.map(millis), model.last_failure);
-        for (from, to) in model.told.drain(..) {
-            let told = self.transitions.try_recv().expect("every change is told");
-            assert_eq!((told.from, told.to, &*told.circuit), (from, to, &*seen.name));
+        for (from, to) in model.observed.drain(..) {
+            let observed = self.transitions.try_recv().expect("every change is observed");
+            assert_eq!((observed.from, observed.to, &*observed.circuit), (from, to, &*seen.name));
         }
         self.models[key as usize] = Some(model);
         if key + 1 == self.config.keys {
-            assert!(self.transitions.try_recv().is_err(), "nothing else is told");
+            assert!(self.transitions.try_recv().is_err(), "nothing else is observed");
         }
     }
 }

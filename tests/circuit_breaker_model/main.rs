@@ -11,16 +11,16 @@
 //! ```
 #![cfg(feature = "circuit-breaker")]
 
-mod chance;
 mod config;
 mod driver;
 mod latch;
 mod model;
+mod random;
 mod taken;
 
-use self::chance::Chance;
 use self::config::Config;
 use self::driver::Driver;
+use self::random::Random;
 
 /// How many steps one configuration is tried for.
 const STEPS_EACH: u64 = 250;
@@ -42,24 +42,24 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 /// Runs a model from each seed, or from the one that is asked for.
-async fn from_each_seed(run: impl AsyncFn(Chance)) {
+async fn from_each_seed(run: impl AsyncFn(Random)) {
     if let Some(seed) = number("MODEL_SEED") {
         let _seed = Seed(seed);
-        return run(Chance::new(seed)).await;
+        return run(Random::new(seed)).await;
     }
     let steps = number("MODEL_STEPS").unwrap_or(50_000);
     for seed in 0..steps.div_ceil(STEPS_EACH) {
         let _seed = Seed(seed);
-        run(Chance::new(seed)).await;
+        run(Random::new(seed)).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_breaker_does_what_its_model_does() {
-    from_each_seed(async |mut chance| {
-        let mut driver = Driver::new(Config::random(&mut chance));
+    from_each_seed(async |mut random| {
+        let mut driver = Driver::new(Config::random(&mut random));
         for _ in 0..STEPS_EACH {
-            driver.step(&mut chance).await;
+            driver.step(&mut random).await;
         }
     })
     .await;
@@ -67,10 +67,10 @@ async fn the_breaker_does_what_its_model_does() {
 
 #[tokio::test(start_paused = true)]
 async fn the_latch_does_what_its_model_does() {
-    from_each_seed(async |mut chance| {
-        let mut driver = latch::Driver::random(&mut chance);
+    from_each_seed(async |mut random| {
+        let mut driver = latch::Driver::random(&mut random);
         for _ in 0..STEPS_EACH {
-            driver.step(&mut chance).await;
+            driver.step(&mut random).await;
         }
     })
     .await;

@@ -56,8 +56,8 @@ pub(crate) struct Model {
     pub(crate) calls: u64,
     pub(crate) successes: u64,
     pub(crate) last_failure: Option<u64>,
-    /// Every change of state that must be told.
-    pub(crate) told: Vec<(CircuitState, CircuitState)>,
+    /// Every change of state that must be observed.
+    pub(crate) observed: Vec<(CircuitState, CircuitState)>,
 }
 
 impl Model {
@@ -74,7 +74,7 @@ impl Model {
             calls: 0,
             successes: 0,
             last_failure: None,
-            told: Vec::new(),
+            observed: Vec::new(),
         }
     }
 
@@ -114,7 +114,7 @@ impl Model {
         self.taken = AllTaken::new(self.config, now);
         let to = self.state();
         if from != to {
-            self.told.push((from, to));
+            self.observed.push((from, to));
         }
     }
 

@@ -86,7 +86,7 @@ fn of_responses_that_are_not_http() {
 }
 
 #[test]
-fn the_default_is_told_apart_from_errors_alone() {
+fn the_default_is_notified_separately_from_errors_alone() {
     assert_eq!(judge(&HttpClassifier::new(), Ok(response(500))), Class::Transient);
     assert_eq!(judge(&ErrorClassifier::new(), Ok(response(500))), Class::Success);
     assert_eq!(judge(&ErrorClassifier::new(), Ok(Reply { busy: true })), Class::Success);

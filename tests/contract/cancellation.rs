@@ -21,7 +21,7 @@ contracts! { layers_that_wait:
     dropped_while_it_waits,
     dropped_before_it_waits,
     dropped_while_others_wait,
-    dropped_waits_delay_nobody,
+    dropped_waits_delay_none,
     dropped_in_flight_after_the_wait,
     dropped_after_the_wait_while_the_inner_service_gets_ready,
     the_request_of_a_waiting_call_goes_too,
@@ -201,7 +201,7 @@ async fn dropped_while_others_wait<S: Waits>() {
 }
 
 /// Nor is anybody turned away for those who have left the line.
-async fn dropped_waits_delay_nobody<S: Waits>() {
+async fn dropped_waits_delay_none<S: Waits>() {
     let upstream = Upstream::new();
     let (subject, _) = made_to_wait::<S>(&upstream);
     let client = subject.over(upstream.inner());
@@ -262,7 +262,7 @@ async fn a_probe_is_dropped_while_the_inner_service_gets_ready() {
     starts_to_wait(&mut probe);
     let other = Upstream::new();
     let second = subject.over(other.inner());
-    assert_eq!(try_call(second, request()), End::TurnedAway, "there is one probe at a time");
+    assert_eq!(try_call(second, request()), End::Rejected, "there is one probe at a time");
     drop(probe);
     serves_as_before(&subject);
 }

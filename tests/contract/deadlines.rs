@@ -1,4 +1,4 @@
-//! A wait that would pass the call's deadline isn't begun: the answer comes at once.
+//! A wait that would pass the call's deadline isn't started: the answer comes at once.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::layers::{Client, Waits, call};
 use crate::upstream::{Upstream, request};
 
 contracts! { layers_that_wait:
-    a_wait_past_the_deadline_is_not_begun,
+    a_wait_past_the_deadline_is_not_started,
     a_wait_that_ends_in_time_is_waited_for,
 }
 
@@ -20,7 +20,7 @@ fn with_deadline<S: Waits>(subject: &S, upstream: &Upstream, time: Duration) -> 
     deadline.layer(subject.boxed(upstream.inner()))
 }
 
-async fn a_wait_past_the_deadline_is_not_begun<S: Waits>() {
+async fn a_wait_past_the_deadline_is_not_started<S: Waits>() {
     let upstream = Upstream::new();
     let subject = S::new();
     subject.make_wait(&upstream);

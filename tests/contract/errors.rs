@@ -135,11 +135,11 @@ async fn a_rejection_gives_no_secret_away<S: Rejects>() {
 }
 
 async fn events_give_no_secret_away<S: Subject>() {
-    let heard = Arc::new(Mutex::new(Vec::new()));
+    let events = Arc::new(Mutex::new(Vec::new()));
     let subject = S::observed({
-        let heard = Arc::clone(&heard);
+        let events = Arc::clone(&events);
         observer_fn(move |event: &Event<'_>| {
-            heard.lock().expect("no panic").push(format!("{event} {event:?}"));
+            events.lock().expect("no panic").push(format!("{event} {event:?}"));
         })
     });
     let answers = [Answer::Fail, Answer::Status(500), Answer::ComeBack(429, "5")];
@@ -153,9 +153,9 @@ async fn events_give_no_secret_away<S: Subject>() {
     pass(S::REFILL).await;
     S::use_up(&subject.layer());
     _ = in_time(call(subject.over(Upstream::new().inner()), secretive())).await;
-    let heard = heard.lock().expect("no panic");
-    assert!(!heard.is_empty());
-    heard.iter().for_each(|event| assert_no_secret(event));
+    let events = events.lock().expect("no panic");
+    assert!(!events.is_empty());
+    events.iter().for_each(|event| assert_no_secret(event));
 }
 
 #[cfg(feature = "tonic")]

@@ -20,7 +20,7 @@ contracts! { every_layer:
 }
 
 /// Longer than the longest wait of the defaults, which is what the server asks for at most.
-const PATIENCE: Duration = Duration::from_secs(2 * 3600);
+const MAX_WAIT: Duration = Duration::from_secs(2 * 3600);
 
 /// A future that gives up in place of turning for ever.
 ///
@@ -42,10 +42,10 @@ impl<F: Future> Future for Bounded<F> {
     }
 }
 
-/// The answer, if one comes within [`PATIENCE`].
+/// The answer, if one comes within [`MAX_WAIT`].
 async fn answer(what: &str, client: impl Client) -> Option<Result<Response, BoxError>> {
     let future = Box::pin(call(client, request()));
-    within(PATIENCE, Bounded { future, polls: 0, what: what.into() }).await
+    within(MAX_WAIT, Bounded { future, polls: 0, what: what.into() }).await
 }
 
 /// What servers say, the longest hints and the worst among them.
@@ -91,7 +91,7 @@ async fn serves_or_is_refused_at_extremes<S: Subject>() {
         calls.truncate(2);
         for call in calls {
             let bounded = Bounded { future: Box::pin(call), polls: 0, what: what.clone() };
-            let answered = within(PATIENCE, bounded).await.is_some();
+            let answered = within(MAX_WAIT, bounded).await.is_some();
             assert!(answered || extreme.may_wait, "{what}: one of several hangs");
         }
         // Much later.
@@ -122,7 +122,7 @@ async fn shows_itself_at_extremes<S: Subject>() {
     }
 }
 
-/// A breaker that can never open, or opens by nothing, is a mistake to be told.
+/// A breaker that can never open, or opens by nothing, is a mistake to be observed.
 #[test]
 fn what_could_never_work_is_refused() {
     let builder = CircuitBreakerLayer::builder;
@@ -153,7 +153,7 @@ fn what_could_never_work_is_refused() {
     }
 }
 
-/// The costs that a closure can tell, against quotas large and small.
+/// The costs that a closure can emit, against quotas large and small.
 #[tokio::test(start_paused = true)]
 async fn costs_at_extremes() {
     for cost in [0, 1, 2, u32::MAX - 1, u32::MAX] {
@@ -175,16 +175,16 @@ async fn costs_at_extremes() {
     }
 }
 
-/// However long a call may wait, one that can never pass is told so.
+/// However long a call may wait, one that can never pass is observed so.
 #[tokio::test(start_paused = true)]
-async fn a_quota_of_nothing_turns_away_whatever_the_patience() {
+async fn a_quota_of_nothing_rejects_whatever_the_max_wait() {
     for cost in [0, 1] {
         let limit = RateLimitLayer::builder(Quota::per_minute(0))
             .max_wait(Duration::MAX)
             .cost_fn(move |_: &_| cost)
             .build();
         let client = limit.layer(Upstream::new().inner());
-        let answered = within(PATIENCE, client.oneshot(request())).await;
+        let answered = within(MAX_WAIT, client.oneshot(request())).await;
         assert!(answered.is_some(), "a cost of {cost} waits for what never comes");
     }
 }

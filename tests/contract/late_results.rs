@@ -15,7 +15,7 @@ fn hanging<S: Subject>(subject: &S) -> (Upstream, Vec<impl Future<Output = End> 
     let client = subject.over(upstream.inner());
     let calls = (0..5).map(|_| {
         let call = call(client.clone(), request());
-        let mut call = Box::pin(async { call.await.map_or(End::TurnedAway, |_| End::Answered) });
+        let mut call = Box::pin(async { call.await.map_or(End::Rejected, |_| End::Answered) });
         starts_to_wait(&mut call);
         call
     });
@@ -50,5 +50,5 @@ async fn late_successes_do_not_close_what_is_open<S: Subject>() {
     }
     assert_eq!(subject.held(), held);
     let client = subject.over(Upstream::new().inner());
-    assert_eq!(try_call(client, request()), End::TurnedAway);
+    assert_eq!(try_call(client, request()), End::Rejected);
 }

@@ -14,11 +14,11 @@ use crate::layers::{Of, Subject, call, try_call};
 use crate::upstream::{Answer, Readiness, Upstream, request};
 
 contracts! { layers_over_anything:
-    hears_of_what_the_layer_does,
-    hears_nothing_of_calls_that_pass,
-    every_observer_of_a_pair_hears,
-    may_look_and_call_while_it_hears,
-    a_panic_in_it_locks_nobody_out,
+    receives_what_the_layer_does,
+    receives_nothing_of_calls_that_pass,
+    every_observer_of_a_pair_receives,
+    may_look_and_call_while_it_receives,
+    a_panic_in_it_locks_none_out,
 }
 
 /// Counts what it hears.
@@ -32,7 +32,7 @@ impl Observer for Counter {
 }
 
 impl Counter {
-    fn heard(&self) -> usize {
+    fn events(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -45,7 +45,7 @@ async fn trouble<S: Subject>(subject: &S) {
     for _ in 0..3 {
         _ = in_time(call(client.clone(), request())).await;
     }
-    // A layer that was told to wait, or has opened, passes again after this.
+    // A layer that was observed to wait, or has opened, passes again after this.
     pass(Duration::from_secs(30)).await;
     S::use_up(&subject.layer());
     _ = in_time(call(client.clone(), request())).await;
@@ -63,35 +63,35 @@ async fn trouble<S: Subject>(subject: &S) {
     _ = in_time(call(client, request())).await;
 }
 
-async fn hears_of_what_the_layer_does<S: Subject>() {
+async fn receives_what_the_layer_does<S: Subject>() {
     let counter = Arc::new(Counter::default());
     let subject = S::observed(Arc::clone(&counter));
     trouble(&subject).await;
-    assert!(counter.heard() > 0);
+    assert!(counter.events() > 0);
 }
 
-async fn hears_nothing_of_calls_that_pass<S: Subject>() {
+async fn receives_nothing_of_calls_that_pass<S: Subject>() {
     let counter = Arc::new(Counter::default());
     let subject = S::observed(Arc::clone(&counter));
     let client = subject.over(Upstream::new().inner());
     for _ in 0..20 {
         try_call(client.clone(), request());
     }
-    assert_eq!(counter.heard(), 0);
+    assert_eq!(counter.events(), 0);
 }
 
-async fn every_observer_of_a_pair_hears<S: Subject>() {
+async fn every_observer_of_a_pair_receives<S: Subject>() {
     let (one, other) = (Arc::new(Counter::default()), Arc::new(Counter::default()));
     let pair = (Arc::clone(&one), ((), Arc::clone(&other)));
     trouble(&S::observed(pair)).await;
-    assert_eq!(one.heard(), other.heard());
-    assert!(one.heard() > 0);
+    assert_eq!(one.events(), other.events());
+    assert!(one.events() > 0);
 }
 
 /// Whatever an observer reaches for while it is called, it gets.
 ///
 /// It runs on a thread of its own, since a deadlock is a test that never ends.
-async fn may_look_and_call_while_it_hears<S: Subject>() {
+async fn may_look_and_call_while_it_receives<S: Subject>() {
     let (done, outcome) = mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -140,7 +140,7 @@ async fn look_and_call<S: Subject>() {
     assert!(looked.load(Ordering::Relaxed) > 0);
 }
 
-async fn a_panic_in_it_locks_nobody_out<S: Subject>() {
+async fn a_panic_in_it_locks_none_out<S: Subject>() {
     let panics = Arc::new(AtomicBool::new(true));
     let subject = S::observed({
         let panics = Arc::clone(&panics);

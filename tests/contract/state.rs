@@ -10,7 +10,7 @@ use crate::upstream::{Answer, Upstream, request};
 
 contracts! { layers_that_show_it:
     shared_by_all_that_is_made_of_a_layer,
-    not_shared_by_layers_built_apart,
+    not_shared_by_layers_built_separately,
 }
 contracts! { every_layer:
     outlives_the_layer,
@@ -48,7 +48,7 @@ async fn shared_by_all_that_is_made_of_a_layer<S: Subject>() {
     }
 }
 
-async fn not_shared_by_layers_built_apart<S: Subject>() {
+async fn not_shared_by_layers_built_separately<S: Subject>() {
     let upstream = Upstream::that_answers(Answer::Status(503));
     let fresh = end::<S>(S::new().over(upstream.inner()));
     let (one, other) = (S::new(), S::new());

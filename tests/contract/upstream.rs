@@ -1,5 +1,5 @@
 //! The service below the layers under test: strict about what tower's contract
-//! asks of its callers, and told how to answer.
+//! asks of its callers, and observed how to answer.
 
 use std::collections::VecDeque;
 use std::error::Error;

@@ -121,7 +121,7 @@ async fn a_tonic_client_sees_unavailable() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_hears_of_a_region_that_is_back_sooner() {
+async fn who_waits_receives_a_region_that_is_back_sooner() {
     for how in 0..3 {
         let world = all_refuse();
         let layer = layer(WhenAllOut::Wait);
@@ -143,7 +143,7 @@ async fn who_waits_hears_of_a_region_that_is_back_sooner() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_wait_do_not_all_go_on_trial() {
+async fn those_who_wait_do_not_all_go_probing() {
     let world = all_refuse();
     let mut client = client(layer(WhenAllOut::Wait), &world);
     get(&mut client).await.unwrap_err();

@@ -41,7 +41,7 @@ async fn reads(waits: &'static [Option<u32>]) -> (bool, bool) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_goes_on_harms_nobody() {
+async fn one_that_goes_on_harms_none() {
     assert_eq!(reads(&[]).await, (true, true));
     assert_eq!(reads(&[Some(0), Some(4), Some(4), Some(4)]).await, (true, true));
 }

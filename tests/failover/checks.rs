@@ -168,8 +168,8 @@ async fn what_a_check_finds_down_stays_out_until_one_succeeds() {
 #[tokio::test(start_paused = true)]
 async fn they_bring_back_what_calls_found_down() {
     let (world, checker) = (World::default(), Checker::default());
-    let heard: Arc<Mutex<Vec<String>>> = Arc::default();
-    let hears = Arc::clone(&heard);
+    let events: Arc<Mutex<Vec<String>>> = Arc::default();
+    let hears = Arc::clone(&events);
     let observer =
         observer_fn(move |event: &Event<'_>| hears.lock().unwrap().push(event.to_string()));
     let layer = with(checker.checks(&world)).observer(observer).build().unwrap();
@@ -184,7 +184,7 @@ async fn they_bring_back_what_calls_found_down() {
     get(&mut client).await.unwrap();
     assert_eq!(world.take_called(), ["us"]);
     assert_eq!(
-        *heard.lock().unwrap(),
+        *events.lock().unwrap(),
         [
             "upstream: region us-west-2 out for 3600.0s: connection broken",
             "upstream: region us-west-2 failed (connection broken), trying another region",
@@ -286,7 +286,7 @@ async fn their_latency_decides_among_equal_priorities() {
     for _ in 0..30 {
         get(&mut client).await.unwrap();
     }
-    // Of two drawn by chance the better one: the slowest never, the fastest mostly.
+    // Of two drawn by random the better one: the slowest never, the fastest mostly.
     let called = world.take_called();
     assert!(called.iter().all(|host| host != "us"));
     let fastest = called.iter().filter(|host| *host == "eu").count();
@@ -304,7 +304,7 @@ async fn one_that_hangs_is_bounded_by_its_timeout() {
     pass(12 * SECOND).await;
     assert_eq!(get(&mut client).await.unwrap(), 200);
     assert_eq!(world.take_called(), ["us", "eu"]);
-    // By chance the next one may be in flight, but no two are.
+    // By random the next one may be in flight, but no two are.
     assert!(checker.left().1 <= 1);
     // The others' checks have gone on, and so have its own.
     pass(60 * SECOND).await;
@@ -501,7 +501,7 @@ async fn a_closure_that_panics_before_it_checks_touches_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_a_region_hears_of_one_that_is_found_well() {
+async fn who_waits_for_a_region_receives_one_that_is_found_well() {
     let (world, checked) = (World::default(), Checker::default());
     let found = World::default();
     let layer = with(checked.checks(&found)).when_all_out(WhenAllOut::Wait).build().unwrap();

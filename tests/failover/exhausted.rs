@@ -62,7 +62,7 @@ async fn it_says_of_each_region_what_happened() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_sent_is_told_as_sent_though_a_circuit_has_opened_since() {
+async fn what_was_sent_is_notified_as_sent_though_a_circuit_has_opened_since() {
     let world = World::default();
     let breaker = CircuitBreakerLayer::builder()
         .consecutive_failures(1)

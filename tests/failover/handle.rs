@@ -210,9 +210,9 @@ async fn the_first_failure_of_a_region_that_is_added_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_more_is_told_of_a_region_that_is_removed() {
-    let heard: Arc<Mutex<Vec<String>>> = Arc::default();
-    let hears = Arc::clone(&heard);
+async fn nothing_more_is_notified_of_a_region_that_is_removed() {
+    let events: Arc<Mutex<Vec<String>>> = Arc::default();
+    let hears = Arc::clone(&events);
     let observer =
         observer_fn(move |event: &Event<'_>| hears.lock().unwrap().push(event.to_string()));
     let world = World::default();
@@ -224,13 +224,13 @@ async fn nothing_more_is_told_of_a_region_that_is_removed() {
     handle.remove("us-west-2").unwrap();
     late.await.unwrap();
     handle.reset();
-    assert_eq!(*heard.lock().unwrap(), ["upstream: region us-west-2 removed"]);
+    assert_eq!(*events.lock().unwrap(), ["upstream: region us-west-2 removed"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_region_that_is_forced_in_is_told_back_as_it_was_told_lost() {
-    let heard: Arc<Mutex<Vec<String>>> = Arc::default();
-    let hears = Arc::clone(&heard);
+async fn a_region_that_is_forced_in_is_notified_back_as_it_was_notified_lost() {
+    let events: Arc<Mutex<Vec<String>>> = Arc::default();
+    let hears = Arc::clone(&events);
     let observer =
         observer_fn(move |event: &Event<'_>| hears.lock().unwrap().push(event.to_string()));
     let world = World::default();
@@ -248,7 +248,7 @@ async fn a_region_that_is_forced_in_is_told_back_as_it_was_told_lost() {
         post(&mut client).await.unwrap();
     }
     assert_eq!(
-        *heard.lock().unwrap(),
+        *events.lock().unwrap(),
         [
             "upstream: region us-west-2 out for 10.0s: status 500",
             "upstream: region us-west-2 healthy",

@@ -56,7 +56,7 @@ async fn a_call_is_not_lost_while_a_region_that_cools_down_would_serve_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn on_trial_it_takes_one_call_at_a_time() {
+async fn probing_it_takes_one_call_at_a_time() {
     let world = World::default();
     let layer = FailoverLayer::builder(regions()).good_calls(2).ramp(Duration::ZERO).build();
     let layer = layer.unwrap();
@@ -69,7 +69,7 @@ async fn on_trial_it_takes_one_call_at_a_time() {
     world.set("us", Host::Takes(SECOND));
     world.take_called();
     for _ in 0..2 {
-        assert_eq!(condition(&handle), Condition::OnTrial);
+        assert_eq!(condition(&handle), Condition::Probing);
         let mut calls = Vec::new();
         for _ in 0..10 {
             calls.push(client.ready().await.unwrap().call(Request::get("/").body(()).unwrap()));
@@ -82,7 +82,7 @@ async fn on_trial_it_takes_one_call_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_given_up_on_trial_gives_its_place_back() {
+async fn a_call_that_is_given_up_probing_releases_its_slot() {
     let world = World::default();
     let mut client = client(FailoverLayer::new(regions()), &world);
     world.set("us", Host::Refuses);
@@ -101,7 +101,7 @@ async fn a_call_that_is_given_up_on_trial_gives_its_place_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_hangs_on_trial_keeps_others_away_for_a_cooldown() {
+async fn a_call_that_hangs_probing_keeps_others_away_for_a_cooldown() {
     let world = World::default();
     let mut client = client(FailoverLayer::new(regions()), &world);
     world.set("us", Host::Refuses);
@@ -154,7 +154,7 @@ async fn its_share_grows_while_it_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_failure_on_trial_doubles_its_cooldown() {
+async fn each_failure_probing_doubles_its_cooldown() {
     let world = World::default();
     let layer = FailoverLayer::new(regions());
     let handle = layer.handle();
@@ -235,7 +235,7 @@ async fn a_client_that_panics_when_called_leaves_nothing_behind() {
     let request = Request::get("/").body(()).unwrap();
     let called = catch_unwind(AssertUnwindSafe(|| drop(client.clone().call(request))));
     assert!(called.is_err());
-    assert_eq!((condition(&handle), handle.status()[0].under_way), (Condition::OnTrial, 0));
+    assert_eq!((condition(&handle), handle.status()[0].under_way), (Condition::Probing, 0));
     // Its place on trial is another's.
     panics.store(false, Relaxed);
     let attempts = handle.status()[0].attempts;
@@ -247,7 +247,7 @@ async fn a_client_that_panics_when_called_leaves_nothing_behind() {
 async fn a_fault_that_is_found_on_this_side_brings_no_region_back() {
     let at_fault = Verdict::rejected();
     let alive = at_fault.with_cause(Cause::Status(StatusCode::NOT_FOUND));
-    for (verdict, expected) in [(at_fault, Condition::OnTrial), (alive, Condition::Ramping)] {
+    for (verdict, expected) in [(at_fault, Condition::Probing), (alive, Condition::Ramping)] {
         let world = World::default();
         let layer = FailoverLayer::builder(regions())
             .classify_fn(move |outcome| match outcome.as_error() {
@@ -268,7 +268,7 @@ async fn a_fault_that_is_found_on_this_side_brings_no_region_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_region_on_trial_that_says_no_is_alive() {
+async fn a_region_probing_that_says_no_is_alive() {
     for status in [401, 404, 409, 429] {
         let world = World::default();
         let layer = FailoverLayer::new(regions());

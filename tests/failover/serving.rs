@@ -16,7 +16,7 @@ async fn served_by(
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_told_where_asked_for() {
+async fn it_is_notified_where_asked_for() {
     let world = World::default();
     let below = world.clone();
     let mut client = ServiceBuilder::new()
@@ -36,7 +36,7 @@ async fn it_is_told_where_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_told_under_a_retry() {
+async fn it_is_notified_under_a_retry() {
     let world = World::default();
     let below = world.clone();
     let mut client = ServiceBuilder::new()
@@ -49,7 +49,7 @@ async fn it_is_told_under_a_retry() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_told_with_one_client_a_region() {
+async fn it_is_notified_with_one_client_a_region() {
     let mut client = FailoverLayer::new(regions()).services(|region| {
         assert!(region.uri().to_string().starts_with("http"), "{}", region.uri());
         let status = if region.name() == "us-west-2" { 503 } else { 200 };
@@ -70,12 +70,12 @@ async fn without_a_failover_the_response_stays_as_it_is() {
 
 #[cfg(feature = "reqwest")]
 #[tokio::test(start_paused = true)]
-async fn it_is_told_in_reqwests_responses() {
+async fn it_is_notified_in_reqwests_responses() {
     let client = service_fn(|_: reqwest::Request| async {
         Ok::<_, BoxError>(reqwest::Response::from(Response::new("")))
     });
-    let told = client.map_response(ServingRegion::insert_into);
-    let client = FailoverLayer::new(regions()).layer(told);
+    let observed = client.map_response(ServingRegion::insert_into);
+    let client = FailoverLayer::new(regions()).layer(observed);
     let request = reqwest::Request::new(http::Method::GET, "https://us/v1".parse().unwrap());
     let response = client.oneshot(request).await.unwrap();
     assert_eq!(response.extensions().get(), Some(&ServingRegion("us-west-2")));

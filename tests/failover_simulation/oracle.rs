@@ -28,20 +28,20 @@ pub(crate) fn check(plan: &Plan, network: &Network, calls: &[Call]) -> Result<()
     let all = network.log.all();
     for call in calls {
         let own: Vec<&Attempt> = all.iter().filter(|a| a.call == Some(call.number)).collect();
-        let told = |what: &str| Err(format!("{what}\n{call:?}\n{}", lines(&own)));
+        let observed = |what: &str| Err(format!("{what}\n{call:?}\n{}", lines(&own)));
         if !call.safe && sent_twice(&own) {
-            return told(
+            return observed(
                 "a call that isn't safe to repeat was sent after it may have been processed",
             );
         }
         if let Some(host) = missed(plan, network, &all, call, &own) {
-            return told(&format!("a call failed that {host} would have served"));
+            return observed(&format!("a call failed that {host} would have served"));
         }
         for (index, attempt) in own.iter().enumerate() {
             let tried = &own[..index];
             if let Some(fit) = better(plan, &all, attempt, tried) {
                 let host = &attempt.host;
-                return told(&format!(
+                return observed(&format!(
                     "attempt {index} went to {host}, known dead, and {fit} was fit"
                 ));
             }

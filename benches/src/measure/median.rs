@@ -29,11 +29,11 @@ pub fn lower_bound(measured: &[f64]) -> f64 {
         *next *= (n - f64::from(k)) / (f64::from(k) + 1.0);
         Some(this)
     });
-    let at_most = heads.scan(0.0, |sum, chance| {
-        *sum += chance;
+    let at_most = heads.scan(0.0, |sum, random| {
+        *sum += random;
         Some(*sum)
     });
-    let rank = at_most.take_while(|chance| *chance <= DOUBT).take(measured.len()).count();
+    let rank = at_most.take_while(|random| *random <= DOUBT).take(measured.len()).count();
     sorted(measured)[rank.saturating_sub(1)]
 }
 

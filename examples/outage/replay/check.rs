@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::receivers::Heard;
+use super::receivers::Received;
 use super::report::{ClientReport, Report};
 
 /// One thing to show, and whether it was.
@@ -23,16 +23,16 @@ const MESSAGES: usize = 15;
 pub(crate) fn check(report: &Report) -> Vec<Shown> {
     let [naive, by_hand, layered] = &report.clients;
     let shown = |what, held, seen| Shown { what, held, seen };
-    let heard = |sink, what: &dyn Fn(&Heard) -> bool| {
-        report.alerts.iter().filter(|heard| heard.sink == sink && what(heard)).count()
+    let received = |sink, what: &dyn Fn(&Received) -> bool| {
+        report.alerts.iter().filter(|received| received.sink == sink && what(received)).count()
     };
-    let (slack, pager) = (heard("slack", &|_| true), heard("pagerduty", &|_| true));
-    let lost = heard("slack", &|heard| is(heard, "region_out", "warning"));
-    let all_lost = heard("slack", &|heard| is(heard, "all_regions_out", "critical"));
-    let back = heard("slack", &|heard| is(heard, "all_regions_out", "info"));
-    let region_back = heard("slack", &|heard| is(heard, "region_out", "info"));
-    let critical = |sink| heard(sink, &|heard| heard.severity == "critical");
-    let (told, paged) = (critical("slack"), critical("pagerduty"));
+    let (slack, pager) = (received("slack", &|_| true), received("pagerduty", &|_| true));
+    let lost = received("slack", &|received| is(received, "region_out", "warning"));
+    let all_lost = received("slack", &|received| is(received, "all_regions_out", "critical"));
+    let back = received("slack", &|received| is(received, "all_regions_out", "info"));
+    let region_back = received("slack", &|received| is(received, "region_out", "info"));
+    let critical = |sink| received(sink, &|received| received.severity == "critical");
+    let (received, paged) = (critical("slack"), critical("pagerduty"));
     let suspended = |client: &ClientReport| if client.key_suspended { "yes" } else { "no" };
     vec![
         shown(
@@ -71,14 +71,14 @@ pub(crate) fn check(report: &Report) -> Vec<Shown> {
             format!("{} calls", layered.answered_401),
         ),
         shown(
-            "Slack heard of the lost region, of all lost, and of recovery",
+            "Slack received of the lost region, of all lost, and of recovery",
             lost > 0 && all_lost > 0 && back > 0 && region_back > 0,
             format!("{lost}, {all_lost}, {region_back} + {back}"),
         ),
         shown(
-            "PagerDuty heard of all that is critical",
-            paged > 0 && paged == told,
-            format!("{paged} of {told}"),
+            "PagerDuty received of all that is critical",
+            paged > 0 && paged == received,
+            format!("{paged} of {received}"),
         ),
         shown(
             "each sink got at most 15 messages",
@@ -88,6 +88,6 @@ pub(crate) fn check(report: &Report) -> Vec<Shown> {
     ]
 }
 
-fn is(heard: &Heard, kind: &str, severity: &str) -> bool {
-    heard.kind == kind && heard.severity == severity
+fn is(received: &Received, kind: &str, severity: &str) -> bool {
+    received.kind == kind && received.severity == severity
 }

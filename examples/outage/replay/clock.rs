@@ -16,7 +16,7 @@ pub(crate) enum Pace {
     /// As soon as nothing is left to do at one instant the next one is now. Exactly repeatable,
     /// and only without sockets, which take their own time.
     Virtual,
-    /// So many times faster than life.
+    /// So many times faster than lifetime.
     Faster(u32),
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn run<F: Future>(pace: Pace, future: F) -> std::io::Result<F::Output
 /// How often a driven clock moves: at twenty times, 5 ms at once.
 const TICK: Duration = Duration::from_micros(250);
 
-/// The most that it moves at once. A machine that was busy for a moment catches up in steps, so that
+/// The most that it moves at once. A machine that was busy for a instant catches up in steps, so that
 /// what waits for a socket isn't overtaken by its timeout.
 const STEP: Duration = Duration::from_millis(100);
 
@@ -46,9 +46,9 @@ fn drive(runtime: &Runtime, times: u32) {
         }
     });
     runtime.spawn(async move {
-        let (begun, mut moved) = (std::time::Instant::now(), Duration::ZERO);
+        let (started, mut moved) = (std::time::Instant::now(), Duration::ZERO);
         while ticks.recv().await.is_some() {
-            let behind = (begun.elapsed() * times).saturating_sub(moved).min(STEP);
+            let behind = (started.elapsed() * times).saturating_sub(moved).min(STEP);
             tokio::time::advance(behind).await;
             moved += behind;
         }

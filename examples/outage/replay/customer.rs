@@ -9,9 +9,9 @@ use http_body_util::BodyExt;
 use tower::ServiceExt;
 use tower_upstream::BoxError;
 
-use super::clients::{Client, Tally, Wire, wire};
+use super::clients::{Client, Counters, Wire, wire};
 use super::clock::Clock;
-use super::ledger::Bill;
+use super::ledger::Invoice;
 use super::load;
 use super::network::Network;
 use super::provider::{Provider, REQUEST_ID, base_url};
@@ -27,7 +27,7 @@ pub(crate) struct Outcome {
 }
 
 /// How a client stands while the morning goes on.
-pub(crate) struct Standing {
+pub(crate) struct RegionView {
     pub(crate) name: &'static str,
     pub(crate) succeeded: usize,
     pub(crate) failed: usize,
@@ -49,7 +49,7 @@ pub(crate) struct Customer {
     /// the others finds its own way.
     bases: Vec<String>,
     provider: Arc<Provider>,
-    tally: Arc<Mutex<Tally>>,
+    counters: Arc<Mutex<Counters>>,
     outcomes: Mutex<Vec<Outcome>>,
 }
 
@@ -64,12 +64,12 @@ impl Customer {
         make: impl FnOnce(Wire, &[String]) -> Result<Client, BoxError>,
     ) -> Result<Self, BoxError> {
         let (provider, bases) = Provider::open(network, clock, name, seed)?;
-        let (wire, tally) = wire(network);
+        let (wire, counters) = wire(network);
         let client = make(wire, &bases)?;
-        Ok(Self { name, client, bases, provider, tally, outcomes: Mutex::default() })
+        Ok(Self { name, client, bases, provider, counters, outcomes: Mutex::default() })
     }
 
-    /// Waits until people have heard what there is to hear, but no longer than that.
+    /// Waits until people have received what there is to receive, but no longer than that.
     pub(crate) async fn flush(&self, deadline: Duration) {
         if let Some(alerts) = &self.client.alerts {
             alerts.flush(deadline).await;
@@ -82,27 +82,27 @@ impl Customer {
 
     /// What went out, by region.
     pub(crate) fn sent(&self) -> Sent {
-        let tally = self.tally.lock().unwrap();
+        let counters = self.counters.lock().unwrap();
         let attempts = |base: &String| {
-            let mut at = tally.by_authority.iter().filter(|(at, _)| base_url(at) == *base);
+            let mut at = counters.by_authority.iter().filter(|(at, _)| base_url(at) == *base);
             at.next().map_or(0, |(_, attempts)| *attempts)
         };
         Sent {
-            requests: tally.sent.len() as u64,
-            attempts: tally.attempts,
+            requests: counters.sent.len() as u64,
+            attempts: counters.attempts,
             by_region: REGIONS.into_iter().zip(self.bases.iter().map(attempts)).collect(),
         }
     }
 
-    pub(crate) fn standing(&self) -> Standing {
+    pub(crate) fn view(&self) -> RegionView {
         let outcomes = self.outcomes.lock().unwrap();
         let succeeded = outcomes.iter().filter(|outcome| outcome.answered.is_some()).count();
         let failed = outcomes.len() - succeeded;
-        Standing { name: self.name, succeeded, failed }
+        RegionView { name: self.name, succeeded, failed }
     }
 
-    pub(crate) fn bill(&self) -> Bill {
-        self.provider.bill()
+    pub(crate) fn invoice(&self) -> Invoice {
+        self.provider.invoice()
     }
 
     /// Asks for everything, each at its time, and waits for the last answer.

@@ -1,4 +1,4 @@
-//! What the provider knows of a key: its calls, its bill, whether it is suspended.
+//! What the provider knows of a key: its calls, its invoice, whether it is suspended.
 //!
 //! Plain functions of `(state, now)`; times are since the start of the morning.
 
@@ -34,12 +34,12 @@ pub(crate) struct Ledger {
     asked_to_wait: Duration,
     abuse: Abuse,
     suspended_until: Option<Duration>,
-    pub(crate) bill: Bill,
+    pub(crate) invoice: Invoice,
 }
 
 /// What a key is billed for, and what it was answered instead.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Bill {
+pub(crate) struct Invoice {
     /// The calls accepted; each one's number is the count at that time.
     pub(crate) accepted: u64,
     pub(crate) answered_429: u64,
@@ -78,28 +78,28 @@ impl Ledger {
         if let Some(until) = &mut self.suspended_until {
             if now < *until {
                 *until = now + SUSPENDED_FOR;
-                self.bill.answered_401 += 1;
+                self.invoice.answered_401 += 1;
                 return Admission::Suspended;
             }
             self.suspended_until = None;
         }
         if now < self.asked_to_wait && self.abuse.early_call(now) {
             self.suspended_until = Some(now + SUSPENDED_FOR);
-            self.bill.suspended = true;
-            self.bill.answered_401 += 1;
+            self.invoice.suspended = true;
+            self.invoice.answered_401 += 1;
             return Admission::Suspended;
         }
         match self.free_in(now, limit) {
             Duration::ZERO => {
                 self.window.push_back((now, share(limit)));
-                self.bill.accepted += 1;
-                Admission::Accepted { number: self.bill.accepted }
+                self.invoice.accepted += 1;
+                Admission::Accepted { number: self.invoice.accepted }
             }
             wait => {
                 // As the header says it.
                 let retry_after = Duration::from_secs(whole_seconds(wait));
                 self.asked_to_wait = self.asked_to_wait.max(now + retry_after);
-                self.bill.answered_429 += 1;
+                self.invoice.answered_429 += 1;
                 Admission::Limited { retry_after }
             }
         }
@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(ledger.admit(at(50.5), LIMIT), limited, "9.5 s, in whole seconds");
         assert_eq!(ledger.left(at(50.5), LIMIT), Left { calls: 0, reset: at(39.5) });
         assert_eq!(admitted(&mut ledger, at(60.0), LIMIT, 60), 40);
-        assert_eq!(ledger.bill.accepted, 100);
+        assert_eq!(ledger.invoice.accepted, 100);
     }
 
     #[test]
@@ -197,7 +197,7 @@ mod tests {
         let mut ledger = Ledger::default();
         let mut abuse = |minute: u32| {
             admitted(&mut ledger, WINDOW * minute, LIMIT, LIMIT + 1 + EARLY_CALLS + 1);
-            ledger.bill.suspended
+            ledger.invoice.suspended
         };
         // A quiet minute begins the count anew.
         for minute in [0, 1, 2, 3, 4, 6, 7, 8, 9, 10] {
@@ -206,14 +206,14 @@ mod tests {
         assert!(abuse(11));
         let last = WINDOW * 11;
         assert_eq!(ledger.admit(last + SUSPENDED_FOR - at(1.0), LIMIT), Admission::Suspended);
-        let billed = ledger.bill.accepted;
+        let billed = ledger.invoice.accepted;
         assert_eq!(ledger.admit(last + SUSPENDED_FOR, LIMIT), Admission::Suspended, "it called");
         let quiet = last + SUSPENDED_FOR * 2;
         assert_eq!(ledger.admit(quiet, LIMIT), Admission::Accepted { number: billed + 1 });
     }
 
     #[test]
-    fn who_comes_when_told_is_not_early() {
+    fn who_comes_when_notified_is_not_early() {
         let mut ledger = Ledger::default();
         let mut now = at(0.0);
         for _ in 0..20 * LIMIT {

@@ -26,9 +26,9 @@ pub(crate) fn arrivals(seed: u64) -> Vec<Duration> {
     let mut all = Vec::new();
     let mut minute = Duration::ZERO;
     while minute < timeline::length() {
-        let mut moment = || minute + MINUTE.mul_f64(random.f64());
-        all.extend([moment(); BURST]);
-        all.extend(std::iter::repeat_with(moment).take(A_MINUTE - BURST));
+        let mut instant = || minute + MINUTE.mul_f64(random.f64());
+        all.extend([instant(); BURST]);
+        all.extend(std::iter::repeat_with(instant).take(A_MINUTE - BURST));
         minute += MINUTE;
     }
     all.sort();

@@ -20,7 +20,7 @@ use tower_upstream::BoxError;
 
 use self::clients::{Layered, by_hand, layered, naive, plain};
 use self::clock::{Clock, Pace};
-use self::customer::{Customer, Standing};
+use self::customer::{Customer, RegionView};
 use self::network::Network;
 use self::receivers::Receivers;
 use self::report::Report;
@@ -71,8 +71,8 @@ impl Morning {
     }
 
     /// How the clients stand by now.
-    pub(crate) fn standings(&self) -> [Standing; 3] {
-        self.customers.each_ref().map(|customer| customer.standing())
+    pub(crate) fn standings(&self) -> [RegionView; 3] {
+        self.customers.each_ref().map(|customer| customer.view())
     }
 
     async fn play(&self) -> Report {

@@ -13,7 +13,7 @@ use fastrand::Rng;
 use serde_json::json;
 
 use super::clock::Clock;
-use super::ledger::{Admission, Bill, Ledger, whole_seconds};
+use super::ledger::{Admission, Invoice, Ledger, whole_seconds};
 use super::network::{Network, Place};
 use super::server::serve;
 use super::timeline::{self, Condition, REGIONS};
@@ -30,7 +30,7 @@ pub(crate) const SLOWEST: Duration = Duration::from_secs(1);
 const MEDIAN: Duration = Duration::from_millis(35);
 
 /// Of the logarithm of the latency: a hundredth of the calls take over 225 ms.
-const SPREAD: f64 = 0.8;
+const RANGE: f64 = 0.8;
 
 pub(crate) struct Provider {
     clock: Clock,
@@ -75,8 +75,8 @@ impl Provider {
         Ok((provider, bases))
     }
 
-    pub(crate) fn bill(&self) -> Bill {
-        self.ledger.lock().unwrap().bill
+    pub(crate) fn invoice(&self) -> Invoice {
+        self.ledger.lock().unwrap().invoice
     }
 
     /// How long an answer takes: log-normal, as latencies are.
@@ -87,7 +87,7 @@ impl Provider {
         };
         // Box and Muller's normal variate.
         let normal = (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos();
-        MEDIAN.mul_f64((SPREAD * normal).exp()).min(SLOWEST)
+        MEDIAN.mul_f64((RANGE * normal).exp()).min(SLOWEST)
     }
 }
 

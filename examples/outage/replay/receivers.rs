@@ -1,4 +1,4 @@
-//! Slack and PagerDuty, as far as they are needed to hear of alerts.
+//! Slack and PagerDuty, as far as they are needed to receive of alerts.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::server::serve;
 
 /// A message as it came in.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Heard {
+pub(crate) struct Received {
     pub(crate) sink: &'static str,
     pub(crate) severity: String,
     pub(crate) kind: String,
@@ -27,13 +27,13 @@ pub(crate) struct Heard {
 #[derive(Clone)]
 pub(crate) struct Receivers {
     clock: Clock,
-    heard: Arc<Mutex<Vec<Heard>>>,
+    received: Arc<Mutex<Vec<Received>>>,
 }
 
 impl Receivers {
     /// Opens them. Answers with Slack's webhook and PagerDuty's base URL too.
     pub(crate) fn open(network: &Network, clock: Clock) -> std::io::Result<(Self, String, String)> {
-        let receivers = Self { clock, heard: Arc::default() };
+        let receivers = Self { clock, received: Arc::default() };
         let open = |name, path, app: Router<Self>| {
             let mut place = network.place(name)?;
             let url = format!("http://{}{path}", place.authority());
@@ -47,18 +47,18 @@ impl Receivers {
         Ok((receivers, slack, pager))
     }
 
-    /// What was heard so far, in order.
-    pub(crate) fn heard(&self) -> Vec<Heard> {
-        self.heard.lock().unwrap().clone()
+    /// What was received so far, in order.
+    pub(crate) fn received(&self) -> Vec<Received> {
+        self.received.lock().unwrap().clone()
     }
 
     /// Takes in a message, if it is one.
-    fn hear(&self, message: Option<Message>) -> StatusCode {
+    fn receive(&self, message: Option<Message>) -> StatusCode {
         let Some(Message { sink, severity, kind, text }) = message else {
             return StatusCode::BAD_REQUEST;
         };
         let at = self.clock.elapsed();
-        self.heard.lock().unwrap().push(Heard { sink, severity, kind, at, text });
+        self.received.lock().unwrap().push(Received { sink, severity, kind, at, text });
         StatusCode::ACCEPTED
     }
 }
@@ -71,11 +71,11 @@ struct Message {
 }
 
 async fn slack(State(receivers): State<Receivers>, Json(body): Json<Value>) -> StatusCode {
-    receivers.hear(of_slack(&body))
+    receivers.receive(of_slack(&body))
 }
 
 async fn pager_duty(State(receivers): State<Receivers>, Json(body): Json<Value>) -> StatusCode {
-    receivers.hear(of_pager_duty(&body))
+    receivers.receive(of_pager_duty(&body))
 }
 
 /// `🟡 WARNING: region_out: region us-west-2 is lost: timeout`

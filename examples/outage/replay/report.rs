@@ -10,7 +10,7 @@ use super::Morning;
 use super::customer::{Customer, Outcome};
 use super::ledger::usd;
 use super::provider::SLOWEST;
-use super::receivers::Heard;
+use super::receivers::Received;
 use super::timeline;
 
 /// What came of it for everybody.
@@ -18,7 +18,7 @@ use super::timeline;
 pub(crate) struct Report {
     /// Naive, by hand, layered.
     pub(crate) clients: [ClientReport; 3],
-    pub(crate) alerts: Vec<Heard>,
+    pub(crate) alerts: Vec<Received>,
 }
 
 /// What came of it for one client.
@@ -63,9 +63,11 @@ pub(crate) struct Outside {
 impl Report {
     pub(crate) fn of(morning: &Morning) -> Self {
         let clients = morning.customers.each_ref().map(|customer| ClientReport::of(customer));
-        let mut alerts = morning.receivers.heard();
+        let mut alerts = morning.receivers.received();
         // Those of one instant come in no certain order.
-        let order = |heard: &Heard| (heard.at, heard.sink, heard.kind.clone(), heard.text.clone());
+        let order = |received: &Received| {
+            (received.at, received.sink, received.kind.clone(), received.text.clone())
+        };
         alerts.sort_by_key(order);
         Self { clients, alerts }
     }
@@ -74,12 +76,12 @@ impl Report {
     pub(crate) fn json(&self) -> Value {
         let clients: BTreeMap<_, _> =
             self.clients.iter().map(|client| (client.name, client.json())).collect();
-        let alert = |heard: &Heard| {
+        let alert = |received: &Received| {
             json!({
-                "sink": heard.sink,
-                "severity": heard.severity,
-                "kind": heard.kind,
-                "at_s": seconds(heard.at),
+                "sink": received.sink,
+                "severity": received.severity,
+                "kind": received.kind,
+                "at_s": seconds(received.at),
             })
         };
         json!({ "clients": clients, "alerts": self.alerts.iter().map(alert).collect::<Vec<_>>() })
@@ -88,7 +90,7 @@ impl Report {
 
 impl ClientReport {
     fn of(customer: &Customer) -> Self {
-        let (outcomes, bill) = (customer.outcomes(), customer.bill());
+        let (outcomes, invoice) = (customer.outcomes(), customer.invoice());
         let sent = customer.sent();
         let successes: Vec<&Outcome> =
             outcomes.iter().filter(|outcome| outcome.answered.is_some()).collect();
@@ -97,7 +99,7 @@ impl ClientReport {
             successes.iter().map(|success| success.ended - success.offered).collect();
         latencies.sort();
         let logical_requests = count(outcomes.len());
-        let dark = timeline::nobody_answers();
+        let dark = timeline::none_answers();
         let nothing = Duration::ZERO..Duration::ZERO;
         Self {
             name: customer.name,
@@ -107,11 +109,11 @@ impl ClientReport {
             failed: count(outcomes.len() - successes.len()),
             rejected_locally: logical_requests - sent.requests,
             wire_attempts: sent.attempts,
-            spend_usd: usd(bill.accepted),
-            wasted_usd: usd(bill.accepted - count(got.len())),
-            answered_429: bill.answered_429,
-            answered_401: bill.answered_401,
-            key_suspended: bill.suspended,
+            spend_usd: usd(invoice.accepted),
+            wasted_usd: usd(invoice.accepted - count(got.len())),
+            answered_429: invoice.answered_429,
+            answered_401: invoice.answered_401,
+            key_suspended: invoice.suspended,
             longest_gap: longest_gap(&successes, &nothing),
             p50: percentile(&latencies, 50),
             p99: percentile(&latencies, 99),
@@ -162,15 +164,15 @@ fn success_share(outcomes: &[Outcome], dark: &Range<Duration>) -> f64 {
 /// The longest time between two successes, or one and the start or end of the morning, what of it
 /// is in the span not counted.
 fn longest_gap(successes: &[&Outcome], left_out: &Range<Duration>) -> Duration {
-    let mut moments: Vec<Duration> = successes.iter().map(|success| success.ended).collect();
-    moments.extend([Duration::ZERO, timeline::length()]);
-    moments.sort();
+    let mut instants: Vec<Duration> = successes.iter().map(|success| success.ended).collect();
+    instants.extend([Duration::ZERO, timeline::length()]);
+    instants.sort();
     let gap = |pair: &[Duration]| {
         let (from, to) = (pair[0], pair[1]);
         let within = to.min(left_out.end).saturating_sub(from.max(left_out.start));
         to - from - within
     };
-    moments.windows(2).map(gap).max().unwrap_or_default()
+    instants.windows(2).map(gap).max().unwrap_or_default()
 }
 
 /// The smallest that so many of a hundred don't exceed.

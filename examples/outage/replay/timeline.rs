@@ -10,7 +10,7 @@ pub(crate) const REGIONS: [&str; 3] = ["us-west-2", "eu-west-1", "ap-southeast-1
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Condition {
     Well,
-    /// It accepts calls, bills them, and never answers.
+    /// It accepts calls, invoices them, and never answers.
     Hangs,
     /// Nobody listens.
     Refuses,
@@ -75,7 +75,7 @@ pub(crate) fn next(from: Duration, region: usize, refuses: bool) -> Option<Durat
 }
 
 /// The span in which no region answers.
-pub(crate) fn nobody_answers() -> Range<Duration> {
+pub(crate) fn none_answers() -> Range<Duration> {
     let dark = |phase: &Phase| phase.regions.iter().all(|region| *region != Well);
     let mut spans = phases().filter(|(_, phase)| dark(phase)).map(|(span, _)| span);
     spans.next().expect("a phase without a region that is well")

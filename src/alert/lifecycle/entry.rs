@@ -1,16 +1,16 @@
-//! One thing that may be worth an alert: since when, how bad, and which sinks have heard of it.
+//! One thing that may be worth an alert: since when, how bad, and which sinks have notified of it.
 
 use std::time::Duration;
 
-use crate::alert::audience::{Audience, Sinks};
-use crate::alert::sighting::{Facts, Sighting, Turn};
+use crate::alert::observation::{Details, Generation, Observation};
+use crate::alert::recipients::{Recipients, Sinks};
 use crate::event::{AlertKind, Severity};
 use crate::time::{self, Instant};
 use crate::verdict::Cause;
 
-use super::grade::Grades;
-use super::heard::Heard;
 use super::inhibit::Subject;
+use super::notified::Notified;
+use super::severity_times::SeverityHistory;
 
 /// How long things take; see the builder's setters.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +32,7 @@ const LATEST: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// It isn't told yet: it hasn't lasted long enough, others may join it, it was told lately,
+    /// It isn't notified yet: it hasn't lasted long enough, others may join it, it was notified lately,
     /// or its cause mutes it.
     Waiting,
     Firing,
@@ -42,31 +42,31 @@ pub(super) enum State {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     pub(super) state: State,
-    /// The worst that was told, or is to be.
+    /// The worst that was notified, or is to be.
     pub(super) severity: Severity,
-    pub(super) facts: Facts,
+    pub(super) details: Details,
     pub(super) begun: Instant,
-    /// The latest turn that came in, and when.
-    turn: Option<(Turn, Instant)>,
+    /// The latest generation that came in, and when.
+    generation: Option<(Generation, Instant)>,
     region: Option<&'static str>,
-    grades: Grades,
-    told_at: Option<Instant>,
-    heard: Heard,
+    severities: SeverityHistory,
+    notified_at: Option<Instant>,
+    notified: Notified,
     /// As it was before the last telling, for the sinks whose queue turns out to be full.
-    heard_before: Heard,
+    notified_before: Notified,
     /// The sinks whose queue was full, and since when: they aren't offered it again at once.
     missed: Sinks,
     missed_at: Instant,
-    /// The sinks that hear of its cause, and needn't hear of this.
+    /// The sinks that receive of its cause, and needn't receive of this.
     pub(super) muted: Sinks,
 }
 
-/// What is to be told of an entry, to sinks that have heard the same of it so far.
+/// What is to be notified of an entry, to sinks that have notified the same of it so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct Notification {
     pub(super) to: Sinks,
     pub(super) severity: Severity,
-    /// How bad it was told to be before, if that has changed.
+    /// How bad it was notified to be before, if that has changed.
     pub(super) was: Option<Severity>,
     /// Whether it is over, at least for these sinks.
     pub(super) resolved: bool,
@@ -79,247 +79,260 @@ impl Entry {
         Self {
             state: State::Resolved,
             severity: Severity::Info,
-            facts: Facts::default(),
+            details: Details::default(),
             begun: now,
-            turn: None,
+            generation: None,
             region: None,
-            grades: Grades::default(),
-            told_at: None,
-            heard: Heard::default(),
-            heard_before: Heard::default(),
+            severities: SeverityHistory::default(),
+            notified_at: None,
+            notified: Notified::default(),
+            notified_before: Notified::default(),
             missed: Sinks::default(),
             missed_at: now,
             muted: Sinks::default(),
         }
     }
 
-    /// Takes in the turn of an event. Returns whether the event comes late: after one with a later turn.
-    pub(super) fn is_late(&mut self, turn: Option<Turn>, now: Instant) -> bool {
-        let Some(turn) = turn else {
+    /// Takes in the generation of an event. Returns whether the event comes late: after one with a later generation.
+    pub(super) fn is_late(&mut self, generation: Option<Generation>, now: Instant) -> bool {
+        let Some(generation) = generation else {
             return false;
         };
-        let late = self.recent_turn(now).is_some_and(|last| turn.is_before(last));
+        let late = self.recent_turn(now).is_some_and(|last| generation.is_before(last));
         if !late {
-            self.turn = Some((turn, now));
+            self.generation = Some((generation, now));
         }
         late
     }
 
-    fn recent_turn(&self, now: Instant) -> Option<Turn> {
-        self.turn.filter(|(_, at)| now < time::after(*at, LATEST)).map(|(turn, _)| turn)
+    fn recent_turn(&self, now: Instant) -> Option<Generation> {
+        self.generation
+            .filter(|(_, at)| now < time::after(*at, LATEST))
+            .map(|(generation, _)| generation)
     }
 
     /// Takes in that it was seen.
-    pub(super) fn see(&mut self, seen: &Sighting<'_>, now: Instant) {
+    pub(super) fn see(&mut self, seen: &Observation<'_>, now: Instant) {
         if self.state == State::Resolved {
             (self.state, self.begun) = (State::Waiting, now);
-            (self.grades, self.region) = (Grades::default(), None);
+            (self.severities, self.region) = (SeverityHistory::default(), None);
         }
-        // The facts that are told are those of the worst sighting.
-        if seen.holds.worst() >= self.grades.worst() {
-            let known = self.facts.cause;
-            self.facts = seen.facts;
+        // The details that are notified are those of the worst observation.
+        if seen.holds.worst() >= self.severities.worst() {
+            let known = self.details.cause;
+            self.details = seen.details;
             // A call that an open circuit turned away doesn't say why the circuit opened.
-            if seen.facts.cause == Some(Cause::CircuitOpen) {
-                self.facts.cause = known.or(seen.facts.cause);
+            if seen.details.cause == Some(Cause::CircuitOpen) {
+                self.details.cause = known.or(seen.details.cause);
             }
         }
         if self.state == State::Waiting {
-            // Once it was told it must not change: a sink may know the alert by it.
+            // Once it was notified it must not change: a sink may know the alert by it.
             self.region = self.region.or(seen.region);
         }
         if now >= time::after(self.missed_at, MISSED) {
             self.missed = Sinks::default();
         }
-        self.grades.see(seen, now);
+        self.severities.see(seen, now);
     }
 
-    /// Ends it. Returns what is to be told of that: nothing if its beginning wasn't told.
-    pub(super) fn end(&mut self) -> Vec<Told> {
+    /// Ends it. Returns what is to be notified of that: nothing if its beginning wasn't notified.
+    pub(super) fn end(&mut self) -> Vec<Notification> {
         let before = std::mem::replace(&mut self.state, State::Resolved);
-        let heard = std::mem::take(&mut self.heard);
-        if before == State::Firing { self.ends(heard, true) } else { Vec::new() }
+        let notified = std::mem::take(&mut self.notified);
+        if before == State::Firing { self.ends(notified, true) } else { Vec::new() }
     }
 
-    /// Tells the end to sinks that heard of it, each under the severity that it was told.
-    fn ends(&self, heard: Heard, news: bool) -> Vec<Told> {
-        let told = |severity| {
-            let (to, news) = (heard.at(severity), news && severity == self.severity);
-            Told { to, severity, was: None, resolved: true, news }
+    /// Tells the end to sinks that notified of it, each under the severity that it was notified.
+    fn ends(&self, notified: Notified, news: bool) -> Vec<Notification> {
+        let notified = |severity| {
+            let (to, news) = (notified.at(severity), news && severity == self.severity);
+            Notification { to, severity, was: None, resolved: true, news }
         };
-        let all = Severity::ALL.into_iter().map(told);
-        all.filter(|told| told.news || !told.to.is_empty()).collect()
+        let all = Severity::ALL.into_iter().map(notified);
+        all.filter(|notified| notified.news || !notified.to.is_empty()).collect()
     }
 
-    /// Takes in that these sinks weren't told after all.
+    /// Takes in that these sinks weren't notified after all.
     pub(super) fn miss(&mut self, sinks: Sinks, now: Instant) {
         self.missed_at = now;
-        self.heard.restore(sinks, self.heard_before);
+        self.notified.restore(sinks, self.notified_before);
         self.missed = self.missed.and(sinks);
     }
 
-    /// Returns how bad it is. What was told to be worse stays so until the fall is told.
+    /// Returns how bad it is. What was notified to be worse stays so until the fall is notified.
     pub(super) fn level(&self, now: Instant) -> Option<Severity> {
         match self.state {
             State::Resolved => None,
-            State::Waiting => self.grades.reached(now),
-            State::Firing => self.grades.reached(now).max(Some(self.severity)),
+            State::Waiting => self.severities.reached(now),
+            State::Firing => self.severities.reached(now).max(Some(self.severity)),
         }
     }
 
     /// Returns how bad it is, or would be once it has lasted.
     pub(super) fn worth(&self, now: Instant) -> Severity {
-        self.grades.reached(now).or(self.grades.least()).unwrap_or(Severity::Info)
+        self.severities.reached(now).or(self.severities.least()).unwrap_or(Severity::Info)
     }
 
     /// Returns how bad it is, or may get.
     pub(super) fn worst(&self) -> Severity {
-        self.grades.worst().unwrap_or(Severity::Info).max(self.severity)
+        self.severities.worst().unwrap_or(Severity::Info).max(self.severity)
     }
 
     /// Returns until when it is certain to last.
     pub(super) fn until(&self) -> Instant {
-        self.grades.until().unwrap_or(self.begun)
+        self.severities.until().unwrap_or(self.begun)
     }
 
     /// Returns whether it is over, as it hasn't been seen for a quiet time. Also forgets the severities that
     /// haven't been seen for that long.
-    pub(super) fn is_over(&mut self, now: Instant, times: &Times, audience: Audience) -> bool {
-        let quiet_at = self.grades.quiet_at(times.quiet).unwrap_or(now).min(now);
+    pub(super) fn is_over(&mut self, now: Instant, times: &Times, recipients: Recipients) -> bool {
+        let quiet_at = self.severities.quiet_at(times.quiet).unwrap_or(now).min(now);
         if self.state == State::Waiting
-            && self.told_first_at(times, audience).is_some_and(|at| at <= quiet_at)
+            && self.first_notified_at(times, recipients).is_some_and(|at| at <= quiet_at)
         {
-            // It was due to be told before that, so it is told first.
+            // It was due to be notified before that, so it is notified first.
             return false;
         }
-        self.grades.expire(now, times.quiet);
-        self.state != State::Resolved && self.grades.worst().is_none()
+        self.severities.expire(now, times.quiet);
+        self.state != State::Resolved && self.severities.worst().is_none()
     }
 
-    /// Returns when to tell that it isn't so bad any more: not at once, as it may get as bad again.
+    /// Returns when to emit that it isn't so bad any more: not at once, as it may get as bad again.
     fn falls_at(&self, times: &Times) -> Option<Instant> {
-        let fell = self.grades.worst() < Some(self.severity);
-        self.told_at.filter(|_| fell).map(|told_at| time::after(told_at, times.settle))
+        let fell = self.severities.worst() < Some(self.severity);
+        self.notified_at.filter(|_| fell).map(|notified_at| time::after(notified_at, times.settle))
     }
 
-    pub(super) fn is_forgotten(&self, now: Instant, times: &Times) -> bool {
-        let settled = |told_at| now >= time::after(told_at, times.settle);
-        let is_settled = self.told_at.is_none_or(settled) && self.recent_turn(now).is_none();
+    pub(super) fn is_expired(&self, now: Instant, times: &Times) -> bool {
+        let settled = |notified_at| now >= time::after(notified_at, times.settle);
+        let is_settled = self.notified_at.is_none_or(settled) && self.recent_turn(now).is_none();
         self.state == State::Resolved && is_settled
     }
 
-    /// Returns when a waiting entry is to be told; `None` if it can't be yet, or is muted.
-    pub(super) fn told_first_at(&self, times: &Times, audience: Audience) -> Option<Instant> {
-        let (ripe_at, severity) = self.grades.rises_at(None)?;
+    /// Returns when a waiting entry is to be notified; `None` if it can't be yet, or is muted.
+    pub(super) fn first_notified_at(
+        &self,
+        times: &Times,
+        recipients: Recipients,
+    ) -> Option<Instant> {
+        let (ripe_at, severity) = self.severities.rises_at(None)?;
         let at = time::after(ripe_at, times.group);
-        let severity = self.grades.reached(at).unwrap_or(severity);
-        let settled = self.told_at.map(|told_at| time::after(told_at, times.settle));
-        // What comes and goes is told once in a settle time, unless it got worse.
+        let severity = self.severities.reached(at).unwrap_or(severity);
+        let settled = self.notified_at.map(|notified_at| time::after(notified_at, times.settle));
+        // What comes and goes is notified once in a settle time, unless it got worse.
         let at = at.max(settled.filter(|_| severity <= self.severity).unwrap_or(at));
-        (!self.is_muted(audience.of(severity))).then_some(at)
+        (!self.is_muted(recipients.of(severity))).then_some(at)
     }
 
     fn is_muted(&self, wants: Sinks) -> bool {
         !wants.is_empty() && wants.without(self.muted).is_empty()
     }
 
-    /// Returns the sinks that should have heard of it and didn't. Those that missed it have to wait.
-    pub(super) fn owed(&self, audience: Audience) -> Sinks {
-        let heard = self.heard.at(self.severity);
-        audience.of(self.severity).without(heard).without(self.muted).without(self.missed)
+    /// Returns the sinks that should have notified of it and didn't. Those that missed it have to wait.
+    pub(super) fn owed(&self, recipients: Recipients) -> Sinks {
+        let notified = self.notified.at(self.severity);
+        recipients.of(self.severity).without(notified).without(self.muted).without(self.missed)
     }
 
-    /// Returns when it is to be told again.
-    fn repeats_at(&self, times: &Times, audience: Audience) -> Option<Instant> {
-        let muted = self.is_muted(audience.of(self.severity));
-        self.told_at.filter(|_| !muted).map(|told_at| time::after(told_at, times.repeat))
+    /// Returns when it is to be notified again.
+    fn repeats_at(&self, times: &Times, recipients: Recipients) -> Option<Instant> {
+        let muted = self.is_muted(recipients.of(self.severity));
+        self.notified_at
+            .filter(|_| !muted)
+            .map(|notified_at| time::after(notified_at, times.repeat))
     }
 
     /// Returns when something is to be done about it, unless it is seen again before.
-    pub(super) fn due(&self, times: &Times, audience: Audience) -> Option<Instant> {
-        let tells_at = match self.state {
+    pub(super) fn due(&self, times: &Times, recipients: Recipients) -> Option<Instant> {
+        let notifies_at = match self.state {
             State::Resolved => return None,
-            State::Waiting => self.told_first_at(times, audience),
-            State::Firing if !self.owed(audience).is_empty() => Some(self.begun),
+            State::Waiting => self.first_notified_at(times, recipients),
+            State::Firing if !self.owed(recipients).is_empty() => Some(self.begun),
             State::Firing => {
-                let rises_at = self.grades.rises_at(Some(self.severity)).map(|(at, _)| at);
+                let rises_at = self.severities.rises_at(Some(self.severity)).map(|(at, _)| at);
                 let offered_at = time::after(self.missed_at, MISSED_UNSEEN);
                 let offered_at = Some(offered_at).filter(|_| !self.missed.is_empty());
-                let others = [self.falls_at(times), self.repeats_at(times, audience), offered_at];
+                let others = [self.falls_at(times), self.repeats_at(times, recipients), offered_at];
                 rises_at.into_iter().chain(others.into_iter().flatten()).min()
             }
         };
-        tells_at.into_iter().chain(self.grades.quiet_at(times.quiet)).min()
+        notifies_at.into_iter().chain(self.severities.quiet_at(times.quiet)).min()
     }
 
-    /// Returns what is to be told by now. With `hurry` it doesn't wait for others to join it.
-    pub(super) fn tell(
+    /// Returns what is to be notified by now. With `hurry` it doesn't wait for others to join it.
+    pub(super) fn emit(
         &mut self,
         now: Instant,
         (times, hurry): (&Times, bool),
-        audience: Audience,
-    ) -> Vec<Told> {
+        recipients: Recipients,
+    ) -> Vec<Notification> {
         let passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if now >= time::after(self.missed_at, MISSED_UNSEEN) {
             self.missed = Sinks::default();
         }
         let before = Some(self.severity).filter(|_| self.state == State::Firing);
-        let (next, mut told) = (self.next_severity(now, (times, hurry), audience), Vec::new());
+        let (next, mut notified) =
+            (self.next_severity(now, (times, hurry), recipients), Vec::new());
         match self.state {
-            State::Resolved => return told,
+            State::Resolved => return notified,
             _ if next.is_some() => {}
-            State::Firing if passed(self.repeats_at(times, audience)) => {}
+            State::Firing if passed(self.repeats_at(times, recipients)) => {}
             State::Firing => {
-                self.heard_before = self.heard;
-                return self.tells(self.owed(audience), before, false);
+                self.notified_before = self.notified;
+                return self.notify(self.owed(recipients), before, false);
             }
-            State::Waiting => return told,
+            State::Waiting => return notified,
         }
-        self.heard_before = self.heard;
+        self.notified_before = self.notified;
         self.severity = next.unwrap_or(self.severity);
-        (self.state, self.told_at) = (State::Firing, Some(now));
-        // For sinks that don't hear of what is less bad, it is over.
-        let spared = self.heard.take(self.heard.all().without(audience.of(self.severity)));
-        told.extend(self.ends(spared, false));
-        told.extend(self.tells(audience.of(self.severity).without(self.muted), before, true));
-        told
+        (self.state, self.notified_at) = (State::Firing, Some(now));
+        // For sinks that don't receive of what is less bad, it is over.
+        let spared = self.notified.take(self.notified.all().without(recipients.of(self.severity)));
+        notified.extend(self.ends(spared, false));
+        notified.extend(self.notify(
+            recipients.of(self.severity).without(self.muted),
+            before,
+            true,
+        ));
+        notified
     }
 
-    /// Returns the severity that is to be told now, if one is.
+    /// Returns the severity that is to be notified now, if one is.
     fn next_severity(
         &self,
         now: Instant,
         (times, hurry): (&Times, bool),
-        audience: Audience,
+        recipients: Recipients,
     ) -> Option<Severity> {
         let passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let reached = self.grades.reached(now);
+        let reached = self.severities.reached(now);
         // Ask with and without the wait: what got worse meanwhile can be muted at one of the times only.
         let in_a_hurry = Times { group: Duration::ZERO, ..*times };
-        let is_told = |times| passed(self.told_first_at(times, audience));
+        let is_notified = |times| passed(self.first_notified_at(times, recipients));
         match self.state {
-            State::Waiting if is_told(times) || hurry && is_told(&in_a_hurry) => reached,
+            State::Waiting if is_notified(times) || hurry && is_notified(&in_a_hurry) => reached,
             State::Firing if reached > Some(self.severity) => reached,
-            State::Firing if passed(self.falls_at(times)) => self.grades.worst(),
+            State::Firing if passed(self.falls_at(times)) => self.severities.worst(),
             _ => None,
         }
     }
 
-    /// Tells these sinks how bad it is now. `before` is what it was told to be last, if it was told.
-    fn tells(&mut self, to: Sinks, before: Option<Severity>, news: bool) -> Vec<Told> {
+    /// Tells these sinks how bad it is now. `before` is what it was notified to be last, if it was notified.
+    fn notify(&mut self, to: Sinks, before: Option<Severity>, news: bool) -> Vec<Notification> {
         let severity = self.severity;
-        let told = |to, was: Option<Severity>, news| {
+        let notified = |to, was: Option<Severity>, news| {
             let was = was.filter(|was| *was != severity);
-            Told { to, severity, was, resolved: false, news }
+            Notification { to, severity, was, resolved: false, news }
         };
-        // Sinks for which it was muted meanwhile heard another severity last.
+        // Sinks for which it was muted meanwhile notified another severity last.
         let others = Severity::ALL.into_iter().filter(|was| Some(*was) != before);
         let mut all: Vec<_> =
-            others.map(|was| told(to.only(self.heard.at(was)), Some(was), false)).collect();
+            others.map(|was| notified(to.only(self.notified.at(was)), Some(was), false)).collect();
         let rest = all.iter().fold(to, |rest, other| rest.without(other.to));
-        all.push(told(rest, before, news));
-        all.retain(|told| told.news || !told.to.is_empty());
-        self.heard.hear(to, severity);
+        all.push(notified(rest, before, news));
+        all.retain(|notified| notified.news || !notified.to.is_empty());
+        self.notified.receive(to, severity);
         all
     }
 

@@ -18,7 +18,7 @@ impl Subject<'_> {
         )
     }
 
-    /// Whether a sink that hears of this needn't hear of `other`. A dead key makes everything else fail. With
+    /// Whether a sink that hears of this needn't receive of `other`. A dead key makes everything else fail. With
     /// no region left, each is lost, circuits open and calls fail. A lost region's circuit is open.
     pub(super) fn mutes(self, other: Subject<'_>) -> bool {
         match (self.kind, other.kind) {

@@ -1,7 +1,7 @@
 //! Whether a limit is exceeded.
 
+use crate::alert::observation::Reading;
 use crate::alert::rule::{Limit, Unit};
-use crate::alert::sighting::Reading;
 use crate::sliding_window::CallCounts;
 
 impl Limit {

@@ -12,10 +12,10 @@ pub(in crate::alert) const MOST: usize = 7;
 
 /// Sums over the lifetime of the alerts.
 #[derive(Debug, Default)]
-pub(super) struct Counts(Sharded<Stripe>);
+pub(super) struct Counts(Sharded<ShardCounters>);
 
 #[derive(Debug, Default)]
-struct Stripe {
+struct ShardCounters {
     successes: AtomicU64,
     /// For each measure, the calls that were bad though they succeeded, and those that failed.
     succeeded: [AtomicU64; MOST],

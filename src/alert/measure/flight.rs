@@ -10,10 +10,10 @@ use crate::sharded::Sharded;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 use crate::time::{self, Instant};
 
-/// Slots for the generations within the limit, and for older ones that still have a hanging call. If
+/// Slots for the generations timeout_at the limit, and for older ones that still have a hanging call. If
 /// those take every slot, the newest generation goes on, and its calls don't count as hanging.
 const SLOTS: usize = 16;
-/// How many generations begin within one limit.
+/// How many generations begin timeout_at one limit.
 const GENERATIONS: u32 = 4;
 
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Rules about numbers of calls: counted on the request path, judged by the keeper.
+//! Rules about numbers of calls: counted on the request path, judged by the scheduler.
 
 mod condition;
 mod counts;
@@ -10,8 +10,8 @@ use std::time::Duration;
 use self::counts::Counts;
 use self::flight::{Flight, Generations};
 use self::plan::{Plan, Subject, Test};
+use super::observation::{Details, Holds, Lasts, Observation, Reading};
 use super::rule::{Measure, Rule};
-use super::sighting::{Facts, Holds, Lasts, Reading, Sighting};
 use super::slo::{Objective, Slo};
 use crate::error::InvalidConfig;
 use crate::sliding_window::{CallCounts, SlidingWindow};
@@ -54,12 +54,12 @@ struct Book {
 
 /// What is kept of a call from its beginning to its end.
 #[derive(Debug, Default)]
-pub(super) struct Begun {
+pub(super) struct Pending {
     at: Option<Instant>,
     slot: Option<usize>,
 }
 
-impl Begun {
+impl Pending {
     #[inline]
     pub(in crate::alert) fn is_in_flight(&self) -> bool {
         self.slot.is_some()
@@ -120,13 +120,13 @@ impl Meter {
     }
 
     /// Notes that a call begins, if [calls are followed](Self::follows_calls).
-    pub(super) fn begin(&self) -> Begun {
+    pub(super) fn begin(&self) -> Pending {
         let slot = self.flight.as_ref().map(Flight::begin);
-        Begun { at: self.timed.then(time::now), slot }
+        Pending { at: self.timed.then(time::now), slot }
     }
 
     /// Notes that a call isn't in flight any more, whether it was answered or dropped.
-    pub(super) fn end(&self, begun: &mut Begun) {
+    pub(super) fn end(&self, begun: &mut Pending) {
         if let Some(slot) = begun.slot.take()
             && let Some(flight) = &self.flight
         {
@@ -134,9 +134,9 @@ impl Meter {
         }
     }
 
-    /// Counts a call that succeeded. Returns whether to check that the keeper runs.
+    /// Counts a call that succeeded. Returns whether to check that the scheduler runs.
     #[inline]
-    pub(super) fn success(&self, begun: &Begun) -> bool {
+    pub(super) fn success(&self, begun: &Pending) -> bool {
         if self.timed {
             self.counts.timed_success(&self.measures, begun.took())
         } else {
@@ -144,8 +144,8 @@ impl Meter {
         }
     }
 
-    /// Counts a call that failed. Returns whether to check that the keeper runs.
-    pub(super) fn failure(&self, begun: &Begun, verdict: &Verdict) -> bool {
+    /// Counts a call that failed. Returns whether to check that the scheduler runs.
+    pub(super) fn failure(&self, begun: &Pending, verdict: &Verdict) -> bool {
         // The request's own fault isn't counted.
         let counts = verdict.class() != Class::Rejected;
         if counts {
@@ -164,13 +164,13 @@ impl Meter {
         time::after(self.book.lock().looked_at, self.step)
     }
 
-    /// Adds what was counted to the windows, and tells for each subject whether its rules are met.
-    pub(super) fn look(&self, now: Instant, mut tell: impl FnMut(&Sighting<'_>)) {
+    /// Adds what was counted to the windows, and notify for each subject whether its rules are met.
+    pub(super) fn look(&self, now: Instant, mut emit: impl FnMut(&Observation<'_>)) {
         let mut book = self.book.lock();
         book.looked_at = now;
         self.write(&mut book, now);
         for subject in &self.subjects {
-            tell(&subject.judge(&book));
+            emit(&subject.judge(&book));
         }
     }
 
@@ -202,7 +202,7 @@ impl Meter {
 }
 
 impl Subject {
-    fn judge(&self, book: &Book) -> Sighting<'_> {
+    fn judge(&self, book: &Book) -> Observation<'_> {
         let mut holds = Holds::default();
         let mut worst = None;
         for (test, severity, hold) in &self.rules {
@@ -215,8 +215,8 @@ impl Subject {
         }
         let lasts = if worst.is_some() { Lasts::UntilOver } else { Lasts::Over };
         let reading = worst.map(|(_, reading)| reading);
-        let facts = Facts { reading, ..Facts::default() };
-        Sighting { holds, facts, ..Sighting::new(self.kind, lasts).of(&self.label) }
+        let details = Details { reading, ..Details::default() };
+        Observation { holds, details, ..Observation::new(self.kind, lasts).of(&self.label) }
     }
 }
 

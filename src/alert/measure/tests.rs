@@ -22,9 +22,9 @@ fn look(meter: &Meter, elapsed: Duration) -> Vec<(AlertKind, Severity)> {
 fn calls(meter: &Meter, many: u32, verdict: &Verdict) {
     for _ in 0..many {
         if verdict.is_success() {
-            meter.success(&Begun::default());
+            meter.success(&Pending::default());
         } else {
-            meter.failure(&Begun::default(), verdict);
+            meter.failure(&Pending::default(), verdict);
         }
     }
 }
@@ -108,7 +108,7 @@ fn medians_and_tails_are_exact() {
     let meter = meter(&rules, &[]);
     let success = |took| {
         let at = time::now().checked_sub(took).unwrap();
-        meter.success(&Begun { at: Some(at), slot: None });
+        meter.success(&Pending { at: Some(at), slot: None });
     };
     (0..90).for_each(|_| success(Duration::ZERO));
     (0..10).for_each(|_| success(limit * 2));

@@ -15,7 +15,7 @@ impl Rule {
             Condition::Measured(limit) => limit.check(),
             Condition::Hanging(time) if *time < Duration::from_secs(1) => {
                 Err(InvalidConfig::new(format!(
-                    "calls that hang for {time:?} can't be told from others; wait at least 1 s"
+                    "calls that hang for {time:?} can't be notified from others; wait at least 1 s"
                 )))
             }
             Condition::Unmeasured => Err(InvalidConfig::new(

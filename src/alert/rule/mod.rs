@@ -116,18 +116,18 @@ impl Rule {
         Self::seen(AlertKind::AllRegionsOut)
     }
 
-    /// The upstream refused the credential. This mutes all other alerts for the sinks that hear of it. Leave
+    /// The upstream refused the credential. This mutes all other alerts for the sinks that receive of it. Leave
     /// this rule out if credentials are those of many tenants, of which one may be dead for long.
     pub fn credential_rejected() -> Self {
         Self::seen(AlertKind::CredentialRejected)
     }
 
-    /// The account's money or quota is spent. Only your classifier can tell.
+    /// The account's money or quota is spent. Only your classifier can emit.
     pub fn quota_exhausted() -> Self {
         Self::seen(AlertKind::QuotaExhausted)
     }
 
-    /// The upstream asked a rate limiter for a pause. To hear only of long ones, add
+    /// The upstream asked a rate limiter for a pause. To receive only of long ones, add
     /// [`lasting`](Self::lasting): a pause lasts for as long as the upstream asked.
     pub fn rate_limited() -> Self {
         Self::seen(AlertKind::RateLimited)
@@ -161,7 +161,7 @@ impl Rule {
         self.severity(Severity::Critical)
     }
 
-    /// Is met only by what lasts for this time; of what is over sooner nobody hears. Where no event tells
+    /// Is met only by what lasts for this time; of what is over sooner nobody hears. Where no event notify
     /// the end, it lasts from the first time that it was seen to the last, unless a
     /// [quiet time](super::AlertsBuilder::quiet_time) lies between. Default: 0.
     pub fn lasting(mut self, time: Duration) -> Self {

@@ -3,8 +3,8 @@
 use std::error::Error;
 
 use super::{Condition, Rule};
-use crate::alert::sighting::Turn;
-use crate::alert::sighting::{Holds, Lasts, Sighting};
+use crate::alert::observation::Generation;
+use crate::alert::observation::{Holds, Lasts, Observation};
 use crate::error::cause_ref;
 use crate::error::{CircuitOpen, CircuitState, DeadlineExceeded, OpenReason};
 use crate::event::{AlertKind, Decision, Event, RegionChange, RetryDecided};
@@ -20,30 +20,30 @@ impl Rules {
         Self(rules.into_iter().collect())
     }
 
-    /// Returns the sighting with the rules that it meets, or `None` if it meets none.
-    fn judge<'a>(&self, seen: Sighting<'a>) -> Option<Sighting<'a>> {
+    /// Returns the observation with the rules that it meets, or `None` if it meets none.
+    fn judge<'a>(&self, seen: Observation<'a>) -> Option<Observation<'a>> {
         let met = self.0.iter().filter(|rule| match rule.condition {
             Condition::Seen { kind, retries } => {
-                kind == seen.kind && retries.is_none_or(|most| seen.facts.retries > Some(most))
+                kind == seen.kind && retries.is_none_or(|most| seen.details.retries > Some(most))
             }
             Condition::Measured(_) | Condition::Hanging(_) | Condition::Unmeasured => false,
         });
         let holds = met.fold(Holds::default(), |holds, rule| holds.and(rule.severity, rule.hold));
-        (!holds.is_empty()).then_some(Sighting { holds, ..seen })
+        (!holds.is_empty()).then_some(Observation { holds, ..seen })
     }
 
-    /// Calls `tell` with each sighting in this event that meets a rule.
+    /// Calls `emit` with each observation in this event that meets a rule.
     pub(in crate::alert) fn event<'a>(
         &self,
         event: &Event<'a>,
-        mut tell: impl FnMut(Sighting<'a>),
+        mut emit: impl FnMut(Observation<'a>),
     ) {
-        let mut seen = |seen| self.judge(seen).into_iter().for_each(&mut tell);
+        let mut seen = |seen| self.judge(seen).into_iter().for_each(&mut emit);
         match event {
             Event::RetryDecided(event) => given_up(event).into_iter().for_each(seen),
             Event::CircuitChanged(event) => {
-                let turn = Some(Turn(event.generation));
-                let circuit = |lasts| Sighting { turn, ..circuit(event.circuit, lasts) };
+                let generation = Some(Generation(event.generation));
+                let circuit = |lasts| Observation { generation, ..circuit(event.circuit, lasts) };
                 match event.to {
                     // The calls that a latched credential's circuit rejects report it.
                     _ if event.reason.is_some_and(OpenReason::is_latch) => {}
@@ -57,12 +57,12 @@ impl Rules {
                 }
             }
             Event::GateClosed(event) => {
-                let about = Sighting::new(AlertKind::RateLimited, Lasts::For(event.pause));
+                let about = Observation::new(AlertKind::RateLimited, Lasts::For(event.pause));
                 seen(about.of(event.limiter));
             }
             Event::RegionChanged(event) => {
-                let out = |lasts| Sighting::new(AlertKind::RegionOut, lasts).of(event.region);
-                let all = |lasts| Sighting::new(AlertKind::AllRegionsOut, lasts);
+                let out = |lasts| Observation::new(AlertKind::RegionOut, lasts).of(event.region);
+                let all = |lasts| Observation::new(AlertKind::AllRegionsOut, lasts);
                 match event.change {
                     RegionChange::Out { cause, .. } => seen(out(Lasts::UntilOver).cause(cause)),
                     RegionChange::Healthy => {
@@ -74,19 +74,19 @@ impl Rules {
                 }
             }
             Event::AllRegionsOut(_) => {
-                seen(Sighting::new(AlertKind::AllRegionsOut, Lasts::UntilOver));
+                seen(Observation::new(AlertKind::AllRegionsOut, Lasts::UntilOver));
             }
             // An alert about an alert would never end.
             _ => {}
         }
     }
 
-    /// Returns the sighting in what a caller got, if it meets a rule.
+    /// Returns the observation in what a caller got, if it meets a rule.
     pub(in crate::alert) fn outcome<'a>(
         &self,
         verdict: &Verdict,
         error: Option<&'a (dyn Error + 'static)>,
-    ) -> Option<Sighting<'a>> {
+    ) -> Option<Observation<'a>> {
         let late = error.and_then(|error| cause_ref::<DeadlineExceeded>(error));
         let seen = failure(verdict, late.map(|late| late.attempt().saturating_sub(1)))?;
         if (verdict.class() == Class::CircuitOpen || verdict.cause() == Cause::CircuitOpen)
@@ -95,7 +95,7 @@ impl Rules {
             let seen = match verdict.class() {
                 // The same alert as the breaker's event makes: the breaker may have another observer.
                 Class::CircuitOpen => circuit(open.circuit(), seen.lasts),
-                // A latched credential is told with what the server said.
+                // A latched credential is notified with what the server said.
                 _ => seen,
             };
             return self.judge(seen.cause(open.cause()));
@@ -104,16 +104,16 @@ impl Rules {
     }
 }
 
-fn circuit(name: &str, lasts: Lasts) -> Sighting<'_> {
+fn circuit(name: &str, lasts: Lasts) -> Observation<'_> {
     // A breaker below a failover knows the region of the attempt.
     let region = CallScope::current().and_then(|scope| scope.region());
-    Sighting { region, ..Sighting::new(AlertKind::CircuitOpen, lasts).of(name) }
+    Observation { region, ..Observation::new(AlertKind::CircuitOpen, lasts).of(name) }
 }
 
 /// Returns what a retry that gave up says: a timeout, as only the retry knows the number of attempts, and what
-/// stops every call, which must be told even without an alert layer above. Other failures are left to that
+/// stops every call, which must be notified even without an alert layer above. Other failures are left to that
 /// layer.
-fn given_up(event: &RetryDecided<'_>) -> Option<Sighting<'static>> {
+fn given_up(event: &RetryDecided<'_>) -> Option<Observation<'static>> {
     if let Decision::Retry { .. } = event.decision {
         return None;
     }
@@ -121,18 +121,18 @@ fn given_up(event: &RetryDecided<'_>) -> Option<Sighting<'static>> {
     (seen.kind != AlertKind::CallFailed).then_some(seen)
 }
 
-fn failure(verdict: &Verdict, retries: Option<u32>) -> Option<Sighting<'static>> {
+fn failure(verdict: &Verdict, retries: Option<u32>) -> Option<Observation<'static>> {
     let cause = verdict.cause();
     let kind = match verdict.class() {
-        // Of a request's own fault nobody need be told.
+        // Of a request's own fault nobody need be notified.
         Class::Success | Class::Rejected => return None,
         Class::QuotaExhausted => AlertKind::QuotaExhausted,
         Class::CredentialRejected => AlertKind::CredentialRejected,
         _ if matches!(cause, Cause::Timeout | Cause::Deadline) => AlertKind::Timeout,
         _ => AlertKind::CallFailed,
     };
-    let mut seen = Sighting::new(kind, Lasts::For(std::time::Duration::ZERO)).cause(cause);
-    seen.facts.retries = retries;
+    let mut seen = Observation::new(kind, Lasts::For(std::time::Duration::ZERO)).cause(cause);
+    seen.details.retries = retries;
     Some(seen)
 }
 

@@ -40,7 +40,7 @@ impl Alertmanager {
     }
 }
 
-/// What tells an alert from others. No label is empty: an empty one counts as missing.
+/// What notify an alert from others. No label is empty: an empty one counts as missing.
 pub(super) fn labels(alert: &Alert, severity: Severity) -> Value {
     let mut labels = json!({
         "alertname": alert.kind.name(),
@@ -69,7 +69,7 @@ pub(super) fn annotations(alert: &Alert) -> Value {
     })
 }
 
-/// When it ended, or until when it lasts if nothing more is heard.
+/// When it ended, or until when it lasts if nothing more is notified.
 pub(super) fn ends_at(alert: &Alert) -> String {
     const FAR: Duration = Duration::from_secs(365 * 86_400);
     let lasts = alert.repeat_interval.saturating_mul(2).min(FAR);

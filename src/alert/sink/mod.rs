@@ -28,7 +28,7 @@ pub use self::webhook::Webhook;
 use crate::error::{BoxError, InvalidConfig};
 use crate::event::{Alert, Severity};
 
-/// Makes the HTTP request that tells alerts to a service.
+/// Makes the HTTP request that notify alerts to a service.
 ///
 /// The service accepted the alerts if it answers with 2xx. A sink is called in a task of its own: if it
 /// panics, only the alerts of that request are lost.
@@ -73,7 +73,7 @@ pub trait Sink: Send + Sync + 'static {
     /// The sink's name in events.
     fn name(&self) -> &'static str;
 
-    /// The request that tells these alerts. They are at least one and at most
+    /// The request that notify these alerts. They are at least one and at most
     /// [`group_size`](Self::group_size), all of one kind, and all begun or all over.
     ///
     /// # Errors
@@ -81,7 +81,7 @@ pub trait Sink: Send + Sync + 'static {
     /// If no request can be made of them: the alerts count as failed.
     fn request(&self, alerts: &[Arc<Alert>]) -> Result<Request<Bytes>, BoxError>;
 
-    /// How many alerts of one kind one [request](Self::request) can tell. Default: 1.
+    /// How many alerts of one kind one [request](Self::request) can emit. Default: 1.
     fn group_size(&self) -> usize {
         1
     }

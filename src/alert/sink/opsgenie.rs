@@ -64,7 +64,7 @@ impl Sink for Opsgenie {
 
     fn request(&self, alerts: &[Arc<Alert>]) -> Result<Request<Bytes>, BoxError> {
         let [alert] = alerts else {
-            return Err("a request tells one alert".into());
+            return Err("a request notify one alert".into());
         };
         let source = fit(&alert.service, SOURCE);
         let mut request = if alert.resolved {

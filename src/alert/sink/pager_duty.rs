@@ -53,7 +53,7 @@ impl Sink for PagerDuty {
 
     fn request(&self, alerts: &[Arc<Alert>]) -> Result<Request<Bytes>, BoxError> {
         let [alert] = alerts else {
-            return Err("an event tells one alert".into());
+            return Err("an event notify one alert".into());
         };
         let mut body = json!({
             "routing_key": self.routing_key.expose(),

@@ -52,10 +52,10 @@ impl Teams {
             let said = fit(&format!("{}: {}", alert.kind, alert.message), most);
             let region = fit(alert.region.as_deref().unwrap_or("-"), most / 4);
             let service = fit(&alert.service, most / 4);
-            let facts = format!("{} · {service} · {region}", rfc3339(alert.at));
+            let details = format!("{} · {service} · {region}", rfc3339(alert.at));
             let context = fit(&context(alert).to_string(), most);
             body.push(text(json!({ "text": said })));
-            body.push(text(json!({ "text": facts, "isSubtle": true })));
+            body.push(text(json!({ "text": details, "isSubtle": true })));
             body.push(text(json!({ "text": context, "isSubtle": true, "fontType": "Monospace" })));
         }
         json!({

@@ -2,9 +2,9 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
-use crate::alert::audience::Sinks;
 use crate::alert::lifecycle::Notice;
-use crate::alert::sighting::Facts;
+use crate::alert::observation::Details;
+use crate::alert::recipients::Sinks;
 use crate::event::{Alert, AlertKind, Severity};
 use crate::time;
 use crate::verdict::Cause;
@@ -22,7 +22,7 @@ pub(in crate::alert) fn alert(
         region: None,
         severity,
         was: None,
-        facts: Facts { cause: Some(Cause::Timeout), ..Facts::default() },
+        details: Details { cause: Some(Cause::Timeout), ..Details::default() },
         since: time::now(),
         resolved,
         to: Sinks::default(),
@@ -324,7 +324,7 @@ fn hard_texts() -> Vec<Vec<Arc<Alert>>> {
 }
 
 #[test]
-fn any_text_stays_within_slacks_sizes_and_mentions_nobody() {
+fn any_text_stays_within_slacks_sizes_and_mentions_none() {
     for alerts in hard_texts() {
         let slack = body(&slack().request(&alerts).unwrap());
         assert!(count(&slack["text"]) <= 3000);
@@ -400,7 +400,7 @@ fn any_text_makes_labels_that_are_short_and_not_empty() {
 }
 
 #[test]
-fn long_keys_are_told_apart_and_stay_the_same() {
+fn long_keys_are_notified_separately_and_stay_the_same() {
     let key = |region: &str| alert(Severity::Info, "checkout", region, false).key;
     let long = "กรุงเทพ".repeat(50);
     assert_ne!(key(&long), key(&format!("{long}1")));

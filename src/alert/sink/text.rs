@@ -3,7 +3,7 @@
 /// Returns as much of a text as fits into `most` characters, with an ellipsis where it was cut.
 ///
 /// Services count the characters of emoji differently; none counts more than the UTF-16 units, so these
-/// count here. The text isn't cut within what is seen as one character, such as a Thai vowel over its
+/// count here. The text isn't cut timeout_at what is seen as one character, such as a Thai vowel over its
 /// consonant or a family of emoji.
 pub(super) fn fit(text: &str, most: usize) -> String {
     fit_escaped(text, most, |_| None)

@@ -56,7 +56,7 @@ impl Sink for Webhook {
     }
 
     fn request(&self, alerts: &[Arc<Alert>]) -> Result<Request<Bytes>, BoxError> {
-        let first = alerts.first().ok_or("no alert to tell")?;
+        let first = alerts.first().ok_or("no alert to emit")?;
         let group = json!({ "alertname": first.kind.name(), "service": &*first.service });
         let entries: Vec<_> = alerts.iter().map(|alert| entry(alert)).collect();
         let body = json!({

@@ -14,8 +14,8 @@ use self::rates::Rates;
 pub(super) use self::windows::Windows;
 use crate::error::OpenReason;
 
-use super::Count;
-use super::word::{Counts, MAX_COUNT};
+use super::CallResult;
+use super::packed_state::{Counts, MAX_COUNT};
 
 /// The thresholds of the counting policies.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,17 +29,17 @@ pub(super) struct CountTrip {
 impl CountTrip {
     /// Returns the counts after one more result, and the reason to open if a threshold is reached.
     #[inline]
-    pub(super) fn after(self, counts: Counts, count: Count) -> (Counts, Option<OpenReason>) {
+    pub(super) fn after(self, counts: Counts, count: CallResult) -> (Counts, Option<OpenReason>) {
         let next = match count {
-            Count::Neutral => counts,
-            Count::Success => Counts { consecutive: 0, leaky: counts.leaky.saturating_sub(1) },
-            Count::Failure => Counts {
+            CallResult::Neutral => counts,
+            CallResult::Success => Counts { consecutive: 0, leaky: counts.leaky.saturating_sub(1) },
+            CallResult::Failure => Counts {
                 consecutive: self.consecutive.map_or(0, |_| up(counts.consecutive)),
                 leaky: self.leaky.map_or(0, |_| up(counts.leaky)),
             },
         };
         let reached = |count: u32, threshold: Option<u32>| threshold.is_some_and(|at| count >= at);
-        let trips = if count != Count::Failure {
+        let trips = if count != CallResult::Failure {
             None
         } else if reached(next.consecutive, self.consecutive) {
             Some(OpenReason::Consecutive)
@@ -63,9 +63,9 @@ mod tests {
         let mut counts = Counts::default();
         results.chars().enumerate().find_map(|(index, result)| {
             let count = match result {
-                'F' => Count::Failure,
-                'S' => Count::Success,
-                _ => Count::Neutral,
+                'F' => CallResult::Failure,
+                'S' => CallResult::Success,
+                _ => CallResult::Neutral,
             };
             let (next, trips) = trip.after(counts, count);
             counts = next;

@@ -2,7 +2,7 @@ use std::cell::LazyCell;
 
 use super::FailureRate;
 use super::failure_rate::RateTrip;
-use crate::circuit_breaker::Count;
+use crate::circuit_breaker::CallResult;
 use crate::error::OpenReason;
 use crate::time::Instant;
 
@@ -32,12 +32,12 @@ impl Rates {
     #[inline]
     pub(super) fn record(
         &mut self,
-        count: Count,
+        count: CallResult,
         slow: bool,
         generation: u32,
         now: impl FnOnce() -> Instant,
     ) -> Option<OpenReason> {
-        if count == Count::Neutral || generation != self.generation {
+        if count == CallResult::Neutral || generation != self.generation {
             return None;
         }
         let now = LazyCell::new(now);
@@ -45,7 +45,7 @@ impl Rates {
             rate.as_mut().is_some_and(|rate| rate.record(bad, || *now))
         };
         // Both windows take it in, whatever the first one says.
-        let failing = record(&mut self.failures, count == Count::Failure);
+        let failing = record(&mut self.failures, count == CallResult::Failure);
         let slow = record(&mut self.slow, slow);
         let failing = failing.then_some(OpenReason::FailureRate);
         failing.or(slow.then_some(OpenReason::SlowCallRate))
@@ -89,25 +89,31 @@ mod tests {
     fn results_of_another_generation_are_not_taken_in() {
         let now = crate::time::now();
         let mut rates = Rates::new(Some(ALL), None, now).unwrap();
-        let mut fails = |generation| rates.record(Count::Failure, false, generation, || now);
+        let mut fails = |generation| rates.record(CallResult::Failure, false, generation, || now);
         assert_eq!(fails(0), None);
         rates.clear(1, now);
-        let mut fails = |generation| rates.record(Count::Failure, false, generation, || now);
+        let mut fails = |generation| rates.record(CallResult::Failure, false, generation, || now);
         assert_eq!((fails(0), fails(1)), (None, None));
         assert_eq!(fails(1), Some(OpenReason::FailureRate));
     }
 
     #[test]
-    fn slow_successes_and_fast_failures_are_counted_apart() {
+    fn slow_successes_and_fast_failures_are_counted_separately() {
         let now = crate::time::now();
         let mut rates = Rates::new(Some(ALL), Some(ALL), now).unwrap();
-        assert_eq!(rates.record(Count::Success, true, 0, || now), None);
-        assert_eq!(rates.record(Count::Failure, false, 0, || now), None);
-        assert_eq!(rates.record(Count::Success, true, 0, || now), None);
-        assert_eq!(rates.record(Count::Neutral, true, 0, || now), None);
-        assert_eq!(rates.record(Count::Success, true, 0, || now), Some(OpenReason::SlowCallRate));
+        assert_eq!(rates.record(CallResult::Success, true, 0, || now), None);
+        assert_eq!(rates.record(CallResult::Failure, false, 0, || now), None);
+        assert_eq!(rates.record(CallResult::Success, true, 0, || now), None);
+        assert_eq!(rates.record(CallResult::Neutral, true, 0, || now), None);
+        assert_eq!(
+            rates.record(CallResult::Success, true, 0, || now),
+            Some(OpenReason::SlowCallRate)
+        );
         rates.clear(0, now);
-        assert_eq!(rates.record(Count::Failure, false, 0, || now), None);
-        assert_eq!(rates.record(Count::Failure, true, 0, || now), Some(OpenReason::FailureRate));
+        assert_eq!(rates.record(CallResult::Failure, false, 0, || now), None);
+        assert_eq!(
+            rates.record(CallResult::Failure, true, 0, || now),
+            Some(OpenReason::FailureRate)
+        );
     }
 }

@@ -1,5 +1,5 @@
 use super::{FailureRate, Rates};
-use crate::circuit_breaker::Count;
+use crate::circuit_breaker::CallResult;
 use crate::error::OpenReason;
 use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::time::Instant;
@@ -46,7 +46,7 @@ impl Windows {
         let mut rates = self.rates.lock();
         let takes = !rates.may_fill();
         if takes {
-            self.take(&mut rates, Count::Success, false, generation, now);
+            self.take(&mut rates, CallResult::Success, false, generation, now);
         }
         takes
     }
@@ -55,12 +55,12 @@ impl Windows {
     /// once at most.
     pub(in crate::circuit_breaker) fn record(
         &self,
-        count: Count,
+        count: CallResult,
         slow: bool,
         generation: u32,
         now: impl FnOnce() -> Instant,
     ) -> Option<OpenReason> {
-        let is_good = count == Count::Success && !slow;
+        let is_good = count == CallResult::Success && !slow;
         if is_good && self.are_settled() {
             return None;
         }
@@ -70,7 +70,7 @@ impl Windows {
     fn take(
         &self,
         rates: &mut Rates,
-        count: Count,
+        count: CallResult,
         slow: bool,
         generation: u32,
         now: impl FnOnce() -> Instant,
@@ -116,7 +116,7 @@ mod tests {
             let mut all = Rates::new(rate, None, now).unwrap();
             let some = Windows::new(rate, None, now).unwrap();
             for failed in results {
-                let count = if failed { Count::Failure } else { Count::Success };
+                let count = if failed { CallResult::Failure } else { CallResult::Success };
                 let reached = all.record(count, false, 0, || now);
                 prop_assert_eq!(some.record(count, false, 0, || now), reached);
                 if !failed {
@@ -136,9 +136,10 @@ mod tests {
             windows.record(count, false, 0, || now);
             windows.settled.load(Ordering::Acquire)
         };
-        let results = [Count::Success, Count::Success, Count::Success, Count::Failure];
+        let results =
+            [CallResult::Success, CallResult::Success, CallResult::Success, CallResult::Failure];
         assert_eq!(results.map(settles), [false, false, true, false]);
-        let results = [Count::Success, Count::Success, Count::Success];
+        let results = [CallResult::Success, CallResult::Success, CallResult::Success];
         assert_eq!(results.map(settles), [false, false, true]);
         windows.clear(1, now);
         assert!(!windows.settled.load(Ordering::Acquire));

@@ -2,16 +2,16 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use crate::peek::Excerpt;
+use crate::peek::BodyPrefix;
 use crate::verdict::{Cause, Class, GrpcCode, Verdict};
 
-fn told_with(status: u16, headers: &HeaderMap, body: &str) -> Option<Verdict> {
+fn notified_with(status: u16, headers: &HeaderMap, body: &str) -> Option<Verdict> {
     let status = StatusCode::from_u16(status).unwrap();
-    super::verdict(&Excerpt::new(status, headers, body.as_bytes()))
+    super::verdict(&BodyPrefix::new(status, headers, body.as_bytes()))
 }
 
 fn told(status: u16, body: &str) -> Option<Verdict> {
-    told_with(status, &HeaderMap::new(), body)
+    notified_with(status, &HeaderMap::new(), body)
 }
 
 fn google(status: &str, details: &str) -> String {
@@ -162,7 +162,7 @@ fn errors_inside_a_success() {
 fn googles_retry_info_is_a_hint_unless_the_head_asks_for_more() {
     let asked = |headers: &HeaderMap, delay: &str| {
         let info = RETRY_INFO.replace("34.5s", delay);
-        let told = told_with(429, headers, &google("RESOURCE_EXHAUSTED", &info));
+        let told = notified_with(429, headers, &google("RESOURCE_EXHAUSTED", &info));
         told.and_then(|verdict| verdict.hint().retry_after)
     };
     let none = HeaderMap::new();
@@ -196,11 +196,11 @@ fn retry_info_counts_for_more_than_limits_at_their_end() {
     let mut headers = HeaderMap::new();
     headers.insert("x-ratelimit-remaining-requests", HeaderValue::from_static("0"));
     headers.insert("x-ratelimit-reset-requests", HeaderValue::from_static("10h0m0s"));
-    let told = told_with(429, &headers, &google("RESOURCE_EXHAUSTED", RETRY_INFO)).unwrap();
+    let told = notified_with(429, &headers, &google("RESOURCE_EXHAUSTED", RETRY_INFO)).unwrap();
     assert_eq!(told.hint().retry_after, Some(Duration::from_millis(34_500)));
     assert!(!told.hint().of_limits);
     let unavailable = google("UNAVAILABLE", RETRY_INFO).replace("429", "503");
-    let told = told_with(503, &headers, &unavailable).unwrap();
+    let told = notified_with(503, &headers, &unavailable).unwrap();
     assert!(told.is_unprocessed(), "it says when to come back");
 }
 
@@ -211,7 +211,7 @@ fn what_the_head_of_a_success_asks_for_counts_for_the_error_inside() {
         let mut headers = HeaderMap::new();
         headers.insert("x-ratelimit-remaining", HeaderValue::from_static("0"));
         headers.insert(name, HeaderValue::from_static(value));
-        told_with(200, &headers, body).unwrap().hint()
+        notified_with(200, &headers, body).unwrap().hint()
     };
     let throttled = r#"{"error": {"code": 429}}"#;
     let hint = asked("retry-after", "30", throttled);
@@ -227,7 +227,8 @@ fn what_the_head_of_a_success_asks_for_counts_for_the_error_inside() {
 fn the_status_and_what_the_head_asked_for_stay() {
     let mut headers = HeaderMap::new();
     headers.insert("retry-after", HeaderValue::from_static("7"));
-    let verdict = told_with(429, &headers, r#"{"error": {"code": "insufficient_quota"}}"#).unwrap();
+    let verdict =
+        notified_with(429, &headers, r#"{"error": {"code": "insufficient_quota"}}"#).unwrap();
     assert_eq!(verdict.cause(), Cause::Status(StatusCode::TOO_MANY_REQUESTS));
     assert_eq!(verdict.hint().retry_after, Some(Duration::from_secs(7)));
 }

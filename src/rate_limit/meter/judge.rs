@@ -27,15 +27,15 @@ thread_local! {
 /// taken out again, and a call reads the clock once.
 #[derive(Debug)]
 pub(in crate::rate_limit) struct Judge<S: DirectStateStore = Given> {
-    governor: RateLimiter<NotKeyed, S, Moment, NoOpMiddleware<Nanos>>,
+    governor: RateLimiter<NotKeyed, S, SharedNow, NoOpMiddleware<Nanos>>,
 }
 
 /// The clock that governor is given. It counts from its first reading, taken when a limiter is
 /// made; as that reading is zero, its numbers and ours are the same.
 #[derive(Debug)]
-struct Moment;
+struct SharedNow;
 
-impl Clock for Moment {
+impl Clock for SharedNow {
     type Instant = Nanos;
 
     #[inline]
@@ -79,7 +79,7 @@ impl<S: DirectStateStore> Judge<S> {
             .unwrap_or(governor::Quota::per_second(NonZeroU32::MIN))
             .allow_burst(burst);
         NOW.set(0);
-        Self { governor: RateLimiter::new(quota, state, Moment) }
+        Self { governor: RateLimiter::new(quota, state, SharedNow) }
     }
 
     /// Whether `units`, at most the burst, may pass now. Returns the theoretical arrival time that

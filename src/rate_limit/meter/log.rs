@@ -8,11 +8,11 @@ use std::collections::VecDeque;
 pub(super) struct Log {
     entries: VecDeque<Entry>,
     /// The number, among all units, of the first one in `entries`. It is also how many are
-    /// forgotten.
+    /// evicted.
     start: u64,
     grain: u64,
-    /// When the youngest of the forgotten units was sent.
-    forgotten: Option<u64>,
+    /// When the youngest of the evicted units was sent.
+    evicted: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +27,7 @@ struct Entry {
 
 impl Log {
     pub(super) fn new(grain: u64) -> Self {
-        Self { entries: VecDeque::new(), start: 0, grain, forgotten: None }
+        Self { entries: VecDeque::new(), start: 0, grain, evicted: None }
     }
 
     pub(super) fn set_grain(&mut self, grain: u64) {
@@ -48,9 +48,9 @@ impl Log {
         self.entries.back().map_or(self.start, |last| last.end)
     }
 
-    /// When the unit at this place, counted from the oldest, was sent.
-    pub(super) fn sent_at(&self, place: u64) -> Option<u64> {
-        let number = self.start.saturating_add(place);
+    /// When the unit at this entry, counted from the oldest, was sent.
+    pub(super) fn sent_at(&self, entry: u64) -> Option<u64> {
+        let number = self.start.saturating_add(entry);
         let entry = self.entries.partition_point(|entry| entry.end <= number);
         self.entries.get(entry).map(|entry| entry.sent)
     }
@@ -80,7 +80,7 @@ impl Log {
             return;
         };
         if entry.oldest > sent {
-            // The units are free and forgotten already: those of this entry are others.
+            // The units are free and evicted already: those of this entry are others.
             return;
         }
         let units = units.min(entry.end - begin);
@@ -94,21 +94,21 @@ impl Log {
     }
 
     /// Forgets the units that were sent at `moment` or before.
-    pub(super) fn forget(&mut self, moment: u64) {
+    pub(super) fn clear(&mut self, moment: u64) {
         while let Some(oldest) = self.entries.front()
             && oldest.sent <= moment
         {
             self.start = oldest.end;
-            self.forgotten = Some(oldest.sent);
+            self.evicted = Some(oldest.sent);
             self.entries.pop_front();
         }
     }
 
-    /// If forgotten units were sent after `moment` (`None`: at any time), counts up to `most` of
+    /// If evicted units were sent after `moment` (`None`: at any time), counts up to `most` of
     /// them again, all at the time of the last.
     pub(super) fn recall(&mut self, moment: Option<u64>, most: u64) {
         let units = most.min(self.start);
-        if let Some(sent) = self.forgotten.take_if(|sent| Some(*sent) > moment)
+        if let Some(sent) = self.evicted.take_if(|sent| Some(*sent) > moment)
             && units > 0
         {
             self.entries.push_front(Entry { oldest: sent, sent, end: self.start });

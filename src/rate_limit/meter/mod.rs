@@ -105,10 +105,10 @@ impl Meter {
     }
 
     /// Units that were sent at `sent`, with this mark, turn out to have never left.
-    pub(super) fn give_back(&mut self, now: u64, units: u32, sent: u64, mark: u64) {
+    pub(super) fn refund(&mut self, now: u64, units: u32, sent: u64, mark: u64) {
         match self {
-            Self::Paced(paced) => paced.give_back(now, units, sent, Some(mark)),
-            Self::Strict(strict) => strict.give_back(units, sent),
+            Self::Paced(paced) => paced.refund(now, units, sent, Some(mark)),
+            Self::Strict(strict) => strict.refund(units, sent),
         }
     }
 

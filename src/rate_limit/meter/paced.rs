@@ -103,7 +103,7 @@ impl Paced {
         }
     }
 
-    /// Notes units that are sent. Returns the mark by which they are [given back](Self::give_back).
+    /// Notes units that are sent. Returns the mark by which they are [given back](Self::refund).
     pub(in crate::rate_limit) fn send(&mut self, now: u64, units: u64) -> u64 {
         let weight = self.pace.interval.saturating_mul(units);
         // A call may turn out to owe more than was admitted. The debt is capped: it doesn't last
@@ -118,7 +118,7 @@ impl Paced {
     /// Without them the arrival time might not be earlier by their full weight: units that were
     /// sent after them may have found the burst replenished. Each of two bounds, by time and by
     /// mark, tells how much of the weight is sure to come back; the larger counts.
-    pub(in crate::rate_limit) fn give_back(
+    pub(in crate::rate_limit) fn refund(
         &mut self,
         now: u64,
         units: u32,

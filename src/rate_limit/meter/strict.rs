@@ -36,7 +36,7 @@ impl Strict {
     }
 
     /// Puts another limit and window in force from now on. What was sent counts as if they had
-    /// always been in force. Units that a shorter window has forgotten count as all sent at once,
+    /// always been in force. Units that a shorter window has evicted count as all sent at once,
     /// up to the limit.
     pub(in crate::rate_limit) fn change(&mut self, now: u64, limit: u32, window: Duration) {
         let log = std::mem::replace(&mut self.log, Log::new(0));
@@ -83,7 +83,7 @@ impl Strict {
     /// Notes units that are sent.
     pub(in crate::rate_limit) fn send(&mut self, now: u64, units: u64) {
         if let Some(free) = now.checked_sub(self.window) {
-            self.log.forget(free);
+            self.log.clear(free);
         }
         if units > 0 {
             self.log.push(units, now);
@@ -91,7 +91,7 @@ impl Strict {
     }
 
     /// Gives back units that were sent at `sent` but never left.
-    pub(in crate::rate_limit) fn give_back(&mut self, units: u32, sent: u64) {
+    pub(in crate::rate_limit) fn refund(&mut self, units: u32, sent: u64) {
         self.log.take_out(units.into(), sent);
     }
 
@@ -101,7 +101,7 @@ impl Strict {
             return u64::MAX;
         };
         let sent = self.log.units();
-        // `last` is the place that the last unit asked for would have in the log, were all before
+        // `last` is the entry that the last unit asked for would have in the log, were all before
         // it sent. The unit `limit` places before it must be free then. For that one to be sent,
         // the unit `limit` places before that must be free, and so on, back to a unit that is in
         // the log.
@@ -109,7 +109,7 @@ impl Strict {
         let last = sent.saturating_add(wanted.saturating_sub(1));
         let windows = (last - sent) / limit;
         let first = (last - windows * limit).checked_sub(limit);
-        let free_at = first.and_then(|place| self.log.sent_at(place));
+        let free_at = first.and_then(|entry| self.log.sent_at(entry));
         let at = free_at.map_or(0, |sent| sent.saturating_add(self.window)).max(from);
         at.saturating_add(windows.saturating_mul(self.window))
     }

@@ -5,9 +5,9 @@ use super::*;
 use crate::error::{RateLimited, RateLimitedReason};
 use crate::event::Observers;
 use crate::rate_limit::Quota;
+use crate::rate_limit::config::{Config, Settings};
 use crate::rate_limit::limiter::Arrival;
 use crate::rate_limit::permit::Permit;
-use crate::rate_limit::rules::{Rules, Settings};
 use crate::sharded::{ShardRef, ShardedArc};
 use crate::time::Instant;
 use crate::verdict::Verdict;
@@ -27,14 +27,14 @@ fn limiter_of(quotas: Vec<Quota>, max_wait: Duration) -> ShardRef<Limiter> {
         seed: Some(1),
         observers: Observers::default(),
     };
-    let limiter = Limiter::new("test".into(), Arc::new(Rules::new(quotas, settings)));
+    let limiter = Limiter::new("test".into(), Arc::new(Config::new(quotas, settings)));
     ShardedArc::new(limiter).shard_ref()
 }
 
 /// What a call gets on arrival.
 enum Entry {
     Pass(Permit),
-    Wait(Ticket),
+    Wait(QueuedCall),
     Reject(BoxError),
 }
 
@@ -44,12 +44,12 @@ fn enter(limiter: &ShardRef<Limiter>, cost: u32, deadline: Option<Instant>) -> E
 
 fn enter_with(limiter: &ShardRef<Limiter>, costs: Costs, deadline: Option<Instant>) -> Entry {
     let at = time::now();
-    if let Some(passage) = limiter.pass_by_lane(at, &costs) {
-        return Entry::Pass(Permit::by_lane(limiter.clone(), &costs, passage));
+    if let Some(fast_permit) = limiter.pass_fast(at, &costs) {
+        return Entry::Pass(Permit::fast(limiter.clone(), &costs, fast_permit));
     }
     let arrival = Arrival { limiter: limiter.clone(), costs, at };
-    if let Some(receipts) = arrival.pass() {
-        return Entry::Pass(Permit::by_books(limiter.clone(), costs, receipts));
+    if let Some(charges) = arrival.pass() {
+        return Entry::Pass(Permit::locked(limiter.clone(), costs, charges));
     }
     match arrival.line_up(deadline) {
         Ok(ticket) => Entry::Wait(ticket),
@@ -66,8 +66,8 @@ fn passes(limiter: &ShardRef<Limiter>) {
     assert!(matches!(enter(limiter, 1, None), Entry::Pass(_)), "it should pass at once");
 }
 
-/// PendingCall in the line, polled once.
-fn waits(limiter: &ShardRef<Limiter>, deadline: Option<Instant>) -> task::Spawn<Ticket> {
+/// PendingCall in the queue, polled once.
+fn waits(limiter: &ShardRef<Limiter>, deadline: Option<Instant>) -> task::Spawn<QueuedCall> {
     let Entry::Wait(ticket) = enter(limiter, 1, deadline) else {
         panic!("it should wait");
     };
@@ -76,17 +76,17 @@ fn waits(limiter: &ShardRef<Limiter>, deadline: Option<Instant>) -> task::Spawn<
     ticket
 }
 
-fn is_served(ticket: &mut task::Spawn<Ticket>) {
+fn is_served(ticket: &mut task::Spawn<QueuedCall>) {
     assert_ready!(ticket.poll()).expect("a permit").send().expect("an open gate");
 }
 
-fn reason(ticket: &mut task::Spawn<Ticket>) -> (RateLimitedReason, Duration) {
+fn reason(ticket: &mut task::Spawn<QueuedCall>) -> (RateLimitedReason, Duration) {
     let rejection = assert_ready!(ticket.poll()).unwrap_err().downcast::<RateLimited>().unwrap();
     (rejection.reason(), rejection.retry_after())
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_past_the_deadline_is_turned_away_on_arrival() {
+async fn a_wait_past_the_deadline_is_rejected_on_arrival() {
     let limiter = limiter(ten_seconds(1), 60 * SECOND);
     passes(&limiter);
     let now = time::now();
@@ -123,13 +123,13 @@ async fn a_head_that_waits_for_another_quota_is_foreseen() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_holds_behind_a_head_with_more_patience() {
+async fn a_deadline_holds_behind_a_head_with_more_max_wait() {
     let limiter = limiter(ten_seconds(1), 300 * SECOND);
     passes(&limiter);
     let mut patient = waits(&limiter, None);
     let mut hurried = waits(&limiter, Some(time::now() + 30 * SECOND));
     // A pause that the head waits for, and the next one can't.
-    limiter.obey(&Verdict::throttled().with_retry_after(100 * SECOND));
+    limiter.apply_verdict(&Verdict::throttled().with_retry_after(100 * SECOND));
     assert!(patient.is_woken());
     assert_pending!(patient.poll());
     advance(30 * SECOND + GRACE).await;
@@ -148,17 +148,17 @@ async fn a_deadline_holds_behind_a_head_with_more_patience() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_whose_patience_ends_when_units_come_free_are_served() {
+async fn those_whose_max_wait_ends_when_units_come_free_are_served() {
     let limiter = limiter(ten_seconds(5), 10 * SECOND);
     (0..5).for_each(|_| passes(&limiter));
-    let mut line: Vec<_> = (0..5).map(|_| waits(&limiter, None)).collect();
+    let mut queue: Vec<_> = (0..5).map(|_| waits(&limiter, None)).collect();
     assert!(matches!(enter(&limiter, 1, None), Entry::Reject(_)));
     advance(10 * SECOND).await;
     // Polled from the back: only the turn decides.
-    for ticket in line[1..].iter_mut().rev() {
+    for ticket in queue[1..].iter_mut().rev() {
         assert_pending!(ticket.poll());
     }
-    line.iter_mut().for_each(is_served);
+    queue.iter_mut().for_each(is_served);
 }
 
 #[tokio::test(start_paused = true)]
@@ -197,14 +197,14 @@ async fn a_permit_that_is_not_sent_keeps_its_units_for_as_long_as_it_takes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_passes_by_a_limiter_that_has_retired() {
+async fn none_passes_by_a_limiter_that_has_retired() {
     for quota in [ten_seconds(2), Quota::new(2, 10 * SECOND).burst(2)] {
         let limiter = limiter(quota, 60 * SECOND);
         passes(&limiter);
-        assert!(!limiter.desk.books().retire(limiter.now()), "what is spent isn't forgotten");
+        assert!(!limiter.state_lock.state().retire(limiter.now()), "what is spent isn't evicted");
         passes(&limiter);
         advance(20 * SECOND).await;
-        assert!(limiter.desk.books().retire(limiter.now()));
+        assert!(limiter.state_lock.state().retire(limiter.now()));
         assert!(!matches!(enter(&limiter, 1, None), Entry::Pass(_)), "{quota:?}");
     }
 }

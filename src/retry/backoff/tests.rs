@@ -8,14 +8,14 @@ fn random() -> fastrand::Rng {
     fastrand::Rng::with_seed(7)
 }
 
-fn without_chance(base: Duration) -> Backoff {
+fn without_jitter(base: Duration) -> Backoff {
     Backoff::exponential(base).jitter(Jitter::None)
 }
 
 #[test]
 fn it_doubles_up_to_the_bound() {
     let waits: Vec<_> =
-        without_chance(SECOND).max(Duration::from_secs(60)).waits(0).take(8).collect();
+        without_jitter(SECOND).max(Duration::from_secs(60)).waits(0).take(8).collect();
     assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60].map(Duration::from_secs));
 }
 
@@ -38,9 +38,9 @@ fn a_constant_takes_jitter_on_top() {
 
 #[test]
 fn doubling_goes_on_past_thirty_two_times() {
-    let backoff = without_chance(Duration::from_nanos(1)).max(Duration::MAX);
+    let backoff = without_jitter(Duration::from_nanos(1)).max(Duration::MAX);
     assert_eq!(backoff.wait(40, None, &mut random()), Duration::from_nanos(1 << 40));
-    let backoff = without_chance(Duration::from_nanos(1));
+    let backoff = without_jitter(Duration::from_nanos(1));
     assert_eq!(backoff.wait(40, None, &mut random()), Duration::from_secs(10));
 }
 
@@ -66,7 +66,7 @@ fn extremes_saturate() {
             }
         }
     }
-    let longest = without_chance(SECOND).max(Duration::MAX).wait(u32::MAX, None, &mut random());
+    let longest = without_jitter(SECOND).max(Duration::MAX).wait(u32::MAX, None, &mut random());
     assert_eq!(longest, Duration::MAX);
 }
 
@@ -79,7 +79,7 @@ fn the_least_wins_over_the_most() {
 }
 
 #[test]
-fn the_least_holds_after_chance() {
+fn the_least_holds_after_random() {
     let backoff = Backoff::exponential(SECOND).min(SECOND / 2);
     assert!(backoff.waits(3).take(200).all(|wait| wait >= SECOND / 2));
 }
@@ -114,7 +114,7 @@ fn decorrelated_is_brookers() {
 }
 
 #[test]
-fn the_first_decorrelated_wait_is_left_to_chance() {
+fn the_first_decorrelated_wait_is_left_to_random() {
     let backoff = Backoff::exponential(SECOND).jitter(Jitter::Decorrelated);
     let first: Vec<_> = (0..100).map(|seed| backoff.waits(seed).next().unwrap()).collect();
     let on_average = first.iter().sum::<Duration>() / 100;
@@ -160,11 +160,11 @@ proptest! {
     }
 
     #[test]
-    fn chance_stays_within_what_it_says(
+    fn random_stays_within_what_it_says(
         base in duration(), max in duration(), retry in 0..200u32, seed in any::<u64>(),
     ) {
         let mut random = fastrand::Rng::with_seed(seed);
-        let plain = without_chance(base).max(max);
+        let plain = without_jitter(base).max(max);
         let wait = plain.wait(retry, None, &mut random);
         let full = plain.jitter(Jitter::Full).wait(retry, None, &mut random);
         prop_assert!(full <= wait);

@@ -25,7 +25,7 @@ fn the_reserve_is_there_at_first_and_no_more() {
     assert_eq!(withdrawals(&budget), 3);
     budget.deposit();
     assert!(!budget.withdraw(&Verdict::transient()));
-    budget.give_back(&Verdict::transient());
+    budget.release(&Verdict::transient());
     assert_eq!(withdrawals(&budget), 1);
 }
 
@@ -119,7 +119,7 @@ async fn the_largest_reserve_overflows_nowhere() {
     assert!(budget.withdraw(&Verdict::transient()));
     assert_eq!(budget.remaining(), u32::MAX - 1);
     budget.deposit();
-    budget.give_back(&Verdict::transient());
+    budget.release(&Verdict::transient());
     tokio::time::advance(Duration::from_secs(1)).await;
     assert_eq!(budget.remaining(), u32::MAX);
 }
@@ -129,7 +129,7 @@ fn without_a_reserve_there_are_no_retries() {
     let budget = RetryBudget::new(1.0, 1000.0, 0);
     (0..100).for_each(|_| budget.deposit());
     assert!(!budget.withdraw(&Verdict::transient()));
-    budget.give_back(&Verdict::transient());
+    budget.release(&Verdict::transient());
     assert!(!budget.withdraw(&Verdict::transient()));
 }
 
@@ -138,7 +138,7 @@ fn giving_back_fills_no_more_than_the_reserve() {
     let budget = RetryBudget::new(1.0, 0.0, 2);
     assert!(budget.withdraw(&Verdict::transient()));
     budget.deposit();
-    budget.give_back(&Verdict::transient());
+    budget.release(&Verdict::transient());
     assert_eq!(budget.remaining(), 2);
 }
 
@@ -169,7 +169,7 @@ fn what_a_retry_costs_depends_on_what_failed() {
     assert!(budget.withdraw(&TIMEOUT));
     assert!(!budget.withdraw(&TIMEOUT), "there is one left");
     assert!(budget.withdraw(&Verdict::not_sent()));
-    budget.give_back(&TIMEOUT);
+    budget.release(&TIMEOUT);
     assert_eq!(budget.remaining(), 3);
     let dear = RetryBudget::new(0.0, 0.0, u32::MAX).cost_fn(|_| u32::MAX);
     assert_eq!(withdrawals(&dear), 1);
@@ -184,7 +184,7 @@ fn a_budget_of_towers_is_asked_and_paid() {
     assert!(!asked());
     budget.deposit();
     assert_eq!([asked(), asked(), asked()], [true, true, false]);
-    budget.give_back(&Verdict::transient());
+    budget.release(&Verdict::transient());
     assert!(!asked(), "tower's takes nothing back");
 }
 
@@ -265,7 +265,7 @@ proptest! {
                     Step::AfterTimeout => log.push((0.0, 0.0, 3 * u32::from(budget.withdraw(&TIMEOUT)))),
                     Step::CalledOff => {
                         if budget.withdraw(&Verdict::transient()) {
-                            budget.give_back(&Verdict::transient());
+                            budget.release(&Verdict::transient());
                         }
                     }
                     Step::Pass(millis) => {

@@ -17,7 +17,7 @@ struct Given {
     policy: Policy,
     attempt: u32,
     idempotent: bool,
-    kept: bool,
+    saved: bool,
     elsewhere: bool,
     answered: bool,
     owes: bool,
@@ -41,7 +41,7 @@ fn given() -> Given {
         policy,
         attempt: 1,
         idempotent: true,
-        kept: true,
+        saved: true,
         elsewhere: false,
         answered: false,
         owes: true,
@@ -61,7 +61,7 @@ impl Given {
     }
 
     fn not_kept(self) -> Self {
-        Self { kept: false, ..self }
+        Self { saved: false, ..self }
     }
 
     /// A failover below has another region.
@@ -114,11 +114,11 @@ impl Given {
     /// The decision, how often the budget was asked, and how often it was told of a failure.
     fn decide_and_count(&self, verdict: Verdict) -> (Decision, u32, u32) {
         let now = time::now();
-        let facts = Facts {
+        let facts = AttemptFacts {
             made: self.attempt,
             max_attempts: self.policy.max_attempts,
             idempotent: self.idempotent,
-            kept: self.kept,
+            saved: self.saved,
             elsewhere: self.elsewhere,
             answered: self.answered,
             owes: self.owes,
@@ -316,7 +316,7 @@ fn what_goes_elsewhere_waits_for_nothing_and_costs_nothing() {
 }
 
 #[test]
-fn what_the_layer_was_told() {
+fn what_the_layer_was_notified() {
     use StopReason::NotRetryable;
     check(&[
         (given().retry_if(false), verdict(Class::Throttled), stop(NotRetryable)),
@@ -335,7 +335,7 @@ fn what_the_layer_was_told() {
 }
 
 #[test]
-fn the_first_reason_in_order_is_told() {
+fn the_first_reason_in_order_is_notified() {
     use StopReason::{
         Budget, CircuitOpen, Deadline, HintAboveCap, MaxAttempts, NotIdempotent, NotReplayable,
     };
@@ -345,13 +345,13 @@ fn the_first_reason_in_order_is_told() {
         (worst(), hinted(Class::Transient, 90), stop(NotIdempotent)),
         (worst(), hinted(Class::Throttled, 90), stop(NotReplayable)),
         (
-            Given { kept: true, ..worst() },
+            Given { saved: true, ..worst() },
             hinted(Class::Throttled, 90),
             stop(HintAboveCap { requested: secs(90), cap: secs(60) }),
         ),
         (Given { left: None, ..worst() }, verdict(Class::CircuitOpen), stop(CircuitOpen)),
-        (Given { kept: true, ..worst() }, hinted(Class::Throttled, 9), stop(Deadline)),
-        (Given { kept: true, left: None, ..worst() }, hinted(Class::Throttled, 9), stop(Budget)),
+        (Given { saved: true, ..worst() }, hinted(Class::Throttled, 9), stop(Deadline)),
+        (Given { saved: true, left: None, ..worst() }, hinted(Class::Throttled, 9), stop(Budget)),
     ]);
 }
 
@@ -421,7 +421,7 @@ fn any_given() -> impl Strategy<Value = Given> {
     let facts = (1..7u32, any::<[bool; 5]>(), proptest::option::of(0..90_000u64), any::<bool>());
     (policy, facts).prop_map(|(policy, (attempt, facts, left, budget))| {
         let (max_attempts, wait, hint_use, cap, [non_idempotent, fail_fast], retry_if) = policy;
-        let [idempotent, kept, elsewhere, answered, owes] = facts;
+        let [idempotent, saved, elsewhere, answered, owes] = facts;
         let policy = Policy {
             max_attempts,
             backoff: Backoff::constant(Duration::from_millis(wait)),
@@ -432,7 +432,7 @@ fn any_given() -> impl Strategy<Value = Given> {
             retry_if: retry_if.map(|answer| Arc::new(move |_: &Verdict| answer) as RetryIf),
         };
         let left = left.map(Duration::from_millis);
-        Given { policy, attempt, idempotent, kept, elsewhere, answered, owes, left, budget }
+        Given { policy, attempt, idempotent, saved, elsewhere, answered, owes, left, budget }
     })
 }
 
@@ -450,7 +450,7 @@ proptest! {
     fn a_retry_breaks_no_rule(given in any_given(), verdict in any_verdict()) {
         let (decision, asked) = given.decide(verdict);
         let costs = given.is_costly(&verdict);
-        let Given { policy, attempt, idempotent, kept, elsewhere, answered, left, budget, .. } =
+        let Given { policy, attempt, idempotent, saved, elsewhere, answered, left, budget, .. } =
             given;
         let hint = verdict.hint();
         match decision {
@@ -461,22 +461,22 @@ proptest! {
                 ));
                 prop_assert!(hint.should_retry != Some(false));
                 prop_assert!(attempt < policy.max_attempts);
-                prop_assert!(kept);
+                prop_assert!(saved);
                 prop_assert!(
                     idempotent
                         || policy.non_idempotent
                         || verdict.is_unprocessed()
                         || hint.should_retry == Some(true)
                 );
-                let turned_away = verdict.class() == Class::CircuitOpen;
+                let rejected_locally = verdict.class() == Class::CircuitOpen;
                 let obeyed = policy.hint_use != HintUse::Ignore;
                 if elsewhere {
                     prop_assert_eq!(wait, Duration::ZERO);
-                } else if let Some(asked) = hint.retry_after && (turned_away || obeyed) {
-                    prop_assert!(wait >= asked && (turned_away || asked <= policy.hint_cap));
+                } else if let Some(asked) = hint.retry_after && (rejected_locally || obeyed) {
+                    prop_assert!(wait >= asked && (rejected_locally || asked <= policy.hint_cap));
                 }
                 prop_assert!(left.is_none_or(|left| wait < left));
-                prop_assert!(!turned_away || elsewhere || !policy.fail_fast && left.is_some());
+                prop_assert!(!rejected_locally || elsewhere || !policy.fail_fast && left.is_some());
                 prop_assert!(budget || !costs);
                 prop_assert_eq!(asked, u32::from(costs));
             }
@@ -490,13 +490,13 @@ proptest! {
         let quiet = matches!(verdict.class(), Class::Success | Class::Rejected | Class::Local);
         prop_assert!(quiet || decision != Decision::Return);
         prop_assert!(!verdict.is_success() || decision == Decision::Return);
-        let turned_away = if answered { stop(StopReason::RejectedLocally) } else { Decision::Return };
-        prop_assert!(verdict.class() != Class::Local || decision == turned_away);
+        let rejected_locally = if answered { stop(StopReason::RejectedLocally) } else { Decision::Return };
+        prop_assert!(verdict.class() != Class::Local || decision == rejected_locally);
     }
 }
 
 #[test]
-fn the_budget_hears_of_what_is_worth_another_attempt_whether_there_is_one_or_not() {
+fn the_budget_receives_what_is_worth_another_attempt_whether_there_is_one_or_not() {
     let told = |given: &Given, verdict| given.decide_and_count(verdict).2;
     let no = Hint::NONE.with_should_retry(false);
     let rows = [

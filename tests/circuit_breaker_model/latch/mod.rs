@@ -13,14 +13,14 @@ use tokio::time::Instant;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Layer, Service, service_fn};
 use tower_upstream::circuit_breaker::{
-    CircuitBreakerHandle, CircuitOpen, CredentialLatch, OpenFor, OpenReason,
+    CircuitBreakerHandle, CircuitOpen, CredentialLatch, OpenDuration, OpenReason,
 };
 use tower_upstream::classify::{Verdict, result_fn};
 use tower_upstream::key::{KeyRef, request_key_fn};
 use tower_upstream::{CircuitBreakerLayer, cause_ref};
 
 use self::model::{Config, Model, Outcome, Ticket};
-use crate::chance::Chance;
+use crate::random::Random;
 
 struct Request {
     credential: Option<u64>,
@@ -63,14 +63,13 @@ fn verdict(seen: Outcome) -> Verdict {
 impl Driver {
     const CREDENTIALS: u64 = 3;
 
-    pub(crate) fn random(chance: &mut Chance) -> Self {
-        let config = Config::random(chance);
+    pub(crate) fn random(random: &mut Random) -> Self {
+        let config = Config::random(random);
         let latch = CredentialLatch::new().refusals(config.refusals);
         let latch = match config.probe_after {
             None => latch.no_probe(),
-            Some((first, max)) => {
-                latch.probe_after(OpenFor::doubling(minutes(first)).max(minutes(max)).jitter(0.0))
-            }
+            Some((first, max)) => latch
+                .probe_after(OpenDuration::doubling(minutes(first)).max(minutes(max)).jitter(0.0)),
         };
         let layer = CircuitBreakerLayer::builder()
             .latch(latch)
@@ -101,22 +100,22 @@ impl Driver {
         Instant::now().duration_since(self.start).as_secs() / 60
     }
 
-    pub(crate) async fn step(&mut self, chance: &mut Chance) {
-        match chance.below(100) {
-            0..40 => self.begin(chance),
-            40..75 if !self.open.is_empty() => self.end(chance),
-            75..80 if !self.open.is_empty() => self.abandon(chance),
-            98 => self.reset(chance),
+    pub(crate) async fn step(&mut self, random: &mut Random) {
+        match random.below(100) {
+            0..40 => self.begin(random),
+            40..75 if !self.open.is_empty() => self.end(random),
+            75..80 if !self.open.is_empty() => self.abandon(random),
+            98 => self.reset(random),
             _ => {
-                let most = [2, 20, 200, 2_000][chance.below(4) as usize];
-                tokio::time::advance(minutes(chance.below(most))).await;
+                let most = [2, 20, 200, 2_000][random.below(4) as usize];
+                tokio::time::advance(minutes(random.below(most))).await;
             }
         }
         self.compare();
     }
 
-    fn begin(&mut self, chance: &mut Chance) {
-        let credential = Some(chance.below(Self::CREDENTIALS + 1));
+    fn begin(&mut self, random: &mut Random) {
+        let credential = Some(random.below(Self::CREDENTIALS + 1));
         let credential = credential.filter(|number| *number < Self::CREDENTIALS);
         let now = self.now();
         let expected = self.model.begin(credential, now);
@@ -135,10 +134,10 @@ impl Driver {
         }
     }
 
-    fn end(&mut self, chance: &mut Chance) {
-        let mut open = self.one_of_the_open(chance);
-        let asked = if chance.one_in(4) { chance.below(3_000) } else { 0 };
-        let outcome = match chance.below(10) {
+    fn end(&mut self, random: &mut Random) {
+        let mut open = self.one_of_the_open(random);
+        let asked = if random.one_in(4) { random.below(3_000) } else { 0 };
+        let outcome = match random.below(10) {
             0..2 => Outcome::Success,
             2..6 => Outcome::Refused(OpenReason::CredentialRejected, asked),
             6..8 => Outcome::Refused(OpenReason::QuotaExhausted, asked),
@@ -150,18 +149,18 @@ impl Driver {
         self.model.end(open.credential, open.ticket, outcome, self.now());
     }
 
-    fn abandon(&mut self, chance: &mut Chance) {
-        let Open { credential, ticket, call, .. } = self.one_of_the_open(chance);
+    fn abandon(&mut self, random: &mut Random) {
+        let Open { credential, ticket, call, .. } = self.one_of_the_open(random);
         drop(call);
         self.model.abandon(credential, ticket, self.now());
     }
 
-    fn one_of_the_open(&mut self, chance: &mut Chance) -> Open {
-        self.open.swap_remove(chance.below(self.open.len() as u64) as usize)
+    fn one_of_the_open(&mut self, random: &mut Random) -> Open {
+        self.open.swap_remove(random.below(self.open.len() as u64) as usize)
     }
 
-    fn reset(&mut self, chance: &mut Chance) {
-        let name = (!chance.one_in(3)).then(|| chance.below(Self::CREDENTIALS));
+    fn reset(&mut self, random: &mut Random) {
+        let name = (!random.one_in(3)).then(|| random.below(Self::CREDENTIALS));
         let known = |name: u64| self.model.credentials[name as usize].is_some();
         match name {
             None => self.handle.reset(),

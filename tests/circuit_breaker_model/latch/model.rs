@@ -2,7 +2,7 @@
 
 use tower_upstream::circuit_breaker::{CircuitState, OpenReason};
 
-use crate::chance::Chance;
+use crate::random::Random;
 
 /// How a call ended, as far as it matters to a credential, and for how many minutes the
 /// server asked to be left alone.
@@ -21,10 +21,10 @@ pub(super) struct Config {
 }
 
 impl Config {
-    pub(super) fn random(chance: &mut Chance) -> Self {
-        let first = chance.from(1, 30);
-        let probe_after = (!chance.one_in(5)).then(|| (first, first * chance.from(1, 10)));
-        Self { refusals: chance.from(1, 4) as u32, probe_after }
+    pub(super) fn random(random: &mut Random) -> Self {
+        let first = random.from(1, 30);
+        let probe_after = (!random.one_in(5)).then(|| (first, first * random.from(1, 10)));
+        Self { refusals: random.from(1, 4) as u32, probe_after }
     }
 
     fn first(&self) -> u64 {

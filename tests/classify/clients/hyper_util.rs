@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tower::{BoxError, ServiceExt, service_fn, timeout::Timeout};
 use tower_upstream::classify::{Cause, Class};
 
-use super::{PATIENCE, bounded, resolved, servers};
+use super::{MAX_WAIT, bounded, resolved, servers};
 use crate::{assert_means, verdict};
 
 type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
@@ -33,7 +33,7 @@ fn empty() -> Body {
 /// A body that turns out to be fed by something which refuses connections.
 fn failing() -> Body {
     let error: BoxError = Box::new(io::Error::from(io::ErrorKind::ConnectionRefused));
-    let frames = [Ok(http_body::Frame::data(Bytes::from("begun"))), Err(error)];
+    let frames = [Ok(http_body::Frame::data(Bytes::from("started"))), Err(error)];
     StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync()
 }
 
@@ -170,7 +170,7 @@ async fn not_http() {
 #[tokio::test]
 async fn silent_under_towers_timeout() {
     let address = servers::silent().await;
-    let client = Timeout::new(client(false), PATIENCE);
+    let client = Timeout::new(client(false), MAX_WAIT);
     let error = bounded(client.oneshot(get(address))).await.unwrap_err();
     assert_means(&*error, Class::Transient, Cause::Timeout);
 }

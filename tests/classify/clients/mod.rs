@@ -22,4 +22,4 @@ async fn resolved<F: Future>(call: F) -> Option<F::Output> {
 }
 
 /// The time that a call to a silent server is given.
-const PATIENCE: Duration = Duration::from_millis(100);
+const MAX_WAIT: Duration = Duration::from_millis(100);

@@ -12,7 +12,7 @@ use reqwest::{Body, Client, ClientBuilder, Error};
 use tower::{Service, ServiceExt, layer::layer_fn, timeout::Timeout};
 use tower_upstream::classify::{Cause, Class, Classify, HttpClassifier};
 
-use super::{PATIENCE, bounded, resolved, servers};
+use super::{MAX_WAIT, bounded, resolved, servers};
 use crate::{assert_means, verdict};
 
 fn builder() -> ClientBuilder {
@@ -82,7 +82,7 @@ impl<S: Service<R>, R> Service<R> for Stuck<S> {
 
 #[tokio::test]
 async fn not_connected_in_time() {
-    let client = builder().connect_timeout(PATIENCE).connector_layer(layer_fn(Stuck));
+    let client = builder().connect_timeout(MAX_WAIT).connector_layer(layer_fn(Stuck));
     let error = get(client, servers::silent().await).await.unwrap_err();
     assert!(error.is_timeout());
     assert_means(&error, Class::NotSent, Cause::Connect);
@@ -91,7 +91,7 @@ async fn not_connected_in_time() {
 #[tokio::test]
 async fn not_even_connected_in_the_time_for_everything() {
     // Reqwest doesn't say where the time went.
-    let client = builder().timeout(PATIENCE).connector_layer(layer_fn(Stuck));
+    let client = builder().timeout(MAX_WAIT).connector_layer(layer_fn(Stuck));
     let error = get(client, servers::silent().await).await.unwrap_err();
     assert_means(&error, Class::Transient, Cause::Timeout);
 }
@@ -123,7 +123,7 @@ async fn half_a_head() {
 #[tokio::test]
 async fn silent() {
     let address = servers::silent().await;
-    for client in [builder().timeout(PATIENCE), builder().read_timeout(PATIENCE)] {
+    for client in [builder().timeout(MAX_WAIT), builder().read_timeout(MAX_WAIT)] {
         let error = get(client, address).await.unwrap_err();
         assert_means(&error, Class::Transient, Cause::Timeout);
     }
@@ -133,7 +133,7 @@ async fn silent() {
 async fn silent_under_towers_timeout() {
     let client = builder().build().unwrap();
     let request = client.get(format!("http://{}/", servers::silent().await)).build().unwrap();
-    let error = bounded(Timeout::new(client, PATIENCE).oneshot(request)).await.unwrap_err();
+    let error = bounded(Timeout::new(client, MAX_WAIT).oneshot(request)).await.unwrap_err();
     assert_means(&*error, Class::Transient, Cause::Timeout);
 }
 
@@ -196,7 +196,7 @@ async fn a_body_cut_short() {
 
 #[tokio::test]
 async fn a_body_that_takes_too_long() {
-    let client = builder().http2_prior_knowledge().timeout(PATIENCE);
+    let client = builder().http2_prior_knowledge().timeout(MAX_WAIT);
     let response = get(client, servers::http2(servers::ok, false).await).await.unwrap();
     let error = bounded(response.bytes()).await.unwrap_err();
     assert_means(&error, Class::Transient, Cause::Timeout);
@@ -206,7 +206,7 @@ async fn a_body_that_takes_too_long() {
 async fn a_request_body_fed_by_another_upstream_that_refuses() {
     let elsewhere = http1_error(servers::refusing()).await;
     assert_means(&elsewhere, Class::NotSent, Cause::Connect);
-    let frames = [Ok(Bytes::from("begun")), Err(elsewhere)];
+    let frames = [Ok(Bytes::from("started")), Err(elsewhere)];
     let body = Body::wrap_stream(futures_util::stream::iter(frames));
     let address = servers::silent().await;
     let call = builder().build().unwrap().post(format!("http://{address}/")).body(body).send();

@@ -14,7 +14,7 @@ use tonic::{Code, Status};
 use tower::{ServiceExt, service_fn, timeout::Timeout};
 use tower_upstream::classify::{Cause, Class, Classify, GrpcCode, HttpClassifier};
 
-use super::{PATIENCE, bounded, resolved, servers};
+use super::{MAX_WAIT, bounded, resolved, servers};
 use crate::{assert_means, verdict};
 
 fn endpoint(address: SocketAddr) -> Endpoint {
@@ -84,7 +84,7 @@ async fn whatever_a_connector_fails_with() {
 #[tokio::test]
 async fn not_connected_in_time() {
     let connector = service_fn(|_: Uri| std::future::pending::<io::Result<TokioIo<TcpStream>>>());
-    let endpoint = Endpoint::from_static("http://upstream").connect_timeout(PATIENCE);
+    let endpoint = Endpoint::from_static("http://upstream").connect_timeout(MAX_WAIT);
     let channel = || endpoint.connect_with_connector_lazy(connector);
     assert_both_mean(channel, Class::NotSent, Cause::Connect).await;
 }
@@ -114,7 +114,7 @@ async fn given_to_a_connection_that_is_gone() {
 
 #[tokio::test]
 async fn silent() {
-    let endpoint = endpoint(servers::silent().await).timeout(PATIENCE);
+    let endpoint = endpoint(servers::silent().await).timeout(MAX_WAIT);
     let (error, status) = errors(|| endpoint.connect_lazy()).await;
     assert_eq!(status.code(), Code::Cancelled, "what tonic makes of it");
     assert_means(&error, Class::Transient, Cause::Timeout);
@@ -124,7 +124,7 @@ async fn silent() {
 #[tokio::test]
 async fn silent_under_towers_timeout() {
     let channel = endpoint(servers::silent().await).connect_lazy();
-    let error = bounded(Timeout::new(channel, PATIENCE).oneshot(request())).await.unwrap_err();
+    let error = bounded(Timeout::new(channel, MAX_WAIT).oneshot(request())).await.unwrap_err();
     assert_means(&*error, Class::Transient, Cause::Timeout);
 }
 

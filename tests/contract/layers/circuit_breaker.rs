@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tower_upstream::CircuitBreakerLayer;
 use tower_upstream::circuit_breaker::{
-    CircuitBreakerBuilder, CircuitOpen, CircuitStatus, CredentialLatch, FailureRate, OpenFor,
+    CircuitBreakerBuilder, CircuitOpen, CircuitStatus, CredentialLatch, FailureRate, OpenDuration,
 };
 use tower_upstream::classify::{ErrorClassifier, HttpClassifier};
 use tower_upstream::event::Observer;
@@ -243,7 +243,7 @@ fn extremes<K>(
         let ramp = builder().consecutive_failures(1).open_for(Duration::ZERO);
         add(format!("recover_over({time:?})"), ramp.recover_over(time));
         for max in DURATIONS {
-            let growing = OpenFor::doubling(time).max(max).jitter(1.0);
+            let growing = OpenDuration::doubling(time).max(max).jitter(1.0);
             let what = format!("open_for(doubling({time:?}), max({max:?}))");
             add(what, builder().consecutive_failures(1).open_for(growing));
         }
@@ -259,7 +259,7 @@ fn extremes<K>(
         }
         let at_once = builder().consecutive_failures(1).open_for(Duration::ZERO);
         add(format!("half_open_rate({fraction})"), at_once.half_open_rate(1, fraction));
-        let jittery = OpenFor::fixed(Duration::from_secs(1)).jitter(fraction);
+        let jittery = OpenDuration::fixed(Duration::from_secs(1)).jitter(fraction);
         add(format!("jitter({fraction})"), builder().open_for(jittery));
     }
     for probes in [0, 1, u32::MAX] {

@@ -140,7 +140,7 @@ pub(crate) struct Extreme<L> {
     pub(crate) what: String,
     /// The layer, or that this can't be.
     pub(crate) layer: Result<L, InvalidConfig>,
-    /// Whether it was told to let calls wait without bound.
+    /// Whether it was observed to let calls wait without bound.
     pub(crate) may_wait: bool,
 }
 
@@ -163,7 +163,7 @@ impl<L> Extreme<L> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Answered,
-    TurnedAway,
+    Rejected,
     Waits,
 }
 
@@ -171,7 +171,7 @@ pub(crate) enum End {
 pub(crate) fn try_call(client: impl Client, request: Request) -> End {
     match call(client, request).now_or_never() {
         Some(Ok(_)) => End::Answered,
-        Some(Err(_)) => End::TurnedAway,
+        Some(Err(_)) => End::Rejected,
         None => End::Waits,
     }
 }

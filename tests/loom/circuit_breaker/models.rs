@@ -6,49 +6,50 @@ use std::time::Duration;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-use super::gate::{Changed, Gate, Glance};
-use super::machine::Admission;
-use super::reason::Why;
-use super::rules::{CloseAt, Recovery, Rules};
-use super::tripped::Tripped;
-use super::{CircuitState, Count, FailureRate, OpenFor, OpenReason};
+use super::config::{CloseAt, Config, Recovery};
+use super::reason::OpenCause;
+use super::shared_state::{AtomicState, StateChange, StateSnapshot};
+use super::state_machine::Admission;
+use super::tripped::OpenCircuitCount;
+use super::{CallResult, CircuitState, FailureRate, OpenDuration, OpenReason};
 use crate::classify::Cause;
 use crate::time::{self, Instant};
 
 /// A circuit that its threads drive as the layer does.
 struct Circuit {
-    gate: Gate,
-    rules: Rules,
-    tripped: Arc<Tripped>,
+    shared_state: AtomicState,
+    config: Config,
+    tripped: Arc<OpenCircuitCount>,
     now: Instant,
 }
 
 impl Circuit {
     /// It is open for no time at all, so that time stands still in every model.
-    fn new(rules: Rules) -> Arc<Self> {
-        let rules = Rules { open_for: OpenFor::fixed(Duration::ZERO), ..rules }.checked().unwrap();
-        let (now, tripped) = (time::now(), Arc::new(Tripped::new()));
+    fn new(config: Config) -> Arc<Self> {
+        let config =
+            Config { open_for: OpenDuration::fixed(Duration::ZERO), ..config }.checked().unwrap();
+        let (now, tripped) = (time::now(), Arc::new(OpenCircuitCount::new()));
         let random = fastrand::Rng::with_seed(0);
-        let gate = Gate::new(&rules, Arc::clone(&tripped), random, now);
-        Arc::new(Self { gate, rules, tripped, now })
+        let shared_state = AtomicState::new(&config, Arc::clone(&tripped), random, now);
+        Arc::new(Self { shared_state, config, tripped, now })
     }
 
     /// One that has opened.
-    fn open(rules: Rules) -> Arc<Self> {
-        let circuit = Self::new(rules);
+    fn open(config: Config) -> Arc<Self> {
+        let circuit = Self::new(config);
         assert!(circuit.trip());
         circuit
     }
 
     /// A policy says that it must open; whether it did.
     fn trip(&self) -> bool {
-        self.gate.trip(&self.rules, 0, WHY, self.now).transition.is_some()
+        self.shared_state.trip(&self.config, 0, WHY, self.now).transition.is_some()
     }
 
     fn admit(&self) -> Option<(u32, bool)> {
-        let admitted = match self.gate.passes_all() {
+        let admitted = match self.shared_state.passes_all() {
             Some(generation) => return Some((generation, false)),
-            None => self.gate.admit(&self.rules, self.now),
+            None => self.shared_state.admit(&self.config, self.now),
         };
         match admitted.admission {
             Admission::Pass { probe } => Some((admitted.generation, probe)),
@@ -57,11 +58,15 @@ impl Circuit {
     }
 
     /// A call of this generation ends; whether that changed the state.
-    fn end(&self, (generation, probe): (u32, bool), count: Count) -> bool {
-        let Changed { transition, .. } = if probe {
-            self.gate.probed(&self.rules, generation, (count, None), Some(WHY), self.now)
-        } else if self.gate.count(&self.rules, generation, (count, false), || self.now).is_some() {
-            self.gate.trip(&self.rules, generation, WHY, self.now)
+    fn end(&self, (generation, probe): (u32, bool), count: CallResult) -> bool {
+        let StateChange { transition, .. } = if probe {
+            self.shared_state.probed(&self.config, generation, (count, None), Some(WHY), self.now)
+        } else if self
+            .shared_state
+            .count(&self.config, generation, (count, false), || self.now)
+            .is_some()
+        {
+            self.shared_state.trip(&self.config, generation, WHY, self.now)
         } else {
             return false;
         };
@@ -71,11 +76,12 @@ impl Circuit {
     /// A call of this generation succeeds: the short way if nothing has failed, as the layer does.
     /// Whether that changed the state.
     fn succeed(&self, generation: u32) -> bool {
-        !self.gate.succeed(generation, || self.now) && self.end((generation, false), Count::Success)
+        !self.shared_state.succeed(generation, || self.now)
+            && self.end((generation, false), CallResult::Success)
     }
 
     fn state(&self) -> CircuitState {
-        self.gate.glance(&self.rules).state
+        self.shared_state.snapshot(&self.config).state
     }
 
     /// Whether it is counted as tripped is what its state says.
@@ -85,17 +91,17 @@ impl Circuit {
     }
 }
 
-const WHY: Why = Why { reason: OpenReason::Consecutive, cause: Cause::Unknown };
+const WHY: OpenCause = OpenCause { reason: OpenReason::Consecutive, cause: Cause::Unknown };
 
-fn consecutive(failures: u32) -> Rules {
-    let mut rules = Rules::default();
-    rules.counts.consecutive = Some(failures);
-    rules
+fn consecutive(failures: u32) -> Config {
+    let mut config = Config::default();
+    config.counts.consecutive = Some(failures);
+    config
 }
 
-fn probes(probes: u32, successes: u32) -> Rules {
+fn probes(probes: u32, successes: u32) -> Config {
     let close_at = CloseAt::Successes(successes);
-    Rules { recovery: Recovery::HalfOpen { probes, close_at }, ..consecutive(1) }
+    Config { recovery: Recovery::HalfOpen { probes, close_at }, ..consecutive(1) }
 }
 
 /// Runs `f` on `threads` threads, and tells what each made of it.
@@ -120,7 +126,7 @@ fn no_failure_is_lost_and_it_opens_once() {
         let circuit = Circuit::new(consecutive(3));
         let opened = on_threads(&circuit, 3, |circuit, _| {
             // While it is closed it lets everybody through.
-            circuit.admit().is_some_and(|permit| circuit.end(permit, Count::Failure))
+            circuit.admit().is_some_and(|permit| circuit.end(permit, CallResult::Failure))
         });
         assert_eq!(opened.into_iter().filter(|opened| *opened).count(), 1);
         assert_eq!(circuit.state(), CircuitState::Open);
@@ -132,14 +138,14 @@ fn no_failure_is_lost_and_it_opens_once() {
 fn whoever_counts_the_last_failure_opens_for_as_long_as_any_asked() {
     loom::model(|| {
         let circuit = Circuit::new(consecutive(3));
-        assert!(!circuit.end((0, false), Count::Failure));
+        assert!(!circuit.end((0, false), CallResult::Failure));
         let asked = Duration::from_secs(60);
         on_threads(&circuit, 2, move |circuit, thread| {
             let asked = (thread == 0).then_some(asked);
-            circuit.gate.note(&circuit.rules, 0, asked, circuit.now);
-            circuit.end((0, false), Count::Failure);
+            circuit.shared_state.note(&circuit.config, 0, asked, circuit.now);
+            circuit.end((0, false), CallResult::Failure);
         });
-        let Glance { state, until, .. } = circuit.gate.glance(&circuit.rules);
+        let StateSnapshot { state, until, .. } = circuit.shared_state.snapshot(&circuit.config);
         assert_eq!((state, until), (CircuitState::Open, Some(circuit.now + asked)));
     });
 }
@@ -148,9 +154,9 @@ fn whoever_counts_the_last_failure_opens_for_as_long_as_any_asked() {
 fn a_success_among_failures_is_neither_lost_nor_counted_twice() {
     loom::model(|| {
         let circuit = Circuit::new(consecutive(3));
-        let counts = [Count::Failure, Count::Success, Count::Failure];
+        let counts = [CallResult::Failure, CallResult::Success, CallResult::Failure];
         on_threads(&circuit, 3, move |circuit, thread| circuit.end((0, false), counts[thread]));
-        let counts = circuit.gate.glance(&circuit.rules).counts;
+        let counts = circuit.shared_state.snapshot(&circuit.config).counts;
         // None, one or two failures came after the success.
         assert!(counts.consecutive <= 2);
         assert_eq!(circuit.state(), CircuitState::Closed);
@@ -160,21 +166,21 @@ fn a_success_among_failures_is_neither_lost_nor_counted_twice() {
 #[test]
 fn a_late_result_neither_opens_nor_closes() {
     loom::model(|| {
-        let circuit = Circuit::new(Rules { recovery: probes(1, 1).recovery, ..consecutive(2) });
+        let circuit = Circuit::new(Config { recovery: probes(1, 1).recovery, ..consecutive(2) });
         on_threads(&circuit, 2, |circuit, thread| {
             if thread == 0 {
                 assert!(circuit.trip());
                 let permit = circuit.admit().unwrap();
                 assert!(permit.1);
-                assert!(circuit.end(permit, Count::Success));
+                assert!(circuit.end(permit, CallResult::Success));
             } else {
-                assert!(!circuit.end((0, false), Count::Failure));
+                assert!(!circuit.end((0, false), CallResult::Failure));
             }
         });
         // Opened, half-open, closed; and the failure from before isn't counted.
-        let glance = circuit.gate.glance(&circuit.rules);
-        assert_eq!((glance.state, glance.generation), (CircuitState::Closed, 3));
-        assert_eq!(glance.counts.consecutive, 0);
+        let snapshot = circuit.shared_state.snapshot(&circuit.config);
+        assert_eq!((snapshot.state, snapshot.generation), (CircuitState::Closed, 3));
+        assert_eq!(snapshot.counts.consecutive, 0);
         circuit.assert_counted();
     });
 }
@@ -186,11 +192,11 @@ fn a_late_probe_neither_opens_nor_closes() {
         let permits = [circuit.admit().unwrap(), circuit.admit().unwrap()];
         on_threads(&circuit, 2, move |circuit, thread| {
             if thread == 0 {
-                assert!(circuit.end(permits[0], Count::Failure));
+                assert!(circuit.end(permits[0], CallResult::Failure));
                 let permit = circuit.admit().unwrap();
-                assert!(!circuit.end(permit, Count::Success), "one success of two");
+                assert!(!circuit.end(permit, CallResult::Success), "one success of two");
             } else {
-                assert!(!circuit.end(permits[1], Count::Success));
+                assert!(!circuit.end(permits[1], CallResult::Success));
             }
         });
         assert_eq!(circuit.state(), CircuitState::HalfOpen);
@@ -209,9 +215,9 @@ fn never_more_probes_than_places_and_none_is_lost() {
             .collect();
         probe(&circuit, &in_flight);
         others.into_iter().for_each(|other| other.join().unwrap());
-        // Its place was given back, however often.
-        let last = circuit.admit().expect("a place");
-        assert!(circuit.end(last, Count::Success));
+        // Its slot was given back, however often.
+        let last = circuit.admit().expect("a slot");
+        assert!(circuit.end(last, CallResult::Success));
         assert_eq!(circuit.state(), CircuitState::Closed);
     });
 
@@ -219,7 +225,7 @@ fn never_more_probes_than_places_and_none_is_lost() {
         if let Some(permit) = circuit.admit() {
             assert_eq!(in_flight.fetch_add(1, Ordering::SeqCst), 0);
             in_flight.fetch_sub(1, Ordering::SeqCst);
-            circuit.end(permit, Count::Neutral);
+            circuit.end(permit, CallResult::Neutral);
         }
     }
 }
@@ -230,7 +236,7 @@ fn a_failed_probe_opens_it_whatever_the_others_do() {
         let circuit = Circuit::open(probes(2, 2));
         let permits = [circuit.admit().unwrap(), circuit.admit().unwrap()];
         on_threads(&circuit, 2, move |circuit, thread| {
-            circuit.end(permits[thread], [Count::Success, Count::Failure][thread]);
+            circuit.end(permits[thread], [CallResult::Success, CallResult::Failure][thread]);
         });
         assert_eq!(circuit.state(), CircuitState::Open);
         circuit.assert_counted();
@@ -241,19 +247,19 @@ fn a_failed_probe_opens_it_whatever_the_others_do() {
 fn a_window_holds_only_results_of_its_generation() {
     loom::model(|| {
         let rate = FailureRate::over_calls(2).at(1.0);
-        let circuit = Circuit::new(Rules { rate: Some(rate), ..Rules::default() });
+        let circuit = Circuit::new(Config { rate: Some(rate), ..Config::default() });
         on_threads(&circuit, 3, |circuit, thread| {
             if thread == 2 {
-                circuit.gate.reset(circuit.now);
+                circuit.shared_state.reset(circuit.now);
             } else {
-                circuit.end((0, false), Count::Failure);
+                circuit.end((0, false), CallResult::Failure);
             }
         });
         // Whether or not it opened before the reset, it is closed and has forgotten.
         let permit = circuit.admit().unwrap();
         assert!(!permit.1);
-        assert!(!circuit.end(permit, Count::Failure));
-        assert!(circuit.end(permit, Count::Failure), "two of two in this generation");
+        assert!(!circuit.end(permit, CallResult::Failure));
+        assert!(circuit.end(permit, CallResult::Failure), "two of two in this generation");
     });
 }
 
@@ -265,12 +271,12 @@ fn a_success_that_goes_the_short_way_comes_before_failures_or_is_counted_among_t
             if thread == 0 {
                 assert!(!circuit.succeed(0));
             } else {
-                circuit.end((0, false), Count::Failure);
-                circuit.end((0, false), Count::Failure);
+                circuit.end((0, false), CallResult::Failure);
+                circuit.end((0, false), CallResult::Failure);
             }
         });
         // In a row, unless the success came between the two.
-        let Glance { state, counts, .. } = circuit.gate.glance(&circuit.rules);
+        let StateSnapshot { state, counts, .. } = circuit.shared_state.snapshot(&circuit.config);
         assert!(state == CircuitState::Open || counts.consecutive == 1);
         circuit.assert_counted();
     });
@@ -280,17 +286,17 @@ fn a_success_that_goes_the_short_way_comes_before_failures_or_is_counted_among_t
 fn a_success_that_goes_the_short_way_is_in_the_window_of_its_generation_or_in_none() {
     loom::model(|| {
         let rate = FailureRate::over_calls(3).at(1.0).min_calls(2);
-        let circuit = Circuit::new(Rules { rate: Some(rate), ..Rules::default() });
+        let circuit = Circuit::new(Config { rate: Some(rate), ..Config::default() });
         on_threads(&circuit, 2, |circuit, thread| {
             if thread == 0 {
                 assert!(!circuit.succeed(0));
             } else {
-                circuit.gate.reset(circuit.now);
+                circuit.shared_state.reset(circuit.now);
             }
         });
         let permit = circuit.admit().unwrap();
-        assert!(!circuit.end(permit, Count::Failure));
-        assert!(circuit.end(permit, Count::Failure), "two of two in this generation");
+        assert!(!circuit.end(permit, CallResult::Failure));
+        assert!(circuit.end(permit, CallResult::Failure), "two of two in this generation");
     });
 }
 
@@ -298,17 +304,17 @@ fn a_success_that_goes_the_short_way_is_in_the_window_of_its_generation_or_in_no
 fn a_success_that_goes_the_short_way_is_in_the_window() {
     loom::model(|| {
         let rate = FailureRate::over_calls(2).at(1.0);
-        let circuit = Circuit::new(Rules { rate: Some(rate), ..Rules::default() });
+        let circuit = Circuit::new(Config { rate: Some(rate), ..Config::default() });
         let opened = on_threads(&circuit, 2, |circuit, thread| {
             if thread == 0 {
                 return circuit.succeed(0);
             }
-            circuit.end((0, false), Count::Failure)
+            circuit.end((0, false), CallResult::Failure)
         });
         assert_eq!(opened, [false, false], "one of two");
         assert!(!circuit.succeed(0));
-        assert!(!circuit.end((0, false), Count::Failure), "one of two");
-        assert!(circuit.end((0, false), Count::Failure), "two of two");
+        assert!(!circuit.end((0, false), CallResult::Failure), "one of two");
+        assert!(circuit.end((0, false), CallResult::Failure), "two of two");
     });
 }
 
@@ -316,10 +322,10 @@ fn a_success_that_goes_the_short_way_is_in_the_window() {
 fn a_window_opens_whoever_fills_it() {
     loom::model(|| {
         let rate = FailureRate::over_calls(2).at(0.5);
-        let circuit = Circuit::new(Rules { rate: Some(rate), ..Rules::default() });
+        let circuit = Circuit::new(Config { rate: Some(rate), ..Config::default() });
         let opened = on_threads(&circuit, 2, |circuit, thread| match thread {
             0 => circuit.succeed(0),
-            _ => circuit.end((0, false), Count::Failure),
+            _ => circuit.end((0, false), CallResult::Failure),
         });
         assert_eq!(opened.into_iter().filter(|opened| *opened).count(), 1);
         assert_eq!(circuit.state(), CircuitState::Open);
@@ -330,17 +336,17 @@ fn a_window_opens_whoever_fills_it() {
 fn a_success_that_a_full_window_passes_over_comes_before_the_failures() {
     loom::model(|| {
         let rate = FailureRate::over_calls(2).at(1.0);
-        let circuit = Circuit::new(Rules { rate: Some(rate), ..Rules::default() });
+        let circuit = Circuit::new(Config { rate: Some(rate), ..Config::default() });
         assert!(!circuit.succeed(0) && !circuit.succeed(0));
         let opened = on_threads(&circuit, 2, |circuit, thread| {
             if thread == 0 {
                 return circuit.succeed(0);
             }
-            circuit.end((0, false), Count::Failure);
-            circuit.end((0, false), Count::Failure)
+            circuit.end((0, false), CallResult::Failure);
+            circuit.end((0, false), CallResult::Failure)
         });
         // Two of two, unless the success came between them.
-        let opens = || circuit.end((0, false), Count::Failure);
+        let opens = || circuit.end((0, false), CallResult::Failure);
         assert!(opened[1] || opens(), "the window still slides");
     });
 }
@@ -349,23 +355,23 @@ fn a_success_that_a_full_window_passes_over_comes_before_the_failures() {
 fn no_failure_is_lost_at_the_end_of_a_ramp() {
     loom::model(|| {
         let ramp = Duration::from_secs(1);
-        let rules = Rules { ramp, recovery: Recovery::Reset, ..consecutive(2) };
-        let circuit = Circuit::open(rules);
+        let config = Config { ramp, recovery: Recovery::Reset, ..consecutive(2) };
+        let circuit = Circuit::open(config);
         let ramping = circuit.admit().unwrap();
         let closed = on_threads(&circuit, 2, move |circuit, thread| {
             if thread == 0 {
                 // In the ramp and counted, or late.
-                assert!(!circuit.end(ramping, Count::Failure));
+                assert!(!circuit.end(ramping, CallResult::Failure));
                 return None;
             }
             let later = circuit.now + Duration::from_secs(1);
-            Some(circuit.gate.admit(&circuit.rules, later).generation)
+            Some(circuit.shared_state.admit(&circuit.config, later).generation)
         });
-        let Glance { state, counts, .. } = circuit.gate.glance(&circuit.rules);
+        let StateSnapshot { state, counts, .. } = circuit.shared_state.snapshot(&circuit.config);
         assert_eq!(state, CircuitState::Closed);
         let closed = (closed[1].unwrap(), false);
-        assert_eq!(circuit.end(closed, Count::Failure), counts.consecutive == 1);
-        assert!(counts.consecutive == 1 || circuit.end(closed, Count::Failure));
+        assert_eq!(circuit.end(closed, CallResult::Failure), counts.consecutive == 1);
+        assert!(counts.consecutive == 1 || circuit.end(closed, CallResult::Failure));
         assert_eq!(circuit.state(), CircuitState::Open);
         circuit.assert_counted();
     });
@@ -376,9 +382,9 @@ fn what_is_counted_as_tripped_is_what_is() {
     loom::model(|| {
         let circuit = Circuit::new(consecutive(1));
         on_threads(&circuit, 3, |circuit, thread| match thread {
-            0 => _ = circuit.gate.force(true, WHY, circuit.now),
-            1 => _ = circuit.gate.reset(circuit.now),
-            _ => _ = circuit.end((0, false), Count::Failure),
+            0 => _ = circuit.shared_state.force(true, WHY, circuit.now),
+            1 => _ = circuit.shared_state.reset(circuit.now),
+            _ => _ = circuit.end((0, false), CallResult::Failure),
         });
         circuit.assert_counted();
         // One that is forgotten counts no more.

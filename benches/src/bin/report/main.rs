@@ -4,16 +4,16 @@
 //! |---|---|
 //! | | one table of one run |
 //! | `--json` | the same as one JSON object, and nothing else |
-//! | `--check` | the table, and failure where a ceiling is passed, or a cost grows with what is remembered |
+//! | `--check` | the table, and failure where a limit is passed, or a cost grows with what is remembered |
 //! | `--chart` | draws the README's chart, `benches/costs.svg` |
-//! | `--ceilings` | sets the ceilings to what is measured now |
+//! | `--limits` | sets the limits to what is measured now |
 //! | `--real` | the stack beside a bare client over real sockets |
 //! | `calls NAME N` | N calls of a row, for valgrind and other profilers |
 
-mod ceilings;
 mod chart;
 mod growth;
 mod json;
+mod limits;
 mod run;
 mod table;
 
@@ -23,7 +23,7 @@ use benches::count::Counting;
 use benches::measure::instructions;
 use tower::BoxError;
 
-use self::ceilings::Ceilings;
+use self::limits::Limits;
 use self::run::Run;
 
 #[global_allocator]
@@ -38,7 +38,7 @@ fn main() -> Result<ExitCode, BoxError> {
         ["--check"] => {}
         ["--chart"] => chart::save(&Run::now()?)?,
         ["--json"] => println!("{}", json::of(&Run::now()?)),
-        ["--ceilings"] => Ceilings::committed()?.set(&Run::now()?)?,
+        ["--limits"] => Limits::committed()?.set(&Run::now()?)?,
         ["--real"] => table::print_pairs(),
         [instructions::SUBCOMMAND, name, calls] => {
             if !instructions::calls(name, calls.parse()?) {
@@ -50,9 +50,9 @@ fn main() -> Result<ExitCode, BoxError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints one table of one run. How many rows have passed their ceilings.
+/// Prints one table of one run. How many rows have passed their limits.
 fn report() -> Result<usize, BoxError> {
     let run = Run::now()?;
     table::print(&run);
-    Ok(Ceilings::committed()?.check(&run))
+    Ok(Limits::committed()?.check(&run))
 }

@@ -12,8 +12,8 @@ pub(crate) fn print(run: &Run) {
         println!("No instructions: valgrind isn't installed (apt-get install valgrind).");
     }
     for (realistic, request) in [(false, "Empty request"), (true, "Realistic request")] {
-        for (observed, heard) in [(false, ""), (true, ", with an observer")] {
-            println!("\n{request}{heard}");
+        for (observed, received) in [(false, ""), (true, ", with an observer")] {
+            println!("\n{request}{received}");
             let shown =
                 |row: &Row| (row.is_realistic(), row.is_observed()) == (realistic, observed);
             print_rows(run, shown);

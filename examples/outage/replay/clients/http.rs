@@ -22,7 +22,7 @@ pub(crate) type Plain = BoxCloneSyncService<::http::Request<Bytes>, Response, le
 
 /// What went out: each time that a client's innermost service was called, also where nobody listened.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct Counters {
     pub(crate) attempts: u64,
     /// By the region's authority.
     pub(crate) by_authority: BTreeMap<String, u64>,
@@ -44,15 +44,15 @@ pub(crate) fn plain(network: &Network) -> Plain {
 }
 
 /// The innermost service of a client of the API.
-pub(crate) fn wire(network: &Network) -> (Wire, Arc<Mutex<Tally>>) {
-    let tally = Arc::default();
-    (Wire { http: http(network), tally: Arc::clone(&tally) }, tally)
+pub(crate) fn wire(network: &Network) -> (Wire, Arc<Mutex<Counters>>) {
+    let counters = Arc::default();
+    (Wire { http: http(network), counters: Arc::clone(&counters) }, counters)
 }
 
 #[derive(Clone)]
 pub(crate) struct Wire {
     http: Http,
-    tally: Arc<Mutex<Tally>>,
+    counters: Arc<Mutex<Counters>>,
 }
 
 impl Service<Request> for Wire {
@@ -65,12 +65,12 @@ impl Service<Request> for Wire {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        self.tally.lock().unwrap().count(&request);
+        self.counters.lock().unwrap().count(&request);
         self.http.call(request)
     }
 }
 
-impl Tally {
+impl Counters {
     fn count(&mut self, request: &Request) {
         self.attempts += 1;
         let authority = request.uri().authority().map(ToString::to_string).unwrap_or_default();

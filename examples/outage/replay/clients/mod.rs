@@ -12,7 +12,7 @@ use tower::{Service, util::BoxCloneSyncService};
 use tower_upstream::{BoxError, alert::Alerts};
 
 pub(crate) use self::by_hand::by_hand;
-pub(crate) use self::http::{Plain, Tally, Wire, plain, wire};
+pub(crate) use self::http::{Counters, Plain, Wire, plain, wire};
 pub(crate) use self::layered::{Layered, layered};
 pub(crate) use self::naive::naive;
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::*;
-use crate::alert::outbox::Outbox;
-use crate::alert::tally::{Tally, Ticket};
+use crate::alert::counters::{DeliveryCounters, DeliveryTicket};
+use crate::alert::queue::DeliveryQueue;
 use crate::error::{CircuitOpen, CredentialRejected};
 use crate::event::{Alert, AlertKind, Severity};
 
-/// What happens: a kind, a label, and whether its end is told.
+/// What happens: a kind, a label, and whether its end is notified.
 const KINDS: [(AlertKind, &str, Lasts); 7] = [
     (AlertKind::CircuitOpen, "a", Lasts::UntilOver),
     (AlertKind::CircuitOpen, "b", Lasts::UntilOver),
@@ -26,9 +26,9 @@ struct Sequence {
     second: u64,
     random: fastrand::Rng,
     /// What waits for each sink.
-    outboxes: [Outbox; 2],
-    tally: Arc<Tally>,
-    /// By sink and key, how bad it was told that a thing is.
+    queues: [DeliveryQueue; 2],
+    counters: Arc<DeliveryCounters>,
+    /// By sink and key, how bad it was notified that a thing is.
     known: HashMap<(usize, String), Severity>,
     shown: String,
 }
@@ -47,16 +47,17 @@ impl Sequence {
         let mut bench = Bench::new(times);
         bench.all.most = 100;
         let shown = format!("seed {seed}, {times:?}");
-        let (outboxes, tally) = ([Outbox::new(1000), Outbox::new(1000)], Arc::default());
-        Self { bench, second: 0, random, outboxes, tally, known: HashMap::new(), shown }
+        let (queues, counters) =
+            ([DeliveryQueue::new(1000), DeliveryQueue::new(1000)], Arc::default());
+        Self { bench, second: 0, random, queues, counters, known: HashMap::new(), shown }
     }
 
     fn now(&self) -> Instant {
         self.bench.at(self.second)
     }
 
-    /// Puts what sinks are to be told into their queues, where some of it finds no room.
-    fn tell(&mut self, notices: &[Notice], loses: bool) {
+    /// Puts what sinks are to be notified into their queues, where some of it finds no room.
+    fn emit(&mut self, notices: &[Notice], loses: bool) {
         for notice in notices {
             let (at, repeats_in) = (SystemTime::UNIX_EPOCH, self.bench.all.times.repeat);
             let alert = Arc::new(Alert::of_notice(&Arc::from("any"), notice, at, at, repeats_in));
@@ -66,8 +67,9 @@ impl Sequence {
                 if loses && !notice.resolved && self.random.u8(..8) == 0 {
                     missed = missed.with(sink);
                 } else {
-                    let ticket = Ticket::new(Arc::clone(&alert), Arc::clone(&self.tally));
-                    assert!(self.outboxes[sink].offer(ticket));
+                    let ticket =
+                        DeliveryTicket::new(Arc::clone(&alert), Arc::clone(&self.counters));
+                    assert!(self.queues[sink].offer(ticket));
                 }
             }
             if !missed.is_empty() {
@@ -84,7 +86,7 @@ impl Sequence {
     /// Tells a sink the next group.
     fn deliver(&mut self, sink: usize) {
         let most = [1, 2, 64][self.random.usize(..3)];
-        for ticket in self.outboxes[sink].take(most) {
+        for ticket in self.queues[sink].take(most) {
             let alert = Arc::clone(&ticket.alert);
             self.show(&format!("sink {sink}"), &alert);
             let key = (sink, alert.key.clone());
@@ -107,7 +109,7 @@ impl Sequence {
         let hold = [0, 0, 0, 30][self.random.usize(..4)];
         let region = (label == "a").then_some("us");
         let one =
-            Sighting { region, ..lasting(seen(kind, label, severity, lasts), severity, hold) };
+            Observation { region, ..lasting(seen(kind, label, severity, lasts), severity, hold) };
         let ends = lasts == Lasts::UntilOver && self.random.bool();
         let what = if ends { "ends" } else { "is seen" };
         let second = self.second;
@@ -115,14 +117,14 @@ impl Sequence {
         let now = self.now();
         if ends {
             let (notices, _) = self.bench.all.resolve(&one, now);
-            self.tell(&notices, true);
+            self.emit(&notices, true);
         } else {
             self.bench.all.fire(&one, now);
         }
         if self.random.u8(..4) > 0 {
             let hurry = self.random.u8(..10) == 0;
             let (notices, _) = self.bench.all.due(now, hurry);
-            self.tell(&notices, true);
+            self.emit(&notices, true);
         }
         for sink in 0..2 {
             if self.random.u8(..3) == 0 {
@@ -135,12 +137,12 @@ impl Sequence {
         for (kind, label, _) in KINDS.into_iter().filter(|(.., lasts)| *lasts == Lasts::UntilOver) {
             let one = seen(kind, label, INFO, Lasts::UntilOver);
             let (notices, _) = self.bench.all.resolve(&one, self.now());
-            self.tell(&notices, false);
+            self.emit(&notices, false);
         }
         for _ in 0..100 {
             let Some(due) = self.bench.all.next_due() else {
                 for sink in 0..2 {
-                    while !self.outboxes[sink].is_empty() {
+                    while !self.queues[sink].is_empty() {
                         self.deliver(sink);
                     }
                 }
@@ -148,7 +150,7 @@ impl Sequence {
                 return;
             };
             let (notices, _) = self.bench.all.due(due.max(self.now()), false);
-            self.tell(&notices, false);
+            self.emit(&notices, false);
         }
         panic!("it never rests: {:?}\n{}", self.bench.all, self.shown);
     }

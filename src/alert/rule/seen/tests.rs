@@ -12,7 +12,7 @@ use crate::event::{
 use crate::verdict::Verdict;
 
 /// The worst that it is at once, by the standard rules.
-fn worst(seen: &Sighting<'_>) -> Option<Severity> {
+fn worst(seen: &Observation<'_>) -> Option<Severity> {
     let at_once = |severity: &Severity| seen.holds.of(*severity) == Some(Duration::ZERO);
     Severity::ALL.into_iter().rfind(at_once)
 }
@@ -35,8 +35,8 @@ fn event(event: &Event<'_>) -> Vec<(AlertKind, Severity, String, Lasts)> {
 }
 
 fn retry(attempt: u32, verdict: Verdict, decision: Decision) -> Option<(AlertKind, Severity)> {
-    let told = event(&RetryDecided::new("upstream", attempt, verdict, decision).into());
-    told.first().map(|(kind, severity, ..)| (*kind, *severity))
+    let notified = event(&RetryDecided::new("upstream", attempt, verdict, decision).into());
+    notified.first().map(|(kind, severity, ..)| (*kind, *severity))
 }
 
 #[test]
@@ -79,12 +79,12 @@ fn a_timeout_is_critical_after_more_than_so_many_retries() {
         (5, Severity::Critical),
         (u32::MAX, Severity::Critical),
     ] {
-        let told = retry(attempt, timeout, stop);
-        assert_eq!(told, Some((AlertKind::Timeout, expected)), "attempt {attempt}");
+        let notified = retry(attempt, timeout, stop);
+        assert_eq!(notified, Some((AlertKind::Timeout, expected)), "attempt {attempt}");
     }
     let again = Decision::Retry { wait: Duration::ZERO };
     assert_eq!(retry(5, timeout, again), None, "it isn't over yet");
-    assert_eq!(retry(5, Verdict::overloaded(), stop), None, "the outcome tells");
+    assert_eq!(retry(5, Verdict::overloaded(), stop), None, "the outcome notify");
     let rejected = retry(1, Verdict::credential_rejected(), Decision::Return);
     assert_eq!(rejected, Some((AlertKind::CredentialRejected, Severity::Critical)));
 }

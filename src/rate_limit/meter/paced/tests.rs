@@ -14,11 +14,11 @@ enum Step {
     Take(u32),
     /// One of those that were taken is sent, or isn't.
     Send(Index),
-    PutBack(Index),
+    Restore(Index),
     /// One of those that were sent never left.
-    GiveBack(Index),
+    Refund(Index),
     /// The same where the mark is too small, or isn't known.
-    GiveBackUnsure(Index, Option<u64>),
+    RefundUnsure(Index, Option<u64>),
 }
 
 fn steps(refunds: u32) -> impl Strategy<Value = Vec<Step>> {
@@ -26,10 +26,10 @@ fn steps(refunds: u32) -> impl Strategy<Value = Vec<Step>> {
         40 => (0..3 * INTERVAL).prop_map(Step::Wait),
         60 => (1..6_u32).prop_map(Step::Take),
         60 => any::<Index>().prop_map(Step::Send),
-        10 => any::<Index>().prop_map(Step::PutBack),
-        refunds => any::<Index>().prop_map(Step::GiveBack),
+        10 => any::<Index>().prop_map(Step::Restore),
+        refunds => any::<Index>().prop_map(Step::Refund),
         refunds.div_ceil(4) => (any::<Index>(), prop::option::of(0..5 * INTERVAL))
-            .prop_map(|(index, smaller)| Step::GiveBackUnsure(index, smaller)),
+            .prop_map(|(index, smaller)| Step::RefundUnsure(index, smaller)),
     ];
     prop::collection::vec(step, 0..150)
 }
@@ -37,7 +37,7 @@ fn steps(refunds: u32) -> impl Strategy<Value = Vec<Step>> {
 /// When, how many units, and their mark.
 type Sent = (u64, u32, u64);
 
-/// Never above `burst + rate * time`, whichever call one counts from.
+/// Never above_capacity `burst + rate * time`, whichever call one counts from.
 fn conforms(sent: &[Sent], burst: u32) {
     for (at, (from, ..)) in sent.iter().enumerate() {
         let mut units = 0;
@@ -64,7 +64,7 @@ fn check(burst: u32, steps: Vec<Step>) {
             Step::Wait(nanos) => now += nanos,
             Step::Take(units) if units <= burst => {
                 let reserved = u64::from(taken.iter().sum::<u32>());
-                let foreseen = paced.available_at(now, reserved, units);
+                let predicted = paced.available_at(now, reserved, units);
                 // Without refunds it is GCRA to the nanosecond: the bucket's level.
                 let level = sent.iter().fold((0, 0), |(level, last), (at, units, _)| {
                     let level = u64::saturating_sub(level, at - last);
@@ -75,34 +75,34 @@ fn check(burst: u32, steps: Vec<Step>) {
                 let fits = level + u64::from(wanted) * INTERVAL <= u64::from(burst) * INTERVAL;
                 match paced.admit(now, reserved, units) {
                     Ok(()) => {
-                        assert_eq!(foreseen, now);
+                        assert_eq!(predicted, now);
                         taken.push(units);
                     }
                     Err(at) => {
                         assert!(!fits || refunded);
                         assert!(at > now);
-                        assert_eq!(foreseen, at);
+                        assert_eq!(predicted, at);
                     }
                 }
-                assert!(fits || refunded || taken.last() != Some(&units) || foreseen > now);
+                assert!(fits || refunded || taken.last() != Some(&units) || predicted > now);
             }
             Step::Send(index) if !taken.is_empty() => {
                 let units = taken.swap_remove(index.index(taken.len()));
                 let mark = paced.send(now, units.into());
                 sent.push((now, units, mark));
             }
-            Step::PutBack(index) if !taken.is_empty() => {
+            Step::Restore(index) if !taken.is_empty() => {
                 taken.swap_remove(index.index(taken.len()));
             }
-            Step::GiveBack(index) if !sent.is_empty() => {
+            Step::Refund(index) if !sent.is_empty() => {
                 let (at, units, mark) = sent.remove(index.index(sent.len()));
-                paced.give_back(now, units, at, Some(mark));
+                paced.refund(now, units, at, Some(mark));
                 refunded = true;
             }
-            Step::GiveBackUnsure(index, smaller) if !sent.is_empty() => {
+            Step::RefundUnsure(index, smaller) if !sent.is_empty() => {
                 let (at, units, mark) = sent.remove(index.index(sent.len()));
                 let mark = smaller.map(|smaller| mark.wrapping_sub(smaller));
-                paced.give_back(now, units, at, mark);
+                paced.refund(now, units, at, mark);
                 refunded = true;
             }
             _ => {}
@@ -129,7 +129,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_given_back_at_once_was_never_taken(
+    fn what_is_refunded_at_once_was_never_taken(
         burst in 1_u32..12,
         before in 0_u32..12,
         wait in 0..5 * INTERVAL,
@@ -144,7 +144,7 @@ proptest! {
         if units <= burst && paced.admit(now, 0, units).is_ok() {
             // All of it comes back, however little the mark tells: nothing was replenished since.
             let mark = paced.send(now, units.into());
-            paced.give_back(now, units, now, smaller.map(|smaller| mark.wrapping_sub(smaller)));
+            paced.refund(now, units, now, smaller.map(|smaller| mark.wrapping_sub(smaller)));
         }
         assert_eq!(paced.used(now), used);
     }
@@ -178,7 +178,7 @@ proptest! {
         }
         if let Some((at, units, mark)) = sent.pop() {
             let before = paced.used(now);
-            paced.give_back(now, units, at, Some(mark));
+            paced.refund(now, units, at, Some(mark));
             assert_eq!(before - paced.used(now), u64::from(units));
         }
     }
@@ -194,7 +194,7 @@ proptest! {
         if (1..=burst).contains(&spent) {
             paced.send(0, spent.into());
         }
-        let foreseen = paced.available_at(later, ahead, 1);
+        let predicted = paced.available_at(later, ahead, 1);
         let mut now = later;
         for _ in 0..=ahead {
             while let Err(at) = paced.admit(now, 0, 1) {
@@ -203,7 +203,7 @@ proptest! {
             }
             paced.send(now, 1);
         }
-        assert_eq!(foreseen, now);
+        assert_eq!(predicted, now);
     }
 }
 
@@ -215,13 +215,13 @@ fn refunds_of_long_intervals_may_add_up_past_the_largest_number() {
     for _ in 0..2_000 {
         assert_eq!(paced.admit(0, 0, 1), Ok(()));
         let mark = paced.send(0, 1);
-        paced.give_back(0, 1, 0, Some(std::mem::replace(&mut last, mark)));
+        paced.refund(0, 1, 0, Some(std::mem::replace(&mut last, mark)));
     }
     assert_eq!(paced.used(0), 1);
 }
 
 #[test]
-fn what_was_replenished_before_a_longer_interval_is_not_given_back_in_it() {
+fn what_was_replenished_before_a_longer_interval_is_not_refunded_in_it() {
     let quota = |interval| Quota::new(1, Duration::from_nanos(interval)).burst(2);
     for before in [quota(INTERVAL), Quota::new(2, Duration::from_nanos(2 * INTERVAL))] {
         let mut meter = Meter::since(0, &before);
@@ -229,7 +229,7 @@ fn what_was_replenished_before_a_longer_interval_is_not_given_back_in_it() {
         let now = 5 * INTERVAL;
         meter.change(now, &quota(100 * INTERVAL));
         meter.send(now, 2);
-        meter.give_back(now, 1, 0, mark);
+        meter.refund(now, 1, 0, mark);
         assert_eq!(meter.used(now), 2);
     }
 }

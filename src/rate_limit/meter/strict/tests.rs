@@ -13,9 +13,9 @@ enum Step {
     Take(u32),
     /// One of those that were taken is sent, or isn't.
     Send(Index),
-    PutBack(Index),
+    Restore(Index),
     /// One of those that were sent never left.
-    GiveBack(Index),
+    Refund(Index),
 }
 
 fn steps(most: u32) -> impl Strategy<Value = Vec<Step>> {
@@ -24,8 +24,8 @@ fn steps(most: u32) -> impl Strategy<Value = Vec<Step>> {
         1 => (0..3_u64).prop_map(|windows| Step::Wait(windows * WINDOW)),
         6 => (1..=most).prop_map(Step::Take),
         6 => any::<Index>().prop_map(Step::Send),
-        1 => any::<Index>().prop_map(Step::PutBack),
-        2 => any::<Index>().prop_map(Step::GiveBack),
+        1 => any::<Index>().prop_map(Step::Restore),
+        2 => any::<Index>().prop_map(Step::Refund),
     ];
     prop::collection::vec(step, 0..150)
 }
@@ -73,17 +73,17 @@ fn check(limit: u32, steps: Vec<Step>) {
                     continue;
                 }
                 let from = now - 3 * WINDOW;
-                let foreseen = strict.available_at(from, reserved(&taken), units);
+                let predicted = strict.available_at(from, reserved(&taken), units);
                 match strict.admit(from, reserved(&taken), units) {
                     Ok(()) => {
                         assert!(fits, "{units} taken of a spent quota: {taken:?} {sent:?}");
-                        assert_eq!(foreseen, from);
+                        assert_eq!(predicted, from);
                         taken.push(units);
                     }
                     Err(at) => {
                         assert!(!surely, "{units} refused: {taken:?} {sent:?}");
                         assert!(at > from && at <= from + WINDOW + grain);
-                        assert_eq!(foreseen, at);
+                        assert_eq!(predicted, at);
                         if taken.is_empty() && grain == 0 {
                             // Exactly then, and not before.
                             let at = at + 3 * WINDOW;
@@ -99,14 +99,14 @@ fn check(limit: u32, steps: Vec<Step>) {
                 strict.send(now - 3 * WINDOW, units.into());
                 sent.push(Sent { at: now, units });
             }
-            Step::PutBack(index) if !taken.is_empty() => {
+            Step::Restore(index) if !taken.is_empty() => {
                 taken.swap_remove(index.index(taken.len()));
             }
-            Step::GiveBack(index) if !sent.is_empty() => {
+            Step::Refund(index) if !sent.is_empty() => {
                 let sent = sent.swap_remove(index.index(sent.len()));
-                strict.give_back(sent.units, sent.at - 3 * WINDOW);
+                strict.refund(sent.units, sent.at - 3 * WINDOW);
             }
-            Step::Send(_) | Step::PutBack(_) | Step::GiveBack(_) => {}
+            Step::Send(_) | Step::Restore(_) | Step::Refund(_) => {}
         }
         let used_here = strict.used(now - 3 * WINDOW) + reserved(&taken);
         let remaining = u64::from(limit).saturating_sub(used_here);
@@ -170,7 +170,7 @@ proptest! {
     }
 
     #[test]
-    fn a_change_forgets_nothing_and_gives_no_burst(
+    fn a_change_keeps_everything_and_gives_no_burst(
         old in 1_u32..10,
         new in 1_u32..10,
         longer in prop_oneof![Just(WINDOW / 2), Just(WINDOW), Just(5 * WINDOW)],
@@ -193,7 +193,7 @@ proptest! {
                 assert!(inside <= limit as usize, "{inside} in a window: {sent:?}");
             }
         }
-        // What was forgotten counts for a window at most.
+        // What was evicted counts for a window at most.
         let quiet = now + longer.max(WINDOW);
         strict.admit(quiet, 0, changed.map_or(old, |_| new)).unwrap();
     }
@@ -205,7 +205,7 @@ fn a_busy_log_takes_bounded_memory() {
     let mut log = Log::new(grain);
     for now in (0..4 * WINDOW).step_by(7) {
         if let Some(free) = now.checked_sub(WINDOW) {
-            log.forget(free);
+            log.clear(free);
         }
         log.push(1, now);
         assert!(log.len() <= Strict::FINEST as usize + 2);

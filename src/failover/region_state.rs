@@ -1,0 +1,296 @@
+//! One region, as all calls share it.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use super::availability::Availability;
+use super::health::{Change, HealthState};
+use super::latency::Latency;
+use super::region::RegionEntry;
+use super::traffic::TrafficShare;
+use super::watch::Task;
+use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
+use crate::time::{self, Instant, TimeOrigin};
+use crate::verdict::Cause;
+
+/// What a call must know of a region is in atomics. Only failures take the lock, and successes that
+/// change how the region stands.
+#[derive(Debug)]
+pub(super) struct RegionState {
+    pub(super) place: RegionEntry,
+    priority: AtomicU64,
+    /// Its [`Availability`], as a word.
+    availability: AtomicU64,
+    /// When this generation of its timeline began, in nanoseconds of the origin.
+    since: AtomicU64,
+    /// Until when its server asked to be left alone while it is out, in nanoseconds of the origin.
+    asked_until: AtomicU64,
+    /// Until when the one call that it takes on trial keeps others away, in nanoseconds of the origin. A
+    /// call that hangs must not do so for ever. 0: there is no such call.
+    trial: AtomicU64,
+    data: Mutex<RegionData>,
+    /// A [`Latency`], as a word. On cache lines of its own, since calls write it.
+    latency: CachePadded<AtomicU64>,
+    traffic: TrafficShare,
+    pub(super) task: Task,
+}
+
+/// What is known of a region, of which its availability is made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RegionData {
+    pub(super) health: HealthState,
+    pub(super) admin_state: AdminState,
+    /// The cause of the last failure, of a call or a check.
+    pub(super) last_failure: Option<Cause>,
+}
+
+impl RegionData {
+    pub(super) fn availability(&self, origin: TimeOrigin) -> Availability {
+        match self.admin_state {
+            AdminState::ByHealth => self.health.availability(origin),
+            AdminState::In => match self.health.availability(origin) {
+                Availability::Fit => Availability::Fit,
+                _ => Availability::Forced,
+            },
+            AdminState::Drained => Availability::Drained,
+            AdminState::Out | AdminState::Removed => Availability::Gone,
+        }
+    }
+}
+
+/// What a region was data by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AdminState {
+    /// Nothing; it goes by its health.
+    ByHealth,
+    In,
+    Drained,
+    Out,
+    Removed,
+}
+
+/// A call's hold on the place on trial, as the now when that ends, in nanoseconds of the origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ProbePermit(NonZeroU64);
+
+/// What a call gives back when it is over, and what its result is judged by.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Attempt {
+    /// The call's hold on the place on trial, if it took that.
+    probe_permit: Option<ProbePermit>,
+    /// When the generation began in which the call was sent to the region, in nanoseconds of the origin. If
+    /// the region is in another generation by the end of the call, the result comes too late to count.
+    pub(super) generation: u64,
+    /// Whether the region was chosen from several.
+    chosen: bool,
+    /// Whether it is the first of every 16 calls.
+    is_sample: bool,
+}
+
+/// The region that a call goes to: its number, its state, and what the call gives back there.
+pub(super) type Selection<'a> = (usize, &'a RegionState, Attempt);
+
+impl Attempt {
+    /// Whether its latency counts. While one region is preferred, latency doesn't choose among regions,
+    /// and a sample of the calls is enough to know it.
+    #[inline]
+    pub(super) const fn is_measured(&self) -> bool {
+        self.chosen || self.is_sample
+    }
+}
+
+impl RegionState {
+    /// A region that is added now to a set of this origin.
+    pub(super) fn new(place: RegionEntry, origin: TimeOrigin, now: Instant) -> Self {
+        Self {
+            priority: AtomicU64::new(place.priority.into()),
+            place,
+            availability: AtomicU64::new(Availability::Fit.word()),
+            since: AtomicU64::new(origin.nanos(now)),
+            asked_until: AtomicU64::new(0),
+            trial: AtomicU64::new(0),
+            data: Mutex::new(RegionData {
+                health: HealthState::new(now),
+                admin_state: AdminState::ByHealth,
+                last_failure: None,
+            }),
+            latency: CachePadded::default(),
+            traffic: TrafficShare::default(),
+            task: Task::default(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn availability(&self) -> Availability {
+        Availability::from_word(self.availability.load(Ordering::Acquire))
+    }
+
+    /// Whether it stands as [`Availability::Fit`], found out without decoding the word.
+    #[inline]
+    pub(super) fn is_fit(&self) -> bool {
+        self.availability.load(Ordering::Acquire) == Availability::FIT
+    }
+
+    #[inline]
+    pub(super) fn is_gone(&self) -> bool {
+        self.availability.load(Ordering::Acquire) == Availability::GONE
+    }
+
+    #[inline]
+    pub(super) fn priority(&self) -> u64 {
+        self.priority.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn prioritise(&self, priority: u32) {
+        self.priority.store(priority.into(), Ordering::Relaxed);
+    }
+
+    /// Whether its server asked to be left alone, and the time is not over.
+    pub(super) fn is_asked_for(&self, now: u64) -> bool {
+        self.asked_until.load(Ordering::Relaxed) > now
+    }
+
+    pub(super) fn is_probing(&self, now: u64) -> bool {
+        self.trial.load(Ordering::Acquire) > now
+    }
+
+    /// How much longer the call on trial takes, in nanoseconds: an estimate by the region's latency, and
+    /// the longest that it keeps others away. Both are 0 if there is no such call.
+    pub(super) fn trial_takes(&self, now: u64) -> (u64, u64) {
+        let most = self.trial.load(Ordering::Acquire).saturating_sub(now);
+        (self.latency().measured().map_or(most, |latency| most.min(time::nanos(latency))), most)
+    }
+
+    /// Takes the place of the one call on trial, for `probe_permit` nanoseconds. Returns `None` if another call
+    /// has it.
+    pub(super) fn try_on(&self, now: u64, probe_permit: u64) -> Option<ProbePermit> {
+        let before = self.trial.load(Ordering::Acquire);
+        let until = NonZeroU64::new(now.saturating_add(probe_permit)).unwrap_or(NonZeroU64::MIN);
+        let take = || {
+            self.trial.compare_exchange(before, until.get(), Ordering::AcqRel, Ordering::Relaxed)
+        };
+        (before <= now && take().is_ok()).then_some(ProbePermit(until))
+    }
+
+    /// Counts a call that goes to it as the preferred region.
+    #[inline]
+    pub(super) fn begins(&self) -> Attempt {
+        self.begins_with(None, false)
+    }
+
+    /// Counts a call that chose it, or found nothing else, with its probe_permit if it is on trial.
+    pub(super) fn begins_chosen(&self, probe_permit: Option<ProbePermit>) -> Attempt {
+        self.begins_with(probe_permit, true)
+    }
+
+    #[inline]
+    fn begins_with(&self, probe_permit: Option<ProbePermit>, chosen: bool) -> Attempt {
+        let is_sample = self.traffic.begins(chosen).is_multiple_of(16);
+        Attempt { probe_permit, generation: self.generation(), chosen, is_sample }
+    }
+
+    /// When this generation of its timeline began, in nanoseconds of the origin.
+    #[inline]
+    pub(super) fn generation(&self) -> u64 {
+        self.since.load(Ordering::Relaxed)
+    }
+
+    /// Counts that a call is over. Returns whether that frees the place on trial.
+    #[inline]
+    pub(super) fn ends(&self, attempt: &Attempt) -> bool {
+        self.traffic.ends(attempt.chosen);
+        // If the probe_permit has run out, the place may be another call's.
+        attempt.probe_permit.is_some_and(|ProbePermit(until)| {
+            self.trial.compare_exchange(until.get(), 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        })
+    }
+
+    /// How many calls it has got, and how many of them are under way.
+    pub(super) fn calls(&self) -> (u64, u64) {
+        self.traffic.total()
+    }
+
+    pub(super) fn latency(&self) -> Latency {
+        Latency::from_word(self.latency.0.load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    pub(super) fn measured(&self, latency: Duration, second: u64) {
+        if let Some(next) = self.latency().with(latency, second) {
+            self.latency.0.store(next.word(), Ordering::Relaxed);
+        }
+    }
+
+    /// An estimate of how long one more call would take here, by the latency and the calls under way.
+    ///
+    /// Where no latency is known, one call is sent to find out. Until it is over the region counts as
+    /// worse than any other, since it may hang.
+    pub(super) fn load(&self, second: u64) -> u64 {
+        const UNKNOWN: u64 = 1 << 63;
+        match (self.latency().counts(second), self.traffic.load()) {
+            (0, under_way @ 1..) => UNKNOWN.saturating_add(under_way),
+            (latency, under_way) => (latency + 1).saturating_mul(under_way + 1).min(UNKNOWN),
+        }
+    }
+
+    pub(super) fn data(&self) -> RegionData {
+        *self.data.lock()
+    }
+
+    /// Changes its health. `failure` is the cause, if a failure changes it.
+    pub(super) fn change(
+        &self,
+        origin: TimeOrigin,
+        failure: Option<Cause>,
+        change: impl FnOnce(&mut HealthState) -> Option<Change>,
+    ) -> Option<Change> {
+        let mut data = self.data.lock();
+        let changed = change(&mut data.health);
+        data.last_failure = failure.or(data.last_failure);
+        self.show(&data, origin);
+        changed
+    }
+
+    pub(super) fn is_removed(&self) -> bool {
+        self.data().admin_state == AdminState::Removed
+    }
+
+    pub(super) fn set_admin_state(&self, admin_state: AdminState, origin: TimeOrigin) {
+        let mut data = self.data.lock();
+        data.admin_state = admin_state;
+        self.show(&data, origin);
+    }
+
+    /// Shows in the atomics what was data. Called under the lock, so that an older state never
+    /// overwrites a newer one.
+    fn show(&self, data: &RegionData, origin: TimeOrigin) {
+        let nanos = |at| origin.nanos(at);
+        // Stored first: a thread that sees the availability sees its generation too, or a later one.
+        self.since.store(nanos(data.health.since()), Ordering::Relaxed);
+        let asked_until = data.health.asked_until().map_or(0, nanos);
+        self.asked_until.store(asked_until, Ordering::Relaxed);
+        self.availability.store(data.availability(origin).word(), Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Region, Regions};
+    use super::*;
+
+    #[test]
+    fn of_calls_that_find_its_place_probing_free_at_once_one_gets_it() {
+        let regions = Regions::new([Region::new("one", "https://one.test")]).unwrap();
+        let now = time::now();
+        let region_state = RegionState::new(regions.0[0].clone(), TimeOrigin::new(now), now);
+        let first = region_state.try_on(100, 10);
+        assert_eq!(first, NonZeroU64::new(110).map(ProbePermit));
+        assert_eq!((region_state.try_on(100, 10), region_state.try_on(109, 10)), (None, None));
+        // It has hung for longer than its probe_permit, and what it frees then isn't its own.
+        let next = region_state.try_on(110, 10);
+        assert!(!region_state.ends(&region_state.begins_chosen(first)));
+        assert_eq!(region_state.try_on(111, 10), None);
+        assert!(region_state.ends(&region_state.begins_chosen(next)));
+        assert!(region_state.try_on(111, 10).is_some());
+    }
+}

@@ -1,0 +1,210 @@
+//! Which region takes an attempt: a plain function.
+
+use std::cell::OnceCell;
+use std::time::Duration;
+
+use super::availability::Availability;
+use crate::scope::TriedRegions;
+
+/// What a call does when no region is fit: all are out, or on trial by another call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenAllOut {
+    /// It goes to the primary all the same, and on to those that are back the soonest. The default.
+    #[default]
+    Primary,
+    /// It goes to the one that is back the soonest, and on to the next of these.
+    LeastBad,
+    /// It fails at once with [`NoRegionAvailable`](super::NoRegionAvailable), which says when to come back.
+    FailFast,
+    /// It waits for the one that is back the soonest, if its deadline allows; otherwise it fails at once,
+    /// with [`NoRegionAvailable`](super::NoRegionAvailable). The first of the calls that wait goes there on
+    /// trial. If that succeeds, and one good call is enough, all the others follow.
+    Wait,
+}
+
+impl WhenAllOut {
+    const fn calls_anyway(self) -> bool {
+        matches!(self, Self::Primary | Self::LeastBad)
+    }
+}
+
+/// What is known of a region when one is chosen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate {
+    pub(super) number: usize,
+    pub(super) priority: u64,
+    pub(super) availability: Availability,
+    /// Its server asked to be left alone for now.
+    pub(super) asked: bool,
+    /// A call is under way that shows whether it is well again.
+    pub(super) probing: bool,
+}
+
+/// What is known of the call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Preference {
+    /// The regions where it has been, and doesn't go again.
+    pub(super) tried: TriedRegions,
+    /// It has been to all of them, and begins anew.
+    pub(super) again: bool,
+    pub(super) when_all_out: WhenAllOut,
+    pub(super) ramp: Duration,
+    /// Among equals it takes the one of the smallest weight, and not of two drawn by random.
+    pub(super) sticky: bool,
+}
+
+/// How good a selection a region is: the smaller, the better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// It takes calls: it is fit, or ramping and this call is within its share, or on trial with no
+    /// other call there.
+    Open {
+        priority: u64,
+    },
+    /// It is coming back, and takes no more calls for now.
+    InFlight {
+        priority: u64,
+    },
+    Drained {
+        priority: u64,
+    },
+    /// Out; better than none.
+    LastResort {
+        asked: bool,
+        order: u64,
+        number: usize,
+    },
+}
+
+/// The best region that the call hasn't tried. Among equals two are drawn by random, and the one of
+/// smaller weight is taken: if the best of all were, every caller would go to the same one.
+///
+/// `now` and `random` (from 0 to 1) are called only when they are needed.
+pub(super) fn choose(
+    candidates: impl Iterator<Item = Candidate> + Clone,
+    preference: &Preference,
+    now: impl Fn() -> u64,
+    random: impl Fn() -> f64,
+    weight: impl Fn(usize) -> u64,
+) -> Option<usize> {
+    // Drawn once, so that the second pass over the candidates ranks them as the first did.
+    let drawn = OnceCell::new();
+    let draw = || *drawn.get_or_init(&random);
+    let mut best = None;
+    let mut equals = 0;
+    for candidate in candidates.clone() {
+        let Some(rank) = preference.rank(candidate, &now, draw) else { continue };
+        match best {
+            Some((least, _)) if rank > least => {}
+            Some((least, _)) if rank == least => equals += 1,
+            _ => (best, equals) = (Some((rank, candidate.number)), 1),
+        }
+    }
+    let (rank, first) = best?;
+    let among = || {
+        let equal = |candidate: &Candidate| preference.rank(*candidate, &now, draw) == Some(rank);
+        candidates.filter(equal).map(|candidate| candidate.number)
+    };
+    match equals {
+        1 => Some(first),
+        _ if preference.sticky => among().min_by_key(|number| weight(*number)),
+        _ => better_of_two(among(), equals, random(), weight),
+    }
+}
+
+/// What [`choose`] returns if every region is fit and the call has tried none, found with less work.
+/// `regions` gives each one's number, its priority, and whether it is fit. Returns `None` if one isn't.
+pub(super) fn choose_of_fit(
+    regions: impl Iterator<Item = (usize, u64, bool)> + Clone,
+    random: impl Fn() -> f64,
+    weight: impl Fn(usize) -> u64,
+) -> Option<usize> {
+    let (mut best, mut first, mut equals) = (u64::MAX, 0, 0);
+    let all_fit = regions.clone().all(|(number, priority, fit)| {
+        if priority < best {
+            (best, first, equals) = (priority, number, 1);
+        } else if priority == best {
+            equals += 1;
+        }
+        fit
+    });
+    if !all_fit {
+        return None;
+    }
+    match equals {
+        0 => None,
+        1 => Some(first),
+        _ => {
+            let among = regions.filter(|(_, priority, _)| *priority == best);
+            better_of_two(among.map(|(number, ..)| number), equals, random(), weight)
+        }
+    }
+}
+
+/// Draws two by random of the `many` that there are, and returns the one of smaller weight.
+fn better_of_two(
+    mut among: impl Iterator<Item = usize>,
+    many: usize,
+    random: f64,
+    weight: impl Fn(usize) -> u64,
+) -> Option<usize> {
+    let (one, other) = two_of(many, random);
+    let lower = among.nth(one)?;
+    let higher = among.nth(other - one - 1)?;
+    Some(if weight(higher) < weight(lower) { higher } else { lower })
+}
+
+/// Two different numbers below `many`, the lower first, as `random` goes from 0 to 1.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+fn two_of(many: usize, random: f64) -> (usize, usize) {
+    let pairs = many * (many - 1);
+    let pair = ((random * pairs as f64) as usize).min(pairs - 1);
+    let (one, other) = (pair / (many - 1), pair % (many - 1));
+    if other < one { (other, one) } else { (one, other + 1) }
+}
+
+impl Preference {
+    fn rank(
+        &self,
+        candidate: Candidate,
+        now: impl Fn() -> u64,
+        draw: impl FnOnce() -> f64,
+    ) -> Option<Rank> {
+        let Candidate { number, priority, availability, asked, probing } = candidate;
+        if self.tried.contains(number) {
+            return None;
+        }
+        Some(match availability {
+            Availability::Fit | Availability::Forced => Rank::Open { priority },
+            Availability::Ramping { until }
+                if draw() < Availability::share(until, now(), self.ramp) =>
+            {
+                Rank::Open { priority }
+            }
+            Availability::Out { until } if until <= now() && !probing => Rank::Open { priority },
+            Availability::Out { until } if now() < until => {
+                let first = self.tried.len() == 0;
+                if !self.when_all_out.calls_anyway() || (asked && !first) {
+                    return None;
+                }
+                let primary = first && !self.again && self.when_all_out == WhenAllOut::Primary;
+                let order = if primary { priority } else { until };
+                Rank::LastResort { asked, order, number }
+            }
+            // A call that would rather fail or wait than go to a region that is out doesn't join another
+            // one on trial, unless it has failed already.
+            Availability::Out { .. }
+                if !self.when_all_out.calls_anyway() && self.tried.len() == 0 =>
+            {
+                return None;
+            }
+            Availability::Ramping { .. } | Availability::Out { .. } => Rank::InFlight { priority },
+            Availability::Drained => Rank::Drained { priority },
+            Availability::Gone => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
