@@ -32,11 +32,9 @@ use crate::replay::HttpReplay;
 use crate::retry::{Backoff, HintUse, Jitter, RetryLayer, RetryThrottle};
 #[cfg(feature = "upstream")]
 use crate::stack::{UpstreamBuilder, UpstreamLayer};
-#[cfg(any(feature = "circuit-breaker", feature = "retry"))]
-use crate::verdict::Cause;
 use crate::verdict::GrpcCode;
 #[cfg(any(feature = "circuit-breaker", feature = "retry"))]
-use crate::verdict::{Class, Verdict};
+use crate::verdict::{Cause, Class, Verdict};
 
 /// A classifier made of a plain function.
 #[cfg(feature = "retry")]

@@ -1,21 +1,22 @@
 //! `std`'s synchronisation, or loom's when models are checked.
 
+use std::fmt;
 #[cfg(not(all(test, loom)))]
 use std::sync::Mutex as Raw;
+use std::sync::PoisonError;
+
+#[cfg(all(test, loom))]
+use loom::sync::Mutex as Raw;
+
 #[cfg(not(all(test, loom)))]
 pub(crate) use std::sync::MutexGuard;
 #[cfg(not(all(test, loom)))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 #[cfg(all(test, loom))]
-use loom::sync::Mutex as Raw;
-#[cfg(all(test, loom))]
 pub(crate) use loom::sync::MutexGuard;
 #[cfg(all(test, loom))]
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-
-use std::fmt;
-use std::sync::PoisonError;
 
 /// A mutex without poisoning.
 ///

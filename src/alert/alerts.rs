@@ -3,14 +3,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::counters::DeliveryCounters;
+use super::dispatch::{Worker, timeout_at};
 use super::measure::{Meter, Pending};
 use super::observation::{Lasts, Observation};
+use super::queue::DeliveryCounters;
 use super::rule::Rules;
-use super::scheduler;
 use super::state::{AlertState, Clock, Report};
-use super::timeout_at::timeout_at;
-use super::worker::Worker;
 use super::{AlertLayer, AlertStats, AlertsBuilder, Objective};
 use crate::event::{
     Alert, AlertChange, AlertChanged, AlertDelivered, Decision, DeliveryResult, Event, Observer,
@@ -141,7 +139,7 @@ impl Shared {
 
     fn ensure_scheduler_runs(self: &Arc<Self>) {
         if !self.scheduler.runs() {
-            scheduler::wake(self);
+            super::state::wake(self);
         }
     }
 
@@ -210,7 +208,7 @@ impl Shared {
         };
         // Before the observer hears: it may panic.
         if wakes {
-            scheduler::wake(self);
+            super::state::wake(self);
         }
         self.report(&reports);
     }

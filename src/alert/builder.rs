@@ -7,14 +7,12 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::alerts::Shared;
-use super::deliver::{Deliver, Delivery};
-use super::dispatch::SinkQueue;
-use super::history::History;
+use super::dispatch::{Deliver, Delivery, SinkQueue};
 use super::lifecycle::{Lifecycle, Times};
 use super::measure::Meter;
-use super::recipients::{Recipients, Sinks};
+use super::observation::{Recipients, Sinks};
 use super::rule::Rules;
-use super::state::AlertState;
+use super::state::{AlertState, History};
 use super::{Alerts, Rule, Sink, Slo};
 use crate::error::{BoxError, InvalidConfig};
 use crate::event::{Observer, Observers, Severity};
@@ -228,7 +226,7 @@ impl AlertsBuilder {
         }
         if self.service.trim().is_empty() {
             return Err(InvalidConfig::new(
-                "a service without a name can't be notified from others; give it one",
+                "a service without a name can't be distinguished from others; give it one",
             ));
         }
         if self.delivery_timeout.is_zero() {

@@ -76,7 +76,7 @@
 //! notified once, again when it gets more severe, once each [hour](AlertsBuilder::repeat_interval) that it
 //! lasts, and when it is over.
 //!
-//! What is resolved and fires again timeout_at [5 minutes](AlertsBuilder::settle_time) is held back until
+//! What is resolved and fires again within [5 minutes](AlertsBuilder::settle_time) is held back until
 //! then, so that a circuit that opens and closes all the time isn't notified each time. Only sinks that were
 //! notified of an alert are notified its end. When it gets less severe, it ends for the sinks that don't receive of
 //! the lower severity.
@@ -100,7 +100,7 @@
 //! dropped, and one that a sink doesn't take has failed: both are [counted](AlertStats), and notified to the
 //! [observer](AlertsBuilder::observer).
 //!
-//! The tasks are started on first use timeout_at a tokio runtime with time. They end with the last clone of
+//! The tasks are started on first use within a tokio runtime with time. They end with the last clone of
 //! [`Alerts`] and its layers. At the end of a program [`flush`](Alerts::flush) what is left. For a status
 //! page there are [`firing`](Alerts::firing), [`history`](Alerts::history) and
 //! [`objectives`](Alerts::objectives).
@@ -128,35 +128,26 @@
 
 mod alerts;
 mod builder;
-mod call;
-mod counters;
-mod deliver;
 mod dispatch;
-mod future;
-mod history;
 mod layer;
 mod lifecycle;
 mod measure;
 mod message;
 mod observation;
 mod queue;
-mod recipients;
 mod rule;
-mod scheduler;
 mod service;
 mod sink;
 mod slo;
 mod state;
-mod timeout_at;
-mod worker;
 
 pub use self::alerts::Alerts;
 pub use self::builder::AlertsBuilder;
-pub use self::counters::AlertStats;
-pub use self::future::ResponseFuture;
 pub use self::layer::AlertLayer;
+pub use self::queue::AlertStats;
 pub use self::rule::Rule;
 pub use self::service::Alerting;
+pub use self::service::ResponseFuture;
 pub use self::sink::{Alertmanager, Opsgenie, PagerDuty, Secret, Sink, Slack, Teams, Webhook};
 pub use self::slo::{BurnRate, Objective, Slo};
 pub use crate::event::{Alert, AlertKind, Severity};

@@ -95,7 +95,7 @@ impl Slo {
         Self::new(format!("availability {} %", percent(target)), Measure::Failures, target)
     }
 
-    /// This share of the calls is to be answered timeout_at the limit; 0.5 is the median. A call that failed
+    /// This share of the calls is to be answered within the limit; 0.5 is the median. A call that failed
     /// sooner doesn't count, one that failed later is bad.
     ///
     /// Burn rates of 1 ÷ (1 − target) or more can't be exceeded, and alerts on them are left out. Half of all

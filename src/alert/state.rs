@@ -1,16 +1,17 @@
 //! Where it is decided what is notified. State, history and queues change under one lock, so that alerts are
 //! notified in the order in which they were decided.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
-use super::counters::{DeliveryCounters, DeliveryTicket};
-use super::dispatch::SinkQueue;
-use super::history::History;
+use super::alerts::Shared;
+use super::dispatch::{SinkQueue, Worker, timeout_at};
 use super::lifecycle::{Lifecycle, Notice, Times};
 use super::measure::Meter;
-use super::observation::{Lasts, Observation};
-use super::recipients::Sinks;
+use super::observation::{Lasts, Observation, Sinks};
+use super::queue::{DeliveryCounters, DeliveryTicket};
 use crate::event::Alert;
 use crate::time::{self, Instant};
 
@@ -144,5 +145,61 @@ impl AlertState {
             self.lifecycle.missed(notice, missed, clock.now);
         }
         Report { alert, news: notice.news, dropped }
+    }
+}
+
+/// The last alerts, oldest first.
+#[derive(Debug)]
+pub(super) struct History {
+    entries: VecDeque<Arc<Alert>>,
+    most: usize,
+}
+
+impl History {
+    pub(super) fn new(most: usize) -> Self {
+        Self { entries: VecDeque::new(), most }
+    }
+
+    pub(super) fn push(&mut self, alert: Arc<Alert>) {
+        if self.most == 0 {
+            return;
+        }
+        if self.entries.len() >= self.most {
+            self.entries.pop_front();
+        }
+        self.entries.push_back(alert);
+    }
+
+    pub(super) fn entries(&self) -> Vec<Arc<Alert>> {
+        self.entries.iter().cloned().collect()
+    }
+}
+
+/// How long the scheduler rests at least, unless it is stirred.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Makes the scheduler look anew, if there is a runtime to do it in.
+#[cold]
+pub(super) fn wake(shared: &Arc<Shared>) {
+    let scheduler = &shared.scheduler;
+    scheduler.wake(|| keep(Arc::downgrade(shared), Arc::clone(scheduler)));
+}
+
+/// Tells what is due, and returns when to look again. An observer that panics, which the panic's hook
+/// reports, doesn't end the scheduler: no event need come that would start it again.
+fn catch_up(shared: &Shared) -> Option<Instant> {
+    let caught = catch_unwind(AssertUnwindSafe(|| shared.catch_up(false)));
+    caught.unwrap_or_else(|_| shared.state.lock().wakes_at)
+}
+
+/// Holds no handle on the alerts while it waits, and ends with the last one.
+async fn keep(alerts: Weak<Shared>, scheduler: Arc<Worker>) {
+    while let Some(next) = alerts.upgrade().map(|shared| catch_up(&shared)) {
+        let Some(next) = next else {
+            scheduler.stirred().await;
+            continue;
+        };
+        let next = next.max(time::after(time::now(), PAUSE));
+        _ = timeout_at(next, scheduler.stirred()).await;
     }
 }

@@ -1,14 +1,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::breaker::BreakerState;
+use super::circuit::SharedConfig;
 use super::circuits::Circuits;
-use super::common::SharedConfig;
 use super::config::{CloseAt, Config, Recovery, SlowCalls};
 use super::count::CountingPolicy;
-use super::latch::Latches;
+use super::latch::{CredentialRejections, Latches};
+use super::layer::BreakerState;
 use super::observers::CircuitObservers;
-use super::refusals::CredentialRejections;
 use super::{CallResult, CircuitBreakerLayer, CredentialLatch, FailureRate, OpenDuration};
 use crate::classify::{ClassifyFn, HttpClassifier, Outcome, classify_fn};
 use crate::error::InvalidConfig;

@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
-use super::circuit::{Circuit, ShardedCircuit};
-use super::common::SharedConfig;
+use super::circuit::{Circuit, ShardedCircuit, SharedConfig};
 use super::shared_state::StateChange;
 use crate::key::{KeyRef, LastKey, Registry};
 use crate::time;

@@ -2,19 +2,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::OpenDuration;
-use super::circuit::Circuit;
+use super::circuit::{Circuit, SharedConfig};
 use super::circuits::Circuits;
-use super::common::SharedConfig;
 use super::config::Config;
 use super::count::CountingPolicy;
 use super::observers::CircuitObservers;
 use super::permit::Permit;
-use super::refusals::CredentialRejections;
 use super::trip::CountTrip;
 use crate::error::CircuitOpen;
 use crate::key::KeyRef;
 use crate::random::RandomSource;
-use crate::time;
+use crate::sync::{AtomicU64, Ordering};
+use crate::time::{self, TimeOrigin};
 
 /// When a credential that the upstream refuses is left unused, and for how long.
 ///
@@ -29,7 +28,7 @@ use crate::time;
 /// # Ok::<_, tower_upstream::InvalidConfig>(())
 /// ```
 ///
-/// See the [module](super#latch) for what it does and open_cause.
+/// See the [module](super#latch) for what it does and why.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct CredentialLatch {
@@ -131,7 +130,7 @@ impl Latches {
         self.refusals.any()
     }
 
-    /// Lets a call with this credential through, or says open_cause not. `Ok(None)`: no latch applies.
+    /// Lets a call with this credential through, or says why not. `Ok(None)`: no latch applies.
     /// That includes calls whose credential can't be seen, as a new key couldn't be told from the
     /// old one.
     #[cold]
@@ -159,5 +158,45 @@ impl Latches {
         self.circuits.reset_counts();
         self.refusals.clear(last);
         false
+    }
+}
+
+/// When a credential was last refused, while that matters.
+#[derive(Debug)]
+pub(super) struct CredentialRejections {
+    start: TimeOrigin,
+    /// In nanoseconds from `start`, plus one; 0: not lately.
+    last: AtomicU64,
+}
+
+impl CredentialRejections {
+    pub(super) fn new() -> Self {
+        Self { start: TimeOrigin::new(time::now()), last: AtomicU64::new(0) }
+    }
+
+    #[inline]
+    pub(super) fn any(&self) -> bool {
+        self.last.load(Ordering::Acquire) != 0
+    }
+
+    /// A credential was refused.
+    #[cold]
+    pub(super) fn notice(&self) {
+        self.last.fetch_max(self.now(), Ordering::AcqRel);
+    }
+
+    /// Which credential_rejection was the last one, and for how many nanoseconds none has come.
+    pub(super) fn last(&self) -> (u64, u64) {
+        let last = self.last.load(Ordering::Acquire);
+        (last, self.now().saturating_sub(last))
+    }
+
+    /// From now on there were none, unless another one has come since `last`.
+    pub(super) fn clear(&self, last: u64) {
+        _ = self.last.compare_exchange(last, 0, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    fn now(&self) -> u64 {
+        self.start.nanos(time::now()).saturating_add(1)
     }
 }

@@ -2,10 +2,12 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::breaker::BreakerState;
+use super::circuits::{Change, Circuits};
+use super::latch::Latches;
 use super::{CircuitBreaker, CircuitBreakerBuilder, CircuitBreakerHandle};
 use crate::classify::HttpClassifier;
 use crate::key::{AllCalls, ByCredential};
+use crate::sync::Mutex;
 
 /// Stops calling an upstream that is down, and finds out when it is back.
 ///
@@ -63,5 +65,42 @@ where
 
     fn layer(&self, inner: S) -> Self::Service {
         CircuitBreaker::new(inner, self)
+    }
+}
+
+/// The state of one layer, which all its services share.
+#[derive(Debug)]
+pub(super) struct BreakerState {
+    pub(super) circuits: Circuits,
+    pub(super) latches: Option<Latches>,
+    /// Serialises changes to all circuits, so that two callers can't leave some as one wanted and
+    /// some as the other.
+    changing: Mutex<()>,
+}
+
+impl BreakerState {
+    pub(super) fn new(circuits: Circuits, latches: Option<Latches>) -> Self {
+        Self { circuits, latches, changing: Mutex::default() }
+    }
+
+    /// Whether calls are checked by their credentials, since one was refused lately.
+    #[inline]
+    pub(super) fn watches_credentials(&self) -> bool {
+        self.latches.as_ref().is_some_and(Latches::is_watching)
+    }
+
+    /// The circuits of credentials.
+    pub(super) fn credentials(&self) -> Option<&Circuits> {
+        self.latches.as_ref().map(Latches::circuits)
+    }
+
+    /// Changes all circuits, those of credentials too if `latches`. What changed is told only
+    /// afterwards, without the lock: an observer may change them again.
+    pub(super) fn change_all(&self, latches: bool, change: impl Fn(&Circuits) -> Vec<Change>) {
+        let changing = self.changing.lock();
+        let all = std::iter::once(&self.circuits).chain(self.credentials().filter(|_| latches));
+        let changes: Vec<_> = all.flat_map(change).collect();
+        drop(changing);
+        changes.into_iter().for_each(Change::emit);
     }
 }

@@ -104,7 +104,7 @@
 //! ```
 //!
 //! The latch is on by default: a suspended key costs its owner more than a few calls that are
-//! turned away, and those say open_cause. But one 401 is not enough: an endpoint that the key may not use,
+//! turned away, and those say why. But one 401 is not enough: an endpoint that the key may not use,
 //! or a token that has just expired, answers 401 too. So it takes refusals in a row, without a
 //! success of that credential in between: one that makes the breaker start to watch credentials,
 //! and two more ([`CredentialLatch::refusals`]). When the watch ends their count is forgotten, as a
@@ -143,45 +143,34 @@
 //! next call of another circuit finds it.) An inner service that fails to get ready counts as a
 //! failed call: its error comes from `call`.
 
-mod breaker;
 mod builder;
 mod circuit;
 mod circuits;
-mod common;
 mod config;
 mod count;
-#[cfg(feature = "serde")]
-mod data;
-mod future;
 mod handle;
-mod inner;
 mod latch;
 mod layer;
 mod observers;
-mod open_for;
-mod packed_state;
 mod permit;
-mod readiness;
-mod reason;
-mod refusals;
 mod rejection_cache;
+#[cfg(feature = "serde")]
+mod serialize;
 mod service;
 mod shared_state;
 mod state_machine;
-mod stats;
 mod status;
 mod trip;
-mod tripped;
 
 pub use self::builder::CircuitBreakerBuilder;
+pub use self::config::OpenDuration;
 pub use self::count::CallResult;
-pub use self::future::ResponseFuture;
 pub use self::handle::CircuitBreakerHandle;
 pub use self::latch::CredentialLatch;
 pub use self::layer::CircuitBreakerLayer;
 pub use self::observers::CircuitTransition;
-pub use self::open_for::OpenDuration;
 pub use self::service::CircuitBreaker;
+pub use self::service::ResponseFuture;
 pub use self::status::CircuitStatus;
 pub use self::trip::FailureRate;
 pub use crate::error::{CircuitOpen, CircuitState, OpenReason};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::circuit::rejection;
-use super::reason::OpenCause;
+use super::config::OpenCause;
 use crate::error::{CircuitOpen, CircuitState};
 use crate::time::Instant;
 

@@ -1,23 +1,26 @@
-use std::mem;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::{fmt, mem};
 
+use pin_project_lite::pin_project;
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 use tower_service::Service;
 
 use super::CircuitBreakerLayer;
-use super::breaker::BreakerState;
 use super::circuit::{Circuit, ShardedCircuit};
-use super::future::{ResponseFuture, SentCall, WaitingCall};
 use super::latch::Latches;
+use super::layer::BreakerState;
 use super::permit::CallPermit;
-use super::readiness::{Readiness, Watch};
-use super::tripped::OpenCircuitCount;
-use crate::call_state::{CallState, InFlight as _};
+use super::shared_state::OpenCircuitCount;
+use crate::call_state::{CallState, InFlight, PendingCall};
 use crate::classify::{Classify, HttpClassifier};
-use crate::error::BoxError;
-use crate::error::CircuitOpen;
+use crate::error::{BoxError, CircuitOpen};
 use crate::key::{AllCalls, ByCredential, Key, LastKey};
 use crate::scope::{self, CallScope};
+use crate::time;
 use crate::unready_clone::UnreadyClone;
 
 /// A service behind a circuit breaker. Made by [`CircuitBreakerLayer`].
@@ -269,5 +272,133 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
         ResponseFuture {
             state: CallState::pending(WaitingCall { service, request, passed, scoped }),
         }
+    }
+}
+
+pin_project! {
+    /// The future of a [`CircuitBreaker`](super::CircuitBreaker).
+    pub struct ResponseFuture<S, Req, C>
+    where
+        S: Service<Req>,
+    {
+        #[pin]
+        pub(super) state: CallState<S::Future, SentCall<C>, WaitingCall<S, Req, C>>,
+    }
+}
+
+/// A call that was sent.
+pub(super) struct SentCall<C> {
+    pub(super) permit: CallPermit,
+    pub(super) classifier: C,
+}
+
+/// A call that is sent when its service is ready.
+pub(super) struct WaitingCall<S, Req, C> {
+    pub(super) service: S,
+    pub(super) request: Req,
+    pub(super) passed: SentCall<C>,
+    /// Whether a layer above offered its call scope to this call.
+    pub(super) scoped: bool,
+}
+
+impl<S, Req, C> Future for ResponseFuture<S, Req, C>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError>,
+    C: Classify<S::Response>,
+{
+    type Output = Result<S::Response, BoxError>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().state.poll(cx)
+    }
+}
+
+impl<Res, C: Classify<Res>> InFlight<Res> for SentCall<C> {
+    // Without it LLVM doesn't inline this into `poll`, its only caller, and the whole verdict has
+    // to be built.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    fn on_response(&mut self, response: &mut Res) {
+        self.permit.report(&self.classifier.classify(Ok(response)));
+    }
+
+    #[cold]
+    fn on_error(&mut self, error: BoxError) -> BoxError {
+        self.permit.report(&self.classifier.classify(Err(&*error)));
+        error
+    }
+}
+
+impl<S, Req, C> PendingCall for WaitingCall<S, Req, C>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError>,
+    C: Classify<S::Response>,
+{
+    type Future = S::Future;
+    type InFlight = SentCall<C>;
+    type Permit = ();
+
+    fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        let ready = ready!(self.service.poll_ready(cx));
+        ready.map_err(|error| InFlight::<S::Response>::on_error(&mut self.passed, error.into()))?;
+        // WaitingCall for readiness took time, in which the circuit may have opened.
+        Poll::Ready(self.passed.permit.renew().map_err(|open| open as BoxError))
+    }
+
+    fn send(self, (): ()) -> (S::Future, SentCall<C>) {
+        let Self { mut service, request, mut passed, scoped } = self;
+        passed.permit.sent();
+        let future = scope::call_later(scoped, || {
+            if scoped {
+                scope::note_sent(time::now());
+            }
+            service.call(request)
+        });
+        (future, passed)
+    }
+}
+
+impl<S: Service<Req>, Req, C> fmt::Debug for ResponseFuture<S, Req, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+/// What `poll_ready` found.
+#[derive(Debug, Default)]
+pub(super) enum Readiness {
+    /// The inner service wasn't asked: a call readies a handle of its own.
+    #[default]
+    Unready,
+    /// The inner service was asked and isn't ready yet: the handle may hold a slot in a queue for
+    /// that.
+    Asked,
+    /// The inner service is ready, and holds whatever its readiness takes, such as a permit.
+    Ready,
+    /// The inner service failed to get ready. The failure belongs to the call
+    /// that comes next, whose circuit must count it.
+    Failed(BoxError),
+}
+
+/// Hears of circuits that open while the inner service isn't ready.
+///
+/// The notification is made when an inner service isn't ready for the first time, and then kept.
+#[derive(Debug, Default)]
+pub(super) struct Watch(Option<Pin<Box<OwnedNotified>>>);
+
+impl Watch {
+    /// Ready if a circuit has opened since the last poll. Otherwise the task is woken when one
+    /// opens.
+    pub(super) fn poll(&mut self, opened: &Arc<Notify>, cx: &mut Context<'_>) -> Poll<()> {
+        let notified = || Arc::clone(opened).notified_owned();
+        let watch = self.0.get_or_insert_with(|| Box::pin(notified()));
+        let heard = watch.as_mut().poll(cx);
+        if heard.is_ready() {
+            watch.set(notified());
+        }
+        heard
     }
 }

@@ -4,16 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::CallResult;
-use super::config::Config;
-use super::inner::LockedState;
-use super::packed_state::{Counts, PackedState};
-use super::reason::OpenCause;
+use super::config::{Config, OpenCause};
 use super::state_machine::{Admission, StateMachine, Transition};
 use super::trip::Windows;
-use super::tripped::OpenCircuitCount;
 use crate::error::{CircuitState, OpenReason};
-use crate::sync::{AtomicU64, Mutex, Ordering};
-use crate::time::Instant;
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::time::{self, Instant};
 
 /// The [`StateMachine`], which decides, is behind a lock. The [`PackedState`] shows its state to calls without
 /// the lock. The word is written only under the lock, except for the counts of failures, which
@@ -232,7 +228,7 @@ impl AtomicState {
         StateChange { transition, open_cause: inner.open_cause }
     }
 
-    /// Shows calls the state_machine's state, if it is a new one. The caller holds the lock.
+    /// Shows calls the state machine's state, if it is a new one. The caller holds the lock.
     fn publish(&self, inner: &mut LockedState, now: Instant) {
         let (generation, state) = (inner.state_machine.generation(), inner.state_machine.state());
         if self.is_at(generation) {
@@ -305,5 +301,176 @@ impl AtomicState {
 impl Drop for AtomicState {
     fn drop(&mut self) {
         self.count_tripped(&mut self.inner.lock(), false);
+    }
+}
+
+/// A result would have to be late by exactly 8 million transitions to be taken for a current one.
+pub(super) const GENERATIONS: u32 = 1 << 23;
+
+/// The largest count that fits.
+pub(super) const MAX_COUNT: u32 = (1 << 19) - 1;
+
+const COUNT_BITS: u32 = 19;
+const PHASE_SHIFT: u32 = 2 * COUNT_BITS;
+const GENERATION_SHIFT: u32 = PHASE_SHIFT + 3;
+
+/// The failures that the simple trip policies count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Failures in a row.
+    pub(super) consecutive: u32,
+    /// The leaky count: up one a failure, down one a success.
+    pub(super) leaky: u32,
+}
+
+/// The unpacked word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PackedState {
+    pub(super) generation: u32,
+    pub(super) state: CircuitState,
+    pub(super) counts: Counts,
+}
+
+impl PackedState {
+    pub(super) fn new(generation: u32, state: CircuitState) -> Self {
+        Self { generation, state, counts: Counts::default() }
+    }
+
+    #[inline]
+    pub(super) fn pack(self) -> u64 {
+        let phase: u64 = match self.state {
+            CircuitState::Closed => 0,
+            CircuitState::Open => 1,
+            CircuitState::HalfOpen => 2,
+            CircuitState::RampUp => 3,
+            CircuitState::ForcedOpen => 4,
+            CircuitState::ForcedClosed => 5,
+        };
+        u64::from(self.generation % GENERATIONS) << GENERATION_SHIFT
+            | phase << PHASE_SHIFT
+            | u64::from(self.counts.consecutive.min(MAX_COUNT)) << COUNT_BITS
+            | u64::from(self.counts.leaky.min(MAX_COUNT))
+    }
+
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)] // each field is masked to its bits
+    pub(super) fn unpack(word: u64) -> Self {
+        let state = match (word >> PHASE_SHIFT) & 7 {
+            0 => CircuitState::Closed,
+            1 => CircuitState::Open,
+            2 => CircuitState::HalfOpen,
+            3 => CircuitState::RampUp,
+            4 => CircuitState::ForcedOpen,
+            _ => CircuitState::ForcedClosed,
+        };
+        let count = |shift: u32| (word >> shift) as u32 & MAX_COUNT;
+        Self {
+            generation: (word >> GENERATION_SHIFT) as u32,
+            state,
+            counts: Counts { consecutive: count(COUNT_BITS), leaky: count(0) },
+        }
+    }
+}
+
+/// What a [`AtomicState`](super::shared_state::AtomicState) has behind its lock.
+#[derive(Debug)]
+pub(super) struct LockedState {
+    pub(super) state_machine: StateMachine,
+    pub(super) open_cause: Option<OpenCause>,
+    /// The latest time until which a failed or slow call of this state was asked to leave the
+    /// server alone.
+    pub(super) asked: Option<Instant>,
+    /// Whether it is counted in [`OpenCircuitCount`](super::shared_state::OpenCircuitCount).
+    pub(super) counted: bool,
+}
+
+impl LockedState {
+    pub(super) fn new(state_machine: StateMachine) -> Self {
+        Self { state_machine, open_cause: None, asked: None, counted: false }
+    }
+
+    /// Takes in that a call of this generation failed or was slow, and for how long its server
+    /// `asked` to be left alone. `first`: no earlier one still counts, so what they asked is void.
+    pub(super) fn ask(
+        &mut self,
+        config: &Config,
+        generation: u32,
+        first: bool,
+        asked: Option<Duration>,
+        now: Instant,
+    ) {
+        if generation == self.state_machine.generation() {
+            let until = asked.map(|asked| time::after(now, asked.min(config.hint_cap)));
+            self.asked = if first { until } else { self.asked.max(until) };
+        }
+    }
+
+    /// For how long, from now on, the server has asked to be left alone.
+    pub(super) fn asked_for(&self, now: Instant) -> Option<Duration> {
+        self.asked.map(|until| until.saturating_duration_since(now))
+    }
+
+    /// Whether what the circuit knows is too old to matter.
+    pub(super) fn is_past(
+        &self,
+        config: &Config,
+        last_failure: Option<Instant>,
+        now: Instant,
+    ) -> bool {
+        let last = self.state_machine.mattered(config).max(last_failure);
+        let over = |last| time::after(last, config.memory()) <= now;
+        !self.state_machine.is_forced() && last.is_none_or(over)
+    }
+}
+
+/// How many circuits of a layer aren't closed, except those that nobody has called for long. While
+/// there are none, `poll_ready` looks no further.
+#[derive(Debug)]
+pub(super) struct OpenCircuitCount(AtomicUsize);
+
+impl OpenCircuitCount {
+    pub(super) fn new() -> Self {
+        Self(AtomicUsize::new(0))
+    }
+
+    #[inline]
+    pub(super) fn is_any(&self) -> bool {
+        self.0.load(Ordering::Acquire) > 0
+    }
+
+    /// Counts a circuit in or out.
+    pub(super) fn count(&self, before: bool, now: bool) {
+        match (before, now) {
+            (false, true) => _ = self.0.fetch_add(1, Ordering::AcqRel),
+            (true, false) => _ = self.0.fetch_sub(1, Ordering::AcqRel),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod packed_state_tests {
+    use super::*;
+
+    const STATES: [CircuitState; 6] = [
+        CircuitState::Closed,
+        CircuitState::Open,
+        CircuitState::HalfOpen,
+        CircuitState::RampUp,
+        CircuitState::ForcedOpen,
+        CircuitState::ForcedClosed,
+    ];
+
+    #[test]
+    fn packs_and_unpacks() {
+        for generation in [0, 1, 77, GENERATIONS - 1] {
+            for state in STATES {
+                for (consecutive, leaky) in [(0, 0), (1, MAX_COUNT), (MAX_COUNT, 1)] {
+                    let counts = Counts { consecutive, leaky };
+                    let word = PackedState { generation, state, counts };
+                    assert_eq!(PackedState::unpack(word.pack()), word);
+                }
+            }
+        }
     }
 }

@@ -71,16 +71,15 @@
 //! # }
 //! ```
 
-use std::error::Error;
-use std::fmt;
-use std::io;
-
-use crate::verdict::GrpcCode;
-
 mod circuit_breaker;
 mod failover;
 mod rate_limit;
 mod retry;
+
+use std::error::Error;
+use std::{fmt, io};
+
+use crate::verdict::GrpcCode;
 
 pub use self::circuit_breaker::{CircuitOpen, CircuitState, OpenReason};
 pub use self::failover::{NoRegionAvailable, RegionOutcome, RegionsExhausted};

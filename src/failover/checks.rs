@@ -1,23 +1,28 @@
 use std::fmt;
-use std::future::{Future, ready};
+use std::future::{Future, poll_fn, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use http::header::{CONTENT_TYPE, TE};
 use http::uri::PathAndQuery;
-use http::{Request, Response};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use pin_project_lite::pin_project;
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
 use tower_service::Service;
 
-use super::probe;
-use super::route::Target;
+use super::route::{Route, Target};
+use super::set::RegionSet;
+use crate::classify::{Classify, HttpClassifier};
 use crate::error::{BoxError, InvalidConfig};
-use crate::time::{self, Sleep};
-use crate::verdict::Cause;
+use crate::sync::{AtomicBool, Mutex, Ordering};
+use crate::time::{self, Instant, Sleep};
+use crate::verdict::{Cause, GrpcCode};
 
 /// Asks each region, every few seconds, whether it is well: by `GET {base}/health`, a
 /// [gRPC health check](Self::grpc) or a [closure](Self::check_fn).
@@ -85,7 +90,7 @@ impl HealthChecks {
         S::Future: Send,
     {
         Self::of(PathAndQuery::from_static("/health"), move |to, path| {
-            Box::pin(probe::http(client.clone(), probe::get(to, path)))
+            Box::pin(http(client.clone(), get(to, path)))
         })
     }
 
@@ -99,10 +104,8 @@ impl HealthChecks {
         S::Future: Send,
         B: Body<Data: Buf + Send, Error: Into<BoxError>> + Send + 'static,
     {
-        let path = PathAndQuery::from_static("/grpc.health.v1.HealthState/Check");
-        Self::of(path, move |to, path| {
-            Box::pin(probe::grpc(client.clone(), probe::grpc_request(to, path)))
-        })
+        let path = PathAndQuery::from_static("/grpc.health.v1.Health/Check");
+        Self::of(path, move |to, path| Box::pin(grpc(client.clone(), grpc_request(to, path))))
     }
 
     /// Checks by a closure: the region is well if its future returns `Ok`.
@@ -127,7 +130,7 @@ impl HealthChecks {
         Fut: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<BoxError> + 'static,
     {
-        Self::of(PathAndQuery::from_static("/"), move |to, _| Box::pin(probe::timed(check(to))))
+        Self::of(PathAndQuery::from_static("/"), move |to, _| Box::pin(timed(check(to))))
     }
 
     fn of(
@@ -228,6 +231,211 @@ impl Future for Check {
             Ok(Poll::Pending) => this.timer.poll(cx).map(|()| Err(Cause::Timeout)),
             Err(_) => Poll::Ready(Err(Cause::Unknown)),
         }
+    }
+}
+
+/// `GET {base}{path}`.
+pub(super) fn get(to: &Target<'_>, path: PathAndQuery) -> Request<Bytes> {
+    let mut request = Request::new(Bytes::new());
+    *request.uri_mut() = Uri::from(path);
+    request.route(to);
+    request
+}
+
+/// A call of `Check`. Its message is empty, so that it asks about the server as a whole.
+pub(super) fn grpc_request(to: &Target<'_>, path: PathAndQuery) -> Request<Bytes> {
+    /// Not compressed, and of no length.
+    const EMPTY: &[u8] = &[0, 0, 0, 0, 0];
+    let mut request = get(to, path).map(|_| Bytes::from_static(EMPTY));
+    *request.method_mut() = Method::POST;
+    let headers = request.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    request
+}
+
+/// The region is well if it answers with a 200.
+pub(super) async fn http<S, B>(client: S, request: Request<Bytes>) -> Finding
+where
+    S: Service<Request<Bytes>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+{
+    let (status, sent) = answer(client, request, |response| response.status()).await?;
+    if status == StatusCode::OK { Ok(since(sent)) } else { Err(Cause::Status(status)) }
+}
+
+/// The region is well if it answers with the message `SERVING`.
+pub(super) async fn grpc<S, B>(client: S, request: Request<Bytes>) -> Finding
+where
+    S: Service<Request<Bytes>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+    B: Body<Error: Into<BoxError>>,
+{
+    /// Not compressed, of two bytes: field 1, a number, is 1.
+    const SERVING: &[u8] = &[0, 0, 0, 0, 2, 8, 1];
+    let (response, sent) = answer(client, request, |response| response).await?;
+    let verdict = HttpClassifier::new().classify(Ok(&response));
+    if !verdict.is_success() {
+        return Err(verdict.cause());
+    }
+    match message(response.into_body(), SERVING.len()).await {
+        Ok(message) if message == SERVING => Ok(since(sent)),
+        Ok(_) => Err(Cause::Grpc(GrpcCode::Unavailable)),
+        Err(error) => Err(cause(error)),
+    }
+}
+
+/// The region is well if the check returns no error.
+pub(super) async fn timed<E: Into<BoxError>>(
+    check: impl Future<Output = Result<(), E>>,
+) -> Finding {
+    let began = time::now();
+    check.await.map_err(cause)?;
+    Ok(since(began))
+}
+
+fn since(then: Instant) -> Duration {
+    time::now().saturating_duration_since(then)
+}
+
+/// Sends the request. Returns what `read` makes of the response, and when the request was sent.
+async fn answer<S, B, T>(
+    mut client: S,
+    request: Request<Bytes>,
+    read: impl FnOnce(Response<B>) -> T,
+) -> Result<(T, Instant), Cause>
+where
+    S: Service<Request<Bytes>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+{
+    poll_fn(|cx| client.poll_ready(cx)).await.map_err(cause)?;
+    // Taken once the client is ready: time in its queue isn't the region's latency.
+    let sent = time::now();
+    client.call(request).await.map(|response| (read(response), sent)).map_err(cause)
+}
+
+/// The first bytes of a body, at most `length` and one more.
+async fn message<B>(body: B, length: usize) -> Result<Vec<u8>, B::Error>
+where
+    B: Body,
+{
+    let mut body = pin!(body);
+    let mut message = Vec::new();
+    while message.len() <= length {
+        let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await else { break };
+        if let Ok(data) = frame?.into_data() {
+            let mut data = data.take(length + 1 - message.len());
+            while data.has_remaining() {
+                message.extend_from_slice(data.chunk());
+                data.advance(data.chunk().len());
+            }
+        }
+    }
+    Ok(message)
+}
+
+/// The kind of a client's error, never its text.
+fn cause(error: impl Into<BoxError>) -> Cause {
+    let error = error.into();
+    HttpClassifier::new().classify(Err::<&Response<()>, _>(&*error)).cause()
+}
+
+/// Starts one task per region, once there are calls and a runtime.
+#[derive(Debug)]
+pub(super) struct WaiterHandle {
+    checks: HealthChecks,
+    /// Whether a region may have no task: before the first call, when a region was added, and when the
+    /// runtime of the tasks has ended.
+    wanting: AtomicBool,
+}
+
+/// A region's task.
+#[derive(Debug, Default)]
+pub(super) struct Task {
+    /// Whether there is one.
+    running: AtomicBool,
+    handle: Mutex<Option<AbortHandle>>,
+}
+
+impl WaiterHandle {
+    pub(super) fn new(checks: HealthChecks) -> Self {
+        Self { checks, wanting: AtomicBool::new(true) }
+    }
+
+    pub(super) fn checks(&self) -> &HealthChecks {
+        &self.checks
+    }
+
+    /// Says that a region may have no task. The next call starts it.
+    pub(super) fn wants(&self) {
+        self.wanting.store(true, Ordering::Release);
+    }
+
+    /// Starts the tasks that are missing. If none is, this costs one load.
+    pub(super) fn start(&self, set: &Arc<RegionSet>) {
+        if self.wanting.load(Ordering::Acquire) {
+            self.start_missing(set);
+        }
+    }
+
+    #[cold]
+    fn start_missing(&self, set: &Arc<RegionSet>) {
+        // Outside a runtime a later call will do it.
+        let Ok(runtime) = Handle::try_current() else { return };
+        self.wanting.store(false, Ordering::Release);
+        for (region, region_state) in set.slots.iter().enumerate() {
+            if region_state.is_removed() || region_state.task.running.swap(true, Ordering::AcqRel) {
+                continue;
+            }
+            // Made outside the task: a runtime that is shutting down drops it too, and so clears `running`.
+            let running = Running { set: Arc::downgrade(set), region };
+            let handle = runtime.spawn(watch(running)).abort_handle();
+            *region_state.task.handle.lock() = Some(handle);
+        }
+    }
+}
+
+/// Ends the task: the set that it checks is dropped.
+impl Drop for Task {
+    fn drop(&mut self) {
+        if let Some(task) = self.handle.lock().take() {
+            task.abort();
+        }
+    }
+}
+
+/// A task's hold on what it checks. Weak, so that it doesn't keep the set alive.
+struct Running {
+    set: Weak<RegionSet>,
+    region: usize,
+}
+
+/// The task has ended, and the set is still there: the region was removed, the runtime was shut down, or
+/// an observer panicked. If the region still needs a task, the next call starts another one.
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(set) = self.set.upgrade()
+            && let Some(watch) = &set.watch
+        {
+            set.region_state(self.region).task.running.store(false, Ordering::Release);
+            watch.wants();
+        }
+    }
+}
+
+/// Checks one region, from now until it, or the set, is gone.
+async fn watch(running: Running) {
+    let region = running.region;
+    // The set is held between the awaits only.
+    while let Some(check) = running.set.upgrade().and_then(|set| set.check(region)) {
+        let started = time::now();
+        let finding = check.await;
+        let Some(next) =
+            running.set.upgrade().and_then(|set| set.checked(region, finding, started))
+        else {
+            return;
+        };
+        time::sleep_until(next).await;
     }
 }
 

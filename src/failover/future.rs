@@ -6,15 +6,14 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::criteria::LazyNow;
 use super::ready_race::ReadyRace;
 use super::request_state::RequestState;
 use super::route::Target;
+use super::selection::LazyNow;
 use super::shared::Shared;
 use super::waiting::RegionWaiters;
 use crate::classify::Classify;
-use crate::error::BoxError;
-use crate::error::{NoRegionAvailable, RegionsExhausted};
+use crate::error::{BoxError, NoRegionAvailable, RegionsExhausted};
 use crate::replay::Replay;
 use crate::sharded::ShardRef;
 use crate::time;
@@ -255,7 +254,7 @@ where
         }
     }
 
-    /// → `ReadyRace`, in the request_state's region.
+    /// → `ReadyRace`, in the request's region.
     fn call(&mut self, mut request: Req) {
         let region = self.request_state.region();
         if let Some(route) = self.route {

@@ -150,19 +150,13 @@
 //! of the inner one. The failover of a [recommended stack](crate::stack) keeps no copy, and tries
 //! one.
 
-mod availability;
 mod body_watch;
-mod builder;
 mod checks;
 mod config;
-mod criteria;
 mod future;
 mod handle;
 mod health;
-mod latency;
 mod layer;
-mod outcome;
-mod probe;
 mod ready_race;
 mod region;
 mod region_state;
@@ -170,25 +164,20 @@ mod request_state;
 mod route;
 mod selection;
 mod service;
-mod serving;
 mod set;
 mod shared;
-mod slots;
-mod status;
-mod traffic;
 mod waiting;
-mod watch;
 
 pub use self::body_watch::{BodyWatch, BodyWatchFuture, BodyWatchLayer, WatchedBody};
-pub use self::builder::FailoverBuilder;
 pub use self::checks::HealthChecks;
 pub use self::future::ResponseFuture;
 pub use self::handle::FailoverHandle;
+pub use self::handle::{Condition, RegionStatus};
+pub use self::layer::FailoverBuilder;
 pub use self::layer::FailoverLayer;
 pub use self::region::{Region, Regions};
 pub use self::route::{Route, Target};
 pub use self::selection::WhenAllOut;
+pub use self::service::ServingRegion;
 pub use self::service::{Failover, FailoverServices};
-pub use self::serving::ServingRegion;
-pub use self::status::{Condition, RegionStatus};
 pub use crate::error::{NoRegionAvailable, RegionOutcome, RegionsExhausted};

@@ -3,12 +3,10 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use super::availability::Availability;
-use super::health::{Change, HealthState};
-use super::latency::Latency;
+use super::checks::Task;
+use super::health::{Availability, Change, HealthState};
 use super::region::RegionEntry;
-use super::traffic::TrafficShare;
-use super::watch::Task;
+use crate::sharded::Sharded;
 use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
 use crate::time::{self, Instant, TimeOrigin};
 use crate::verdict::Cause;
@@ -178,7 +176,7 @@ impl RegionState {
         self.begins_with(None, false)
     }
 
-    /// Counts a call that chose it, or found nothing else, with its probe_permit if it is on trial.
+    /// Counts a call that chose it, or found nothing else, with its probe permit if it is on trial.
     pub(super) fn begins_chosen(&self, probe_permit: Option<ProbePermit>) -> Attempt {
         self.begins_with(probe_permit, true)
     }
@@ -199,7 +197,7 @@ impl RegionState {
     #[inline]
     pub(super) fn ends(&self, attempt: &Attempt) -> bool {
         self.traffic.ends(attempt.chosen);
-        // If the probe_permit has run out, the place may be another call's.
+        // If the probe permit has run out, the place may be another call's.
         attempt.probe_permit.is_some_and(|ProbePermit(until)| {
             self.trial.compare_exchange(until.get(), 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
         })
@@ -273,6 +271,122 @@ impl RegionState {
     }
 }
 
+/// A smoothed latency and when it was last measured, in one word that threads share.
+///
+/// The upper half is the latency in microseconds. The lower half is when it was measured, in seconds
+/// since the layer was made. 0: not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Latency(u64);
+
+impl Latency {
+    /// After this many seconds without a measurement the latency counts half, so that a region
+    /// that was slow is tried again, and measured.
+    pub(super) const HALF_TIME: u64 = 10;
+
+    pub(super) const fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
+    pub(super) const fn word(self) -> u64 {
+        self.0
+    }
+
+    const fn micros(self) -> u64 {
+        self.0 >> 32
+    }
+
+    fn second(self) -> u64 {
+        self.0 & u64::from(u32::MAX)
+    }
+
+    fn new(micros: u64, second: u64) -> Self {
+        let most = u64::from(u32::MAX);
+        Self(micros.clamp(1, most) << 32 | second.min(most))
+    }
+
+    /// As it was when last measured.
+    pub(super) fn measured(self) -> Option<Duration> {
+        (self.0 != 0).then(|| Duration::from_micros(self.micros()))
+    }
+
+    /// What it counts in this second, in microseconds; 0 where nothing is known.
+    pub(super) fn counts(self, second: u64) -> u64 {
+        let idle = second.saturating_sub(self.second());
+        let halvings = u32::try_from(idle / Self::HALF_TIME).unwrap_or(u32::MAX);
+        self.micros().checked_shr(halvings).unwrap_or(0)
+    }
+
+    /// With one more measurement, smoothed as TCP smooths its round trips (RFC 6298): an eighth of the
+    /// new one and seven eighths of what the old one counts now.
+    ///
+    /// `None` if it hardly differs from what was written in this same second: without the write, threads
+    /// don't contend for it.
+    pub(super) fn with(self, new: Duration, second: u64) -> Option<Self> {
+        let new = u64::try_from(new.as_micros()).unwrap_or(u64::MAX);
+        let old = self.counts(second);
+        let smoothed = if self.0 == 0 { new } else { old - old / 8 + new / 8 };
+        let next = Self::new(smoothed, second);
+        let moved = next.micros().abs_diff(old) > old / 64;
+        (moved || next.second() != self.second()).then_some(next)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct TrafficShare {
+    /// The calls that chose the region from several. Choices go by how many of these are under way, so
+    /// they are counted in one place.
+    chosen: CachePadded<Calls>,
+    /// The calls that went to it as the preferred region. No selection goes by their number, so each thread
+    /// counts its own.
+    preferred: Box<Sharded<Calls>>,
+}
+
+#[derive(Debug, Default)]
+struct Calls {
+    attempt: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl TrafficShare {
+    #[inline]
+    fn calls(&self, chosen: bool) -> &Calls {
+        if chosen { &self.chosen.0 } else { self.preferred.local() }
+    }
+
+    /// Counts a call. Returns how many had attempt before, of those in the same place.
+    #[inline]
+    pub(super) fn begins(&self, chosen: bool) -> u64 {
+        self.calls(chosen).attempt.fetch_add(1, Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn ends(&self, chosen: bool) {
+        self.calls(chosen).ended.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many calls are under way that chose it.
+    pub(super) fn load(&self) -> u64 {
+        let (attempt, ended) = self.chosen.0.read();
+        attempt.saturating_sub(ended)
+    }
+
+    /// How many calls there were, and how many of them are under way.
+    pub(super) fn total(&self) -> (u64, u64) {
+        let all = self.preferred.iter().chain([&self.chosen.0]).map(Calls::read);
+        let (attempt, ended) = all.fold((0, 0), |sum, calls| (sum.0 + calls.0, sum.1 + calls.1));
+        (attempt, attempt.saturating_sub(ended))
+    }
+}
+
+impl Calls {
+    /// How many began, and how many ended. A call that begins or ends meanwhile may be counted in only
+    /// one of the two.
+    fn read(&self) -> (u64, u64) {
+        let ended = self.ended.load(Ordering::Relaxed);
+        (self.attempt.load(Ordering::Relaxed), ended)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{Region, Regions};
@@ -286,11 +400,58 @@ mod tests {
         let first = region_state.try_on(100, 10);
         assert_eq!(first, NonZeroU64::new(110).map(ProbePermit));
         assert_eq!((region_state.try_on(100, 10), region_state.try_on(109, 10)), (None, None));
-        // It has hung for longer than its probe_permit, and what it frees then isn't its own.
+        // It has hung for longer than its probe permit, and what it frees then isn't its own.
         let next = region_state.try_on(110, 10);
         assert!(!region_state.ends(&region_state.begins_chosen(first)));
         assert_eq!(region_state.try_on(111, 10), None);
         assert!(region_state.ends(&region_state.begins_chosen(next)));
         assert!(region_state.try_on(111, 10).is_some());
+    }
+}
+
+#[cfg(test)]
+mod latency_tests {
+    use super::*;
+
+    fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn follows_what_is_measured() {
+        let mut latency = Latency::default();
+        assert_eq!((latency.measured(), latency.counts(9)), (None, 0));
+        latency = latency.with(millis(80), 3).unwrap();
+        assert_eq!(latency.measured(), Some(millis(80)));
+        latency = latency.with(millis(160), 3).unwrap();
+        assert_eq!(latency.measured(), Some(millis(90)));
+        assert_eq!(latency.with(millis(90), 3), None);
+        // Nothing is a measurement too.
+        assert_eq!(Latency::default().with(Duration::ZERO, 0).unwrap().counts(0), 1);
+    }
+
+    #[test]
+    fn counts_half_with_each_ten_seconds_of_silence() {
+        let latency = Latency::default().with(millis(80), 5).unwrap();
+        for (second, counts) in [(0, 80_000), (14, 80_000), (15, 40_000), (25, 20_000), (999, 0)] {
+            assert_eq!(latency.counts(second), counts, "{second}");
+        }
+        // Not where it is measured again and again.
+        let measured = (5..65).try_fold(latency, |latency, second| {
+            Some(latency.with(millis(80), second).unwrap_or(latency))
+                .filter(|l| l.counts(second) == 80_000)
+        });
+        assert!(measured.is_some());
+        // What was forgotten weighs little against what is found now.
+        assert_eq!(latency.with(millis(8), 45).unwrap().counts(45), 5_375);
+    }
+
+    #[test]
+    fn extremes_do_not_overflow() {
+        let latency = Latency::default().with(Duration::MAX, u64::MAX).unwrap();
+        assert_eq!(latency.counts(u64::MAX) >> 32, 0);
+        assert!(
+            latency.with(Duration::MAX, 0).is_none_or(|next| next.measured() > Some(millis(1)))
+        );
     }
 }

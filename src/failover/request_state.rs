@@ -1,7 +1,7 @@
 //! Where a call has been, and where it is.
 
-use super::criteria::{LazyNow, SelectionCriteria};
 use super::region_state::{Attempt, RegionState, Selection};
+use super::selection::{LazyNow, SelectionCriteria};
 use super::set::RegionSet;
 use crate::scope::{self, CallScope, TriedRegions, Within};
 use crate::time::{self, Instant};

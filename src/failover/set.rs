@@ -1,23 +1,22 @@
 //! The regions and how they stand, shared by all calls.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::availability::Availability;
-use super::checks::{Check, Finding};
+use super::checks::{Check, Finding, WaiterHandle};
 use super::config::Settings;
-use super::criteria::LazyNow;
-use super::health::{Change, HealthState};
+use super::health::{Availability, Change, HealthState};
 use super::region::RegionEntry;
 use super::region_state::{Attempt, RegionState};
 use super::route::Target;
-use super::slots::Slots;
-use super::watch::WaiterHandle;
+use super::selection::LazyNow;
+use crate::error::RegionOutcome;
 use crate::event::{AllRegionsOut, FailedOver, RegionChange, RegionChanged};
 use crate::random::RandomSource;
+use crate::scope::TriedRegions;
 use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering};
 use crate::time::{self, Instant, TimeOrigin};
 use crate::verdict::{Cause, Class, Verdict};
@@ -299,4 +298,104 @@ impl RegionSet {
 
 pub(super) const fn seconds(nanos: u64) -> u64 {
     nanos / 1_000_000_000
+}
+
+impl RegionSet {
+    /// What happened in the regions that a call tried, the last of which failed for the cause `last`,
+    /// and in some others.
+    pub(super) fn outcomes(
+        &self,
+        tried: TriedRegions,
+        last: Cause,
+    ) -> Vec<(&'static str, RegionOutcome)> {
+        let now = self.origin.nanos(time::now());
+        let were_tried = tried.iter().enumerate().map(|(nth, region)| {
+            let is_last = nth + 1 == tried.len();
+            // A call leaves a region for another only if the region was at fault, and the region
+            // remembers why.
+            let cause =
+                if is_last { Some(last) } else { self.region_state(region).data().last_failure };
+            let outcome = match cause {
+                _ if tried.was_rejected(nth) => RegionOutcome::Rejected,
+                Some(Cause::CircuitOpen) if is_last => RegionOutcome::Rejected,
+                // It was the failure of a later call.
+                Some(Cause::CircuitOpen) | None => RegionOutcome::Failed { cause: Cause::Unknown },
+                Some(cause) => RegionOutcome::Failed { cause },
+            };
+            (self.name(region), outcome)
+        });
+        let others = self.slots.iter().enumerate().filter(|(region, region_state)| {
+            !tried.contains(*region) && !region_state.is_removed()
+        });
+        let not_tried = others.take(TriedRegions::MOST).map(|(_, region_state)| {
+            let out_for = match region_state.availability() {
+                Availability::Out { until } if now < until => {
+                    Some(Duration::from_nanos(until - now))
+                }
+                _ => None,
+            };
+            let last_failure = region_state.data().last_failure;
+            (region_state.place.name, RegionOutcome::NotTried { out_for, last_failure })
+        });
+        were_tried.chain(not_tried).collect()
+    }
+}
+
+/// What is there from the start lies in one piece. What is put in later lies in another, which is
+/// allocated when it is first needed.
+#[derive(Debug)]
+pub(super) struct Slots<T> {
+    first: Box<[T]>,
+    later: OnceLock<Box<[OnceLock<Box<T>>]>>,
+}
+
+/// How many can be put in later.
+pub(super) const ROOM: usize = 1024;
+
+impl<T> Slots<T> {
+    pub(super) fn new(first: impl IntoIterator<Item = T>) -> Self {
+        Self { first: first.into_iter().collect(), later: OnceLock::new() }
+    }
+
+    #[inline]
+    pub(super) fn get(&self, number: usize) -> Option<&T> {
+        match number.checked_sub(self.first.len()) {
+            None => self.first.get(number),
+            Some(later) => self.later.get()?.get(later)?.get().map(|slot| &**slot),
+        }
+    }
+
+    /// All in the order of their numbers. It ends at the first number of the later ones that is empty.
+    #[inline]
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> + Clone {
+        let later = self.later.get().map_or(&[][..], |later| &**later);
+        self.first.iter().chain(later.iter().map_while(|slot| slot.get().map(|slot| &**slot)))
+    }
+
+    /// Puts a value in at this number. Returns false if there is one already, or there is no room.
+    pub(super) fn put(&self, number: usize, value: T) -> bool {
+        let empty = || (0..ROOM).map(|_| OnceLock::new()).collect();
+        let later = number.checked_sub(self.first.len());
+        later.is_some_and(|later| {
+            let slots = self.later.get_or_init(empty);
+            slots.get(later).is_some_and(|slot| slot.set(Box::new(value)).is_ok())
+        })
+    }
+}
+
+#[cfg(test)]
+mod slots_tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stay() {
+        let slots = Slots::new(["a", "b"]);
+        assert_eq!((slots.get(0), slots.get(1), slots.get(2)), (Some(&"a"), Some(&"b"), None));
+        assert!(!slots.put(1, "taken"));
+        assert!(slots.put(2, "c") && !slots.put(2, "taken"));
+        assert!(slots.put(ROOM + 1, "far") && !slots.put(ROOM + 2, "too far"));
+        assert!(!slots.put(usize::MAX, "too far"));
+        assert_eq!((slots.get(2), slots.get(ROOM + 1)), (Some(&"c"), Some(&"far")));
+        assert_eq!(slots.iter().copied().collect::<Vec<_>>(), ["a", "b", "c"]);
+    }
 }

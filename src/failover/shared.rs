@@ -3,16 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::criteria::{LazyNow, SelectionCriteria};
 use super::ready_race::Next;
 use super::region_state::Selection;
 use super::request_state::RequestState;
-use super::selection::WhenAllOut;
-use super::set::RegionSet;
-use super::slots::Slots;
+use super::selection::{LazyNow, SelectionCriteria, WhenAllOut};
+use super::set::{RegionSet, Slots};
 use super::{FailoverLayer, Region};
-use crate::error::InvalidConfig;
-use crate::error::NoRegionAvailable;
+use crate::error::{InvalidConfig, NoRegionAvailable};
 use crate::key::Key;
 use crate::replay::{Override, Replay};
 use crate::scope::{CallScope, TriedRegions};

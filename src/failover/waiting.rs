@@ -9,8 +9,8 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::sync::futures::OwnedNotified;
 
-use super::availability::Availability;
-use super::criteria::LazyNow;
+use super::health::Availability;
+use super::selection::LazyNow;
 use super::set::RegionSet;
 use crate::time::{self, Instant, Sleep};
 

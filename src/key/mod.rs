@@ -5,7 +5,6 @@
 //! Keys are looked up as text or as a hash, so no layer names a request type.
 
 mod both;
-mod last_key;
 mod registry;
 
 use std::borrow::Cow;
@@ -19,7 +18,7 @@ use crate::head::{HttpRequest, RequestHead};
 use crate::scope::CallScope;
 
 pub use self::both::{Both, ByBoth};
-pub(crate) use self::last_key::LastKey;
+pub(crate) use self::registry::LastKey;
 pub(crate) use self::registry::{Keyed, Registry};
 
 /// Tells the key of a request.

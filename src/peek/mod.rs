@@ -78,17 +78,14 @@
 //! tonic client it reads the status in the trailers, but not the protobuf details beside it.
 
 mod body;
-mod body_prefix;
-mod future;
 mod json;
 mod layer;
-mod response;
 mod rules;
 mod service;
 
 pub use self::body::PeekBody;
-pub use self::body_prefix::BodyPrefix;
-pub use self::future::ResponseFuture;
 pub use self::layer::PeekLayer;
-pub use self::response::PeekResponse;
+pub use self::rules::BodyPrefix;
 pub use self::service::Peek;
+pub use self::service::PeekResponse;
+pub use self::service::ResponseFuture;

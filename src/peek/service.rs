@@ -1,12 +1,20 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use http::response::Parts;
+use http_body::Body;
+use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::future::ResponseFuture;
-use super::response::PeekResponse;
 use super::rules::Rules;
+use super::{BodyPrefix, PeekBody};
+use crate::classify::ResponseVerdict;
 use crate::error::BoxError;
+use crate::head::HttpResponse;
+use crate::time::{self, Sleep};
 
 /// A service whose failing responses are read. Made by [`PeekLayer`](super::PeekLayer).
 #[derive(Clone, Debug)]
@@ -38,5 +46,171 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         ResponseFuture::new(self.inner.call(request), Arc::clone(&self.rules))
+    }
+}
+
+pin_project! {
+    /// The future of a [`Peek`](super::Peek).
+    pub struct ResponseFuture<F, Res: PeekResponse> {
+        #[pin]
+        state: State<F, Res>,
+        rules: Arc<Rules>,
+    }
+}
+
+pin_project! {
+    #[project = StateProject]
+    enum State<F, Res: PeekResponse> {
+        // The client has been called. A response that isn't read ends the call; another leads to
+        // → `Reading`.
+        Calling { #[pin] future: F },
+        // The body is being read, until it ends, the limit is reached, or the time is up.
+        Reading {
+            #[pin] timer: Option<Sleep>,
+            response: Option<(Parts, PeekBody<Res::Body>)>,
+        },
+    }
+}
+
+impl<F, Res: PeekResponse> ResponseFuture<F, Res> {
+    pub(super) fn new(future: F, rules: Arc<Rules>) -> Self {
+        Self { state: State::Calling { future }, rules }
+    }
+}
+
+impl<F, Res, E> Future for ResponseFuture<F, Res>
+where
+    F: Future<Output = Result<Res, E>>,
+    Res: PeekResponse,
+    E: Into<BoxError>,
+{
+    type Output = Result<Res::Peeked, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.state.as_mut().project() {
+                StateProject::Calling { future } => {
+                    let response = ready!(future.poll(cx)).map_err(Into::into)?;
+                    if !this.rules.reads(response.status(), response.headers()) {
+                        return Poll::Ready(Ok(response.unread()));
+                    }
+                    let (head, body) = response.into_parts();
+                    if body.size_hint().lower() > this.rules.limit as u64 {
+                        return Poll::Ready(Ok(Res::from_parts(head, PeekBody::new(body))));
+                    }
+                    let response = Some((head, PeekBody::new(body)));
+                    this.state.set(State::Reading { timer: None, response });
+                }
+                StateProject::Reading { timer, response } => {
+                    let (_, body) = response.as_mut().expect("polled after it was done");
+                    if body.poll_read(cx, this.rules.limit).is_pending() {
+                        ready!(poll_time_is_up(timer, this.rules, cx));
+                    }
+                    let response =
+                        response.take().map(|(head, body)| judged::<Res>(this.rules, head, body));
+                    return Poll::Ready(Ok(response.expect("it was there just now")));
+                }
+            }
+        }
+    }
+}
+
+/// Ready when the body's time is up, which begins when the body is first waited for.
+fn poll_time_is_up(
+    mut timer: Pin<&mut Option<Sleep>>,
+    rules: &Rules,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    if timer.is_none() {
+        timer.set(Some(time::sleep_until(time::after(time::now(), rules.timeout))));
+    }
+    time::poll_timer(timer, cx)
+}
+
+/// Returns the response with what was read put back, and with the verdict in its extensions.
+fn judged<Res: PeekResponse>(
+    rules: &Rules,
+    mut head: Parts,
+    body: PeekBody<Res::Body>,
+) -> Res::Peeked {
+    let bytes = body.bytes();
+    let body_prefix = BodyPrefix::new(head.status, &head.headers, &bytes);
+    if let Some(verdict) = rules.judge(&body_prefix, body.trailers()) {
+        head.extensions.insert(ResponseVerdict::new(verdict));
+    }
+    Res::from_parts(head, body)
+}
+
+impl<F, Res: PeekResponse> fmt::Debug for ResponseFuture<F, Res> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+/// A response whose body can be read and put back.
+///
+/// Implemented for `http::Response<B>` and, with the feature `reqwest`, for `reqwest::Response`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` isn't a response whose body can be looked into",
+    note = "`http::Response<B>` where `B: Body + Unpin` and, with the feature `reqwest`, the `Response` of reqwest 0.13 are understood"
+)]
+pub trait PeekResponse: HttpResponse {
+    /// The body of the response.
+    type Body: Body + Unpin;
+
+    /// The response that is passed on.
+    type Peeked;
+
+    /// Takes the response apart.
+    fn into_parts(self) -> (Parts, Self::Body);
+
+    /// Puts the response together again.
+    fn from_parts(head: Parts, body: PeekBody<Self::Body>) -> Self::Peeked;
+
+    /// Returns the response unread.
+    fn unread(self) -> Self::Peeked;
+}
+
+impl<B: Body + Unpin> PeekResponse for http::Response<B> {
+    type Body = B;
+    type Peeked = http::Response<PeekBody<B>>;
+
+    fn into_parts(self) -> (Parts, B) {
+        self.into_parts()
+    }
+
+    fn from_parts(head: Parts, body: PeekBody<B>) -> Self::Peeked {
+        http::Response::from_parts(head, body)
+    }
+
+    fn unread(self) -> Self::Peeked {
+        self.map(PeekBody::new)
+    }
+}
+
+#[cfg(feature = "reqwest")]
+impl PeekResponse for reqwest::Response {
+    type Body = reqwest::Body;
+    type Peeked = Self;
+
+    fn into_parts(self) -> (Parts, reqwest::Body) {
+        use reqwest::ResponseBuilderExt;
+
+        // Its URL would be lost otherwise: reqwest keeps it in an extension that only reqwest can make.
+        let url = http::Response::builder().url(self.url().clone()).body(());
+        let (mut head, body) = http::Response::from(self).into_parts();
+        if let Ok(url) = url {
+            head.extensions.extend(url.into_parts().0.extensions);
+        }
+        (head, body)
+    }
+
+    fn from_parts(head: Parts, body: PeekBody<reqwest::Body>) -> Self {
+        http::Response::from_parts(head, reqwest::Body::wrap(body)).into()
+    }
+
+    fn unread(self) -> Self {
+        self
     }
 }

@@ -11,7 +11,7 @@ use crate::hint::Resource;
 )]
 pub trait Cost<Req> {
     /// How many units the request takes, of each of the layer's quotas. A request that costs 0 of
-    /// all of them passes at once, unless the learned has asked for a pause.
+    /// all of them passes at once, unless the server has asked for a pause.
     fn costs(&self, request: &Req) -> Costs;
 }
 

@@ -1,11 +1,12 @@
 use std::num::NonZeroU32;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use governor::nanos::Nanos;
 use governor::state::{NotKeyed, StateStore};
 
 use super::meter::{Judge, Pace, Paced, allowed};
-use crate::sync::{AtomicU64, CachePadded, Ordering};
+use crate::sync::{AtomicU64, CachePadded, Mutex, MutexGuard, Ordering};
 
 /// Where calls pass without the state' lock, while one number alone decides about them: the
 /// theoretical arrival time of the only quota, a paced one.
@@ -46,7 +47,7 @@ struct Lent {
 const AWAY: u64 = 1 << 63;
 
 impl FastPath {
-    /// A fast_path for quotas of this pace. At first its number is with the state.
+    /// A fast path for quotas of this pace. At first its number is with the state.
     pub(super) fn new(pace: Pace) -> Self {
         let lent = Lent { arrival: CachePadded(AtomicU64::new(AWAY)), refunded: AtomicU64::new(0) };
         let word = Word(Arc::new(lent));
@@ -66,7 +67,7 @@ impl FastPath {
         Some(FastPermit { at: now, mark: arrival.wrapping_add(refunded) })
     }
 
-    /// Lends the number, if its quota has this fast_path's pace.
+    /// Lends the number, if its quota has this fast path's pace.
     pub(super) fn lend(&self, paced: &Paced) {
         if paced.pace() == self.pace {
             let lent = &*self.word.0;
@@ -103,5 +104,74 @@ impl StateStore for Word {
                 Err(changed) => arrival = changed,
             }
         }
+    }
+}
+
+/// The state under their lock, and the fast path beside it.
+#[derive(Debug)]
+pub(super) struct StateLock<B: Lend> {
+    /// `None` if there was nothing to lend when this was made.
+    pub(super) fast_path: Option<FastPath>,
+    state: Mutex<B>,
+}
+
+/// LimiterState that can lend their one number to the fast path.
+pub(super) trait Lend {
+    /// The paced quota, if it alone decides.
+    fn loan(&self) -> Option<&Paced>;
+
+    /// Takes back the arrival time that was lent, as it is now.
+    fn take_back(&mut self, arrival: u64);
+}
+
+/// The state, with nothing lent. On drop the paced number is lent to the fast path again, if it alone
+/// decides.
+pub(super) struct Open<'a, B: Lend> {
+    fast_path: Option<&'a FastPath>,
+    state: MutexGuard<'a, B>,
+}
+
+impl<B: Lend> StateLock<B> {
+    pub(super) fn new(state: B) -> Self {
+        let fast_path = state.loan().map(|loan| FastPath::new(loan.pace()));
+        let state_lock = Self { fast_path, state: Mutex::new(state) };
+        drop(state_lock.state());
+        state_lock
+    }
+
+    #[inline]
+    pub(super) fn state(&self) -> Open<'_, B> {
+        let mut state = self.state.lock();
+        if let Some(fast_path) = &self.fast_path
+            && let Some(arrival) = fast_path.take_back()
+        {
+            state.take_back(arrival);
+        }
+        Open { fast_path: self.fast_path.as_ref(), state }
+    }
+}
+
+impl<B: Lend> Drop for Open<'_, B> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(fast_path) = self.fast_path
+            && let Some(loan) = self.state.loan()
+        {
+            fast_path.lend(loan);
+        }
+    }
+}
+
+impl<B: Lend> Deref for Open<'_, B> {
+    type Target = B;
+
+    fn deref(&self) -> &B {
+        &self.state
+    }
+}
+
+impl<B: Lend> DerefMut for Open<'_, B> {
+    fn deref_mut(&mut self) -> &mut B {
+        &mut self.state
     }
 }

@@ -1,14 +1,14 @@
-//! What a learned's answers tell of its limits, as a limit of its own.
-
-mod paced;
+//! What a server's answers tell of its limits, as a limit of its own.
 
 use std::time::Duration;
 
-use super::meter::{Paced, Rate, Strict};
+use super::meter::{Paced, Strict};
 use crate::hint::{Limit, Limits};
+use crate::rate_limit::Quota;
+use crate::rate_limit::meter::{Pace, Rate};
 use crate::time::nanos;
 
-/// One limit of the learned's, as far as its answers have observed it. What is configured
+/// One limit of the server's, as far as its answers have observed it. What is configured
 /// here holds beside it, so it can only make that stricter.
 ///
 /// Two things are observed. One is how many units are allowed in what time. This is kept as a strict
@@ -113,7 +113,7 @@ impl LearnedLimit {
         {
             let until = now.saturating_add(reset);
             let observed = |units| Observed { units, until, number: sent.number };
-            // Of the learned's count at most what was sent from here is ours. The rest is others'.
+            // Of the server's count at most what was sent from here is ours. The rest is others'.
             if let Some((limit, used)) = binding.limit.zip(self.used(now))
                 && shortest == Some(binding)
             {
@@ -129,7 +129,7 @@ impl LearnedLimit {
     fn learn_rate(&mut self, now: u64, observed: &Limit, reset: Option<u64>) {
         if observed.limit != self.limit {
             self.limit = observed.limit;
-            // Another limit may have another window. It has one if the learned counts far fewer
+            // Another limit may have another window. It has one if the server counts far fewer
             // units than were sent from here within the old one.
             let used = self.used(now).unwrap_or(0);
             let counted = observed.limit.zip(observed.remaining.filter(|remaining| *remaining > 0));
@@ -145,7 +145,7 @@ impl LearnedLimit {
         };
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
         let window = Duration::from_nanos(window.max(SECOND));
-        // Longer by a hundredth, as a configured window is: the learned counts when calls arrive.
+        // Longer by a hundredth, as a configured window is: the server counts when calls arrive.
         let window = window.saturating_add(window / 100);
         let Some(rate) = &mut self.rate else {
             (self.rate, self.raised) = (Some(Strict::new(limit, window)), now);
@@ -169,7 +169,7 @@ impl LearnedLimit {
     /// Spreads the rate over its window if it is lower than what is configured.
     pub(super) fn keep_below(&mut self, now: u64, configured: Option<Rate>) {
         let rates = self.rate.as_ref().map(Strict::rate).zip(configured);
-        let pace = rates.and_then(|(observed, configured)| paced::pace(observed, configured));
+        let pace = rates.and_then(|(observed, configured)| pace(observed, configured));
         match (&mut self.pace, pace) {
             (Some(paced), Some(pace)) => paced.set_pace(now, pace),
             (paced, pace) => *paced = pace.map(|pace| Paced::since(now, pace)),
@@ -282,6 +282,22 @@ impl LearnedLimit {
         };
         left.min(self.rate.as_ref().map_or(u64::MAX, of_rate))
     }
+}
+
+/// Of a limit that is paced, a tenth passes at once.
+const PART: u32 = 10;
+
+/// The pace that spreads a observed rate over its window, if that rate is lower than what is
+/// configured. Otherwise calls would use it up at once, and all that come later would wait for the
+/// window's end.
+pub(super) fn pace(observed: Rate, configured: Rate) -> Option<Pace> {
+    // Two fractions, compared by cross-multiplication. The observed window is kept a hundredth longer,
+    // so the configured one counts as longer too.
+    let window = configured.window.as_nanos();
+    let own = window.saturating_add(window / 100).saturating_mul(observed.limit.into());
+    let lower = own < observed.window.as_nanos().saturating_mul(configured.limit.into());
+    let quota = Quota::new(observed.limit, observed.window);
+    lower.then(|| Pace::new(&quota, observed.limit.div_ceil(PART)))
 }
 
 #[cfg(test)]

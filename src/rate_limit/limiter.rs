@@ -3,17 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Quota;
-use super::RateLimitStatus;
 use super::config::Config;
 use super::cost::Costs;
-use super::fast_path::FastPermit;
+use super::fast_path::{FastPermit, StateLock};
 use super::queue::{QueueEntry, QueuedCall, WaitQueue};
 use super::quota_state::QuotaState;
 use super::state::{AboveCapacity, Charges, LimiterState, Rejection};
-use super::state_lock::StateLock;
-use crate::error::BoxError;
-use crate::error::{CostAboveQuota, RateLimited, RateLimitedReason};
+use super::{Quota, RateLimitStatus};
+use crate::error::{BoxError, CostAboveQuota, RateLimited, RateLimitedReason};
 use crate::event::{
     Event, GateClosed, LimitAboveQuota, LimitRejected, LimitWaiting, PermitRefunded,
 };
@@ -35,7 +32,7 @@ pub(super) struct Limiter {
     pub(super) config: Arc<Config>,
 }
 
-/// A call that doesn't pass by the fast_path.
+/// A call that doesn't pass by the fast path.
 #[derive(Debug)]
 pub(super) struct Arrival {
     pub(super) limiter: ShardRef<Limiter>,
@@ -79,7 +76,7 @@ impl Limiter {
         self.start.instant(nanos)
     }
 
-    /// Lets a call that is being sent pass by the fast_path, if that can be.
+    /// Lets a call that is being sent pass by the fast path, if that can be.
     #[inline]
     pub(super) fn pass_fast(&self, at: Instant, costs: &Costs) -> Option<FastPermit> {
         self.state_lock.fast_path.as_ref()?.pass(self.nanos(at), costs.units[0])
@@ -96,7 +93,7 @@ impl Limiter {
     }
 
     /// The next try of the call at the head of the queue to take what it costs. If it can't, the
-    /// error is when to try again or, if that is past its wait_limit, the rejection.
+    /// error is when to try again or, if that is past its wait limit, the rejection.
     pub(super) fn retake(
         &self,
         costs: Costs,
@@ -124,8 +121,8 @@ impl Limiter {
         Err(Ok(at))
     }
 
-    /// Turns away a call in the queue that has no wait_limit left. It may stand behind a head that has
-    /// some, if the learned's pause came after both had joined.
+    /// Turns away a call in the queue that has no wait limit left. It may stand behind a head that has
+    /// some, if the server's pause came after both had joined.
     pub(super) fn give_up(&self, costs: Costs, wait_limit: WaitLimit) -> BoxError {
         let now = time::now();
         let predicted = self.state_lock.state().predict_queued(self.nanos(now), &costs);
@@ -152,7 +149,7 @@ impl Limiter {
     pub(super) fn apply_verdict(&self, verdict: &Verdict) {
         let pause = match verdict.class() {
             Class::Throttled => verdict.hint().retry_after,
-            // A circuit breaker's latch repeats what the learned said before, and ends when it is
+            // A circuit breaker's latch repeats what the server said before, and ends when it is
             // reset.
             _ if verdict.is_unsent() => None,
             Class::QuotaExhausted => Some(verdict.hint().retry_after.unwrap_or(EXHAUSTED)),
@@ -173,7 +170,7 @@ impl Limiter {
         }
     }
 
-    /// Lets calls pass again, whatever the learned asked for or observed.
+    /// Lets calls pass again, whatever the server asked for or observed.
     pub(super) fn resume(&self) {
         self.change(|state| {
             state.gate.open();
@@ -236,7 +233,7 @@ impl Arrival {
         self.wait(wait_limit)
     }
 
-    /// The same for a call with this wait_limit. One that would wait too long is turned away here,
+    /// The same for a call with this wait limit. One that would wait too long is turned away here,
     /// and not after the wait.
     pub(super) fn wait(self, wait_limit: WaitLimit) -> Result<QueuedCall, BoxError> {
         let Self { limiter, costs, at } = self;

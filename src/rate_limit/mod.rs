@@ -42,7 +42,7 @@
 //! of that.
 //!
 //! What a call took counts in time from when it is sent. If the inner service isn't ready, a call
-//! that has its permit waits for that too, and what it took is kept for it. If the learned closes
+//! that has its permit waits for that too, and what it took is kept for it. If the server closes
 //! the gate meanwhile, the call gives that back and waits again.
 //!
 //! How long a call would wait is predicted on arrival, from the units that are wanted before it.
@@ -58,13 +58,13 @@
 //! answer tells: what was too much comes back, what was too little is owed. A quota can be
 //! [changed](RateLimitHandle::set_quota) while calls wait.
 //!
-//! # What the learned says
+//! # What the server says
 //!
 //! A 429 that says when to come back closes the gate: no call of that key passes before that time,
 //! from whichever clone it comes. An exhausted quota closes the gate for a minute if the answer
 //! doesn't say for how long. Both are bounded by [`max_pause`](RateLimitBuilder::max_pause). The
 //! first call in queue is turned away if it can't wait that long; those behind it are when they
-//! become first, or when their wait_limit ends. When the gate opens, one call passes, and twice as
+//! become first, or when their wait limit ends. When the gate opens, one call passes, and twice as
 //! many with each of ten steps. The steps take five seconds at most, or as long as the pause if
 //! that was shorter. So clients that were all stopped at once don't all come back at once.
 //!
@@ -86,21 +86,16 @@
 //!   one with the shortest window says how fast calls may go.
 //!
 //! Learning takes it for granted that all calls of a key are under the same limit, so it isn't the
-//! default. Where a learned has several limits (GitHub's search has one of its own, and at OpenAI
+//! default. Where a server has several limits (GitHub's search has one of its own, and at OpenAI
 //! each model has), no answer says which calls its limit is for, and the lowest would hold for all.
 //! If one call in twenty is under a limit of a tenth, 14 % of the larger limit are used instead of
 //! 75 %. Give each limit a [key](crate::key) of its own before you switch this on.
 //!
 //! [governor]: https://docs.rs/governor
 
-mod builder;
-mod charge;
 mod config;
-mod configured;
 mod cost;
 mod fast_path;
-mod future;
-mod gate;
 mod layer;
 mod learned;
 mod limiter;
@@ -111,16 +106,14 @@ mod quota;
 mod quota_state;
 mod service;
 mod state;
-mod state_lock;
 mod status;
-mod usage;
 
-pub use self::builder::RateLimitBuilder;
 pub use self::cost::{And, Cost, CostFn, Costs, Quotas, Settle, Settled, UnitCost};
-pub use self::future::ResponseFuture;
+pub use self::layer::RateLimitBuilder;
 pub use self::layer::RateLimitLayer;
+pub use self::permit::Usage;
 pub use self::quota::Quota;
 pub use self::service::RateLimit;
+pub use self::service::ResponseFuture;
 pub use self::status::{LimitStatus, RateLimitHandle, RateLimitStatus};
-pub use self::usage::Usage;
 pub use crate::error::{CostAboveQuota, RateLimited, RateLimitedReason};

@@ -1,7 +1,7 @@
 //! The queue of waiting calls: first come, first served.
 //!
 //! One *turn* goes through the queue. Only the call that holds it asks for a permit and sets a timer
-//! for its next look; the others sleep until their wait_limit ends. A call that leaves with the turn,
+//! for its next look; the others sleep until their wait limit ends. A call that leaves with the turn,
 //! whether served, turned away or dropped, hands it on. So a grant wakes one call twice, by the
 //! turn and by its timer, however many wait.
 
@@ -75,7 +75,7 @@ pin_project! {
         // `Notify`.
         #[pin]
         stage: Stage,
-        // In queue it runs until our wait_limit ends, at the head until the next look.
+        // In queue it runs until our wait limit ends, at the head until the next look.
         #[pin]
         timer: Option<Sleep>,
         entry: Option<QueueEntry>,
@@ -104,7 +104,7 @@ impl QueuedCall {
     }
 }
 
-/// How much longer than its wait_limit a call stays in the queue. If the wait_limit of several calls
+/// How much longer than its wait limit a call stays in the queue. If the wait limit of several calls
 /// ends just when units come free, the turn needs this time to get to the last of them.
 const GRACE: Duration = Duration::from_millis(5);
 

@@ -51,7 +51,7 @@ impl Quota {
         Self { limit, window, burst: None, margin: None, label: Label::Unsaid, taught: false }
     }
 
-    /// No limit on this side: calls wait only while the learned has asked for a pause.
+    /// No limit on this side: calls wait only while the server has asked for a pause.
     ///
     /// That is so for calls of one unit each. Where calls [cost](super::RateLimitBuilder::cost_fn)
     /// more, 2³² − 1 units pass at once, and then a billion a second.
@@ -59,7 +59,7 @@ impl Quota {
         Self::per_second(u32::MAX).burst(u32::MAX)
     }
 
-    /// A limit that isn't known here: whatever the learned's answers tell.
+    /// A limit that isn't known here: whatever the server's answers tell.
     ///
     /// It begins with one call a second, until an answer tells how much is
     /// [left](crate::hint#limits), and keeps that pace if none ever does. The
@@ -83,11 +83,11 @@ impl Quota {
         self
     }
 
-    /// By how much a strict window is longer here than at the learned. Default:
+    /// By how much a strict window is longer here than at the server. Default:
     /// a hundredth of the window.
     ///
-    /// The learned counts when calls *arrive*. A call that is slow to get there, as it has to
-    /// connect first, and fast ones a window later could be in one window for the learned, though
+    /// The server counts when calls *arrive*. A call that is slow to get there, as it has to
+    /// connect first, and fast ones a window later could be in one window for the server, though
     /// not for the client.
     pub const fn margin(mut self, margin: Duration) -> Self {
         self.margin = Some(margin);
@@ -96,13 +96,13 @@ impl Quota {
 
     /// What it counts, which is also its name. It is [taught](super#what-the-learned-says) what the
     /// learned's answers tell of this resource. Default: requests or, where calls have a
-    /// [cost](super::RateLimitBuilder::cost_fn), something that no learned knows of.
+    /// [cost](super::RateLimitBuilder::cost_fn), something that no server knows of.
     pub const fn of(mut self, resource: Resource) -> Self {
         self.label = Label::Of(resource);
         self
     }
 
-    /// Names what it counts, if no learned knows of that, such as `cents`. The name is shown in
+    /// Names what it counts, if no server knows of that, such as `cents`. The name is shown in
     /// errors, events and status.
     pub const fn named(mut self, name: &'static str) -> Self {
         self.label = Label::Named(name);
@@ -136,7 +136,7 @@ impl Label {
         }
     }
 
-    /// The resource by which the learned's answers tell of it.
+    /// The resource by which the server's answers tell of it.
     pub(super) fn resource(self) -> Option<Resource> {
         match self {
             Self::Of(resource) => Some(resource),

@@ -1,16 +1,14 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use super::charge::{Charge, Spent};
-use super::configured::ConfiguredLimit;
 use super::learned::{LearnedLimit, Sent};
-use super::meter::{Meter, Paced};
+use super::meter::{Meter, Paced, Rate};
 use super::quota::Label;
 use super::{LimitStatus, Quota};
 use crate::hint::Limits;
 use crate::time::nanos;
 
-/// One of a limiter's limits: what is configured, and what the learned tells of it.
+/// One of a limiter's limits: what is configured, and what the server tells of it.
 ///
 /// Units are spent in two steps, since a call may have to wait for the inner service between the
 /// decision and the state. First they are *taken*, which keeps them from other calls. They count
@@ -44,7 +42,7 @@ const TRY: u64 = 1_000_000_000;
 /// What is needed to give back units that were sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct QuotaCharge {
-    /// How many units had been sent by then, with these. `None` if they passed by the fast_path, which
+    /// How many units had been sent by then, with these. `None` if they passed by the fast path, which
     /// doesn't count, or if nothing had been sent.
     pub(super) number: Option<NonZeroU64>,
     /// Their entry in a paced quota: see [`Paced::refund`].
@@ -73,7 +71,7 @@ impl QuotaState {
         self.configured.change(now, quota, self.sent, observed);
     }
 
-    /// The most units that can ever be taken at once, as configured. What the learned tells doesn't
+    /// The most units that can ever be taken at once, as configured. What the server tells doesn't
     /// matter here, as it may change.
     pub(super) fn capacity(&self) -> u32 {
         self.configured.capacity()
@@ -188,7 +186,7 @@ impl QuotaState {
         }
     }
 
-    /// The paced quota, if it alone decides: the learned has observed nothing, and all that was taken is
+    /// The paced quota, if it alone decides: the server has observed nothing, and all that was taken is
     /// sent.
     pub(super) fn loan(&self) -> Option<&Paced> {
         match &self.configured {
@@ -216,7 +214,7 @@ impl QuotaState {
     ) {
         let limits = self.label.resource().map(|resource| limits.of(resource));
         if let Some(limits) = limits.filter(|limits| !limits.is_empty()) {
-            // A call that passed by the fast_path has no number: it counts as the last one sent. Calls
+            // A call that passed by the fast path has no number: it counts as the last one sent. Calls
             // after it are missed at first, but their answers tell the same soon.
             let number = charge.number.map_or(self.sent, NonZeroU64::get);
             // Units that never left are subtracted only if all of them were sent after this call.
@@ -230,7 +228,7 @@ impl QuotaState {
         }
     }
 
-    /// Forgets what the learned observed.
+    /// Forgets what the server observed.
     pub(super) fn clear_learned(&mut self) {
         self.learned = None;
     }
@@ -272,7 +270,7 @@ impl QuotaState {
         LimitStatus { name: self.name(), remaining: self.remaining(now), limit }
     }
 
-    /// Whether nothing would be lost if the quota_state were evicted now.
+    /// Whether nothing would be lost if the quota were evicted now.
     pub(super) fn is_idle(&self, now: u64) -> bool {
         let here = match &self.configured {
             ConfiguredLimit::Known(meter) => meter.used(now) == 0,
@@ -280,5 +278,119 @@ impl QuotaState {
         };
         here && self.reserved == 0
             && self.learned.as_ref().is_none_or(|learned| learned.is_idle(now))
+    }
+}
+
+/// A limit as it is configured.
+#[derive(Debug)]
+pub(super) enum ConfiguredLimit {
+    Known(Meter),
+    /// No limit is configured. Until the server tells one, a call passes once in a while.
+    Unknown {
+        next: u64,
+        /// The meter of the quota before this, as it was then.
+        before: Option<Box<Meter>>,
+        /// How many units had been sent by then.
+        sent: u64,
+    },
+}
+
+impl ConfiguredLimit {
+    pub(super) fn new(quota: &Quota) -> Self {
+        if quota.taught {
+            Self::Unknown { next: 0, before: None, sent: 0 }
+        } else {
+            Self::Known(Meter::since(0, quota))
+        }
+    }
+
+    /// How many units may be taken at once.
+    pub(super) fn capacity(&self) -> u32 {
+        match self {
+            Self::Known(meter) => meter.capacity(),
+            Self::Unknown { .. } => u32::MAX,
+        }
+    }
+
+    /// How many units pass in what time, in the long run, if that is known.
+    pub(super) fn rate(&self) -> Option<Rate> {
+        match self {
+            Self::Known(meter) => Some(meter.rate()),
+            Self::Unknown { .. } => None,
+        }
+    }
+
+    /// Puts another quota in force from now on. `sent` units were ever sent; of them the server's
+    /// limit, if it is known, still counts `observed`.
+    pub(super) fn change(&mut self, now: u64, quota: &Quota, sent: u64, observed: Option<u64>) {
+        match (&mut *self, quota.taught) {
+            (Self::Unknown { .. }, true) => {}
+            (Self::Known(meter), false) => meter.change(now, quota),
+            (Self::Known(meter), true) => {
+                let before = std::mem::replace(meter, Meter::since(now, quota));
+                *self = Self::Unknown { next: 0, before: Some(Box::new(before)), sent };
+            }
+            (Self::Unknown { before, sent: known, .. }, false) => {
+                let mut meter = match before.take() {
+                    Some(mut before) => {
+                        before.change(now, quota);
+                        *before
+                    }
+                    None => Meter::since(now, quota),
+                };
+                // When the units since then were sent isn't known. They count as sent now, which is
+                // the latest possible, and as no more than the capacity.
+                let meanwhile = observed.unwrap_or(u64::MAX).min(sent - *known);
+                meter.send(now, meanwhile.min(meter.capacity().into()));
+                *self = Self::Known(meter);
+            }
+        }
+    }
+}
+
+/// What one call has spent of one quota.
+#[derive(Debug)]
+pub(super) struct Charge {
+    taken: Spent,
+    /// What was spent on top, as the answer observed a higher cost.
+    owed: Vec<Spent>,
+    /// The sum of both.
+    units: u32,
+}
+
+/// Units that were spent together, and what is needed to give them back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spent {
+    pub(super) units: u32,
+    /// When they were sent.
+    pub(super) at: u64,
+    pub(super) charge: QuotaCharge,
+}
+
+impl Charge {
+    pub(super) fn new(taken: Spent) -> Self {
+        Self { taken, owed: Vec::new(), units: taken.units }
+    }
+
+    pub(super) fn units(&self) -> u32 {
+        self.units
+    }
+
+    /// Adds what was spent on top.
+    pub(super) fn owe(&mut self, spent: Spent) {
+        self.units += spent.units;
+        self.owed.push(spent);
+    }
+
+    /// If the charge is above `to`, takes units off what was spent last, and returns them. It may
+    /// take several calls to get down to `to`.
+    pub(super) fn take_off(&mut self, to: u32) -> Option<Spent> {
+        let over = self.units.checked_sub(to).filter(|over| *over > 0)?;
+        let last = self.owed.last_mut().unwrap_or(&mut self.taken);
+        let off = Spent { units: over.min(last.units), ..*last };
+        last.units -= off.units;
+        self.units -= off.units;
+        self.owed.pop_if(|last| last.units == 0);
+        Some(off)
     }
 }

@@ -15,7 +15,7 @@ use crate::time::Instant;
 pub struct RateLimitStatus {
     /// The layer's name, and the key where limits are kept by key.
     pub name: Arc<str>,
-    /// How many units of the first quota could be taken now, were there no pause of the learned's.
+    /// How many units of the first quota could be taken now, were there no pause of the server's.
     pub remaining: u32,
     /// Each limit, in the order of the quotas.
     pub limits: Vec<LimitStatus>,
@@ -24,7 +24,7 @@ pub struct RateLimitStatus {
     /// How long the waiting call that was let through last had waited. `None` if there was none
     /// yet.
     pub last_wait: Option<Duration>,
-    /// Until when no call passes, as the learned asked for a pause.
+    /// Until when no call passes, as the server asked for a pause.
     pub paused_until: Option<Instant>,
 }
 
@@ -34,11 +34,11 @@ pub struct RateLimitStatus {
 pub struct LimitStatus {
     /// The quota's name, or what it counts.
     pub name: &'static str,
-    /// How many units could be taken now. This leaves out the learned's pause, and the pace of a
+    /// How many units could be taken now. This leaves out the server's pause, and the pace of a
     /// limit that it has [lowered](super#what-the-learned-says).
     pub remaining: u32,
-    /// The most units that can be taken at once: as configured or, if that is less, as the learned
-    /// has observed. A call that costs more than the learned has observed passes alone.
+    /// The most units that can be taken at once: as configured or, if that is less, as the server
+    /// has observed. A call that costs more than the server has observed passes alone.
     pub limit: u32,
 }
 
@@ -68,7 +68,7 @@ impl RateLimitHandle {
         self.limiters.find(key).map(|limiter| limiter.status())
     }
 
-    /// Ends every pause that a learned asked for, such as one that was observed by
+    /// Ends every pause that a server asked for, such as one that was observed by
     /// mistake, and forgets what its answers observed of limits. What was spent of the
     /// quotas stays spent.
     pub fn resume(&self) {

@@ -1,8 +1,7 @@
 use std::fmt;
 
-use http::{HeaderMap, HeaderName, Method};
+use http::{Extensions, HeaderMap, HeaderName, Method, Request, Uri, Version};
 
-use super::head::Head;
 use super::{Override, RepeatableBody, Replay, ReplayBody};
 use crate::error::BoxError;
 
@@ -64,11 +63,11 @@ fn has_key(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| name == IDEMPOTENCY_KEY)
 }
 
-impl<B: RepeatableBody> Replay<http::Request<B>> for HttpReplay {
+impl<B: RepeatableBody> Replay<Request<B>> for HttpReplay {
     type SavedRequest = SavedRequest<B::SavedRequest>;
 
     #[inline]
-    fn keep(&self, request: &mut http::Request<B>) -> Option<Self::SavedRequest> {
+    fn keep(&self, request: &mut Request<B>) -> Option<Self::SavedRequest> {
         let body = request.body_mut().keep(self.limit)?;
         Some(SavedRequest { head: Head::of(request), body })
     }
@@ -77,29 +76,25 @@ impl<B: RepeatableBody> Replay<http::Request<B>> for HttpReplay {
         &self,
         saved: Self::SavedRequest,
         last: bool,
-    ) -> Option<(http::Request<B>, Option<Self::SavedRequest>)> {
+    ) -> Option<(Request<B>, Option<Self::SavedRequest>)> {
         let (body, rest) = B::again(saved.body, last)?;
         Some(again(saved.head, body, rest))
     }
 
-    fn is_idempotent(&self, request: &http::Request<B>) -> bool {
+    fn is_idempotent(&self, request: &Request<B>) -> bool {
         is_idempotent(request.method(), request.headers())
     }
 
-    fn overrides(&self, request: &http::Request<B>) -> Override {
+    fn overrides(&self, request: &Request<B>) -> Override {
         Override::of(request.extensions())
     }
 
-    fn headers_mut<'a>(&self, request: &'a mut http::Request<B>) -> Option<&'a mut HeaderMap> {
+    fn headers_mut<'a>(&self, request: &'a mut Request<B>) -> Option<&'a mut HeaderMap> {
         Some(request.headers_mut())
     }
 }
 
-fn again<B, K>(
-    head: Head,
-    body: B,
-    rest: Option<K>,
-) -> (http::Request<B>, Option<SavedRequest<K>>) {
+fn again<B, K>(head: Head, body: B, rest: Option<K>) -> (Request<B>, Option<SavedRequest<K>>) {
     let saved = rest.map(|body| SavedRequest { head: head.clone(), body });
     (head.with_body(body), saved)
 }
@@ -134,7 +129,7 @@ impl<F> fmt::Debug for BodyReplay<F> {
     }
 }
 
-impl<F, B> Replay<http::Request<B>> for BodyReplay<F>
+impl<F, B> Replay<Request<B>> for BodyReplay<F>
 where
     F: Fn(ReplayBody<B>) -> B,
     B: http_body::Body + Unpin,
@@ -142,7 +137,7 @@ where
 {
     type SavedRequest = SavedRequest<ReplayBody<B>>;
 
-    fn keep(&self, request: &mut http::Request<B>) -> Option<Self::SavedRequest> {
+    fn keep(&self, request: &mut Request<B>) -> Option<Self::SavedRequest> {
         let body = ReplayBody::record(request.body_mut(), self.limit, &self.wrap)?;
         Some(SavedRequest { head: Head::of(request), body })
     }
@@ -151,20 +146,55 @@ where
         &self,
         saved: Self::SavedRequest,
         last: bool,
-    ) -> Option<(http::Request<B>, Option<Self::SavedRequest>)> {
+    ) -> Option<(Request<B>, Option<Self::SavedRequest>)> {
         let body = saved.body.rewind()?;
         Some(again(saved.head, (self.wrap)(body), (!last).then_some(saved.body)))
     }
 
-    fn is_idempotent(&self, request: &http::Request<B>) -> bool {
+    fn is_idempotent(&self, request: &Request<B>) -> bool {
         is_idempotent(request.method(), request.headers())
     }
 
-    fn overrides(&self, request: &http::Request<B>) -> Override {
+    fn overrides(&self, request: &Request<B>) -> Override {
         Override::of(request.extensions())
     }
 
-    fn headers_mut<'a>(&self, request: &'a mut http::Request<B>) -> Option<&'a mut HeaderMap> {
+    fn headers_mut<'a>(&self, request: &'a mut Request<B>) -> Option<&'a mut HeaderMap> {
         Some(request.headers_mut())
+    }
+}
+
+/// The head of a request. http's own `Parts` aren't used: a request must be taken apart to get them and
+/// put together again, and each of the two moves all of it.
+#[derive(Clone)]
+pub(super) struct Head {
+    method: Method,
+    uri: Uri,
+    version: Version,
+    headers: HeaderMap,
+    extensions: Extensions,
+}
+
+impl Head {
+    /// Never inlined, so that it writes the head directly to where it is saved.
+    #[inline(never)]
+    pub(super) fn of<B>(request: &Request<B>) -> Self {
+        Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            headers: request.headers().clone(),
+            extensions: request.extensions().clone(),
+        }
+    }
+
+    pub(super) fn with_body<B>(self, body: B) -> Request<B> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        *request.version_mut() = self.version;
+        *request.headers_mut() = self.headers;
+        *request.extensions_mut() = self.extensions;
+        request
     }
 }

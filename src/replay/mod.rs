@@ -16,22 +16,20 @@
 //! Streamed bodies are recorded, up to a bound, while the first attempt sends
 //! them ([`ReplayBody`]).
 
+mod body;
+mod http;
+mod overrides;
+#[cfg(feature = "reqwest")]
+mod reqwest;
+
 use std::convert::Infallible;
 
 use ::http::HeaderMap;
 
-mod body;
-mod head;
-mod http;
-mod overrides;
-mod repeatable;
-#[cfg(feature = "reqwest")]
-mod reqwest;
-
+pub use self::body::RepeatableBody;
 pub use self::body::{ReplayBody, Superseded};
 pub use self::http::{BodyReplay, HttpReplay, SavedRequest};
 pub use self::overrides::{Override, OverrideFn};
-pub use self::repeatable::RepeatableBody;
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::SavedReqwestRequest;
 

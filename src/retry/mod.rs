@@ -75,8 +75,6 @@
 //! stack only passes calls on: none of its settings has an effect, not even its deadline and its attempt
 //! timeout. [`scope`](crate::scope) says where a stack ends.
 
-mod attempt;
-mod attempt_headers;
 mod backoff;
 mod budget;
 mod config;
@@ -84,7 +82,6 @@ mod decision;
 mod future;
 pub mod guide;
 mod layer;
-mod previous;
 mod progress;
 mod service;
 

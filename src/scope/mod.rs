@@ -24,9 +24,10 @@ mod current;
 mod tried_regions;
 
 use self::current::{Mode, current_if};
+use crate::time::Instant;
+
 pub(crate) use self::current::{Within, call_later, note_queued, note_region, note_sent, now};
 pub(crate) use self::tried_regions::TriedRegions;
-use crate::time::Instant;
 
 /// What is known about the logical call that is being made.
 #[derive(Clone, Copy, Debug)]

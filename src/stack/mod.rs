@@ -132,7 +132,6 @@
 //! [`Upstream`] is a named type, is `Clone`, and fits in a field. To hide the client's type too, use
 //! `tower::util::BoxCloneSyncService::new(upstream)`.
 
-mod build;
 mod builder;
 mod check;
 mod layer;

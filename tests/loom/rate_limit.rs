@@ -1,4 +1,4 @@
-//! A paced quota's number, lent to a fast_path and taken back.
+//! A paced quota's state, lent to the fast path and taken back.
 
 #[path = "../../src/rate_limit/fast_path.rs"]
 mod fast_path;
@@ -7,7 +7,5 @@ mod meter;
 mod models;
 #[path = "../../src/rate_limit/quota.rs"]
 mod quota;
-#[path = "../../src/rate_limit/state_lock.rs"]
-mod state_lock;
 
 pub(crate) use self::quota::Quota;

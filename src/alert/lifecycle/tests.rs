@@ -2,7 +2,6 @@ use std::time::Duration;
 
 use super::*;
 use crate::alert::observation::{Generation, Holds, Lasts};
-use crate::error::{CircuitOpen, CredentialRejected, RateLimited};
 use crate::event::{AlertKind, Severity};
 use crate::time;
 
@@ -271,11 +270,11 @@ fn a_failure_to_queue_is_made_up_for_when_it_is_seen_again() {
     assert_eq!(bench.fire(10, critical).coalesced, 2, "not at once");
     assert_eq!(bench.due(11), []);
     let step = bench.fire(12, seen(AlertKind::CircuitOpen, "us", CRITICAL, Lasts::UntilOver));
-    assert_eq!(step.coalesced, 1, "the other has notified");
+    assert_eq!(step.coalesced, 1, "the other sink was notified");
     let (notices, _) = bench.all.due(bench.at(12), false);
     assert_eq!((notices[0].to, notices[0].news), (PAGER, false));
     bench.all.missed(&notices[0], PAGER, bench.at(12));
-    assert_eq!(bench.resolve(13, circuit("us")), Some(SLACK), "the pager never notified of it");
+    assert_eq!(bench.resolve(13, circuit("us")), Some(SLACK), "the pager was never notified");
 }
 
 #[test]
@@ -333,7 +332,7 @@ fn with_all_lost_each_is_and_a_dead_key_is_all() {
     bench.fire(2, all_lost());
     assert_eq!(bench.due(12), [notified("", CRITICAL, BOTH)]);
     assert_eq!(bench.due(100), []);
-    assert_eq!(bench.resolve(101, region("us")), None, "it was never notified");
+    assert_eq!(bench.resolve(101, region("us")), None, "never notified");
     assert_eq!(bench.resolve(101, all_lost()), Some(BOTH));
     assert_eq!(bench.due(101), [notified("eu", WARNING, SLACK), notified("ap", WARNING, SLACK)]);
     bench.fire(1000, dead_key());
@@ -348,7 +347,7 @@ fn with_all_lost_each_is_and_a_dead_key_is_all() {
     assert_eq!(bench.due(1200), [end, notified("", CRITICAL, BOTH)]);
     bench.fire(1201, timeout(CRITICAL));
     bench.resolve(1202, all_lost());
-    assert_eq!(bench.due(1220), [], "nor is one notified that failed with all regions lost");
+    assert_eq!(bench.due(1220), [], "nor is one that failed with all regions out");
     bench.fire(1221, timeout(CRITICAL));
     assert_eq!(bench.due(1231), [notified("", CRITICAL, BOTH)]);
 }

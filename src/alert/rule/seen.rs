@@ -3,10 +3,8 @@
 use std::error::Error;
 
 use super::{Condition, Rule};
-use crate::alert::observation::Generation;
-use crate::alert::observation::{Holds, Lasts, Observation};
-use crate::error::cause_ref;
-use crate::error::{CircuitOpen, CircuitState, DeadlineExceeded, OpenReason};
+use crate::alert::observation::{Generation, Holds, Lasts, Observation};
+use crate::error::{CircuitOpen, CircuitState, DeadlineExceeded, OpenReason, cause_ref};
 use crate::event::{AlertKind, Decision, Event, RegionChange, RetryDecided};
 use crate::scope::CallScope;
 use crate::verdict::{Cause, Class, Verdict};

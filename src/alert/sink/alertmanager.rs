@@ -5,9 +5,7 @@ use bytes::Bytes;
 use http::Request;
 use serde_json::{Value, json};
 
-use super::calendar::rfc3339;
-use super::text::fit;
-use super::{Secret, Sink, check, context, post};
+use super::{Secret, Sink, check, context, fit, post, rfc3339};
 use crate::error::{BoxError, InvalidConfig};
 use crate::event::{Alert, AlertKind, Severity};
 

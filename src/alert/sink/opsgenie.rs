@@ -6,8 +6,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request};
 use serde_json::json;
 
-use super::text::fit;
-use super::{Secret, Sink, check, context, post};
+use super::{Secret, Sink, check, context, fit, post};
 use crate::error::{BoxError, InvalidConfig};
 use crate::event::{Alert, Severity};
 
@@ -64,7 +63,7 @@ impl Sink for Opsgenie {
 
     fn request(&self, alerts: &[Arc<Alert>]) -> Result<Request<Bytes>, BoxError> {
         let [alert] = alerts else {
-            return Err("a request notify one alert".into());
+            return Err("a request makes one alert".into());
         };
         let source = fit(&alert.service, SOURCE);
         let mut request = if alert.resolved {

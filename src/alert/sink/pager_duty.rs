@@ -5,9 +5,7 @@ use bytes::Bytes;
 use http::Request;
 use serde_json::json;
 
-use super::calendar::rfc3339;
-use super::text::fit;
-use super::{Secret, Sink, check, context, post};
+use super::{Secret, Sink, check, context, fit, post, rfc3339};
 use crate::error::{BoxError, InvalidConfig};
 use crate::event::Alert;
 
@@ -53,7 +51,7 @@ impl Sink for PagerDuty {
 
     fn request(&self, alerts: &[Arc<Alert>]) -> Result<Request<Bytes>, BoxError> {
         let [alert] = alerts else {
-            return Err("an event notify one alert".into());
+            return Err("an event makes one alert".into());
         };
         let mut body = json!({
             "routing_key": self.routing_key.expose(),

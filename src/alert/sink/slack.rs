@@ -5,9 +5,7 @@ use bytes::Bytes;
 use http::Request;
 use serde_json::{Value, json};
 
-use super::calendar::rfc3339;
-use super::text::{fit, fit_slack};
-use super::{Secret, Sink, check, context, icon, post, worst};
+use super::{Secret, Sink, check, context, fit, fit_slack, icon, post, rfc3339, worst};
 use crate::error::{BoxError, InvalidConfig};
 use crate::event::Alert;
 

@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::*;
 use crate::alert::lifecycle::Notice;
 use crate::alert::observation::Details;
-use crate::alert::recipients::Sinks;
+use crate::alert::observation::Sinks;
 use crate::event::{Alert, AlertKind, Severity};
 use crate::time;
 use crate::verdict::Cause;

@@ -5,8 +5,7 @@ use http::Request;
 use serde_json::{Value, json};
 
 use super::alertmanager::{annotations, ends_at, labels};
-use super::calendar::rfc3339;
-use super::{Secret, Sink, check, post};
+use super::{Secret, Sink, check, post, rfc3339};
 use crate::error::{BoxError, InvalidConfig};
 use crate::event::Alert;
 
@@ -56,7 +55,7 @@ impl Sink for Webhook {
     }
 
     fn request(&self, alerts: &[Arc<Alert>]) -> Result<Request<Bytes>, BoxError> {
-        let first = alerts.first().ok_or("no alert to emit")?;
+        let first = alerts.first().ok_or("no alert to notify")?;
         let group = json!({ "alertname": first.kind.name(), "service": &*first.service });
         let entries: Vec<_> = alerts.iter().map(|alert| entry(alert)).collect();
         let body = json!({

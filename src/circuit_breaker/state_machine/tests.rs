@@ -1,4 +1,4 @@
-//! The state_machine against a model of it that shares none of its representation:
+//! The state machine against a model of it that shares none of its representation:
 //! a list of the probes of this round, and plain milliseconds.
 
 use proptest::prelude::*;
@@ -277,7 +277,7 @@ fn the_most_probes_do_not_overflow() {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A state_machine to which the test reports failures, at a time that it moves by hand.
+/// A state machine to which the test reports failures, at a time that it moves by hand.
 struct Driven {
     config: Config,
     state_machine: StateMachine,

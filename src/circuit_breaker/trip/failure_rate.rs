@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::window::CallWindow;
+use super::windows::CallWindow;
 use crate::error::InvalidConfig;
 use crate::sliding_window::{CallCounts, SlidingWindow};
 use crate::time::Instant;

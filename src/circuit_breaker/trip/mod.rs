@@ -6,16 +6,15 @@
 
 mod failure_rate;
 mod rates;
-mod window;
 mod windows;
 
-pub use self::failure_rate::FailureRate;
 use self::rates::Rates;
-pub(super) use self::windows::Windows;
+use super::CallResult;
+use super::shared_state::{Counts, MAX_COUNT};
 use crate::error::OpenReason;
 
-use super::CallResult;
-use super::packed_state::{Counts, MAX_COUNT};
+pub use self::failure_rate::FailureRate;
+pub(super) use self::windows::Windows;
 
 /// The thresholds of the counting policies.
 #[derive(Clone, Copy, Debug, Default)]

@@ -157,7 +157,7 @@ fn what_others_use_is_kept_for_them_until_the_reset() {
     assert_eq!(learned.admit(2 * SECOND, 0, 3), Err(60 * SECOND));
     assert_eq!(learned.available_at(2 * SECOND, 2, 1), 60 * SECOND);
     assert_eq!(learned.admit(2 * SECOND, 0, 2), Ok(()));
-    // In the learned's next window they start anew, and ours are still remembered.
+    // In the server's next window they start anew, and ours are still remembered.
     assert_eq!(learned.remaining(60 * SECOND, 0), 8);
 }
 

@@ -7,16 +7,16 @@
 //! one of them.
 
 mod judge;
-mod log;
 mod paced;
 mod strict;
+
+use std::time::Duration;
+
+use super::Quota;
 
 pub(super) use self::judge::{Judge, allowed};
 pub(super) use self::paced::{Pace, Paced};
 pub(super) use self::strict::Strict;
-use std::time::Duration;
-
-use super::Quota;
 
 /// How many units pass in what time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,11 +6,11 @@ use std::time::Duration;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
+use super::circuits::OpenCircuitCount;
+use super::config::OpenCause;
 use super::config::{CloseAt, Config, Recovery};
-use super::reason::OpenCause;
 use super::shared_state::{AtomicState, StateChange, StateSnapshot};
 use super::state_machine::Admission;
-use super::tripped::OpenCircuitCount;
 use super::{CallResult, CircuitState, FailureRate, OpenDuration, OpenReason};
 use crate::classify::Cause;
 use crate::time::{self, Instant};

@@ -4,8 +4,8 @@ use loom::sync::Arc;
 use loom::thread;
 
 use super::Quota;
+use super::fast_path::{Lend, StateLock};
 use super::meter::{Pace, Paced};
-use super::state_lock::{Lend, StateLock};
 
 /// LimiterState that are a paced quota alone, and lend it unless somebody waits.
 struct LimiterState {

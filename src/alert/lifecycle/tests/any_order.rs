@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::*;
-use crate::alert::counters::{DeliveryCounters, DeliveryTicket};
 use crate::alert::queue::DeliveryQueue;
-use crate::error::{CircuitOpen, CredentialRejected};
+use crate::alert::queue::{DeliveryCounters, DeliveryTicket};
 use crate::event::{Alert, AlertKind, Severity};
 
 /// What happens: a kind, a label, and whether its end is notified.

@@ -84,7 +84,7 @@ fn a_timeout_is_critical_after_more_than_so_many_retries() {
     }
     let again = Decision::Retry { wait: Duration::ZERO };
     assert_eq!(retry(5, timeout, again), None, "it isn't over yet");
-    assert_eq!(retry(5, Verdict::overloaded(), stop), None, "the outcome notify");
+    assert_eq!(retry(5, Verdict::overloaded(), stop), None, "the outcome makes an alert");
     let rejected = retry(1, Verdict::credential_rejected(), Decision::Return);
     assert_eq!(rejected, Some((AlertKind::CredentialRejected, Severity::Critical)));
 }

@@ -37,7 +37,7 @@ fn steps(refunds: u32) -> impl Strategy<Value = Vec<Step>> {
 /// When, how many units, and their mark.
 type Sent = (u64, u32, u64);
 
-/// Never above_capacity `burst + rate * time`, whichever call one counts from.
+/// Never above `burst + rate * time`, whichever call one counts from.
 fn conforms(sent: &[Sent], burst: u32) {
     for (at, (from, ..)) in sent.iter().enumerate() {
         let mut units = 0;
