@@ -25,7 +25,8 @@ use serde_json::json;
 use tower::{ServiceExt, service_fn};
 use tower_upstream::alert::Alerts;
 use tower_upstream::failover::{Region, Regions};
-use tower_upstream::{BoxError, Quota, RetryLayer, UpstreamLayer};
+use tower_upstream::retry::RetryBuilder;
+use tower_upstream::{BoxError, Quota, UpstreamLayer};
 
 fn client(regions: &[&str]) -> Result<Client<OpenAIConfig>, BoxError> {
     let named = ["eastus", "swedencentral"].into_iter().zip(regions);
@@ -35,7 +36,7 @@ fn client(regions: &[&str]) -> Result<Client<OpenAIConfig>, BoxError> {
         .attempt_timeout(Duration::from_secs(30))
         .quota(Quota::per_minute(500))
         // A completion that is made twice costs its tokens twice, but does no other harm.
-        .retry(RetryLayer::retry_non_idempotent)
+        .retry(RetryBuilder::retry_non_idempotent)
         .regions(Regions::new(named.map(|(name, base)| Region::new(name, *base)))?)
         .alerts(&Alerts::builder().build()?)
         .build()?

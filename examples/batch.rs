@@ -27,7 +27,7 @@ async fn main() -> Result<(), BoxError> {
     let upstream = spawn_upstream().await?;
 
     let client = ServiceBuilder::new()
-        .layer(RetryLayer::new().deadline(Duration::from_secs(10)))
+        .layer(RetryLayer::builder().deadline(Duration::from_secs(10)).build().unwrap())
         .layer(GlobalConcurrencyLimitLayer::new(PLACES as usize))
         .layer(TimeoutLayer::new(Duration::from_secs(1)))
         .service(Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>());

@@ -34,7 +34,7 @@ async fn main() -> Result<(), BoxError> {
 
     let mut client = ServiceBuilder::new()
         .layer(alerts.layer())
-        .layer(RetryLayer::new().max_attempts(4).observer(Arc::clone(&watch)))
+        .layer(RetryLayer::builder().max_attempts(4).observer(Arc::clone(&watch)).build().unwrap())
         .layer(FailoverLayer::builder(regions).observer(Arc::clone(&watch)).build()?)
         .layer(RateLimitLayer::new(Quota::per_minute(60)))
         .layer(CircuitBreakerLayer::builder().by_region().observer(watch).build()?)

@@ -18,7 +18,7 @@
 //! #     Ok::<_, std::io::Error>(http::Response::new(String::new()))
 //! # });
 //! let client = ServiceBuilder::new()
-//!     .layer(RetryLayer::new().deadline(Duration::from_secs(60)))
+//!     .layer(RetryLayer::builder().deadline(Duration::from_secs(60)).build()?)
 //!     .layer(RateLimitLayer::new(Quota::per_minute(60)))
 //!     .layer(CircuitBreakerLayer::new())
 //!     .layer(TimeoutLayer::new(Duration::from_secs(30)))
@@ -71,7 +71,7 @@
 //!     .credential(AllCalls) // There are none to latch.
 //!     .build()?;
 //! let client = ServiceBuilder::new()
-//!     .layer(RetryLayer::new().replay_clone().classifier(ErrorClassifier::new()))
+//!     .layer(RetryLayer::builder().replay_clone().classifier(ErrorClassifier::new()).build()?)
 //!     .layer(breaker)
 //!     .service_fn(|number: u32| async move { Ok::<_, std::io::Error>(number + 1) });
 //! # fn check<S: tower::Service<u32>>(_: S) {}
@@ -158,6 +158,7 @@ pub mod hint;
 pub mod key;
 #[cfg(feature = "peek")]
 pub mod peek;
+#[cfg(feature = "upstream")]
 pub mod presets;
 #[cfg(any(
     feature = "circuit-breaker",

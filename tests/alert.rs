@@ -184,11 +184,13 @@ async fn a_timeout_is_critical_after_more_than_three_retries() {
     for (attempts, expected) in [(4, 0), (5, 1)] {
         let (builder, chat, page) = both();
         let alerts = builder.build().unwrap();
-        let retry = RetryLayer::new()
+        let retry = RetryLayer::builder()
             .max_attempts(attempts)
             .no_budget()
             .backoff(Backoff::constant(Duration::from_secs(1)))
-            .observer(alerts.observer());
+            .observer(alerts.observer())
+            .build()
+            .unwrap();
         let client =
             ServiceBuilder::new().layer(alerts.layer()).layer(retry).service(upstream(&status(0)));
         call(client).await;
@@ -360,7 +362,7 @@ async fn a_latched_credential_is_notified_with_what_the_server_said() {
     let (builder, chat, page) = both();
     let alerts = builder.build().unwrap();
     let breaker = CircuitBreakerLayer::builder().observer(alerts.observer()).build().unwrap();
-    let retry = RetryLayer::new().observer(alerts.observer());
+    let retry = RetryLayer::builder().observer(alerts.observer()).build().unwrap();
     let client = ServiceBuilder::new().layer(alerts.layer()).layer(retry).layer(breaker);
     let client = client.service(upstream(&status(401)));
     let mut rejected = 0;

@@ -255,8 +255,9 @@ async fn rate_limit() {
 #[tokio::test(start_paused = true)]
 async fn retry_costs_a_copy_of_the_request() {
     let plain_retry = RetryLayer::new();
-    let bounded = RetryLayer::new().deadline(Duration::from_secs(9));
+    let bounded = RetryLayer::builder().deadline(Duration::from_secs(9));
     let timed = bounded.clone().attempt_timeout(Duration::from_secs(1)).seed(1);
+    let (bounded, timed) = (bounded.build().unwrap(), timed.build().unwrap());
     for layer in [plain_retry, bounded, timed] {
         for request in [plain, full] {
             let cost = cost(layer.layer(client()), request).await;
@@ -278,7 +279,7 @@ async fn peek() {
 #[tokio::test(start_paused = true)]
 async fn retry_without_a_second_attempt_costs_nothing() {
     for attempts in [0, 1] {
-        let layer = RetryLayer::new().max_attempts(attempts);
+        let layer = RetryLayer::builder().max_attempts(attempts).build().unwrap();
         assert_eq!(cost(layer.layer(client()), full).await, 0);
     }
 }
@@ -289,7 +290,7 @@ async fn a_whole_stack_costs_what_its_retry_does() {
     for request in [plain, full] {
         let stack = ServiceBuilder::new()
             .layer(alerts.layer())
-            .layer(RetryLayer::new().deadline(Duration::from_secs(9)))
+            .layer(RetryLayer::builder().deadline(Duration::from_secs(9)).build().unwrap())
             .layer(RateLimitLayer::builder(Quota::per_second(100_000)).by_credential().build())
             .layer(CircuitBreakerLayer::builder().by_authority().build().expect("valid"));
         assert_eq!(cost(stack.service(client()), request).await, cost_of_copies(request));

@@ -246,7 +246,7 @@ async fn at_most_so_many_regions_are_tried() {
 async fn under_a_retry_there_is_one_loop() {
     let world = World::default();
     let layer = ServiceBuilder::new()
-        .layer(RetryLayer::new().max_attempts(4))
+        .layer(RetryLayer::builder().max_attempts(4).build().unwrap())
         .layer(FailoverLayer::new(regions()))
         .into_inner();
     let mut client = client(layer, &world);
@@ -272,7 +272,7 @@ async fn under_a_retry_there_is_one_loop() {
 async fn a_call_that_was_everywhere_does_not_stick_to_a_dead_primary() {
     let world = World::default();
     let layer = ServiceBuilder::new()
-        .layer(RetryLayer::new().max_attempts(6))
+        .layer(RetryLayer::builder().max_attempts(6).build().unwrap())
         .layer(FailoverLayer::new(regions()))
         .into_inner();
     let mut client = client(layer, &world);
@@ -444,7 +444,7 @@ async fn of_two_regions_at_one_host_the_longer_base_is_meant() {
 async fn a_hanging_region_is_left_when_the_retry_above_has_waited_long_enough() {
     let world = World::default();
     let layer = ServiceBuilder::new()
-        .layer(RetryLayer::new().attempt_timeout(Duration::from_secs(2)))
+        .layer(RetryLayer::builder().attempt_timeout(Duration::from_secs(2)).build().unwrap())
         .layer(FailoverLayer::new(regions()))
         .into_inner();
     let mut client = client(layer, &world);

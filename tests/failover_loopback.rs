@@ -108,7 +108,7 @@ async fn a_hung_region_costs_its_timeout_and_little_more() {
     let layer = FailoverLayer::new(regions(&[hung.local_addr().unwrap(), well.address]));
     let handle = layer.handle();
     let mut client = ServiceBuilder::new()
-        .layer(RetryLayer::new().attempt_timeout(timeout))
+        .layer(RetryLayer::builder().attempt_timeout(timeout).build().unwrap())
         .layer(layer)
         .map_response(ServingRegion::insert_into)
         .service(client);

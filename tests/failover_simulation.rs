@@ -138,7 +138,12 @@ impl Plan {
             return failover;
         }
         let attempts = 2 * u32::try_from(self.hosts.len()).unwrap() + 2;
-        let retry = RetryLayer::new().max_attempts(attempts).deadline(self.deadline).no_budget();
+        let retry = RetryLayer::builder()
+            .max_attempts(attempts)
+            .deadline(self.deadline)
+            .no_budget()
+            .build()
+            .unwrap();
         BoxCloneService::new(retry.layer(failover))
     }
 }

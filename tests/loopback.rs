@@ -24,6 +24,7 @@ use tower::{Service, ServiceBuilder, ServiceExt, timeout::TimeoutLayer};
 use tower_upstream::circuit_breaker::{CircuitOpen, CircuitState};
 use tower_upstream::classify::Verdict;
 use tower_upstream::retry::Backoff;
+use tower_upstream::retry::RetryBuilder;
 use tower_upstream::{BoxError, CircuitBreakerLayer, Quota, RateLimitLayer, RetryLayer, cause_ref};
 
 /// A status, and the `Retry-After` that goes with it.
@@ -75,8 +76,8 @@ fn get(address: SocketAddr) -> Request<Full<Bytes>> {
     Request::get(format!("http://{address}/v1/models")).body(Full::default()).unwrap()
 }
 
-fn quick() -> RetryLayer {
-    RetryLayer::new().backoff(Backoff::exponential(Duration::from_millis(5)))
+fn quick() -> RetryBuilder {
+    RetryLayer::builder().backoff(Backoff::exponential(Duration::from_millis(5)))
 }
 
 #[tokio::test]
@@ -84,13 +85,13 @@ async fn overloaded_twice_succeeds_in_three_attempts() {
     let script = [(503, None), (503, None), (200, None)];
 
     let (address, server) = scripted(&script).await;
-    let mut client = ServiceBuilder::new().layer(quick()).service(hyper());
+    let mut client = ServiceBuilder::new().layer(quick().build().unwrap()).service(hyper());
     let response = client.ready().await.unwrap().call(get(address)).await.unwrap();
     assert_eq!((response.status().as_u16(), server.asked().len()), (200, 3));
 
     let (address, server) = scripted(&script).await;
     let http = reqwest::Client::builder().retry(reqwest::retry::never()).build().unwrap();
-    let mut client = ServiceBuilder::new().layer(quick()).service(http.clone());
+    let mut client = ServiceBuilder::new().layer(quick().build().unwrap()).service(http.clone());
     let request = http.get(format!("http://{address}/")).build().unwrap();
     let response = client.ready().await.unwrap().call(request).await.unwrap();
     assert_eq!((response.status().as_u16(), server.asked().len()), (200, 3));
@@ -99,7 +100,7 @@ async fn overloaded_twice_succeeds_in_three_attempts() {
 #[tokio::test]
 async fn a_429_is_not_sent_again_before_its_hint() {
     let (address, server) = scripted(&[(429, Some("1")), (200, None)]).await;
-    let mut client = ServiceBuilder::new().layer(quick()).service(hyper());
+    let mut client = ServiceBuilder::new().layer(quick().build().unwrap()).service(hyper());
     let response = client.ready().await.unwrap().call(get(address)).await.unwrap();
     assert_eq!(response.status(), 200);
     let asked = server.asked();
@@ -111,7 +112,7 @@ async fn a_429_is_not_sent_again_before_its_hint() {
 async fn a_401_is_sent_once() {
     let (address, server) = scripted(&[(401, None)]).await;
     let mut client = ServiceBuilder::new()
-        .layer(quick())
+        .layer(quick().build().unwrap())
         .layer(RateLimitLayer::builder(Quota::per_minute(60)).by_credential().build())
         .layer(CircuitBreakerLayer::new())
         .service(hyper());
@@ -152,7 +153,7 @@ async fn a_hundred_calls_at_once_meet_a_strict_limit_without_one_429() {
     // The first calls have to connect and arrive late; the margin allows for that.
     let quota = Quota::new(60, window).margin(Duration::from_millis(250));
     let client = ServiceBuilder::new()
-        .layer(quick())
+        .layer(quick().build().unwrap())
         .layer(RateLimitLayer::new(quota))
         .layer(CircuitBreakerLayer::new())
         .service(hyper());
@@ -206,18 +207,27 @@ async fn a_closure_classifies_by_status_and_error_over_every_client() {
     };
     let (address, server) = scripted(&[(418, None), (200, None), (418, None), (200, None)]).await;
     let mut client = ServiceBuilder::new()
-        .layer(quick().classify_fn(|outcome| match outcome.as_error() {
-            Some(_) => Verdict::rejected(),
-            None if outcome.status().is_some_and(|status| status == 418) => Verdict::overloaded(),
-            None => outcome.verdict(),
-        }))
+        .layer(
+            quick()
+                .classify_fn(|outcome| match outcome.as_error() {
+                    Some(_) => Verdict::rejected(),
+                    None if outcome.status().is_some_and(|status| status == 418) => {
+                        Verdict::overloaded()
+                    }
+                    None => outcome.verdict(),
+                })
+                .build()
+                .unwrap(),
+        )
         .layer(CircuitBreakerLayer::builder().classify_fn(later).build().unwrap())
         .service(hyper());
     let response = client.ready().await.unwrap().call(get(address)).await.unwrap();
     assert_eq!((response.status().as_u16(), server.asked().len()), (200, 2));
 
     let http = reqwest::Client::builder().retry(reqwest::retry::never()).build().unwrap();
-    let mut client = ServiceBuilder::new().layer(quick().classify_fn(later)).service(http.clone());
+    let mut client = ServiceBuilder::new()
+        .layer(quick().classify_fn(later).build().unwrap())
+        .service(http.clone());
     let request = http.get(format!("http://{address}/")).build().unwrap();
     let response = client.ready().await.unwrap().call(request).await.unwrap();
     assert_eq!((response.status().as_u16(), server.asked().len()), (200, 4));
@@ -240,7 +250,7 @@ async fn the_three_stack_over_a_tonic_channel_too() {
         tonic::transport::Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy();
     let mut client = check(
         ServiceBuilder::new()
-            .layer(quick())
+            .layer(quick().build().unwrap())
             .layer(RateLimitLayer::new(Quota::per_minute(60)))
             .layer(CircuitBreakerLayer::new())
             .layer(TimeoutLayer::new(Duration::from_secs(5)))

@@ -306,7 +306,7 @@ fn client(status: u16, text: &'static str) -> (Arc<AtomicUsize>, Client) {
 
 #[tokio::test(start_paused = true)]
 async fn a_spent_quota_is_not_retried() {
-    let retry = RetryLayer::new().backoff(Backoff::constant(Duration::ZERO));
+    let retry = RetryLayer::builder().backoff(Backoff::constant(Duration::ZERO)).build().unwrap();
     let (calls, bare) = client(429, SPENT);
     retry.layer(bare).oneshot(Request::new(())).await.unwrap();
     assert_eq!(calls.load(Ordering::Relaxed), 3);
@@ -333,7 +333,7 @@ async fn errors_inside_successes_are_retried_and_open_the_circuit() {
     const OVERLOADED: &str = r#"{"type": "error", "error": {"type": "overloaded_error"}}"#;
     let (calls, client) = client(200, OVERLOADED);
     let stack = ServiceBuilder::new()
-        .layer(RetryLayer::new().backoff(Backoff::constant(Duration::ZERO)))
+        .layer(RetryLayer::builder().backoff(Backoff::constant(Duration::ZERO)).build().unwrap())
         .layer(CircuitBreakerLayer::builder().consecutive_failures(3).build().unwrap())
         .layer(PeekLayer::new().also_successes())
         .service(client);

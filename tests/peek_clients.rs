@@ -31,6 +31,7 @@ use tokio::net::TcpListener;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_upstream::classify::{Class, Classify, HttpClassifier};
 use tower_upstream::retry::Backoff;
+use tower_upstream::retry::RetryBuilder;
 use tower_upstream::{BoxError, PeekLayer, RetryLayer};
 
 use crate::greeter::GreetRequest;
@@ -68,8 +69,8 @@ async fn serve(answer: fn() -> Response) -> (SocketAddr, Arc<AtomicUsize>) {
     (address, asked)
 }
 
-fn retry() -> RetryLayer {
-    RetryLayer::new().backoff(Backoff::constant(Duration::ZERO)).retry_non_idempotent()
+fn retry() -> RetryBuilder {
+    RetryLayer::builder().backoff(Backoff::constant(Duration::ZERO)).retry_non_idempotent()
 }
 
 /// A call over a client of `http` requests: asked once, and the body whole.
@@ -95,7 +96,10 @@ async fn hyper_util_over_http_1_and_2() {
         let (address, asked) = serve(spent).await;
         let client =
             Client::builder(TokioExecutor::new()).http2_only(h2).build_http::<Full<Bytes>>();
-        let client = ServiceBuilder::new().layer(retry()).layer(PeekLayer::new()).service(client);
+        let client = ServiceBuilder::new()
+            .layer(retry().build().unwrap())
+            .layer(PeekLayer::new())
+            .service(client);
         check(client, format!("http://{address}/"), asked).await;
     }
 }
@@ -103,7 +107,8 @@ async fn hyper_util_over_http_1_and_2() {
 #[tokio::test]
 async fn an_axum_service() {
     let (app, asked) = app(spent);
-    let client = ServiceBuilder::new().layer(retry()).layer(PeekLayer::new()).service(app);
+    let client =
+        ServiceBuilder::new().layer(retry().build().unwrap()).layer(PeekLayer::new()).service(app);
     check::<_, Body, _>(client, "http://upstream.test/".to_owned(), asked).await;
 }
 
@@ -112,7 +117,8 @@ async fn reqwest_keeps_its_url_and_its_body() {
     let (address, asked) = serve(spent).await;
     let http = reqwest::Client::builder().retry(reqwest::retry::never()).build().unwrap();
     let request = http.get(format!("http://{address}/v1/models?q=1")).build().unwrap();
-    let client = ServiceBuilder::new().layer(retry()).layer(PeekLayer::new()).service(http);
+    let client =
+        ServiceBuilder::new().layer(retry().build().unwrap()).layer(PeekLayer::new()).service(http);
     let response = client.oneshot(request).await.unwrap();
     assert_eq!(asked.load(Ordering::Relaxed), 1);
     assert_eq!(response.url().as_str(), format!("http://{address}/v1/models?q=1"));
@@ -139,10 +145,11 @@ async fn a_tonic_client_retries_what_failed_in_trailers_and_sees_it_all_the_same
         let request = GreetRequest { name: "me".to_owned() };
         let status = if peeks {
             let peek = PeekLayer::new().grpc_unary();
-            let stack = ServiceBuilder::new().layer(retry()).layer(peek).service(channel);
+            let stack =
+                ServiceBuilder::new().layer(retry().build().unwrap()).layer(peek).service(channel);
             GreeterClient::new(stack).greet(request).await
         } else {
-            GreeterClient::new(retry().layer(channel)).greet(request).await
+            GreeterClient::new(retry().build().unwrap().layer(channel)).greet(request).await
         };
         let status = status.unwrap_err();
         assert_eq!((status.code(), status.message()), (tonic::Code::Unavailable, "gone"));

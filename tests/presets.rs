@@ -2,6 +2,17 @@
 
 #![cfg(all(feature = "retry", feature = "circuit-breaker", feature = "rate-limit"))]
 
+#[path = "../examples/scenario/circuit_breaker_consecutive.rs"]
+mod circuit_breaker_consecutive;
+#[path = "../examples/scenario/circuit_breaker_leaky.rs"]
+mod circuit_breaker_leaky;
+#[path = "../examples/scenario/rate_limit_standard_tier.rs"]
+mod rate_limit_standard_tier;
+#[path = "../examples/scenario/retry_brief.rs"]
+mod retry_brief;
+#[path = "../examples/scenario/retry_patient.rs"]
+mod retry_patient;
+
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
@@ -13,7 +24,7 @@ use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_upstream::circuit_breaker::{CircuitOpen, CircuitState};
 use tower_upstream::retry::CredentialRejected;
-use tower_upstream::{BoxError, CircuitBreakerLayer, cause_ref, presets};
+use tower_upstream::{BoxError, CircuitBreakerLayer, cause_ref};
 
 /// One answer of the upstream.
 #[derive(Clone, Copy, Debug)]
@@ -107,7 +118,7 @@ async fn retry_a_doubles_its_waits_and_adds_up_to_a_second() {
         [Status(500), Status(501), Status(502), Hint(503, "40"), Status(529), Refused, Reset]
     {
         let upstream = Upstream::new(&[failure; 5]);
-        _ = call(&presets::retry_a(), &upstream).await;
+        _ = call(&retry_patient::retry().build().unwrap(), &upstream).await;
         assert_gaps(&upstream, &[(1.0, 2.0), (2.0, 3.0), (4.0, 5.0), (8.0, 9.0)]);
     }
 }
@@ -115,7 +126,7 @@ async fn retry_a_doubles_its_waits_and_adds_up_to_a_second() {
 #[tokio::test(start_paused = true)]
 async fn retry_a_gives_an_attempt_thirty_seconds() {
     let upstream = Upstream::new(&[Hangs, Hangs, Status(200)]);
-    assert_eq!(call(&presets::retry_a(), &upstream).await.unwrap(), 200);
+    assert_eq!(call(&retry_patient::retry().build().unwrap(), &upstream).await.unwrap(), 200);
     assert_gaps(&upstream, &[(31.0, 32.0), (32.0, 33.0)]);
 }
 
@@ -123,7 +134,7 @@ async fn retry_a_gives_an_attempt_thirty_seconds() {
 async fn retry_a_waits_what_a_429_says_however_long() {
     let script = [Hint(429, "7"), Hint(429, "3600"), Status(429), Hint(429, "0.5"), Status(200)];
     let upstream = Upstream::new(&script);
-    assert_eq!(call(&presets::retry_a(), &upstream).await.unwrap(), 200);
+    assert_eq!(call(&retry_patient::retry().build().unwrap(), &upstream).await.unwrap(), 200);
     assert_gaps(&upstream, &[(7.0, 7.0), (3600.0, 3600.0), (4.0, 5.0), (0.5, 0.5)]);
 }
 
@@ -131,7 +142,7 @@ async fn retry_a_waits_what_a_429_says_however_long() {
 #[tokio::test(start_paused = true)]
 async fn retry_a_waits_its_delay_where_a_429_only_reports_its_limit() {
     let upstream = Upstream::new(&[Spent("50"), Status(200)]);
-    assert_eq!(call(&presets::retry_a(), &upstream).await.unwrap(), 200);
+    assert_eq!(call(&retry_patient::retry().build().unwrap(), &upstream).await.unwrap(), 200);
     assert_gaps(&upstream, &[(1.0, 2.0)]);
 }
 
@@ -149,7 +160,7 @@ async fn retry_a_never_waits_over_a_minute_without_a_hint() {
 #[tokio::test(start_paused = true)]
 async fn retry_a_ends_a_401_at_once_and_says_why() {
     let upstream = Upstream::new(&[Status(401)]);
-    let error = call(&presets::retry_a(), &upstream).await.unwrap_err();
+    let error = call(&retry_patient::retry().build().unwrap(), &upstream).await.unwrap_err();
     assert!(cause_ref::<CredentialRejected>(&*error).is_some());
     assert!(error.to_string().contains("invalid or suspended"), "{error}");
     assert_eq!(upstream.asked(), 1);
@@ -159,7 +170,10 @@ async fn retry_a_ends_a_401_at_once_and_says_why() {
 async fn retry_a_returns_every_other_4xx_as_it_is() {
     for status in (400..500).filter(|status| ![401, 429].contains(status)) {
         let upstream = Upstream::new(&[Status(status)]);
-        assert_eq!(call(&presets::retry_a(), &upstream).await.unwrap(), status);
+        assert_eq!(
+            call(&retry_patient::retry().build().unwrap(), &upstream).await.unwrap(),
+            status
+        );
         assert_eq!(upstream.asked(), 1, "{status}");
     }
 }
@@ -168,7 +182,7 @@ async fn retry_a_returns_every_other_4xx_as_it_is() {
 async fn retry_b_waits_two_seconds_twice() {
     for failure in [Hint(429, "30"), Refused, Reset] {
         let upstream = Upstream::new(&[failure; 3]);
-        _ = call(&presets::retry_b(), &upstream).await;
+        _ = call(&retry_brief::retry().build().unwrap(), &upstream).await;
         assert_gaps(&upstream, &[(2.0, 2.0), (2.0, 2.0)]);
     }
 }
@@ -177,7 +191,7 @@ async fn retry_b_waits_two_seconds_twice() {
 async fn retry_b_returns_everything_else() {
     for status in [400, 401, 404, 408, 409, 500, 501, 502, 503, 529] {
         let upstream = Upstream::new(&[Status(status)]);
-        assert_eq!(call(&presets::retry_b(), &upstream).await.unwrap(), status);
+        assert_eq!(call(&retry_brief::retry().build().unwrap(), &upstream).await.unwrap(), status);
         assert_eq!(upstream.asked(), 1, "{status}");
     }
 }
@@ -196,7 +210,7 @@ async fn breaker_a_counts_what_was_raised() {
     let failures =
         [Status(401), Status(429), Status(500), Status(501), Status(503), Refused, Reset];
     for failure in failures {
-        let breaker = presets::circuit_breaker_a().build().unwrap();
+        let breaker = circuit_breaker_consecutive::circuit_breaker().build().unwrap();
         let upstream = Upstream::new(&[failure; 5]);
         for _ in 0..5 {
             assert_eq!(state_or_closed(&breaker), CircuitState::Closed, "{failure:?}");
@@ -205,7 +219,7 @@ async fn breaker_a_counts_what_was_raised() {
         assert_eq!(state(&breaker), CircuitState::Open, "{failure:?}");
     }
     for success in [200, 302, 400, 403, 404, 408, 409, 422, 425] {
-        let breaker = presets::circuit_breaker_a().build().unwrap();
+        let breaker = circuit_breaker_consecutive::circuit_breaker().build().unwrap();
         let script = [Status(500), Status(500), Status(500), Status(500), Status(success)];
         let upstream = Upstream::new(&[script, script].concat());
         for _ in 0..10 {
@@ -223,7 +237,7 @@ fn state_or_closed(
 
 #[tokio::test(start_paused = true)]
 async fn breaker_a_probes_after_thirty_seconds() {
-    let breaker = presets::circuit_breaker_a().build().unwrap();
+    let breaker = circuit_breaker_consecutive::circuit_breaker().build().unwrap();
     let script = [&[Status(500); 5][..], &[Status(200), Status(200)]].concat();
     let upstream = Upstream::new(&script);
     for _ in 0..5 {
@@ -243,7 +257,8 @@ async fn breaker_a_probes_after_thirty_seconds() {
 
 #[tokio::test(start_paused = true)]
 async fn breaker_a_opens_again_at_one_failed_probe() {
-    let breaker = presets::circuit_breaker_a().consecutive_failures(3).build().unwrap();
+    let breaker =
+        circuit_breaker_consecutive::circuit_breaker().consecutive_failures(3).build().unwrap();
     let upstream = Upstream::new(&[Reset, Reset, Reset, Status(200), Refused]);
     for _ in 0..3 {
         _ = call(&breaker, &upstream).await;
@@ -259,7 +274,7 @@ async fn breaker_a_opens_again_at_one_failed_probe() {
 
 #[tokio::test(start_paused = true)]
 async fn breaker_a_lets_three_calls_through_half_open() {
-    let breaker = presets::circuit_breaker_a().build().unwrap();
+    let breaker = circuit_breaker_consecutive::circuit_breaker().build().unwrap();
     let upstream = Upstream::new(&[&[Reset; 5][..], &[Hangs; 3]].concat());
     for _ in 0..5 {
         _ = call(&breaker, &upstream).await;
@@ -280,7 +295,7 @@ async fn breaker_a_lets_three_calls_through_half_open() {
 
 #[tokio::test(start_paused = true)]
 async fn breaker_a_keeps_the_status_that_a_monitor_prints() {
-    let breaker = presets::circuit_breaker_a().name("us-west-2").build().unwrap();
+    let breaker = circuit_breaker_consecutive::circuit_breaker().name("us-west-2").build().unwrap();
     let upstream = Upstream::new(&[&[Status(200)][..], &[Status(500); 4]].concat());
     let status = || breaker.handle().all().pop().unwrap();
     assert_eq!((status().calls, status().success_rate()), (0, 0.0));
@@ -302,7 +317,7 @@ async fn breaker_a_keeps_the_status_that_a_monitor_prints() {
 
 #[tokio::test(start_paused = true)]
 async fn breaker_b_leaks() {
-    let breaker = presets::circuit_breaker_b().build().unwrap();
+    let breaker = circuit_breaker_leaky::circuit_breaker().build().unwrap();
     // Ten up, one down for each 200, nothing for other statuses.
     let script = [
         &[Refused; 5][..],
@@ -324,7 +339,7 @@ async fn breaker_b_leaks() {
 
 #[tokio::test(start_paused = true)]
 async fn breaker_b_starts_again_from_zero_after_a_minute() {
-    let breaker = presets::circuit_breaker_b().build().unwrap();
+    let breaker = circuit_breaker_leaky::circuit_breaker().build().unwrap();
     let upstream = Upstream::new(&[Refused; 10]);
     for _ in 0..10 {
         _ = call(&breaker, &upstream).await;
@@ -340,7 +355,7 @@ async fn breaker_b_starts_again_from_zero_after_a_minute() {
 
 #[tokio::test(start_paused = true)]
 async fn breaker_b_never_counts_below_zero() {
-    let breaker = presets::circuit_breaker_b().build().unwrap();
+    let breaker = circuit_breaker_leaky::circuit_breaker().build().unwrap();
     let upstream = Upstream::new(&[&[Status(200); 20][..], &[Refused; 10]].concat());
     for _ in 0..30 {
         _ = call(&breaker, &upstream).await;
@@ -350,7 +365,7 @@ async fn breaker_b_never_counts_below_zero() {
 
 #[tokio::test(start_paused = true)]
 async fn the_standard_tier_passes_sixty_a_minute_for_each_key() {
-    let limit = presets::standard_tier().build();
+    let limit = rate_limit_standard_tier::rate_limit().build();
     let sent: Arc<Mutex<Vec<(String, Instant)>>> = Arc::default();
     let client = {
         let sent = Arc::clone(&sent);
@@ -382,9 +397,11 @@ async fn the_standard_tier_passes_sixty_a_minute_for_each_key() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hanging_upstream_opens_breaker_a_below_retry_a() {
-    let breaker = presets::circuit_breaker_a().build().unwrap();
-    let layer =
-        tower::ServiceBuilder::new().layer(presets::retry_a()).layer(breaker.clone()).into_inner();
+    let breaker = circuit_breaker_consecutive::circuit_breaker().build().unwrap();
+    let layer = tower::ServiceBuilder::new()
+        .layer(retry_patient::retry().build().unwrap())
+        .layer(breaker.clone())
+        .into_inner();
     let upstream = Upstream::new(&[Hangs; 5]);
     _ = call(&layer, &upstream).await;
     // The retry dropped each attempt after 30 s, and the breaker counts it as a timeout.
@@ -396,7 +413,12 @@ async fn a_hanging_upstream_opens_breaker_a_below_retry_a() {
 async fn a_call_cut_off_by_its_deadline_counts_as_a_timeout_below() {
     let breaker = CircuitBreakerLayer::builder().consecutive_failures(3).build().unwrap();
     let layer = tower::ServiceBuilder::new()
-        .layer(tower_upstream::RetryLayer::new().deadline(Duration::from_secs(10)))
+        .layer(
+            tower_upstream::RetryLayer::builder()
+                .deadline(Duration::from_secs(10))
+                .build()
+                .unwrap(),
+        )
         .layer(breaker.clone())
         .into_inner();
     let upstream = Upstream::new(&[Hangs; 3]);
@@ -408,17 +430,23 @@ async fn a_call_cut_off_by_its_deadline_counts_as_a_timeout_below() {
     let breaker = CircuitBreakerLayer::builder().consecutive_failures(2).build().unwrap();
     let time = Duration::from_secs(10);
     let layer = tower::ServiceBuilder::new()
-        .layer(tower_upstream::RetryLayer::new().deadline(time).attempt_timeout(time))
+        .layer(
+            tower_upstream::RetryLayer::builder()
+                .deadline(time)
+                .attempt_timeout(time)
+                .build()
+                .unwrap(),
+        )
         .layer(breaker.clone())
         .into_inner();
     assert!(call(&layer, &Upstream::new(&[Hangs])).await.is_err());
     assert_eq!(breaker.handle().status().failure_count, 1);
     // An attempt that its caller drops says nothing, nor does one that had little time left.
     let breaker = CircuitBreakerLayer::builder().consecutive_failures(2).build().unwrap();
-    let retry = tower_upstream::RetryLayer::new().deadline(Duration::from_secs(10));
+    let retry = tower_upstream::RetryLayer::builder().deadline(Duration::from_secs(10));
     let backoff = tower_upstream::retry::Backoff::constant(Duration::from_secs(9));
     let layer = tower::ServiceBuilder::new()
-        .layer(retry.backoff(backoff).retry_non_idempotent())
+        .layer(retry.backoff(backoff).retry_non_idempotent().build().unwrap())
         .layer(breaker.clone())
         .into_inner();
     assert!(call(&layer, &Upstream::new(&[Status(500), Hangs])).await.is_err());

@@ -18,6 +18,7 @@ use tokio_test::{assert_pending, task};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_upstream::event::{Event, observer_fn};
 use tower_upstream::replay::{BodyReplay, HttpReplay, ReplayBody, Superseded};
+use tower_upstream::retry::RetryBuilder;
 use tower_upstream::retry::{Backoff, Budget, Decision, RetryBudget, StopReason};
 use tower_upstream::{BoxError, RetryLayer, cause_ref};
 
@@ -481,7 +482,7 @@ struct Seen {
 /// Sends `body` through `layer` to a client that reads all of it with `read`,
 /// and answers twice with 503, then with 200.
 async fn send<L, B, F>(
-    layer: impl FnOnce(RetryLayer) -> L,
+    layer: impl FnOnce(RetryBuilder) -> L,
     body: B,
     read: impl Fn(B) -> F + Clone + Send + 'static,
 ) -> (u16, Vec<Bytes>, Option<StopReason>)
@@ -518,7 +519,7 @@ where
         }
     });
     let client = tower::util::BoxCloneSyncService::new(client);
-    let service = layer(RetryLayer::new().observer(observer)).layer(client);
+    let service = layer(RetryLayer::builder().observer(observer)).layer(client);
     let request = Request::put("/things").header("x-name", "value").body(body).unwrap();
     let status = service.oneshot(request).await.unwrap().status().as_u16();
     let sent = seen.sent.lock().unwrap().clone();
@@ -540,7 +541,7 @@ fn thrice(text: &'static str) -> (u16, Vec<Bytes>, Option<StopReason>) {
 
 #[tokio::test(start_paused = true)]
 async fn plain_bodies_are_sent_again() {
-    let same = |layer| layer;
+    let same = |layer: RetryBuilder| layer.build().unwrap();
     assert_eq!(send(same, (), async |()| Ok(Bytes::new())).await, thrice(""));
     assert_eq!(send(same, Bytes::from("text"), async |body| Ok(body)).await, thrice("text"));
     assert_eq!(
@@ -563,7 +564,7 @@ async fn plain_bodies_are_sent_again() {
 async fn the_bodies_of_http_body_util_are_sent_again() {
     use http_body_util::{Empty, Full};
 
-    let same = |layer| layer;
+    let same = |layer: RetryBuilder| layer.build().unwrap();
     assert_eq!(send(same, Full::<Bytes>::from("text"), collect).await, thrice("text"));
     assert_eq!(send(same, Empty::<Bytes>::new(), collect).await, thrice(""));
     let boxed = || Full::<Bytes>::from("text").map_err(BoxError::from);
@@ -576,10 +577,20 @@ async fn the_bodies_of_http_body_util_are_sent_again() {
 async fn axums_body_is_sent_again() {
     use axum::body::Body;
 
-    assert_eq!(send(|layer| layer, Body::from("text"), collect).await, thrice("text"));
-    assert_eq!(send(|layer| layer, Body::empty(), collect).await, thrice(""));
+    assert_eq!(
+        send(|layer: RetryBuilder| layer.build().unwrap(), Body::from("text"), collect).await,
+        thrice("text")
+    );
+    assert_eq!(
+        send(|layer: RetryBuilder| layer.build().unwrap(), Body::empty(), collect).await,
+        thrice("")
+    );
     let stream = futures_util::stream::iter(["te", "xt"].map(Ok::<_, std::convert::Infallible>));
-    assert_eq!(send(|layer| layer, Body::from_stream(stream), collect).await, thrice("text"));
+    assert_eq!(
+        send(|layer: RetryBuilder| layer.build().unwrap(), Body::from_stream(stream), collect)
+            .await,
+        thrice("text")
+    );
 }
 
 #[cfg(feature = "tonic")]
@@ -588,8 +599,14 @@ async fn tonics_body_is_sent_again() {
     use tonic::body::Body;
 
     let body = Body::new(http_body_util::Full::<Bytes>::from("text"));
-    assert_eq!(send(|layer| layer, body, collect).await, thrice("text"));
-    assert_eq!(send(|layer| layer, Body::empty(), collect).await, thrice(""));
+    assert_eq!(
+        send(|layer: RetryBuilder| layer.build().unwrap(), body, collect).await,
+        thrice("text")
+    );
+    assert_eq!(
+        send(|layer: RetryBuilder| layer.build().unwrap(), Body::empty(), collect).await,
+        thrice("")
+    );
 }
 
 /// A body of one's own that can hold any other.
@@ -631,15 +648,16 @@ impl Body for Mine {
 #[tokio::test(start_paused = true)]
 async fn a_body_of_ones_own_is_sent_again() {
     let source = Source::new([data("te"), data(""), data("xt"), Trailers("x")]);
-    let wrapping = |layer: RetryLayer| layer.replay_body(Mine::new);
+    let wrapping = |layer: RetryBuilder| layer.replay_body(Mine::new).build().unwrap();
     assert_eq!(send(wrapping, Mine::new(source), collect).await, thrice("text"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_too_long_is_sent_once() {
     let once = |text: &'static str| (503, vec![Bytes::from(text)], Some(StopReason::NotReplayable));
-    let wrapping = |layer: RetryLayer| {
-        layer.replay(BodyReplay::new(|body: ReplayBody<Mine>| Mine::new(body)).limit(3))
+    let wrapping = |layer: RetryBuilder| {
+        let replay = BodyReplay::new(|body: ReplayBody<Mine>| Mine::new(body)).limit(3);
+        layer.replay(replay).build().unwrap()
     };
     // Known from its size hint, and found out only while it is sent.
     let source = || Source::new([data("te"), data("xt")]);
@@ -648,7 +666,8 @@ async fn a_body_that_is_too_long_is_sent_once() {
     assert_eq!(send(wrapping, unknown, collect).await, once("text"));
     #[cfg(feature = "axum")]
     {
-        let limited = |layer: RetryLayer| layer.replay(HttpReplay::new().limit(3));
+        let limited =
+            |layer: RetryBuilder| layer.replay(HttpReplay::new().limit(3)).build().unwrap();
         let body = axum::body::Body::from("text");
         assert_eq!(send(limited, body, collect).await, once("text"));
     }
@@ -692,8 +711,8 @@ where
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_too_long_survives_a_client_that_fails_to_get_ready() {
     let unready = tower::layer::layer_fn(|inner| Unready { inner, failures: Arc::default() });
-    let limited = |layer: RetryLayer| {
-        let retry = layer.replay(HttpReplay::new().limit(3));
+    let limited = |layer: RetryBuilder| {
+        let retry = layer.replay(HttpReplay::new().limit(3)).build().unwrap();
         tower::ServiceBuilder::new().layer(retry).layer(unready).into_inner()
     };
     let outcome = send(limited, axum::body::Body::from("text"), collect).await;
@@ -705,10 +724,12 @@ async fn a_body_that_is_too_long_survives_a_client_that_fails_to_get_ready() {
 async fn what_cannot_be_sent_again_costs_no_budget() {
     let budget = Arc::new(RetryBudget::new(0.0, 0.0, 1));
     let shared: Arc<dyn Budget> = budget.clone();
-    let limited = |layer: RetryLayer| {
+    let limited = |layer: RetryBuilder| {
         layer
             .budget(shared)
             .replay(BodyReplay::new(|body: ReplayBody<Mine>| Mine::new(body)).limit(3))
+            .build()
+            .unwrap()
     };
     let source = Source::new([data("te"), data("xt")]).unknown_length();
     let (_, sent, stopped) = send(limited, Mine::new(source), collect).await;
@@ -719,11 +740,13 @@ async fn what_cannot_be_sent_again_costs_no_budget() {
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_is_given_up_while_it_uploads_leaves_a_whole_body() {
     let source = Source::new([data("te"), Waits, data("xt")]).unknown_length();
-    let hasty = |layer: RetryLayer| {
+    let hasty = |layer: RetryBuilder| {
         layer
             .attempt_timeout(Duration::from_secs(1))
             .backoff(Backoff::constant(Duration::ZERO))
             .replay_body(Mine::new)
+            .build()
+            .unwrap()
     };
     // The first attempt waits for a body that wakes nobody, until it is given up.
     assert_eq!(send(hasty, Mine::new(source), collect).await, thrice("text"));
@@ -750,7 +773,7 @@ async fn an_upload_that_outlives_its_attempt_takes_nothing_from_the_next() {
             Ok(Response::new(collect(request.into_body()).await?))
         }
     });
-    let service = RetryLayer::new().replay_body(Mine::new).layer(client);
+    let service = RetryLayer::builder().replay_body(Mine::new).build().unwrap().layer(client);
     let source = Source::new([data("te"), data("xt")]);
     let request = Request::put("/").body(Mine::new(source)).unwrap();
     assert_eq!(service.oneshot(request).await.unwrap().into_body(), "text");
@@ -793,7 +816,7 @@ async fn reqwests_requests_are_sent_again_whatever_their_body() {
         let mut request =
             reqwest::Request::new(http::Method::PUT, "http://host/things".parse().unwrap());
         *request.body_mut() = Some(body);
-        let layer = RetryLayer::new().replay(HttpReplay::new().limit(limit));
+        let layer = RetryLayer::builder().replay(HttpReplay::new().limit(limit)).build().unwrap();
         let answer = layer.layer(client).oneshot(request).await.unwrap();
         assert_eq!(answer.status(), 503);
         assert_eq!(*sent.lock().unwrap(), vec!["text"; attempts]);

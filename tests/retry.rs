@@ -21,6 +21,7 @@ use tower::limit::ConcurrencyLimitLayer;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::classify::{Cause, Class, ErrorClassifier, Outcome, Verdict, result_fn};
 use tower_upstream::event::{Event, Observer, observer_fn};
+use tower_upstream::retry::RetryBuilder;
 use tower_upstream::retry::{
     AttemptTimedOut, Backoff, Budget, CredentialRejected, DeadlineExceeded, Decision, HintUse,
     Jitter, RetryBudget, StopReason,
@@ -271,8 +272,8 @@ async fn poll_once<F: Future + Unpin>(mut future: F) -> Poll<F::Output> {
 }
 
 /// A retry that waits 1 s each time, without anything that a test doesn't set.
-fn plain() -> RetryLayer {
-    RetryLayer::new().backoff(Backoff::constant(secs(1))).no_budget()
+fn plain() -> RetryBuilder {
+    RetryLayer::builder().backoff(Backoff::constant(secs(1))).no_budget()
 }
 
 fn get() -> Request<()> {
@@ -328,7 +329,7 @@ async fn outcome(layer: &RetryLayer, steps: &[Step], request: Request<()>) -> (u
 #[tokio::test(start_paused = true)]
 async fn a_success_is_sent_once() {
     for status in [200, 204, 302, 304] {
-        assert_eq!(outcome(&plain(), &[Status(status)], get()).await, (status, 1));
+        assert_eq!(outcome(&plain().build().unwrap(), &[Status(status)], get()).await, (status, 1));
     }
 }
 
@@ -336,21 +337,25 @@ async fn a_success_is_sent_once() {
 async fn what_may_pass_is_sent_again() {
     for failure in [Status(429), Status(503), Status(529), Status(500), Status(408), Refused, Fails]
     {
-        assert_eq!(outcome(&plain(), &[failure, failure], get()).await, (200, 3), "{failure:?}");
+        assert_eq!(
+            outcome(&plain().build().unwrap(), &[failure, failure], get()).await,
+            (200, 3),
+            "{failure:?}"
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_credential_and_a_faulty_request_are_sent_once() {
     for status in [400, 401, 403, 404, 422, 501] {
-        assert_eq!(outcome(&plain(), &[Status(status)], get()).await, (status, 1));
+        assert_eq!(outcome(&plain().build().unwrap(), &[Status(status)], get()).await, (status, 1));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_post_that_may_have_been_processed_is_sent_once() {
     let log = EventLog::default();
-    let layer = plain().attempt_timeout(secs(5)).observer(log.clone());
+    let layer = plain().attempt_timeout(secs(5)).observer(log.clone()).build().unwrap();
     for failure in [Hangs, Fails] {
         assert_eq!(outcome(&layer, &[failure], post()).await, (0, 1), "{failure:?}");
         assert_eq!(log.stopped(), Some(StopReason::NotIdempotent));
@@ -363,7 +368,7 @@ async fn a_post_that_may_have_been_processed_is_sent_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_post_with_an_idempotency_key_is_sent_again() {
-    let layer = plain().attempt_timeout(secs(5));
+    let layer = plain().attempt_timeout(secs(5)).build().unwrap();
     for failure in [Hangs, Fails, Status(500), Status(503)] {
         assert_eq!(outcome(&layer, &[failure], post_with_key()).await, (200, 2), "{failure:?}");
     }
@@ -371,7 +376,7 @@ async fn a_post_with_an_idempotency_key_is_sent_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_post_is_sent_again_where_the_layer_says_so() {
-    let layer = plain().attempt_timeout(secs(5)).retry_non_idempotent();
+    let layer = plain().attempt_timeout(secs(5)).retry_non_idempotent().build().unwrap();
     for failure in [Hangs, Fails, Status(500), Status(503)] {
         assert_eq!(outcome(&layer, &[failure], post()).await, (200, 2), "{failure:?}");
     }
@@ -388,14 +393,18 @@ async fn a_post_that_was_not_processed_is_sent_again() {
         Header(500, "x-should-retry", "true"),
     ];
     for failure in unprocessed {
-        assert_eq!(outcome(&plain(), &[failure], post()).await, (200, 2), "{failure:?}");
+        assert_eq!(
+            outcome(&plain().build().unwrap(), &[failure], post()).await,
+            (200, 2),
+            "{failure:?}"
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_server_may_forbid_it() {
     let log = EventLog::default();
-    let layer = plain().observer(log.clone());
+    let layer = plain().observer(log.clone()).build().unwrap();
     let no = Header(503, "x-should-retry", "false");
     assert_eq!(outcome(&layer, &[no], get()).await, (503, 1));
     assert_eq!(log.stopped(), Some(StopReason::ServerSaidNo));
@@ -406,12 +415,15 @@ async fn the_server_may_forbid_it() {
 #[tokio::test(start_paused = true)]
 async fn the_layer_may_choose_by_the_verdict() {
     let log = EventLog::default();
-    let layer =
-        plain().observer(log.clone()).retry_if(|verdict| verdict.class() == Class::Throttled);
+    let layer = plain()
+        .observer(log.clone())
+        .retry_if(|verdict| verdict.class() == Class::Throttled)
+        .build()
+        .unwrap();
     assert_eq!(outcome(&layer, &[Status(429)], get()).await, (200, 2));
     assert_eq!(outcome(&layer, &[Status(503)], get()).await, (503, 1));
     assert_eq!(log.stopped(), Some(StopReason::NotRetryable));
-    let all = plain().retry_if(|_| true);
+    let all = plain().retry_if(|_| true).build().unwrap();
     assert_eq!(outcome(&all, &[Status(404)], get()).await, (200, 2));
     assert_eq!(outcome(&all, &[Status(401)], get()).await, (401, 1));
 }
@@ -421,7 +433,7 @@ async fn the_layer_may_choose_by_the_verdict() {
 #[tokio::test(start_paused = true)]
 async fn attempts_count_the_first() {
     for (most, attempts) in [(0, 1), (1, 1), (2, 2), (5, 5)] {
-        let layer = plain().max_attempts(most);
+        let layer = plain().max_attempts(most).build().unwrap();
         assert_eq!(outcome(&layer, &[Status(503); 9], get()).await, (503, attempts));
     }
 }
@@ -433,7 +445,7 @@ async fn at_the_end_the_last_answer_is_returned_untouched() {
         Header(503, "x-name", "value"),
         Header(503, "x-name", "last"),
     ]);
-    let answer = plain().layer(upstream.clone()).oneshot(get()).await.unwrap();
+    let answer = plain().build().unwrap().layer(upstream.clone()).oneshot(get()).await.unwrap();
     assert_eq!(
         (answer.status().as_u16(), &answer.headers()["x-name"]),
         (503, &"last".parse().unwrap())
@@ -441,7 +453,7 @@ async fn at_the_end_the_last_answer_is_returned_untouched() {
     assert_eq!(answer.body().number, 3);
 
     let upstream = Upstream::new(&[Fails; 3]);
-    let error = plain().layer(upstream).oneshot(get()).await.unwrap_err();
+    let error = plain().build().unwrap().layer(upstream).oneshot(get()).await.unwrap_err();
     // The same error, not wrapped and not made anew.
     assert_eq!(error.downcast_ref::<Failed>().unwrap().0, 3);
 }
@@ -449,7 +461,7 @@ async fn at_the_end_the_last_answer_is_returned_untouched() {
 #[tokio::test(start_paused = true)]
 async fn a_refused_credential_can_be_made_an_error() {
     let log = EventLog::default();
-    let layer = plain().credential_error().observer(log.clone());
+    let layer = plain().credential_error().observer(log.clone()).build().unwrap();
     let upstream = Upstream::new(&[Status(401)]);
     let error = layer.layer(upstream.clone()).oneshot(get()).await.unwrap_err();
     let rejected = cause_ref::<CredentialRejected>(&*error).unwrap();
@@ -460,8 +472,11 @@ async fn a_refused_credential_can_be_made_an_error() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_credential_keeps_the_error_it_was() {
-    let layer =
-        plain().credential_error().classify_fn(|_: Outcome<'_>| Verdict::credential_rejected());
+    let layer = plain()
+        .credential_error()
+        .classify_fn(|_: Outcome<'_>| Verdict::credential_rejected())
+        .build()
+        .unwrap();
     let error = layer.layer(Upstream::new(&[Fails])).oneshot(get()).await.unwrap_err();
     assert!(error.is::<CredentialRejected>());
     assert_eq!(cause_ref::<Failed>(&*error).unwrap().0, 1);
@@ -473,7 +488,7 @@ async fn a_refused_credential_keeps_the_error_it_was() {
 async fn waits_double_by_the_attempt() {
     let backoff = Backoff::exponential(secs(1)).max(secs(5)).jitter(Jitter::None);
     let upstream = Upstream::new(&[Status(503); 5]);
-    let layer = plain().max_attempts(5).backoff(backoff);
+    let layer = plain().max_attempts(5).backoff(backoff).build().unwrap();
     _ = layer.layer(upstream.clone()).oneshot(get()).await.unwrap();
     assert_eq!(upstream.gaps(), [1, 2, 4, 5].map(secs));
 }
@@ -482,7 +497,7 @@ async fn waits_double_by_the_attempt() {
 async fn a_seed_makes_the_waits_repeatable() {
     let gaps = async |seed| {
         let upstream = Upstream::new(&[Status(503); 4]);
-        let layer = RetryLayer::new().max_attempts(5).no_budget().seed(seed);
+        let layer = RetryLayer::builder().max_attempts(5).no_budget().seed(seed).build().unwrap();
         _ = layer.layer(upstream.clone()).oneshot(get()).await.unwrap();
         upstream.gaps()
     };
@@ -493,7 +508,11 @@ async fn a_seed_makes_the_waits_repeatable() {
 /// Otherwise all calls that failed together would come back together.
 #[tokio::test(start_paused = true)]
 async fn the_first_decorrelated_wait_differs_between_calls() {
-    let layer = plain().backoff(Backoff::exponential(secs(1)).jitter(Jitter::Decorrelated)).seed(3);
+    let layer = plain()
+        .backoff(Backoff::exponential(secs(1)).jitter(Jitter::Decorrelated))
+        .seed(3)
+        .build()
+        .unwrap();
     let mut first = Vec::new();
     for _ in 0..10 {
         let upstream = Upstream::new(&[Status(503)]);
@@ -509,7 +528,7 @@ async fn the_first_decorrelated_wait_differs_between_calls() {
 async fn decorrelated_waits_grow_from_one_to_the_next() {
     let backoff = Backoff::exponential(secs(1)).jitter(Jitter::Decorrelated);
     let upstream = Upstream::new(&[Status(503); 29]);
-    let layer = plain().max_attempts(30).backoff(backoff).seed(5);
+    let layer = plain().max_attempts(30).backoff(backoff).seed(5).build().unwrap();
     _ = layer.layer(upstream.clone()).oneshot(get()).await.unwrap();
     let gaps = upstream.gaps();
     assert!(gaps.windows(2).all(|two| two[1] <= 3 * two[0] + Duration::from_millis(5)));
@@ -523,7 +542,7 @@ async fn a_hint_is_waited_for_in_full() {
         (HintUse::Replace, [secs(7), secs(1)]),
         (HintUse::Ignore, [secs(2), secs(2)]),
     ] {
-        let layer = plain().backoff(Backoff::constant(secs(2))).hint(hint_use);
+        let layer = plain().backoff(Backoff::constant(secs(2))).hint(hint_use).build().unwrap();
         let upstream =
             Upstream::new(&[Header(429, "retry-after", "7"), Header(503, "retry-after", "1")]);
         _ = layer.layer(upstream.clone()).oneshot(get()).await.unwrap();
@@ -534,7 +553,7 @@ async fn a_hint_is_waited_for_in_full() {
 #[tokio::test(start_paused = true)]
 async fn a_hint_above_the_cap_is_an_answer_at_once() {
     let log = EventLog::default();
-    let layer = plain().observer(log.clone()).hint_cap(secs(30));
+    let layer = plain().observer(log.clone()).hint_cap(secs(30)).build().unwrap();
     let started = now();
     assert_eq!(outcome(&layer, &[Header(429, "retry-after", "31")], get()).await, (429, 1));
     assert_eq!(now(), started);
@@ -547,7 +566,7 @@ async fn a_hint_above_the_cap_is_an_answer_at_once() {
 #[tokio::test(start_paused = true)]
 async fn what_an_answer_holds_is_free_during_the_wait() {
     let upstream = Upstream::new(&[Status(503), Fails]);
-    let mut call = pin!(plain().layer(upstream.clone()).oneshot(get()));
+    let mut call = pin!(plain().build().unwrap().layer(upstream.clone()).oneshot(get()));
     assert!(poll_once(call.as_mut()).await.is_pending());
     assert_eq!((upstream.attempts(), upstream.answers(), upstream.in_flight()), (1, 0, 0));
     advance(secs(1)).await;
@@ -562,7 +581,7 @@ async fn what_an_answer_holds_is_free_during_the_wait() {
 async fn a_place_below_is_free_during_the_wait() {
     let upstream = Upstream::new(&[Status(503)]);
     let stack = ServiceBuilder::new()
-        .layer(plain().backoff(Backoff::constant(secs(10))))
+        .layer(plain().backoff(Backoff::constant(secs(10))).build().unwrap())
         .layer(ConcurrencyLimitLayer::new(1))
         .service(upstream.clone());
     let mut waiting = pin!(stack.clone().oneshot(get()));
@@ -577,7 +596,8 @@ async fn a_place_below_is_free_during_the_wait() {
 #[tokio::test(start_paused = true)]
 async fn attempts_that_fail_at_once_let_others_run() {
     let upstream = service_fn(async |_: Request<()>| Err::<Response<()>, _>(Failed(0)));
-    let layer = plain().max_attempts(u32::MAX).backoff(Backoff::constant(Duration::ZERO));
+    let layer =
+        plain().max_attempts(u32::MAX).backoff(Backoff::constant(Duration::ZERO)).build().unwrap();
     let mut call = pin!(layer.layer(upstream).oneshot(get()));
     assert!(poll_once(call.as_mut()).await.is_pending());
     assert!(poll_once(call.as_mut()).await.is_pending());
@@ -585,7 +605,8 @@ async fn attempts_that_fail_at_once_let_others_run() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hundred_attempts_at_once_come_to_their_end() {
-    let layer = plain().max_attempts(300).backoff(Backoff::constant(Duration::ZERO));
+    let layer =
+        plain().max_attempts(300).backoff(Backoff::constant(Duration::ZERO)).build().unwrap();
     let started = now();
     assert_eq!(outcome(&layer, &[Status(503); 299], get()).await, (200, 300));
     assert_eq!(now(), started);
@@ -598,20 +619,24 @@ async fn extremes_neither_panic_nor_wait() {
         .attempt_timeout(Duration::MAX)
         .hint_cap(Duration::MAX)
         .max_attempts(u32::MAX);
-    assert_eq!(outcome(&forever, &[Status(503)], get()).await, (200, 2));
+    let built = forever.clone().build().unwrap();
+    assert_eq!(outcome(&built, &[Status(503)], get()).await, (200, 2));
     let upstream = Upstream::new(&[Status(503)]);
     // Longer than any deadline.
     let added = Backoff::constant(Duration::MAX).jitter(Jitter::Additive(Duration::MAX));
     let bounded = forever.deadline(Duration::MAX - Duration::from_nanos(1));
-    assert_eq!(outcome(&bounded.backoff(added), &[Status(503)], get()).await, (503, 1));
-    let longest = plain().backoff(Backoff::constant(Duration::MAX));
+    let bounded = bounded.backoff(added).build().unwrap();
+    assert_eq!(outcome(&bounded, &[Status(503)], get()).await, (503, 1));
+    let longest = plain().backoff(Backoff::constant(Duration::MAX)).build().unwrap();
     let mut call = pin!(longest.layer(upstream.clone()).oneshot(get()));
     assert!(poll_once(call.as_mut()).await.is_pending());
-    let none = RetryLayer::new()
+    let none = RetryLayer::builder()
         .deadline(Duration::ZERO)
         .attempt_timeout(Duration::ZERO)
         .hint_cap(Duration::ZERO)
-        .max_attempts(0);
+        .max_attempts(0)
+        .build()
+        .unwrap();
     // An answer that is there at once is still returned.
     assert_eq!(outcome(&none, &[Status(200)], get()).await, (200, 1));
     assert_eq!(outcome(&none, &[Hangs], get()).await, (0, 1));
@@ -624,12 +649,13 @@ async fn a_wait_that_would_pass_the_deadline_is_not_slept() {
     let log = EventLog::default();
     let layer = plain().max_attempts(9).deadline(secs(10)).observer(log.clone());
     let started = now();
-    let four = layer.clone().backoff(Backoff::constant(secs(4)));
+    let four = layer.clone().backoff(Backoff::constant(secs(4))).build().unwrap();
     assert_eq!(outcome(&four, &[Status(503); 9], get()).await, (503, 3));
     assert_eq!(whole_millis(now() - started), secs(8));
     assert_eq!(log.stopped(), Some(StopReason::Deadline));
 
     let started = now();
+    let layer = layer.build().unwrap();
     assert_eq!(outcome(&layer, &[Header(429, "retry-after", "10")], get()).await, (429, 1));
     assert_eq!(now(), started);
 }
@@ -637,7 +663,7 @@ async fn a_wait_that_would_pass_the_deadline_is_not_slept() {
 #[tokio::test(start_paused = true)]
 async fn an_attempt_in_flight_at_the_deadline_is_cut() {
     let log = EventLog::default();
-    let layer = plain().deadline(secs(10)).observer(log.clone());
+    let layer = plain().deadline(secs(10)).observer(log.clone()).build().unwrap();
     let upstream = Upstream::new(&[Status(503), Hangs]);
     let started = now();
     let mut call = pin!(layer.layer(upstream.clone()).oneshot(get()));
@@ -657,7 +683,7 @@ async fn an_attempt_in_flight_at_the_deadline_is_cut() {
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_gets_ready_at_the_deadline_is_cut() {
-    let layer = plain().deadline(secs(10));
+    let layer = plain().deadline(secs(10)).build().unwrap();
     let upstream = Upstream::new(&[Status(503)]).readiness(&[Readiness::Ready, Readiness::Never]);
     let started = now();
     let error = layer.layer(upstream.clone()).oneshot(get()).await.unwrap_err();
@@ -670,9 +696,10 @@ async fn an_attempt_that_gets_ready_at_the_deadline_is_cut() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_woken_after_its_deadline_sends_nothing_more() {
     let (budget, shared) = budget(3);
-    let layer = RetryLayer::new().backoff(Backoff::constant(secs(1))).budget(shared);
+    let layer = RetryLayer::builder().backoff(Backoff::constant(secs(1))).budget(shared);
     let upstream = Upstream::new(&[Status(503)]);
-    let mut call = pin!(layer.deadline(secs(10)).layer(upstream.clone()).oneshot(get()));
+    let layer = layer.deadline(secs(10)).build().unwrap();
+    let mut call = pin!(layer.layer(upstream.clone()).oneshot(get()));
     assert!(poll_once(call.as_mut()).await.is_pending());
     advance(secs(3600)).await;
     let error = call.await.unwrap_err();
@@ -689,7 +716,7 @@ async fn a_deadline_before_the_next_attempt_hides_no_error_of_the_last_one() {
     for readiness in [&never[..], &[]] {
         let log = EventLog::default();
         let upstream = Upstream::new(&[Fails]).readiness(readiness);
-        let stack = layer.clone().observer(log.clone()).layer(upstream.clone());
+        let stack = layer.clone().observer(log.clone()).build().unwrap().layer(upstream.clone());
         let mut call = pin!(stack.oneshot(get()));
         assert!(poll_once(call.as_mut()).await.is_pending());
         advance(secs(20)).await;
@@ -701,7 +728,8 @@ async fn a_deadline_before_the_next_attempt_hides_no_error_of_the_last_one() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_is_ready_after_the_deadline_is_not_called() {
     let upstream = Upstream::new(&[]).readiness(&[Readiness::Later(5), Readiness::Later(5)]);
-    let mut call = pin!(plain().deadline(secs(10)).layer(upstream.clone()).oneshot(get()));
+    let mut call =
+        pin!(plain().deadline(secs(10)).build().unwrap().layer(upstream.clone()).oneshot(get()));
     assert!(poll_once(call.as_mut()).await.is_pending());
     advance(secs(3600)).await;
     let error = call.await.unwrap_err();
@@ -713,14 +741,21 @@ async fn a_client_that_is_ready_after_the_deadline_is_not_called() {
 async fn the_deadline_is_known_below() {
     let upstream = Upstream::new(&[Status(503)]);
     let started = now();
-    _ = plain().deadline(secs(9)).layer(upstream.clone()).oneshot(get()).await.unwrap();
+    _ = plain()
+        .deadline(secs(9))
+        .build()
+        .unwrap()
+        .layer(upstream.clone())
+        .oneshot(get())
+        .await
+        .unwrap();
     assert_eq!(upstream.deadlines(), [Some(started + secs(9)); 2]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_takes_too_long_is_a_timeout() {
     let log = EventLog::default();
-    let layer = plain().attempt_timeout(secs(5)).observer(log.clone());
+    let layer = plain().attempt_timeout(secs(5)).observer(log.clone()).build().unwrap();
     let upstream = Upstream::new(&[Slow(4, 503), Hangs, Slow(6, 200)]);
     let error = layer.layer(upstream.clone()).oneshot(get()).await.unwrap_err();
     assert_eq!(cause_ref::<AttemptTimedOut>(&*error).unwrap().timeout(), secs(5));
@@ -739,7 +774,9 @@ async fn an_attempt_that_takes_too_long_is_a_timeout() {
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_takes_too_long_is_gone_before_the_wait() {
     let upstream = Upstream::new(&[Hangs]);
-    let mut call = pin!(plain().attempt_timeout(secs(5)).layer(upstream.clone()).oneshot(get()));
+    let mut call = pin!(
+        plain().attempt_timeout(secs(5)).build().unwrap().layer(upstream.clone()).oneshot(get())
+    );
     assert!(poll_once(call.as_mut()).await.is_pending());
     assert_eq!(upstream.in_flight(), 1);
     advance(secs(5)).await;
@@ -753,7 +790,7 @@ async fn getting_ready_is_not_part_of_an_attempts_time() {
     // The first attempt gets ready twice: with a deadline the call itself waits, not `poll_ready`.
     let upstream =
         Upstream::new(&[Status(503), Slow(4, 200)]).readiness(&[Readiness::Later(20); 3]);
-    let layer = plain().attempt_timeout(secs(5)).deadline(secs(60));
+    let layer = plain().attempt_timeout(secs(5)).deadline(secs(60)).build().unwrap();
     let answer = layer.layer(upstream.clone()).oneshot(get()).await.unwrap();
     assert_eq!((answer.status().as_u16(), upstream.attempts()), (200, 2));
     assert_eq!(upstream.gaps(), [secs(21)]);
@@ -769,7 +806,7 @@ async fn getting_ready_is_not_part_of_an_attempts_time() {
 
 #[tokio::test(start_paused = true)]
 async fn the_deadline_wins_over_an_attempts_time() {
-    let layer = plain().attempt_timeout(secs(5)).deadline(secs(5));
+    let layer = plain().attempt_timeout(secs(5)).deadline(secs(5)).build().unwrap();
     let error = layer.layer(Upstream::new(&[Hangs])).oneshot(get()).await.unwrap_err();
     assert!(error.is::<DeadlineExceeded>());
 }
@@ -784,7 +821,7 @@ fn budget(reserve: u32) -> (Arc<RetryBudget>, Arc<dyn Budget>) {
 #[tokio::test(start_paused = true)]
 async fn one_budget_for_all_clones_and_layers() {
     let (left, shared) = budget(3);
-    let layer = plain().budget(shared);
+    let layer = plain().budget(shared).build().unwrap();
     let upstream = Upstream::new(&[Status(503); 99]);
     let one = layer.layer(upstream.clone());
     let services =
@@ -797,7 +834,7 @@ async fn one_budget_for_all_clones_and_layers() {
 
 #[tokio::test(start_paused = true)]
 async fn the_default_budget_is_shared_too() {
-    let layer = RetryLayer::new().backoff(Backoff::constant(Duration::ZERO));
+    let layer = RetryLayer::builder().backoff(Backoff::constant(Duration::ZERO)).build().unwrap();
     let upstream = Upstream::new(&[Status(503); 99]);
     for _ in 0..30 {
         _ = layer.layer(upstream.clone()).oneshot(get()).await;
@@ -809,7 +846,7 @@ async fn the_default_budget_is_shared_too() {
 #[tokio::test(start_paused = true)]
 async fn a_spent_budget_is_an_answer_at_once() {
     let log = EventLog::default();
-    let layer = plain().budget(budget(1).1).observer(log.clone());
+    let layer = plain().budget(budget(1).1).observer(log.clone()).build().unwrap();
     let started = now();
     assert_eq!(outcome(&layer, &[Status(503); 3], get()).await, (503, 2));
     assert_eq!(whole_millis(now() - started), secs(1));
@@ -826,8 +863,9 @@ async fn a_spent_budget_is_an_answer_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_dropped_while_it_waits_gives_its_budget_back() {
     let (left, shared) = budget(5);
-    let mut call =
-        Box::pin(plain().budget(shared).layer(Upstream::new(&[Status(503)])).oneshot(get()));
+    let mut call = Box::pin(
+        plain().budget(shared).build().unwrap().layer(Upstream::new(&[Status(503)])).oneshot(get()),
+    );
     assert!(poll_once(call.as_mut()).await.is_pending());
     assert_eq!(left.remaining(), 4);
     drop(call);
@@ -838,7 +876,8 @@ async fn a_call_that_is_dropped_while_it_waits_gives_its_budget_back() {
 async fn a_call_that_is_dropped_while_it_gets_ready_again_gives_its_budget_back() {
     let (left, shared) = budget(5);
     let upstream = Upstream::new(&[Status(503)]).readiness(&[Readiness::Ready, Readiness::Never]);
-    let layer = plain().budget(shared);
+    let builder = plain().budget(shared);
+    let layer = builder.clone().build().unwrap();
     let mut call = Box::pin(layer.layer(upstream.clone()).oneshot(get()));
     assert!(poll_once(call.as_mut()).await.is_pending());
     advance(secs(2)).await;
@@ -848,7 +887,8 @@ async fn a_call_that_is_dropped_while_it_gets_ready_again_gives_its_budget_back(
     assert_eq!(left.remaining(), 5);
     // The same by the deadline.
     let upstream = Upstream::new(&[Status(503)]).readiness(&[Readiness::Ready, Readiness::Never]);
-    let mut call = pin!(layer.deadline(secs(3)).layer(upstream).oneshot(get()));
+    let bounded = builder.deadline(secs(3)).build().unwrap();
+    let mut call = pin!(bounded.layer(upstream).oneshot(get()));
     assert!(call.as_mut().await.unwrap_err().is::<DeadlineExceeded>());
     assert_eq!(left.remaining(), 5);
 }
@@ -856,7 +896,7 @@ async fn a_call_that_is_dropped_while_it_gets_ready_again_gives_its_budget_back(
 #[tokio::test(start_paused = true)]
 async fn a_retry_that_was_sent_has_cost_what_it_costs() {
     let (left, shared) = budget(5);
-    let layer = plain().budget(shared);
+    let layer = plain().budget(shared).build().unwrap();
     let upstream = Upstream::new(&[Status(503), Hangs]);
     let mut call = Box::pin(layer.layer(upstream.clone()).oneshot(get()));
     assert!(poll_once(call.as_mut()).await.is_pending());
@@ -877,10 +917,14 @@ async fn a_retry_that_was_sent_has_cost_what_it_costs() {
 async fn an_open_circuit_answers_at_once_where_the_call_has_no_deadline() {
     let log = EventLog::default();
     let upstream = Upstream::new(&[Fails, Fails]);
-    let layer = plain().observer(log.clone()).classify_fn(|outcome| match outcome.status() {
-        None => Verdict::new(Class::CircuitOpen).with_retry_after(secs(30)),
-        Some(_) => outcome.verdict(),
-    });
+    let layer = plain()
+        .observer(log.clone())
+        .classify_fn(|outcome| match outcome.status() {
+            None => Verdict::new(Class::CircuitOpen).with_retry_after(secs(30)),
+            Some(_) => outcome.verdict(),
+        })
+        .build()
+        .unwrap();
     let start = Instant::now();
     layer.layer(upstream.clone()).oneshot(post()).await.unwrap_err();
     assert_eq!((start.elapsed(), upstream.attempts()), (Duration::ZERO, 1));
@@ -892,7 +936,7 @@ async fn those_who_were_notified_the_same_time_do_not_come_back_together() {
     let mut waits = Vec::new();
     for seed in 0..50 {
         let upstream = Upstream::new(&[Header(429, "retry-after", "5")]);
-        let layer = RetryLayer::new().seed(seed);
+        let layer = RetryLayer::builder().seed(seed).build().unwrap();
         layer.layer(upstream.clone()).oneshot(post()).await.unwrap();
         waits.extend(upstream.gaps());
     }
@@ -905,11 +949,15 @@ async fn those_who_were_notified_the_same_time_do_not_come_back_together() {
 async fn waiting_for_a_circuit_costs_no_budget() {
     let (left, shared) = budget(0);
     let upstream = Upstream::new(&[Fails, Fails]);
-    let layer =
-        plain().budget(shared).deadline(secs(9)).classify_fn(|outcome| match outcome.status() {
+    let layer = plain()
+        .budget(shared)
+        .deadline(secs(9))
+        .classify_fn(|outcome| match outcome.status() {
             None => Verdict::new(Class::CircuitOpen).with_retry_after(secs(3)),
             Some(_) => outcome.verdict(),
-        });
+        })
+        .build()
+        .unwrap();
     let answer = layer.layer(upstream.clone()).oneshot(post()).await.unwrap();
     assert_eq!((answer.status().as_u16(), upstream.gaps()), (200, vec![secs(3); 2]));
     assert_eq!(left.remaining(), 0);
@@ -927,13 +975,18 @@ async fn an_attempt_that_an_open_circuit_rejected_is_none() {
     // It was turned away five times, and still has three attempts.
     let steps = [Status(503), Fails, Fails, Fails, Fails, Fails, Status(503), Status(200)];
     let upstream = Upstream::new(&steps);
-    let layer = plain().deadline(secs(60)).classify_fn(circuit_open_for_errors);
+    let layer = plain().deadline(secs(60)).classify_fn(circuit_open_for_errors).build().unwrap();
     let answer = layer.layer(upstream.clone()).oneshot(get()).await.unwrap();
     assert_eq!((answer.status().as_u16(), upstream.attempts()), (200, 8));
 
     // One who makes a single attempt doesn't wait for a circuit.
     let upstream = Upstream::new(&[Fails, Status(200)]);
-    let layer = plain().max_attempts(1).deadline(secs(60)).classify_fn(circuit_open_for_errors);
+    let layer = plain()
+        .max_attempts(1)
+        .deadline(secs(60))
+        .classify_fn(circuit_open_for_errors)
+        .build()
+        .unwrap();
     layer.layer(upstream.clone()).oneshot(get()).await.unwrap_err();
     assert_eq!(upstream.attempts(), 1);
 }
@@ -945,7 +998,9 @@ async fn waiting_for_a_circuit_without_a_backoff_does_not_spin() {
         .backoff(Backoff::constant(Duration::ZERO))
         .hint(HintUse::Ignore)
         .deadline(secs(1))
-        .classify_fn(circuit_open_for_errors);
+        .classify_fn(circuit_open_for_errors)
+        .build()
+        .unwrap();
     layer.layer(upstream.clone()).oneshot(get()).await.unwrap_err();
     assert!(upstream.attempts() <= 101, "{}", upstream.attempts());
 }
@@ -956,11 +1011,16 @@ async fn waiting_for_a_circuit_without_a_backoff_does_not_spin() {
 async fn a_retry_below_another_passes_through() {
     let (left, shared) = budget(5);
     let log = EventLog::default();
-    let inner =
-        plain().max_attempts(7).budget(shared).observer(log.clone()).attempt_timeout(secs(1));
+    let inner = plain()
+        .max_attempts(7)
+        .budget(shared)
+        .observer(log.clone())
+        .attempt_timeout(secs(1))
+        .build()
+        .unwrap();
     let upstream = Upstream::new(&[Slow(2, 503); 99]);
     let stack = ServiceBuilder::new()
-        .layer(plain())
+        .layer(plain().build().unwrap())
         .layer(ConcurrencyLimitLayer::new(5))
         .layer(inner.clone())
         .map_request(|request: Request<()>| request)
@@ -974,7 +1034,7 @@ async fn a_retry_below_another_passes_through() {
 #[tokio::test(start_paused = true)]
 async fn an_async_block_can_carry_the_call_on() {
     let upstream = Upstream::new(&[Status(503); 99]);
-    let inner = plain().layer(upstream.clone());
+    let inner = plain().build().unwrap().layer(upstream.clone());
     let middleware = service_fn(move |request: Request<()>| {
         let mut inner = inner.clone();
         let scope = CallScope::current().unwrap();
@@ -983,7 +1043,10 @@ async fn an_async_block_can_carry_the_call_on() {
             scope.enter(|| inner.call(request)).await
         }
     });
-    assert_eq!(plain().layer(middleware).oneshot(get()).await.unwrap().status(), 503);
+    assert_eq!(
+        plain().build().unwrap().layer(middleware).oneshot(get()).await.unwrap().status(),
+        503
+    );
     assert_eq!(upstream.numbers(), [1, 2, 3]);
 }
 
@@ -991,7 +1054,7 @@ async fn an_async_block_can_carry_the_call_on() {
 async fn a_call_to_something_else_has_its_own_attempts() {
     let upstream = Upstream::new(&[Status(503), Status(503)]);
     let tokens = Upstream::new(&[Status(503), Status(200), Status(200), Status(503), Status(503)]);
-    let token = plain().layer(tokens.clone());
+    let token = plain().build().unwrap().layer(tokens.clone());
     let client = {
         let upstream = upstream.clone();
         service_fn(move |request: Request<()>| {
@@ -1002,7 +1065,8 @@ async fn a_call_to_something_else_has_its_own_attempts() {
             }
         })
     };
-    let answer = plain().deadline(secs(60)).layer(client).oneshot(get()).await.unwrap();
+    let answer =
+        plain().deadline(secs(60)).build().unwrap().layer(client).oneshot(get()).await.unwrap();
     assert_eq!(answer.status(), 200);
     assert_eq!(tokens.numbers(), [1, 2, 1, 1, 2, 3]);
     assert_eq!(upstream.numbers(), [1, 2, 3]);
@@ -1013,7 +1077,7 @@ async fn a_call_to_something_else_has_its_own_attempts() {
 #[tokio::test(start_paused = true)]
 async fn calls_on_one_task_do_not_see_each_other() {
     let upstream = Upstream::new(&[Slow(1, 503), Slow(2, 200), Slow(1, 503), Slow(1, 200)]);
-    let service = plain().layer(upstream.clone());
+    let service = plain().build().unwrap().layer(upstream.clone());
     let (one, two) = join(service.clone().oneshot(get()), service.oneshot(get())).await;
     assert_eq!((one.unwrap().status().as_u16(), two.unwrap().status().as_u16()), (200, 200));
     assert_eq!(upstream.numbers(), [1, 1, 2, 3]);
@@ -1023,12 +1087,15 @@ async fn calls_on_one_task_do_not_see_each_other() {
 #[tokio::test(start_paused = true)]
 async fn a_spawned_call_has_its_own_attempts() {
     let upstream = Upstream::new(&[Status(503)]);
-    let inner = plain().layer(upstream.clone());
+    let inner = plain().build().unwrap().layer(upstream.clone());
     let spawning = service_fn(move |request: Request<()>| {
         let call = tokio::spawn(inner.clone().oneshot(request));
         async move { call.await.unwrap() }
     });
-    assert_eq!(plain().layer(spawning).oneshot(get()).await.unwrap().status(), 200);
+    assert_eq!(
+        plain().build().unwrap().layer(spawning).oneshot(get()).await.unwrap().status(),
+        200
+    );
     assert_eq!(upstream.numbers(), [1, 2]);
 }
 
@@ -1040,7 +1107,7 @@ async fn a_panic_below_leaves_no_scope_behind() {
     let panicking = service_fn(async |_: Request<()>| -> Result<Response<()>, Infallible> {
         panic!("a client that panics")
     });
-    let call = AssertUnwindSafe(plain().layer(panicking).oneshot(get()));
+    let call = AssertUnwindSafe(plain().build().unwrap().layer(panicking).oneshot(get()));
     assert!(call.catch_unwind().await.is_err());
     assert!(CallScope::current().is_none());
 }
@@ -1050,7 +1117,8 @@ async fn a_panic_below_leaves_no_scope_behind() {
 #[tokio::test(start_paused = true)]
 async fn each_attempt_readies_once() {
     let upstream = Upstream::new(&[Status(503), Fails, Status(200), Status(503)]);
-    let mut service = plain().layer(plain().layer(upstream.clone()));
+    let mut service =
+        plain().build().unwrap().layer(plain().build().unwrap().layer(upstream.clone()));
     for _ in 0..2 {
         let ready = service.ready().await.unwrap();
         // Asked again, it stays ready.
@@ -1069,7 +1137,7 @@ async fn a_service_that_fails_to_get_ready_is_a_request_never_sent() {
         Readiness::Ready,
         Readiness::Fails,
     ]);
-    let layer = layer.max_attempts(4);
+    let layer = layer.max_attempts(4).build().unwrap();
     let answer = layer.layer(upstream.clone()).oneshot(post()).await.unwrap();
     assert_eq!((answer.status().as_u16(), upstream.numbers()), (200, vec![2, 4]));
     let classes: Vec<_> = log.0.lock().unwrap().iter().map(|event| event.2.class()).collect();
@@ -1079,7 +1147,7 @@ async fn a_service_that_fails_to_get_ready_is_a_request_never_sent() {
 #[tokio::test(start_paused = true)]
 async fn the_error_of_getting_ready_comes_from_the_call() {
     let upstream = Upstream::new(&[]).readiness(&[Readiness::Fails, Readiness::Ready]);
-    let mut service = plain().max_attempts(1).layer(upstream.clone());
+    let mut service = plain().max_attempts(1).build().unwrap().layer(upstream.clone());
     let error = service.ready().await.unwrap().call(get()).await.unwrap_err();
     assert!(error.is::<Failed>());
     // And the next call starts afresh.
@@ -1089,7 +1157,7 @@ async fn the_error_of_getting_ready_comes_from_the_call() {
 #[tokio::test(start_paused = true)]
 async fn dropping_a_call_drops_its_attempt() {
     let upstream = Upstream::new(&[Hangs]);
-    let mut call = Box::pin(plain().layer(upstream.clone()).oneshot(get()));
+    let mut call = Box::pin(plain().build().unwrap().layer(upstream.clone()).oneshot(get()));
     assert!(poll_once(call.as_mut()).await.is_pending());
     assert_eq!(upstream.in_flight(), 1);
     drop(call);
@@ -1132,7 +1200,9 @@ async fn no_copy_is_made_that_is_not_sent() {
             .max_attempts(most)
             .retry_non_idempotent()
             .replay_clone()
-            .classifier(ErrorClassifier::new());
+            .classifier(ErrorClassifier::new())
+            .build()
+            .unwrap();
         let request = Counted::default();
         let count = Arc::clone(&request.0);
         // The layer below only passes the request on, and copies nothing.
@@ -1153,9 +1223,18 @@ async fn a_tonic_client_sees_what_happened() {
         let call = layer.layer(Upstream::new(&[step])).oneshot(post());
         Grpc::from_error(call.await.unwrap_err()).code()
     };
-    assert_eq!(code(plain().deadline(secs(5)), Hangs).await, Code::DeadlineExceeded);
-    assert_eq!(code(plain().attempt_timeout(secs(5)), Hangs).await, Code::DeadlineExceeded);
-    assert_eq!(code(plain().credential_error(), Status(401)).await, Code::Unauthenticated);
+    assert_eq!(
+        code(plain().deadline(secs(5)).build().unwrap(), Hangs).await,
+        Code::DeadlineExceeded
+    );
+    assert_eq!(
+        code(plain().attempt_timeout(secs(5)).build().unwrap(), Hangs).await,
+        Code::DeadlineExceeded
+    );
+    assert_eq!(
+        code(plain().credential_error().build().unwrap(), Status(401)).await,
+        Code::Unauthenticated
+    );
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -1179,11 +1258,12 @@ async fn what_is_not_http_is_judged_by_its_own_classifier() {
         Ok(Reply::Done(_)) => Verdict::success(),
         Err(failure) => failure.verdict(),
     });
-    let layer = plain().replay_clone().classifier(classifier);
+    let builder = plain().replay_clone().classifier(classifier);
+    let layer = builder.clone().build().unwrap();
     let careful = layer.clone().layer(client.clone()).oneshot(Job(7)).await;
     // It may have been processed, and whether it is idempotent isn't known.
     assert_eq!(careful.unwrap_err().downcast_ref::<Failed>().unwrap().0, 1);
-    let reply = layer.retry_non_idempotent().layer(client).oneshot(Job(8)).await;
+    let reply = builder.retry_non_idempotent().build().unwrap().layer(client).oneshot(Job(8)).await;
     assert_eq!(reply.unwrap(), Reply::Done(Job(8)));
 }
 
@@ -1194,7 +1274,7 @@ async fn where_only_errors_are_judged_every_reply_is_a_success() {
         let reply = replies.lock().unwrap().pop_front().unwrap();
         async move { reply.map_err(|()| io::Error::from(io::ErrorKind::ConnectionRefused)) }
     });
-    let layer = plain().replay_clone().classifier(ErrorClassifier::new());
+    let layer = plain().replay_clone().classifier(ErrorClassifier::new()).build().unwrap();
     assert_eq!(layer.layer(client).oneshot(Job(7)).await.unwrap(), Reply::Busy);
 }
 
@@ -1203,10 +1283,14 @@ async fn every_decision_about_a_failure_is_notified() {
     let log = EventLog::default();
     let lines = Arc::new(Mutex::new(Vec::new()));
     let written = Arc::clone(&lines);
-    let layer = plain().max_attempts(4).observer((
-        log.clone(),
-        observer_fn(move |event| written.lock().unwrap().push(event.to_string())),
-    ));
+    let layer = plain()
+        .max_attempts(4)
+        .observer((
+            log.clone(),
+            observer_fn(move |event| written.lock().unwrap().push(event.to_string())),
+        ))
+        .build()
+        .unwrap();
     let steps = [Header(429, "retry-after", "2"), Refused, Fails, Status(500)];
     assert_eq!(outcome(&layer, &steps, get()).await, (500, 4));
     assert_eq!(
@@ -1237,7 +1321,8 @@ async fn every_decision_about_a_failure_is_notified() {
 fn a_layer_is_made_outside_a_runtime_and_goes_anywhere() {
     fn goes<T: Clone + Send + Sync + 'static>(_: &T) {}
     fn is_sent<T: Send>(_: &T) {}
-    let layer = RetryLayer::new().seed(1).deadline(secs(1)).attempt_timeout(secs(1));
+    let layer =
+        RetryLayer::builder().seed(1).deadline(secs(1)).attempt_timeout(secs(1)).build().unwrap();
     goes(&layer);
     let service =
         layer.layer(service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(()))));

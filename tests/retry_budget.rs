@@ -47,10 +47,11 @@ proptest! {
                 sends.lock().unwrap().push(Noted::Sent(Instant::now()));
                 async { Ok::<_, Infallible>(Response::builder().status(500).body(()).unwrap()) }
             });
-            let layer = RetryLayer::new()
+            let layer = RetryLayer::builder()
                 .max_attempts(9)
                 .backoff(Backoff::constant(Duration::ZERO))
-                .budget(RetryBudget::new(ratio, rate, reserve));
+                .budget(RetryBudget::new(ratio, rate, reserve))
+                .build().unwrap();
             let client = layer.layer(client);
             for pause in pauses {
                 advance(Duration::from_millis(pause)).await;
@@ -121,10 +122,10 @@ proptest! {
                     Response::builder().status(status).body(())
                 }
             });
-            let retry = RetryLayer::new().replay_clone().retry_non_idempotent();
+            let retry = RetryLayer::builder().replay_clone().retry_non_idempotent();
             let retry = retry.max_attempts(attempts).budget(Arc::clone(&budget));
             let deadline = Duration::from_secs(120);
-            let client = retry.deadline(deadline).layer(breaker.layer(client));
+            let client = retry.deadline(deadline).build().unwrap().layer(breaker.layer(client));
             let mut calls = Vec::new();
             for (number, fate) in fates.into_iter().enumerate() {
                 match fate.held_open {

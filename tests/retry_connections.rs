@@ -16,6 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt};
 use tower_upstream::retry::Backoff;
+use tower_upstream::retry::RetryBuilder;
 use tower_upstream::{PeekLayer, RetryLayer};
 
 /// How long the body comes after its head, where it does.
@@ -63,8 +64,8 @@ fn client() -> Client<HttpConnector, Full<Bytes>> {
     Client::builder(TokioExecutor::new()).build_http()
 }
 
-fn retry() -> RetryLayer {
-    RetryLayer::new().max_attempts(4).backoff(Backoff::constant(Duration::from_millis(50)))
+fn retry() -> RetryBuilder {
+    RetryLayer::builder().max_attempts(4).backoff(Backoff::constant(Duration::from_millis(50)))
 }
 
 /// How many connections a call of four attempts takes.
@@ -82,7 +83,11 @@ where
 #[tokio::test]
 async fn a_short_answer_that_came_with_its_head_leaves_its_connection() {
     for length in [0, 100, 1_000] {
-        assert_eq!(connections(retry().layer(client()), length, false).await, 1, "{length} bytes");
+        assert_eq!(
+            connections(retry().build().unwrap().layer(client()), length, false).await,
+            1,
+            "{length} bytes"
+        );
     }
 }
 
@@ -92,11 +97,21 @@ async fn a_short_answer_that_came_with_its_head_leaves_its_connection() {
 async fn a_longer_or_later_answer_takes_its_connection_along_unless_it_is_looked_into() {
     for (length, later) in [(60_000, false), (100, true), (60_000, true)] {
         let what = format!("{length} bytes, later: {later}");
-        assert_eq!(connections(retry().layer(client()), length, later).await, 4, "{what}");
-        let peek = ServiceBuilder::new().layer(retry()).layer(PeekLayer::new()).service(client());
+        assert_eq!(
+            connections(retry().build().unwrap().layer(client()), length, later).await,
+            4,
+            "{what}"
+        );
+        let peek = ServiceBuilder::new()
+            .layer(retry().build().unwrap())
+            .layer(PeekLayer::new())
+            .service(client());
         assert_eq!(connections(peek, length, later).await, 1, "{what}");
     }
     // Within its bound.
-    let peek = ServiceBuilder::new().layer(retry()).layer(PeekLayer::new()).service(client());
+    let peek = ServiceBuilder::new()
+        .layer(retry().build().unwrap())
+        .layer(PeekLayer::new())
+        .service(client());
     assert_eq!(connections(peek, 200_000, true).await, 4);
 }

@@ -13,8 +13,9 @@ use tokio::time::Instant;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_upstream::classify::{Class, Classify, HttpClassifier};
 use tower_upstream::event::{Event, observer_fn};
+use tower_upstream::retry::RetryBuilder;
 use tower_upstream::retry::StopReason;
-use tower_upstream::{BoxError, PeekLayer, RetryLayer, presets};
+use tower_upstream::{BoxError, PeekLayer, presets};
 
 type Body = http_body_util::combinators::BoxBody<Bytes, std::convert::Infallible>;
 
@@ -119,7 +120,7 @@ impl Came {
 }
 
 /// Sends a `POST` to an upstream that always gives this answer.
-async fn post(retry: &RetryLayer, answer: Answer) -> Came {
+async fn post(retry: &RetryBuilder, answer: Answer) -> Came {
     let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
     let stopped = Arc::new(Mutex::new(None));
     let reason = Arc::clone(&stopped);
@@ -130,6 +131,7 @@ async fn post(retry: &RetryLayer, answer: Answer) -> Came {
             *reason.lock().unwrap() = Some(why);
         }
     }));
+    let retry = retry.build().unwrap();
     let stack = ServiceBuilder::new()
         .layer(retry)
         .layer(PeekLayer::new().grpc_unary())
@@ -164,7 +166,7 @@ async fn llm_repeats_what_the_official_sdk_repeats() {
         error(io::ErrorKind::TimedOut),
         status(400).header("x-should-retry", "true"),
     ]) {
-        let came = post(&presets::llm(), answer.clone()).await;
+        let came = post(&presets::llm_retry(), answer.clone()).await;
         assert_eq!(came.attempts(), 3, "{}", answer.status);
         assert_within(came.waits[0], Duration::ZERO, millis(500));
         assert_within(came.waits[1], Duration::ZERO, millis(1000));
@@ -172,17 +174,22 @@ async fn llm_repeats_what_the_official_sdk_repeats() {
     }
     let once = [200, 304, 400, 401, 403, 404, 422, 501].map(status);
     for answer in once.into_iter().chain([status(503).header("x-should-retry", "false")]) {
-        assert_eq!(post(&presets::llm(), answer.clone()).await.attempts(), 1, "{}", answer.status);
+        assert_eq!(
+            post(&presets::llm_retry(), answer.clone()).await.attempts(),
+            1,
+            "{}",
+            answer.status
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn llm_waits_as_long_as_it_is_notified_up_to_two_minutes() {
     let observed = |seconds| status(429).header("retry-after", seconds);
-    let came = post(&presets::llm(), observed("120")).await;
+    let came = post(&presets::llm_retry(), observed("120")).await;
     assert_eq!(came.attempts(), 3);
     assert_within(came.waits[0], millis(120_000), millis(120_500));
-    let came = post(&presets::llm(), observed("121")).await;
+    let came = post(&presets::llm_retry(), observed("121")).await;
     assert_eq!((came.attempts(), came.to), (1, Class::Throttled));
     assert!(matches!(came.stopped, Some(StopReason::HintAboveCap { .. })));
 }
@@ -190,13 +197,13 @@ async fn llm_waits_as_long_as_it_is_notified_up_to_two_minutes() {
 #[tokio::test(start_paused = true)]
 async fn llm_spends_no_attempt_on_a_spent_quota() {
     let spent = status(429).body(r#"{"error": {"code": "insufficient_quota"}}"#);
-    let came = post(&presets::llm(), spent).await;
+    let came = post(&presets::llm_retry(), spent).await;
     assert_eq!((came.attempts(), came.stopped), (1, Some(StopReason::QuotaExhausted)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn llm_stops_when_everything_fails() {
-    let retry = presets::llm();
+    let retry = presets::llm_retry();
     let mut attempts = 0;
     for _ in 0..100 {
         attempts += post(&retry, status(500)).await.attempts();
@@ -219,7 +226,7 @@ async fn grpc_repeats_what_is_unavailable() {
         error(io::ErrorKind::ConnectionRefused),
     ];
     for answer in unavailable {
-        let came = post(&presets::grpc(), answer).await;
+        let came = post(&presets::grpc_retry(), answer).await;
         assert_eq!(came.attempts(), 4);
         for (wait, most) in came.waits.iter().zip([100, 200, 400]) {
             assert_within(*wait, Duration::ZERO, millis(most));
@@ -227,39 +234,39 @@ async fn grpc_repeats_what_is_unavailable() {
     }
     let others = ["0", "1", "2", "3", "4", "5", "7", "8", "10", "12", "13", "15", "16"];
     for code in others {
-        assert_eq!(post(&presets::grpc(), grpc(code)).await.attempts(), 1, "{code}");
+        assert_eq!(post(&presets::grpc_retry(), grpc(code)).await.attempts(), 1, "{code}");
     }
     for answer in [status(400), status(500), error(io::ErrorKind::TimedOut)] {
-        assert_eq!(post(&presets::grpc(), answer).await.attempts(), 1);
+        assert_eq!(post(&presets::grpc_retry(), answer).await.attempts(), 1);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn grpc_obeys_a_pushback() {
     let pushed = |pushback| grpc("14").header("grpc-retry-pushback-ms", pushback);
-    let came = post(&presets::grpc(), pushed("2500")).await;
+    let came = post(&presets::grpc_retry(), pushed("2500")).await;
     assert_eq!(came.attempts(), 4);
     came.waits.iter().for_each(|wait| assert_within(*wait, millis(2500), millis(2500)));
-    let came = post(&presets::grpc(), pushed("0")).await;
+    let came = post(&presets::grpc_retry(), pushed("0")).await;
     assert_eq!(came.waits, [Duration::ZERO; 3]);
     for no in ["-1", "soon", "60001"] {
-        assert_eq!(post(&presets::grpc(), pushed(no)).await.attempts(), 1, "{no}");
+        assert_eq!(post(&presets::grpc_retry(), pushed(no)).await.attempts(), 1, "{no}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn grpc_is_committed_once_headers_came() {
     let headers = || status(200).header("content-type", "application/grpc");
-    let came = post(&presets::grpc(), headers().trailer("grpc-status", "14")).await;
+    let came = post(&presets::grpc_retry(), headers().trailer("grpc-status", "14")).await;
     assert_eq!((came.attempts(), came.to), (1, Class::Transient), "it failed, all the same");
     assert_eq!(came.stopped, Some(StopReason::NotRetryable));
-    let came = post(&presets::grpc(), headers().trailer("grpc-status", "0")).await;
+    let came = post(&presets::grpc_retry(), headers().trailer("grpc-status", "0")).await;
     assert_eq!((came.attempts(), came.to), (1, Class::Success));
 }
 
 #[tokio::test(start_paused = true)]
 async fn grpc_stops_retrying_when_half_of_its_tokens_are_gone() {
-    let retry = presets::grpc();
+    let retry = presets::grpc_retry();
     // Four of ten tokens.
     assert_eq!(post(&retry, grpc("14")).await.attempts(), 4);
     let came = post(&retry, grpc("14")).await;
@@ -276,7 +283,7 @@ async fn grpc_stops_retrying_when_half_of_its_tokens_are_gone() {
 
 #[tokio::test(start_paused = true)]
 async fn grpc_counts_a_server_that_says_no() {
-    let retry = presets::grpc();
+    let retry = presets::grpc_retry();
     for _ in 0..6 {
         post(&retry, grpc("14").header("grpc-retry-pushback-ms", "-1")).await;
     }

@@ -11,6 +11,7 @@ use http::{HeaderName, HeaderValue, Request, Response};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::failover::{Region, Regions};
+use tower_upstream::retry::RetryBuilder;
 use tower_upstream::retry::{Backoff, DeadlineExceeded, Override, RetryBudget};
 use tower_upstream::{BoxError, FailoverLayer, RetryLayer, cause_ref};
 
@@ -19,8 +20,8 @@ const fn secs(secs: u64) -> Duration {
 }
 
 /// A retry that waits 1 s each time, without anything that a test doesn't set.
-fn plain() -> RetryLayer {
-    RetryLayer::new().backoff(Backoff::constant(secs(1))).no_budget()
+fn plain() -> RetryBuilder {
+    RetryLayer::builder().backoff(Backoff::constant(secs(1))).no_budget()
 }
 
 /// What an upstream that answers 500 to everything saw in this header, attempt by attempt.
@@ -76,17 +77,20 @@ where
 
 #[tokio::test(start_paused = true)]
 async fn a_request_may_ask_for_fewer_attempts_or_more() {
-    assert_eq!(attempts(plain(), Override::new()).await, 3);
-    assert_eq!(attempts(plain(), Override::new().no_retry()).await, 1);
-    assert_eq!(attempts(plain(), Override::new().max_attempts(0)).await, 1);
-    assert_eq!(attempts(plain(), Override::new().max_attempts(2)).await, 2);
-    assert_eq!(attempts(plain(), Override::new().max_attempts(5)).await, 5);
-    assert_eq!(attempts(plain().max_attempts(1), Override::new().max_attempts(2)).await, 2);
+    assert_eq!(attempts(plain().build().unwrap(), Override::new()).await, 3);
+    assert_eq!(attempts(plain().build().unwrap(), Override::new().no_retry()).await, 1);
+    assert_eq!(attempts(plain().build().unwrap(), Override::new().max_attempts(0)).await, 1);
+    assert_eq!(attempts(plain().build().unwrap(), Override::new().max_attempts(2)).await, 2);
+    assert_eq!(attempts(plain().build().unwrap(), Override::new().max_attempts(5)).await, 5);
+    assert_eq!(
+        attempts(plain().max_attempts(1).build().unwrap(), Override::new().max_attempts(2)).await,
+        2
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_may_ask_for_a_deadline() {
-    let hours = plain().max_attempts(u32::MAX).deadline(secs(3));
+    let hours = plain().max_attempts(u32::MAX).deadline(secs(3)).build().unwrap();
     let start = Instant::now();
     // Waits of 1 s, none of which may pass the deadline.
     assert_eq!(attempts(hours.clone(), Override::new()).await, 3);
@@ -94,7 +98,8 @@ async fn a_request_may_ask_for_a_deadline() {
     assert_eq!(attempts(hours.clone(), Override::new().deadline(secs(6))).await, 6);
     assert_eq!(start.elapsed(), secs(2 + 1 + 5));
     // The deadline of a layer above still holds.
-    let nested = ServiceBuilder::new().layer(plain().deadline(secs(1))).layer(hours);
+    let nested =
+        ServiceBuilder::new().layer(plain().deadline(secs(1)).build().unwrap()).layer(hours);
     assert_eq!(attempts(nested, Override::new().deadline(secs(6))).await, 3);
 }
 
@@ -107,7 +112,7 @@ async fn a_deadline_of_the_requests_own_cuts_the_attempt_in_flight() {
     let mut request = Request::new(());
     request.extensions_mut().insert(Override::new().deadline(secs(5)));
     let start = Instant::now();
-    let error = plain().layer(slow).oneshot(request).await.unwrap_err();
+    let error = plain().build().unwrap().layer(slow).oneshot(request).await.unwrap_err();
     assert!(cause_ref::<DeadlineExceeded>(&*error).is_some());
     assert_eq!(start.elapsed(), secs(5));
 }
@@ -115,7 +120,8 @@ async fn a_deadline_of_the_requests_own_cuts_the_attempt_in_flight() {
 #[tokio::test(start_paused = true)]
 async fn extremes_neither_panic_nor_hang() {
     let reserve = RetryBudget::new(0.0, 0.0, 5);
-    let layer = RetryLayer::new().backoff(Backoff::constant(secs(1))).budget(reserve);
+    let layer =
+        RetryLayer::builder().backoff(Backoff::constant(secs(1))).budget(reserve).build().unwrap();
     for asks in [
         Override::new().deadline(Duration::ZERO).max_attempts(u32::MAX),
         Override::new().deadline(Duration::MAX).max_attempts(0),
@@ -142,7 +148,9 @@ async fn a_closure_says_what_other_requests_ask_for() {
     let layer = plain()
         .replay_clone()
         .classifier(tower_upstream::classify::ErrorClassifier::new())
-        .override_fn(|job: &Job| Override::new().max_attempts(job.attempts));
+        .override_fn(|job: &Job| Override::new().max_attempts(job.attempts))
+        .build()
+        .unwrap();
     let client = layer.layer(client);
     for attempts in [1, 2, 4] {
         *sent.lock().unwrap() = 0;
@@ -173,10 +181,10 @@ fn is_random_uuid(text: &str) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_makes_a_post_safe_to_repeat_and_stays_the_same() {
-    assert_eq!(seen(plain(), KEY, post()).await, [None]);
+    assert_eq!(seen(plain().build().unwrap(), KEY, post()).await, [None]);
     let mut all = HashSet::new();
     for _ in 0..2 {
-        let keys = seen(plain().idempotency_key(), KEY, post()).await;
+        let keys = seen(plain().idempotency_key().build().unwrap(), KEY, post()).await;
         assert_eq!(keys.len(), 3);
         assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
         assert!(is_random_uuid(keys[0].as_ref().unwrap()), "{keys:?}");
@@ -188,8 +196,12 @@ async fn a_key_makes_a_post_safe_to_repeat_and_stays_the_same() {
 #[tokio::test(start_paused = true)]
 async fn a_key_of_the_callers_own_stays() {
     let mine = Some("mine".to_owned());
-    assert_eq!(seen(plain().idempotency_key(), KEY, post_with(KEY)).await, vec![mine.clone(); 3]);
-    let named = plain().idempotency_header(HeaderName::from_static("x-request-key"));
+    assert_eq!(
+        seen(plain().idempotency_key().build().unwrap(), KEY, post_with(KEY)).await,
+        vec![mine.clone(); 3]
+    );
+    let named =
+        plain().idempotency_header(HeaderName::from_static("x-request-key")).build().unwrap();
     let keys = seen(named.clone(), "x-request-key", post_with("x-request-key")).await;
     assert_eq!(keys, vec![mine; 3]);
     assert_eq!(seen(named, KEY, post()).await, [None, None, None]);
@@ -197,8 +209,9 @@ async fn a_key_of_the_callers_own_stays() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_is_given_only_where_a_retry_can_follow() {
-    let layer = plain().idempotency_key();
-    assert_eq!(seen(layer.clone().max_attempts(1), KEY, post()).await, [None]);
+    let layer = plain().idempotency_key().build().unwrap();
+    let once = plain().idempotency_key().max_attempts(1).build().unwrap();
+    assert_eq!(seen(once, KEY, post()).await, [None]);
     let mut once = post();
     once.extensions_mut().insert(Override::new().no_retry());
     assert_eq!(seen(layer, KEY, once).await, [None]);
@@ -206,9 +219,10 @@ async fn a_key_is_given_only_where_a_retry_can_follow() {
 
 #[tokio::test(start_paused = true)]
 async fn a_seed_makes_the_key_repeatable() {
-    let layer = || plain().idempotency_key().seed(7);
+    let seeded = |seed| plain().idempotency_key().seed(seed).build().unwrap();
+    let layer = || seeded(7);
     assert_eq!(seen(layer(), KEY, post()).await, seen(layer(), KEY, post()).await);
-    assert_ne!(seen(layer(), KEY, post()).await, seen(layer().seed(8), KEY, post()).await);
+    assert_ne!(seen(layer(), KEY, post()).await, seen(seeded(8), KEY, post()).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -216,9 +230,9 @@ async fn one_key_for_all_regions_and_nested_layers() {
     let region = |name: &'static str| Region::new(name, format!("http://{name}.test"));
     let regions = Regions::new([region("one"), region("two"), region("three")]).unwrap();
     let stack = ServiceBuilder::new()
-        .layer(plain().idempotency_key())
+        .layer(plain().idempotency_key().build().unwrap())
         .layer(FailoverLayer::new(regions))
-        .layer(plain().idempotency_key());
+        .layer(plain().idempotency_key().build().unwrap());
     let upstream = Upstream::default();
     _ = stack.service(upstream.clone()).oneshot(post()).await;
     let requests = upstream.requests.lock().unwrap();
@@ -230,23 +244,29 @@ async fn one_key_for_all_regions_and_nested_layers() {
 
 #[tokio::test(start_paused = true)]
 async fn the_server_is_notified_which_retry_it_is() {
-    let layer = plain().retry_count_header(HeaderName::from_static("x-retry-count"));
+    let counting = || plain().retry_count_header(HeaderName::from_static("x-retry-count"));
+    let layer = counting().build().unwrap();
     let counts = ["0", "1", "2"].map(|count| Some(count.to_owned()));
     assert_eq!(seen(layer.clone(), "x-retry-count", Request::new(())).await, counts);
     // What the caller wrote there was no count of ours.
     let mut request = post_with("x-retry-count");
     *request.method_mut() = http::Method::PUT;
     assert_eq!(seen(layer.clone(), "x-retry-count", request).await, counts);
-    assert_eq!(seen(layer.max_attempts(1), "x-retry-count", post()).await, counts[..1]);
+    let once = counting().max_attempts(1).build().unwrap();
+    assert_eq!(seen(once, "x-retry-count", post()).await, counts[..1]);
 }
 
 #[cfg(feature = "circuit-breaker")]
 #[tokio::test(start_paused = true)]
 async fn the_server_is_not_notified_of_attempts_that_a_circuit_rejected() {
     let breaker = tower_upstream::CircuitBreakerLayer::builder().consecutive_failures(2).build();
-    let layer = plain().retry_count_header(HeaderName::from_static("x-retry-count"));
+    let layer = plain()
+        .retry_count_header(HeaderName::from_static("x-retry-count"))
+        .deadline(secs(60))
+        .build()
+        .unwrap();
     // The circuit opens when two have failed, which turns the third attempt away.
-    let layer = ServiceBuilder::new().layer(layer.deadline(secs(60))).layer(breaker.unwrap());
+    let layer = ServiceBuilder::new().layer(layer).layer(breaker.unwrap());
     let counts = ["0", "1", "2"].map(|count| Some(count.to_owned()));
     assert_eq!(seen(layer, "x-retry-count", Request::new(())).await, counts);
 }
@@ -262,7 +282,7 @@ async fn reqwests_requests_are_written_into_too() {
         async { Ok::<_, BoxError>(Response::builder().status(500).body(())?) }
     });
     let layer = plain().idempotency_key().seed(1);
-    let layer = layer.retry_count_header(HeaderName::from_static("x-retry-count"));
+    let layer = layer.retry_count_header(HeaderName::from_static("x-retry-count")).build().unwrap();
     let request =
         reqwest::Request::new(http::Method::POST, "http://upstream.test".parse().unwrap());
     layer.layer(client).oneshot(request).await.unwrap();
@@ -282,6 +302,10 @@ async fn a_request_full_of_headers_is_sent_without_ours() {
             break;
         }
     }
-    let layer = plain().idempotency_key().retry_count_header(HeaderName::from_static("x-retry"));
+    let layer = plain()
+        .idempotency_key()
+        .retry_count_header(HeaderName::from_static("x-retry"))
+        .build()
+        .unwrap();
     assert_eq!(seen(layer, "x-retry", request).await, [None], "it isn't safe to send again");
 }

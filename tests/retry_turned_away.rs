@@ -19,14 +19,15 @@ use tower_upstream::failover::{FailoverLayer, Region, Regions};
 #[cfg(feature = "failover")]
 use tower_upstream::key::KeyRef;
 use tower_upstream::rate_limit::RateLimited;
+use tower_upstream::retry::RetryBuilder;
 use tower_upstream::retry::{Backoff, Decision, Override, RetryBudget, StopReason};
 use tower_upstream::{CircuitBreakerLayer, Quota, RateLimitLayer, RetryLayer, cause_ref};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A retry that waits 1 s each time, without anything that a test doesn't set.
-fn retry() -> RetryLayer {
-    RetryLayer::new().max_attempts(5).backoff(Backoff::constant(SECOND)).no_budget()
+fn retry() -> RetryBuilder {
+    RetryLayer::builder().max_attempts(5).backoff(Backoff::constant(SECOND)).no_budget()
 }
 
 /// A breaker that opens for half a minute after two failures.
@@ -87,7 +88,8 @@ fn is_reset(error: &BoxError) -> bool {
 #[tokio::test(start_paused = true)]
 async fn after_an_error_an_open_circuit_is_not_what_the_caller_sees() {
     let log = EventLog::default();
-    let stack = retry().observer(log.clone()).layer(breaker().layer(service_fn(reset)));
+    let stack =
+        retry().observer(log.clone()).build().unwrap().layer(breaker().layer(service_fn(reset)));
     let error = stack.oneshot(get()).await.unwrap_err();
     assert!(is_reset(&error), "the upstream's own error, unwrapped: {error}");
     let (decision, text) = log.last();
@@ -100,7 +102,8 @@ async fn after_an_error_an_open_circuit_is_not_what_the_caller_sees() {
 #[tokio::test(start_paused = true)]
 async fn after_an_error_a_limit_is_not_what_the_caller_sees() {
     let log = EventLog::default();
-    let stack = retry().observer(log.clone()).layer(limit().layer(service_fn(reset)));
+    let stack =
+        retry().observer(log.clone()).build().unwrap().layer(limit().layer(service_fn(reset)));
     let error = stack.oneshot(get()).await.unwrap_err();
     assert!(is_reset(&error), "the upstream's own error, unwrapped: {error}");
     let (decision, text) = log.last();
@@ -112,9 +115,10 @@ async fn after_an_error_a_limit_is_not_what_the_caller_sees() {
 #[tokio::test(start_paused = true)]
 async fn after_waits_for_a_circuit_the_earlier_error_comes_back() {
     let log = EventLog::default();
-    let layer = retry().deadline(20 * SECOND).observer(log.clone());
+    let layer = retry().deadline(20 * SECOND).observer(log.clone()).build().unwrap();
     let breaker = CircuitBreakerLayer::builder().consecutive_failures(1);
-    let stack = layer.layer(breaker.open_for(5 * SECOND).build().unwrap().layer(service_fn(reset)));
+    let breaker = breaker.open_for(5 * SECOND).build().unwrap();
+    let stack = layer.layer(breaker.layer(service_fn(reset)));
     let started = Instant::now();
     assert!(is_reset(&stack.oneshot(get()).await.unwrap_err()));
     assert_eq!(log.last().0, Decision::Stop(StopReason::Deadline));
@@ -127,14 +131,21 @@ async fn what_was_rejected_first_is_what_the_caller_sees() {
     for _ in 0..2 {
         _ = breaker.layer(service_fn(reset)).oneshot(get()).await;
     }
-    let error = retry().layer(breaker.layer(service_fn(reset))).oneshot(get()).await.unwrap_err();
+    let error = retry()
+        .build()
+        .unwrap()
+        .layer(breaker.layer(service_fn(reset)))
+        .oneshot(get())
+        .await
+        .unwrap_err();
     assert!(cause_ref::<CircuitOpen>(&*error).is_some(), "nothing else happened: {error}");
     let limit = limit();
     for _ in 0..2 {
         _ = limit.layer(service_fn(reset)).oneshot(get()).await;
     }
     let log = EventLog::default();
-    let stack = retry().observer(log.clone()).layer(limit.layer(service_fn(reset)));
+    let stack =
+        retry().observer(log.clone()).build().unwrap().layer(limit.layer(service_fn(reset)));
     let error = stack.oneshot(get()).await.unwrap_err();
     assert!(cause_ref::<RateLimited>(&*error).is_some(), "nothing else happened: {error}");
     assert!(log.0.lock().unwrap().is_empty(), "nothing was given up");
@@ -145,20 +156,20 @@ async fn what_was_rejected_first_is_what_the_caller_sees() {
 async fn a_response_is_gone_with_the_wait_unless_answers_are_held() {
     let body = Body::default();
     let inner = service_fn(unavailable(&body));
-    let stack = retry().layer(breaker().layer(inner.clone()));
+    let stack = retry().build().unwrap().layer(breaker().layer(inner.clone()));
     let error = stack.oneshot(get()).await.unwrap_err();
     assert!(cause_ref::<CircuitOpen>(&*error).is_some());
 
-    let stack = retry().keep_last_response().layer(breaker().layer(inner.clone()));
+    let stack = retry().keep_last_response().build().unwrap().layer(breaker().layer(inner.clone()));
     assert_eq!(stack.oneshot(get()).await.unwrap().status(), 503);
-    let stack = retry().keep_last_response().layer(limit().layer(inner));
+    let stack = retry().keep_last_response().build().unwrap().layer(limit().layer(inner));
     assert_eq!(stack.oneshot(get()).await.unwrap().status(), 503);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_response_comes_back_where_there_was_no_wait() {
     let body = Body::default();
-    let at_once = retry().backoff(Backoff::constant(Duration::ZERO));
+    let at_once = retry().backoff(Backoff::constant(Duration::ZERO)).build().unwrap();
     let stack = at_once.layer(breaker().layer(service_fn(unavailable(&body))));
     assert_eq!(stack.oneshot(get()).await.unwrap().status(), 503);
 }
@@ -177,7 +188,7 @@ async fn a_held_answer_goes_when_the_next_attempt_is_under_way() {
         }
     });
     let held = || Arc::strong_count(&body) > 1;
-    let mut call = pin!(retry().keep_last_response().layer(inner).oneshot(get()));
+    let mut call = pin!(retry().keep_last_response().build().unwrap().layer(inner).oneshot(get()));
     assert!(poll_once(call.as_mut()).is_pending());
     assert!(held(), "it waits");
     tokio::time::sleep(2 * SECOND).await;
@@ -193,14 +204,15 @@ async fn the_last_of_the_real_answers_comes_back() {
         let kind = kinds.lock().unwrap().next().expect("two are let through");
         ready(Err::<Response<()>, _>(io::Error::from(kind)))
     });
-    let error = retry().layer(breaker().layer(inner)).oneshot(get()).await.unwrap_err();
+    let error =
+        retry().build().unwrap().layer(breaker().layer(inner)).oneshot(get()).await.unwrap_err();
     assert!(is_reset(&error), "the second one: {error}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_that_fails_fast_does_not_wait_for_a_circuit() {
     let log = EventLog::default();
-    let layer = retry().deadline(100 * SECOND).fail_fast().observer(log.clone());
+    let layer = retry().deadline(100 * SECOND).fail_fast().observer(log.clone()).build().unwrap();
     let stack = layer.layer(breaker().layer(service_fn(reset)));
     let started = Instant::now();
     assert!(is_reset(&stack.oneshot(get()).await.unwrap_err()));
@@ -217,7 +229,8 @@ async fn a_deadline_without_an_end_bounds_no_wait_for_a_circuit() {
     for (layer, request) in layers {
         let log = EventLog::default();
         let start = Instant::now();
-        let stack = layer.observer(log.clone()).layer(breaker().layer(service_fn(reset)));
+        let layer = layer.observer(log.clone()).build().unwrap();
+        let stack = layer.layer(breaker().layer(service_fn(reset)));
         assert!(is_reset(&stack.oneshot(request).await.unwrap_err()));
         assert_eq!(log.last().0, Decision::Stop(StopReason::CircuitOpen));
         assert!(start.elapsed() < 3 * SECOND);
@@ -240,7 +253,7 @@ async fn after_errors_no_region_at_all_is_not_what_the_caller_sees() {
     let breaker = CircuitBreakerLayer::builder().consecutive_failures(1).by_region();
     let log = EventLog::default();
     let stack = tower::ServiceBuilder::new()
-        .layer(retry().observer(log.clone()))
+        .layer(retry().observer(log.clone()).build().unwrap())
         .layer(FailoverLayer::new(regions))
         .layer(breaker.open_for(30 * SECOND).build().unwrap())
         .service_fn(reset);
@@ -254,7 +267,7 @@ async fn after_errors_no_region_at_all_is_not_what_the_caller_sees() {
 #[tokio::test(start_paused = true)]
 async fn a_last_attempt_that_a_circuit_rejects_says_so() {
     let log = EventLog::default();
-    let stack = retry().max_attempts(3).observer(log.clone());
+    let stack = retry().max_attempts(3).observer(log.clone()).build().unwrap();
     stack.layer(breaker().layer(service_fn(reset))).oneshot(get()).await.unwrap_err();
     assert_eq!(log.last().0, Decision::Stop(StopReason::CircuitOpen));
 }
@@ -274,6 +287,7 @@ async fn a_last_attempt_that_a_region_rejects_goes_to_the_next_one() {
         });
         let retry = retry().max_attempts(2);
         let retry = deadline.map_or(retry.clone(), |deadline| retry.deadline(deadline));
+        let retry = retry.build().unwrap();
         let failover = FailoverLayer::builder(Regions::new(regions).unwrap()).build().unwrap();
         let stack = retry.layer(failover.layer(breaker.layer(client)));
         assert_eq!(stack.oneshot(get()).await.unwrap().status(), 200, "{deadline:?}");
@@ -284,7 +298,7 @@ async fn a_last_attempt_that_a_region_rejects_goes_to_the_next_one() {
 #[tokio::test(start_paused = true)]
 async fn what_was_rejected_gives_its_budget_back() {
     let budget = Arc::new(RetryBudget::new(0.0, 0.0, 10));
-    let retry = retry().budget(Arc::clone(&budget));
+    let retry = retry().budget(Arc::clone(&budget)).build().unwrap();
     // The second attempt is sent and paid for; the third isn't.
     let stack = retry.layer(breaker().layer(service_fn(reset)));
     assert!(is_reset(&stack.oneshot(get()).await.unwrap_err()));
@@ -298,7 +312,8 @@ async fn what_was_rejected_gives_its_budget_back() {
 #[tokio::test(start_paused = true)]
 async fn what_is_sent_after_a_wait_for_a_circuit_is_paid_for_once() {
     let budget = Arc::new(RetryBudget::new(0.0, 0.0, 10));
-    let retry = retry().max_attempts(3).deadline(60 * SECOND).budget(Arc::clone(&budget));
+    let retry =
+        retry().max_attempts(3).deadline(60 * SECOND).budget(Arc::clone(&budget)).build().unwrap();
     let stack = retry.layer(breaker().layer(service_fn(reset)));
     assert!(is_reset(&stack.oneshot(get()).await.unwrap_err()));
     assert_eq!(budget.remaining(), 8, "two retries were sent");

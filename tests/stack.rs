@@ -1,6 +1,19 @@
 //! The recommended stack: all five layers from one builder.
 #![cfg(feature = "upstream")]
 
+#[path = "../examples/scenario/circuit_breaker_consecutive.rs"]
+mod circuit_breaker_consecutive;
+#[path = "../examples/scenario/circuit_breaker_leaky.rs"]
+mod circuit_breaker_leaky;
+#[path = "../examples/scenario/retry_brief.rs"]
+mod retry_brief;
+#[path = "../examples/scenario/retry_patient.rs"]
+mod retry_patient;
+#[path = "../examples/scenario/upstream_team_1.rs"]
+mod upstream_team_1;
+#[path = "../examples/scenario/upstream_team_2.rs"]
+mod upstream_team_2;
+
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::io;
@@ -19,7 +32,7 @@ use tower_upstream::failover::{FailoverBuilder, Region, Regions, ServingRegion};
 use tower_upstream::key::KeyRef;
 use tower_upstream::retry::{DeadlineExceeded, HintUse, Override, RetryBudget};
 use tower_upstream::stack::UpstreamBuilder;
-use tower_upstream::{BoxError, Quota, UpstreamLayer, cause_ref, check, presets};
+use tower_upstream::{BoxError, Quota, UpstreamLayer, cause_ref, check};
 
 type Answers = Result<Response<()>, BoxError>;
 
@@ -94,7 +107,7 @@ async fn circuits_bear_the_names_of_the_stack_and_the_region() {
         .unwrap();
     let client = upstream.over(service_fn(|_: Request<()>| async { status(500) }));
     client.oneshot(get()).await.unwrap();
-    let circuits = upstream.circuits().all();
+    let circuits = upstream.circuit_breaker().all();
     let open = circuits.iter().filter(|circuit| circuit.state == CircuitState::Open);
     let mut names: Vec<_> = open.map(|circuit| circuit.name.to_string()).collect();
     names.sort();
@@ -113,9 +126,9 @@ async fn the_status_of_the_circuits_is_that_of_the_worst_region() {
         status(if request.uri().host() == Some("west.example.com") { 500 } else { 200 })
     }));
     client.oneshot(get()).await.unwrap();
-    let worst = upstream.circuits().status();
+    let worst = upstream.circuit_breaker().status();
     assert_eq!((&*worst.name, worst.state), ("provider/west", CircuitState::Open));
-    let east = upstream.circuits().status_of(&KeyRef::text("east")).unwrap();
+    let east = upstream.circuit_breaker().status_of(&KeyRef::text("east")).unwrap();
     assert_eq!(east.state, CircuitState::Closed);
 }
 
@@ -127,7 +140,7 @@ async fn a_stack_that_latches_no_credential() {
     for _ in 0..10 {
         assert_eq!(client.clone().oneshot(get()).await.unwrap().status(), 401);
     }
-    assert!(upstream.circuits().latched().is_empty());
+    assert!(upstream.circuit_breaker().latched().is_empty());
 }
 
 /// How the circuits are after callers that wait for 5 s each have given up on a client that hangs.
@@ -139,7 +152,7 @@ async fn given_up_on(upstream: UpstreamLayer) -> CircuitState {
     for _ in 0..5 {
         client.clone().oneshot(get()).await.unwrap_err();
     }
-    upstream.circuits().status().state
+    upstream.circuit_breaker().status().state
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,8 +181,8 @@ async fn a_request_with_little_time_says_nothing_of_the_upstream() {
         let error = client.clone().oneshot(hasty).await.unwrap_err();
         assert!(cause_ref::<DeadlineExceeded>(&*error).is_some(), "{error}");
     }
-    assert_eq!(upstream.circuits().status().failure_count, 0);
-    let all = upstream.regions().unwrap().status();
+    assert_eq!(upstream.circuit_breaker().status().failure_count, 0);
+    let all = upstream.failover().unwrap().status();
     assert!(all.iter().all(|region| region.healthy), "{all:?}");
 }
 
@@ -192,18 +205,19 @@ async fn a_call_that_queued_until_its_deadline_says_nothing_of_the_upstream() {
     assert_eq!(first.await.unwrap().unwrap().status(), 200);
     let error = second.await.unwrap().unwrap_err();
     assert!(cause_ref::<DeadlineExceeded>(&*error).is_some(), "{error}");
-    let all = upstream.regions().unwrap().status();
+    let all = upstream.failover().unwrap().status();
     assert!(all.iter().all(|region| region.healthy), "{all:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_regions_there_is_a_circuit_a_host() {
     let upstream = UpstreamLayer::builder().build().unwrap();
-    assert!(upstream.regions().is_none());
+    assert!(upstream.failover().is_none());
     let client = upstream.over(service_fn(|_: Request<()>| async { status(200) }));
     let request = Request::get("https://api.example.com/v1/models").body(()).unwrap();
     client.oneshot(request).await.unwrap();
-    let names: Vec<_> = upstream.circuits().all().iter().map(|c| c.name.to_string()).collect();
+    let names: Vec<_> =
+        upstream.circuit_breaker().all().iter().map(|c| c.name.to_string()).collect();
     assert!(names.contains(&"upstream/api.example.com".to_owned()), "{names:?}");
 }
 
@@ -222,7 +236,7 @@ async fn each_credential_has_its_quota() {
     assert!(call("a").await.is_ok() && call("a").await.is_ok());
     assert!(call("a").await.is_err());
     assert!(call("b").await.is_ok());
-    let limits = upstream.limits().all();
+    let limits = upstream.rate_limit().all();
     assert!(limits.iter().any(|limiter| limiter.remaining == 0), "{limits:?}");
 }
 
@@ -350,7 +364,7 @@ async fn one_closure_changes_the_verdict_for_every_layer() {
     }));
     assert_eq!(client.oneshot(get()).await.unwrap().status(), 418);
     assert_eq!(*calls.lock().unwrap(), 3, "the retry went by it");
-    let state = upstream.circuits().status().state;
+    let state = upstream.circuit_breaker().status().state;
     assert_eq!(state, CircuitState::Open, "and so did the breaker");
 }
 
@@ -551,7 +565,7 @@ async fn the_policies_written_by_hand_are_stacks_too() {
         })
     };
     // Retry A: 1, 2, 4, 8 s and up to a second each; then Breaker A is open for 30 s.
-    let a = presets::upstream_a().build().unwrap();
+    let a = upstream_team_1::upstream().build().unwrap();
     let client = a.over(refuses());
     let start = Instant::now();
     client.clone().oneshot(get()).await.unwrap_err();
@@ -561,7 +575,7 @@ async fn the_policies_written_by_hand_are_stacks_too() {
     assert!(cause_ref::<CircuitOpen>(&*error).is_some());
 
     // Retry B: 2 s, 2 s; Breaker B opens at 10.
-    let b = presets::upstream_b().build().unwrap();
+    let b = upstream_team_2::upstream().build().unwrap();
     let client = b.over(refuses());
     let start = Instant::now();
     client.clone().oneshot(get()).await.unwrap_err();
@@ -569,13 +583,13 @@ async fn the_policies_written_by_hand_are_stacks_too() {
     for _ in 0..3 {
         client.clone().oneshot(get()).await.unwrap_err();
     }
-    let open = b.circuits().all().iter().any(|circuit| circuit.state == CircuitState::Open);
+    let open = b.circuit_breaker().all().iter().any(|circuit| circuit.state == CircuitState::Open);
     assert!(open);
 
     // Both go over regions, with alerts.
     let alerts = Alerts::builder().build().unwrap();
-    let _ = presets::upstream_a().regions(regions()).alerts(&alerts).build().unwrap();
-    let _ = presets::upstream_b().regions(regions()).alerts(&alerts).build().unwrap();
+    let _ = upstream_team_1::upstream().regions(regions()).alerts(&alerts).build().unwrap();
+    let _ = upstream_team_2::upstream().regions(regions()).alerts(&alerts).build().unwrap();
 }
 
 /// What goes to another region costs nothing; to begin again in the first one does, also if the other
@@ -591,7 +605,7 @@ async fn a_new_round_of_the_regions_costs_budget_whatever_ended_the_last_one() {
         .build()
         .unwrap();
     for held_open in ["east", "south"] {
-        assert!(upstream.circuits().force_open_of(&KeyRef::text(held_open)));
+        assert!(upstream.circuit_breaker().force_open_of(&KeyRef::text(held_open)));
     }
     let seen = Seen::default();
     let noted = seen.clone();
@@ -679,9 +693,10 @@ async fn a_region_and_its_client_are_added_while_calls_go_on() {
     let start = Instant::now();
     call().await.unwrap();
     assert!(start.elapsed() > Duration::from_secs(59), "{:?}", start.elapsed());
-    let names: Vec<_> = upstream.circuits().all().iter().map(|c| c.name.to_string()).collect();
+    let names: Vec<_> =
+        upstream.circuit_breaker().all().iter().map(|c| c.name.to_string()).collect();
     assert!(names.contains(&"upstream/north".to_owned()), "{names:?}");
-    upstream.regions().unwrap().remove("north").unwrap();
+    upstream.failover().unwrap().remove("north").unwrap();
     call().await.unwrap();
     assert_eq!(seen.take(), ["new", "old"]);
 }

@@ -43,9 +43,10 @@ fn main() -> std::io::Result<ExitCode> {
     for (name, jitter, budget) in policies {
         let retry = move |seed| {
             // The defaults, except for a fourth attempt, which many clients make.
-            let layer =
-                RetryLayer::new().max_attempts(4).backoff(backoff.jitter(jitter)).seed(seed);
-            if budget { layer } else { layer.no_budget() }
+            let builder =
+                RetryLayer::builder().max_attempts(4).backoff(backoff.jitter(jitter)).seed(seed);
+            let builder = if budget { builder } else { builder.no_budget() };
+            builder.build().expect("the settings are valid")
         };
         let storm = run(name, retry);
         println!("{storm}");

@@ -219,7 +219,7 @@ where
             // An alert notified twice is better than one not notified: what timed out is sent again, until the
             // timeout.
             let backoff = Backoff::exponential(Duration::from_millis(500)).max(LONGEST_PAUSE);
-            let retry = RetryLayer::new()
+            let retry = RetryLayer::builder()
                 .max_attempts(u32::MAX)
                 .backoff(backoff.min(self.pause.min(LONGEST_PAUSE)))
                 .hint_cap(timeout)
@@ -227,7 +227,9 @@ where
                 .deadline(timeout)
                 .no_budget()
                 .retry_non_idempotent()
-                .replay_clone();
+                .replay_clone()
+                .build();
+            let Ok(retry) = retry else { return Outcome::default() };
             let mut service = retry.layer(self.service.unready_clone());
             if std::future::poll_fn(|cx| service.poll_ready(cx)).await.is_err() {
                 return Outcome::default();

@@ -26,7 +26,7 @@
 //!
 //! let mut client = ServiceBuilder::new()
 //!     .layer(alerts.layer())
-//!     .layer(RetryLayer::new().observer(alerts.observer()))
+//!     .layer(RetryLayer::builder().observer(alerts.observer()).build()?)
 //!     // The key is suspended.
 //!     .service(service_fn(|_: Request<()>| async {
 //!         Ok::<_, BoxError>(Response::builder().status(401).body(())?)

@@ -10,7 +10,7 @@
 //! use tower_upstream::event::{Event, observer_fn};
 //!
 //! let observer = observer_fn(|event: &Event<'_>| println!("{}: {event}", event.name()));
-//! let retry = RetryLayer::new().observer(observer);
+//! let retry = RetryLayer::builder().observer(observer).build()?;
 //! # let _ = retry;
 //! # }
 //! ```

@@ -17,10 +17,10 @@
 //! const SPENT: &str = r#"{"error": {"code": "insufficient_quota", "message": "..."}}"#;
 //!
 //! let client = ServiceBuilder::new()
-//!     .layer(RetryLayer::new().observer(observer_fn(|event: &Event<'_>| {
+//!     .layer(RetryLayer::builder().observer(observer_fn(|event: &Event<'_>| {
 //!         // Without the layer below it would have been sent three times.
 //!         assert!(event.to_string().ends_with("not retried: quota exhausted"));
-//!     })))
+//!     })).build()?)
 //!     .layer(PeekLayer::new())
 //!     .service(service_fn(|_: http::Request<()>| async {
 //!         Ok::<_, BoxError>(http::Response::builder().status(429).body(Body::from(SPENT))?)

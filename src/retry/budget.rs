@@ -196,7 +196,7 @@ mod tests;
 /// use tower_upstream::retry::TowerBudget;
 ///
 /// let budget = TpsBudget::new(Duration::from_secs(10), 1, 0.2);
-/// let retry = RetryLayer::new().budget(TowerBudget(budget));
+/// let retry = RetryLayer::builder().budget(TowerBudget(budget)).build()?;
 /// # let _ = retry;
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
@@ -229,7 +229,7 @@ where
 /// use tower_upstream::RetryLayer;
 /// use tower_upstream::retry::RetryThrottle;
 ///
-/// let retry = RetryLayer::new().budget(RetryThrottle::new(10, 0.1));
+/// let retry = RetryLayer::builder().budget(RetryThrottle::new(10, 0.1)).build()?;
 /// # let _ = retry;
 /// ```
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use super::Backoff;
 use super::budget::{Budget, RetryBudget};
 use super::decision::{HintUse, Policy};
 use crate::classify::HttpClassifier;
+use crate::error::InvalidConfig;
 use crate::event::Observers;
 use crate::random::RandomSource;
 use crate::replay::{HttpReplay, Replay};
@@ -60,6 +61,22 @@ impl Config<HttpClassifier, HttpReplay> {
 }
 
 impl<C, R> Config<C, R> {
+    pub(super) fn check(&self) -> Result<(), InvalidConfig> {
+        if self.policy.max_attempts == 0 {
+            return Err(InvalidConfig::new(
+                "max_attempts is 0, so nothing is sent; set at least 1",
+            ));
+        }
+        for (name, time) in [("deadline", self.deadline), ("attempt_timeout", self.attempt_timeout)]
+        {
+            if time == Some(Duration::ZERO) {
+                let message = format!("{name} is zero, so every call fails; set a longer time");
+                return Err(InvalidConfig::new(message));
+            }
+        }
+        Ok(())
+    }
+
     /// Changes the classifier and the replay strategy.
     pub(super) fn map<C2, R2>(self, f: impl FnOnce(C, R) -> (C2, R2)) -> Config<C2, R2> {
         let (classifier, replay) = f(self.classifier, self.replay);

@@ -12,10 +12,11 @@
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), BoxError> {
-//! let retry = RetryLayer::new()
+//! let retry = RetryLayer::builder()
 //!     .max_attempts(4)
 //!     .backoff(Backoff::exponential(Duration::from_millis(500)))
-//!     .deadline(Duration::from_secs(30));
+//!     .deadline(Duration::from_secs(30))
+//!     .build()?;
 //!
 //! let mut answers = [503, 503, 200].into_iter();
 //! let mut client = ServiceBuilder::new().layer(retry).service(service_fn(
@@ -77,6 +78,7 @@
 
 mod backoff;
 mod budget;
+mod builder;
 mod config;
 mod decision;
 mod future;
@@ -87,6 +89,7 @@ mod service;
 
 pub use self::backoff::{Backoff, Jitter, Waits};
 pub use self::budget::{Budget, RetryBudget, RetryThrottle, TowerBudget};
+pub use self::builder::RetryBuilder;
 pub use self::decision::{HintUse, is_retryable};
 pub use self::future::ResponseFuture;
 pub use self::layer::RetryLayer;

@@ -13,7 +13,7 @@ use crate::failover::{FailoverBuilder, FailoverLayer, Regions};
 use crate::key::{ByAuthority, ByCredential, ByRegion};
 use crate::rate_limit::{Quota, Quotas, RateLimitBuilder, RateLimitLayer, UnitCost};
 use crate::replay::{HttpReplay, NoReplay};
-use crate::retry::RetryLayer;
+use crate::retry::{RetryBuilder, RetryLayer};
 use crate::verdict::Verdict;
 
 /// Builds an [`UpstreamLayer`](super::UpstreamLayer).
@@ -27,7 +27,7 @@ pub struct UpstreamBuilder<
     W = UnitCost,
 > {
     pub(super) common: Common,
-    pub(super) retry: RetryLayer<C, R>,
+    pub(super) retry: RetryBuilder<C, R>,
     pub(super) rate_limit: RateLimitBuilder<HttpClassifier, K, W>,
     pub(super) circuit_breaker: CircuitBreakerBuilder<HttpClassifier, B>,
 }
@@ -60,7 +60,7 @@ impl UpstreamBuilder {
         };
         Self {
             common,
-            retry: RetryLayer::new(),
+            retry: RetryLayer::builder(),
             rate_limit: RateLimitLayer::builder(Quota::unlimited()).by_credential(),
             circuit_breaker: CircuitBreakerLayer::builder().by_region(),
         }
@@ -137,13 +137,13 @@ impl<C, R, K, B, W> UpstreamBuilder<C, R, K, B, W> {
     /// use tower_upstream::{UpstreamLayer, presets};
     ///
     /// let patient = UpstreamLayer::builder().retry(|retry| retry.max_attempts(5)).build()?;
-    /// let by_hand = UpstreamLayer::builder().retry(|_| presets::retry_b()).build()?;
-    /// # let _ = (patient, by_hand);
+    /// let as_sdk = UpstreamLayer::builder().retry(|_| presets::llm_retry()).build()?;
+    /// # let _ = (patient, as_sdk);
     /// # Ok::<_, tower_upstream::InvalidConfig>(())
     /// ```
     pub fn retry<C2, R2>(
         self,
-        change: impl FnOnce(RetryLayer<C, R>) -> RetryLayer<C2, R2>,
+        change: impl FnOnce(RetryBuilder<C, R>) -> RetryBuilder<C2, R2>,
     ) -> UpstreamBuilder<C2, R2, K, B, W> {
         UpstreamBuilder {
             common: self.common,
@@ -292,6 +292,7 @@ impl<C: Clone, R: Clone, K, B: 'static, W: Quotas> UpstreamBuilder<C, R, K, B, W
                 .map_or(1, FailoverLayer::reach),
         }
         .check()?;
+        let retry = retry.build()?;
         Ok(UpstreamLayer { alert, retry, failover, rate_limit, circuit_breaker, attempt_timeout })
     }
 }

@@ -55,20 +55,20 @@ impl<C, R, K, B, W> UpstreamLayer<C, R, K, B, W> {
 
     /// Returns a handle to see and to change the regions, if there are any.
     #[must_use]
-    pub fn regions(&self) -> Option<FailoverHandle> {
+    pub fn failover(&self) -> Option<FailoverHandle> {
         self.failover.as_ref().map(FailoverLayer::handle)
     }
 
     /// Returns a handle to see and to change the limiters.
     #[must_use]
-    pub fn limits(&self) -> RateLimitHandle {
+    pub fn rate_limit(&self) -> RateLimitHandle {
         self.rate_limit.handle()
     }
 
     /// Returns a handle to see and to change the circuits. Its
     /// [`status`](CircuitBreakerHandle::status) is that of the worst circuit.
     #[must_use]
-    pub fn circuits(&self) -> CircuitBreakerHandle {
+    pub fn circuit_breaker(&self) -> CircuitBreakerHandle {
         self.circuit_breaker.handle()
     }
 }

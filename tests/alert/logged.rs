@@ -107,8 +107,12 @@ async fn what_a_layer_warns_of_is_a_warning_and_the_rest_is_debug() {
     let (log, _guard) = Log::begin();
     let breaker = CircuitBreakerLayer::builder().consecutive_failures(2);
     let breaker = breaker.observer(TracingObserver::new()).build().unwrap();
-    let retry = RetryLayer::new().max_attempts(2).backoff(Backoff::constant(Duration::ZERO));
-    let retry = retry.observer(TracingObserver::new());
+    let retry = RetryLayer::builder()
+        .max_attempts(2)
+        .backoff(Backoff::constant(Duration::ZERO))
+        .observer(TracingObserver::new())
+        .build()
+        .unwrap();
     let client = ServiceBuilder::new().layer(retry).layer(breaker).service(upstream(&status(503)));
     call(client).await;
     let lines = log.lines();

@@ -103,11 +103,13 @@ async fn calls_that_hang_until_they_end_or_are_dropped() {
 async fn what_retries_cost_in_a_minute() {
     // A call of the replay costs 0.008, and is sent four times.
     let (alerts, chat) = with([Rule::retry_spend(1.0, 0.008).critical()]);
-    let retry = RetryLayer::new()
+    let retry = RetryLayer::builder()
         .max_attempts(4)
         .no_budget()
         .backoff(Backoff::constant(Duration::from_millis(1)))
-        .observer(alerts.observer());
+        .observer(alerts.observer())
+        .build()
+        .unwrap();
     let client = ServiceBuilder::new().layer(retry).service(upstream(&status(503)));
     let client = alerts.layer().layer_over(client);
     for _ in 0..41 {
@@ -306,7 +308,7 @@ async fn what_retries_cost_is_notified_without_a_layer_above() {
         let status = if first { 503 } else { 200 };
         async move { Ok::<_, BoxError>(Response::builder().status(status).body(())?) }
     });
-    let retry = RetryLayer::new().no_budget().observer(alerts.observer());
+    let retry = RetryLayer::builder().no_budget().observer(alerts.observer()).build().unwrap();
     calls(1, &retry.layer_over(fails_first)).await;
     let texts = chat.texts();
     assert!(texts.len() == 1 && texts[0].contains("retry_spend: retries cost"), "{texts:?}");

@@ -456,7 +456,7 @@ async fn a_retry_above_does_not_wait_for_a_latched_credential() {
     use tower::ServiceBuilder;
 
     let layer = builder().latch(latch()).build().unwrap();
-    let retry = tower_upstream::RetryLayer::new().deadline(60 * MINUTE);
+    let retry = tower_upstream::RetryLayer::builder().deadline(60 * MINUTE).build().unwrap();
     let refuses = service_fn(|_: Request<()>| async {
         Ok::<_, BoxError>(Response::builder().status(401).body(())?)
     });

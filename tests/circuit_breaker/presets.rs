@@ -1,9 +1,13 @@
 //! Breakers A and B, call by call, against tables worked out by hand from what the two
 //! teams wrote.
 
+#[path = "../../examples/scenario/circuit_breaker_consecutive.rs"]
+mod circuit_breaker_consecutive;
+#[path = "../../examples/scenario/circuit_breaker_leaky.rs"]
+mod circuit_breaker_leaky;
+
 use tokio::time::Instant;
 use tower_upstream::circuit_breaker::CircuitStatus;
-use tower_upstream::presets;
 
 use super::*;
 use CircuitState::{Closed, HalfOpen, Open};
@@ -53,7 +57,7 @@ async fn check(client: impl Upstream, status: impl Fn() -> CircuitStatus, table:
 
 #[tokio::test(start_paused = true)]
 async fn breaker_a_call_by_call() {
-    let layer = presets::circuit_breaker_a().build().unwrap();
+    let layer = circuit_breaker_consecutive::circuit_breaker().build().unwrap();
     let handle = layer.handle();
     check(
         layer.layer(service_fn(answer)),
@@ -95,7 +99,7 @@ async fn breaker_a_call_by_call() {
 
 #[tokio::test(start_paused = true)]
 async fn breaker_b_call_by_call() {
-    let layer = presets::circuit_breaker_b().build().unwrap();
+    let layer = circuit_breaker_leaky::circuit_breaker().build().unwrap();
     let handle = layer.handle();
     let mut table = vec![
         // Never below zero.
@@ -126,7 +130,7 @@ async fn breaker_b_call_by_call() {
 /// By hand neither knew a credential.
 #[tokio::test(start_paused = true)]
 async fn neither_latches_a_credential() {
-    let layer = presets::circuit_breaker_b().build().unwrap();
+    let layer = circuit_breaker_leaky::circuit_breaker().build().unwrap();
     let client = layer.layer(service_fn(answer));
     for _ in 0..100 {
         client.clone().oneshot(to("/", Some(("authorization", "key")), 401)).await.unwrap();

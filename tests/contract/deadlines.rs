@@ -16,7 +16,7 @@ contracts! { layers_that_wait:
 
 /// The layer below one that gives each call so long, and makes no second attempt.
 fn with_deadline<S: Waits>(subject: &S, upstream: &Upstream, time: Duration) -> impl Client {
-    let deadline = RetryLayer::new().max_attempts(1).deadline(time);
+    let deadline = RetryLayer::builder().max_attempts(1).deadline(time).build().unwrap();
     deadline.layer(subject.boxed(upstream.inner()))
 }
 

@@ -16,7 +16,7 @@ use tower_upstream::retry::{AttemptTimedOut, CredentialRejected, DeadlineExceede
 use tower_upstream::{InvalidConfig, cause_ref};
 
 use crate::clock::{at_once, in_time, pass};
-use crate::layers::{CircuitBreaker, RateLimit, Rejects, Retry, Subject, call};
+use crate::layers::{CircuitBreaker, RateLimit, Rejects, Subject, call};
 use crate::upstream::{Answer, Failure, Inner, Request, Upstream, request};
 
 contracts! { layers_over_anything: events_give_no_secret_away }
@@ -32,7 +32,7 @@ contracts! { layers_that_reject: a_tonic_client_understands_a_rejection }
 /// One of each kind above a service. None of them does anything about a failure.
 fn three_layers(inner: Inner) -> Inner {
     let stack = ServiceBuilder::new()
-        .layer(Retry::new().layer().max_attempts(1))
+        .layer(tower_upstream::RetryLayer::builder().max_attempts(1).build().unwrap())
         .layer(RateLimit::new().layer())
         .layer(CircuitBreaker::new().layer());
     Inner::new(stack.service(inner))

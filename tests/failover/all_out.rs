@@ -70,7 +70,7 @@ async fn it_fails_at_once_and_says_when_to_come_back() {
 async fn a_retry_above_waits_for_it_without_spending_its_budget() {
     let world = all_refuse();
     let layer = ServiceBuilder::new()
-        .layer(RetryLayer::new().deadline(30 * SECOND))
+        .layer(RetryLayer::builder().deadline(30 * SECOND).build().unwrap())
         .layer(layer(WhenAllOut::FailFast))
         .into_inner();
     let mut client = client(layer, &world);
@@ -98,7 +98,7 @@ async fn it_waits_for_the_one_that_is_back_the_soonest() {
 async fn a_wait_that_would_pass_the_deadline_is_not_slept() {
     let world = all_refuse();
     let layer = ServiceBuilder::new()
-        .layer(RetryLayer::new().deadline(5 * SECOND).max_attempts(1))
+        .layer(RetryLayer::builder().deadline(5 * SECOND).max_attempts(1).build().unwrap())
         .layer(layer(WhenAllOut::Wait))
         .into_inner();
     let mut client = client(layer, &world);

@@ -23,7 +23,7 @@ async fn it_says_of_each_region_what_happened() {
             .by_authority();
         let failover = FailoverLayer::new(regions());
         let layer = ServiceBuilder::new()
-            .option_layer(retried.then(|| RetryLayer::new().max_attempts(3)))
+            .option_layer(retried.then(|| RetryLayer::builder().max_attempts(3).build().unwrap()))
             .layer(failover.clone())
             .layer(breaker.build().unwrap())
             .into_inner();

@@ -38,9 +38,9 @@ async fn regions_tried_of_one_set_are_not_taken_for_those_of_another() {
             let client = FailoverLayer::new(regions).layer(BoxCloneSyncService::new(client));
             match retry {
                 // As often as there are regions.
-                Retry::EachProviders => {
-                    BoxCloneSyncService::new(RetryLayer::new().max_attempts(2).layer(client))
-                }
+                Retry::EachProviders => BoxCloneSyncService::new(
+                    RetryLayer::builder().max_attempts(2).build().unwrap().layer(client),
+                ),
                 _ => BoxCloneSyncService::new(client),
             }
         });

@@ -9,6 +9,7 @@ use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::failover::{FailoverHandle, FailoverLayer};
+use tower_upstream::retry::RetryBuilder;
 use tower_upstream::{Quota, RateLimitLayer, RetryLayer};
 
 use super::{Host, World, get, regions};
@@ -17,7 +18,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// A client that is sent one attempt per `period`, with as many at once as there are permits.
 fn queueing(
-    retry: RetryLayer,
+    retry: RetryBuilder,
     period: Duration,
     permits: &Arc<Semaphore>,
     world: &World,
@@ -27,7 +28,7 @@ fn queueing(
     let world = world.clone();
     let client = ServiceBuilder::new()
         .layer_fn(BoxCloneSyncService::new)
-        .layer(retry.max_attempts(1))
+        .layer(retry.max_attempts(1).build().unwrap())
         .layer(failover)
         .layer(RateLimitLayer::new(Quota::new(1, period)))
         .layer(GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(permits)))
@@ -42,7 +43,7 @@ fn healthy(handle: &FailoverHandle) -> bool {
 #[tokio::test(start_paused = true)]
 async fn a_timeout_in_our_own_queue_is_not_the_regions() {
     let world = World::default();
-    let retry = RetryLayer::new().attempt_timeout(2 * SECOND);
+    let retry = RetryLayer::builder().attempt_timeout(2 * SECOND);
     let permits = Arc::new(Semaphore::new(1));
     let (mut client, handle) = queueing(retry, 60 * SECOND, &permits, &world);
     get(&mut client).await.unwrap();
@@ -54,7 +55,7 @@ async fn a_timeout_in_our_own_queue_is_not_the_regions() {
 #[tokio::test(start_paused = true)]
 async fn a_deadline_before_the_client_is_ready_is_not_the_regions() {
     let world = World::default();
-    let retry = RetryLayer::new().deadline(10 * SECOND);
+    let retry = RetryLayer::builder().deadline(10 * SECOND);
     let permits = Arc::new(Semaphore::new(1));
     let (mut client, handle) = queueing(retry, SECOND, &permits, &world);
     get(&mut client).await.unwrap();
@@ -70,7 +71,7 @@ async fn a_deadline_before_the_client_is_ready_is_not_the_regions() {
 #[tokio::test(start_paused = true)]
 async fn a_region_that_hangs_is_at_fault_also_after_a_queue() {
     let world = World::default();
-    let retry = RetryLayer::new().attempt_timeout(10 * SECOND);
+    let retry = RetryLayer::builder().attempt_timeout(10 * SECOND);
     let permits = Arc::new(Semaphore::new(1));
     let (mut client, handle) = queueing(retry, SECOND, &permits, &world);
     get(&mut client).await.unwrap();

@@ -177,7 +177,7 @@ async fn each_failure_probing_doubles_its_cooldown() {
 async fn a_retry_that_comes_by_when_all_were_tried_begins_anew() {
     let world = World::default();
     let layer = ServiceBuilder::new()
-        .layer(RetryLayer::new().max_attempts(9))
+        .layer(RetryLayer::builder().max_attempts(9).build().unwrap())
         .layer(FailoverLayer::builder(regions()).max_attempts(7).build().unwrap())
         .into_inner();
     let mut client = client(layer, &world);
@@ -339,7 +339,7 @@ async fn a_throttled_region_is_out_until_the_hint_and_no_cooldown_grows_of_it() 
 async fn a_region_that_hangs_until_the_deadline_is_lost() {
     let world = World::default();
     let failover = FailoverLayer::new(regions());
-    let retry = RetryLayer::new().deadline(5 * SECOND);
+    let retry = RetryLayer::builder().deadline(5 * SECOND).build().unwrap();
     let mut client =
         client(ServiceBuilder::new().layer(retry).layer(failover).into_inner(), &world);
     world.set("us", Host::Hangs);
@@ -360,7 +360,7 @@ async fn an_observer_that_panics_at_a_timeout_leaves_no_call_under_way() {
     });
     let failover = FailoverLayer::builder(regions()).observer(observer).build().unwrap();
     let handle = failover.handle();
-    let retry = RetryLayer::new().attempt_timeout(SECOND);
+    let retry = RetryLayer::builder().attempt_timeout(SECOND).build().unwrap();
     let mut client =
         client(ServiceBuilder::new().layer(retry).layer(failover).into_inner(), &world);
     world.set("us", Host::Hangs);

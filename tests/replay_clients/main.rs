@@ -33,7 +33,7 @@ fn retry(cap: Option<usize>) -> (RetryLayer, Arc<Mutex<Option<StopReason>>>) {
     let stopped = Arc::new(Mutex::new(None));
     let reason = Arc::clone(&stopped);
     let replay = cap.map_or(HttpReplay::new(), |cap| HttpReplay::new().limit(cap));
-    let layer = RetryLayer::new()
+    let layer = RetryLayer::builder()
         .replay(replay)
         .retry_non_idempotent()
         .backoff(Backoff::constant(Duration::from_millis(1)))
@@ -43,6 +43,8 @@ fn retry(cap: Option<usize>) -> (RetryLayer, Arc<Mutex<Option<StopReason>>>) {
             {
                 *reason.lock().unwrap() = Some(why);
             }
-        }));
+        }))
+        .build()
+        .unwrap();
     (layer, stopped)
 }

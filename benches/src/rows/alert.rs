@@ -2,7 +2,7 @@ use tower::Layer;
 use tower_upstream::alert::Slo;
 use tower_upstream::{AlertLayer, Alerts};
 
-use super::{Row, nobody, ours};
+use super::{Row, no_op_observer, ours};
 use crate::bare::Bare;
 
 pub(super) fn rows() -> Vec<Row> {
@@ -12,6 +12,6 @@ pub(super) fn rows() -> Vec<Row> {
 /// The alert layer of every row that has one.
 pub(super) fn layer(observed: bool) -> AlertLayer {
     let builder = Alerts::builder().slo(Slo::availability(0.999));
-    let builder = if observed { builder.observer(nobody()) } else { builder };
+    let builder = if observed { builder.observer(no_op_observer()) } else { builder };
     builder.build().expect("a valid configuration").layer()
 }

@@ -14,7 +14,7 @@ use tower_resilience::outlier::{OutlierDetectionLayer, OutlierDetector};
 use tower_upstream::CircuitBreakerLayer;
 use tower_upstream::circuit_breaker::{CircuitBreakerBuilder, FailureRate};
 
-use super::{OBSERVED, Row, nobody, ours, peer};
+use super::{OBSERVED, Row, no_op_observer, ours, peer};
 use crate::bare::{Bare, FailsFirst};
 use crate::subject::{Outcome, Serves, call};
 
@@ -97,7 +97,7 @@ pub(super) fn built<C, K>(
     builder: CircuitBreakerBuilder<C, K>,
     observed: bool,
 ) -> CircuitBreakerLayer<C, K> {
-    let builder = if observed { builder.observer(nobody()) } else { builder };
+    let builder = if observed { builder.observer(no_op_observer()) } else { builder };
     builder.build().expect("a valid configuration")
 }
 

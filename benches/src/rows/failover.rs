@@ -2,7 +2,7 @@ use tower::Layer;
 use tower_upstream::FailoverLayer;
 use tower_upstream::failover::{FailoverBuilder, Region, Regions};
 
-use super::{Row, nobody, ours};
+use super::{Row, no_op_observer, ours};
 use crate::bare::Bare;
 
 /// Three regions by host, as an API offers them.
@@ -28,5 +28,5 @@ pub(super) fn builder(bases: &[&str], observed: bool) -> FailoverBuilder {
         Region::new(format!("region-{priority}"), *base).priority(priority)
     });
     let builder = FailoverLayer::builder(Regions::new(regions).expect("valid regions"));
-    if observed { builder.observer(nobody()) } else { builder }
+    if observed { builder.observer(no_op_observer()) } else { builder }
 }

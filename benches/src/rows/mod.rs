@@ -107,7 +107,7 @@ fn typed<S: Serves<()>, T: Serves<Bytes>>(
 }
 
 /// Hears every event, and does nothing with it.
-fn nobody() -> impl Observer {
+fn no_op_observer() -> impl Observer {
     observer_fn(|event: &Event<'_>| _ = std::hint::black_box(event))
 }
 

@@ -10,7 +10,7 @@ use tower::{Layer, Service};
 use tower_resilience::ratelimiter::RateLimiterLayer as TheirLayer;
 use tower_upstream::{Quota, RateLimitLayer};
 
-use super::{Row, nobody, ours, peer};
+use super::{Row, no_op_observer, ours, peer};
 use crate::bare::Bare;
 
 /// More a second than can be measured.
@@ -40,7 +40,7 @@ pub(super) fn layer(observed: bool) -> RateLimitLayer {
 
 fn built(quota: Quota, observed: bool) -> RateLimitLayer {
     let builder = RateLimitLayer::builder(quota);
-    if observed { builder.observer(nobody()).build() } else { builder.build() }
+    if observed { builder.observer(no_op_observer()).build() } else { builder.build() }
 }
 
 pub(super) fn theirs() -> TheirLayer {

@@ -10,7 +10,7 @@ use tower::retry::budget::{Budget, TpsBudget};
 use tower_resilience::retry::{RetryBudgetBuilder, RetryLayer as TheirRetryLayer};
 use tower_upstream::RetryLayer;
 
-use super::{Row, nobody, ours, peer, typed};
+use super::{Row, no_op_observer, ours, peer, typed};
 use crate::bare::Bare;
 use crate::content::Content;
 use crate::subject::Serves;
@@ -33,8 +33,9 @@ pub(super) fn rows() -> Vec<Row> {
 }
 
 pub(super) fn layer(observed: bool) -> RetryLayer {
-    let layer = RetryLayer::new();
-    if observed { layer.observer(nobody()) } else { layer }
+    let builder = RetryLayer::builder();
+    let builder = if observed { builder.observer(no_op_observer()) } else { builder };
+    builder.build().expect("the settings are valid")
 }
 
 pub(super) fn tower() -> tower::retry::RetryLayer<TowerPolicy> {

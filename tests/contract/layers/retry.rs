@@ -3,9 +3,10 @@ use std::time::Duration;
 
 use tower::Layer;
 use tower_upstream::RetryLayer;
-use tower_upstream::classify::{ErrorClassifier, HttpClassifier, Verdict};
+use tower_upstream::classify::{ErrorClassifier, Verdict};
 use tower_upstream::event::Observer;
 use tower_upstream::replay::{CloneReplay, HttpReplay};
+use tower_upstream::retry::RetryBuilder;
 use tower_upstream::retry::{Backoff, HintUse, Jitter, RetryBudget, RetryThrottle};
 
 use super::{COUNTS, DURATIONS, Extreme, FRACTIONS, SIZES, Subject, Waits, call};
@@ -13,7 +14,7 @@ use crate::upstream::{Answer, Upstream, request};
 
 /// Three attempts, a second apart, and a budget of ten that doesn't refill.
 pub(crate) struct Retry {
-    layer: RetryLayer,
+    layer: RetryBuilder,
     budget: Arc<RetryBudget>,
 }
 
@@ -27,7 +28,7 @@ impl Subject for Retry {
 
     fn observed(observer: impl Observer) -> Self {
         let budget = Arc::new(RetryBudget::new(0.0, 0.0, Self::BUDGET));
-        let layer = RetryLayer::new()
+        let layer = RetryLayer::builder()
             .backoff(Backoff::constant(Duration::from_secs(1)))
             .budget(Arc::clone(&budget))
             .observer(observer);
@@ -35,16 +36,14 @@ impl Subject for Retry {
     }
 
     fn layer(&self) -> RetryLayer {
-        self.layer.clone()
+        self.layer.clone().build().unwrap()
     }
 
     fn plain() -> Self::Plain {
-        RetryLayer::new().classifier(ErrorClassifier::new()).replay_clone()
+        RetryLayer::builder().classifier(ErrorClassifier::new()).replay_clone().build().unwrap()
     }
 
     fn use_up(layer: &RetryLayer) {
-        // Without waits the budget is spent at once.
-        let layer = layer.clone().backoff(Backoff::constant(Duration::ZERO));
         let upstream = Upstream::that_answers(Answer::Status(503));
         let client = layer.layer(upstream.inner());
         for _ in 0..Self::BUDGET {
@@ -62,46 +61,49 @@ impl Subject for Retry {
     }
 
     fn extremes() -> Vec<Extreme<RetryLayer>> {
-        let layer = || RetryLayer::new().seed(1);
+        let layer = || RetryLayer::builder().seed(1);
         let mut all = Vec::new();
         for attempts in COUNTS {
             let what = format!("max_attempts({attempts})");
-            all.push(Extreme::new(what, layer().max_attempts(attempts)));
+            all.push(Extreme::checked(what, layer().max_attempts(attempts).build()));
         }
         for time in DURATIONS {
             for (name, backoff) in backoffs(time) {
-                let extreme = Extreme::new(name, layer().backoff(backoff));
+                let extreme = Extreme::checked(name, layer().backoff(backoff).build());
                 all.push(if time == Duration::MAX { extreme.may_wait() } else { extreme });
             }
             for hint in [HintUse::Floor, HintUse::Replace, HintUse::Ignore] {
                 let what = format!("hint_cap({time:?}), {hint:?}");
-                let extreme = Extreme::new(what, layer().hint_cap(time).hint(hint));
+                let extreme = Extreme::checked(what, layer().hint_cap(time).hint(hint).build());
                 all.push(if time == Duration::MAX { extreme.may_wait() } else { extreme });
             }
-            all.push(Extreme::new(format!("deadline({time:?})"), layer().deadline(time)));
+            all.push(Extreme::checked(
+                format!("deadline({time:?})"),
+                layer().deadline(time).build(),
+            ));
             let what = format!("attempt_timeout({time:?})");
-            all.push(Extreme::new(what, layer().attempt_timeout(time)));
+            all.push(Extreme::checked(what, layer().attempt_timeout(time).build()));
             let what = format!("attempt_timeout({time:?}), deadline({time:?})");
-            all.push(Extreme::new(what, layer().attempt_timeout(time).deadline(time)));
+            all.push(Extreme::checked(what, layer().attempt_timeout(time).deadline(time).build()));
         }
         for seed in [0, u64::MAX] {
-            all.push(Extreme::new(format!("seed({seed})"), layer().seed(seed)));
+            all.push(Extreme::checked(format!("seed({seed})"), layer().seed(seed).build()));
         }
         for limit in SIZES {
             let replay = HttpReplay::new().limit(limit);
-            let layer: RetryLayer<HttpClassifier, HttpReplay> = layer().replay(replay);
-            all.push(Extreme::new(format!("HttpReplay::limit({limit})"), layer));
+            let layer = layer().replay(replay);
+            all.push(Extreme::checked(format!("HttpReplay::limit({limit})"), layer.build()));
         }
         let costs: [fn(&Verdict) -> u32; 2] = [|_| 0, |_| u32::MAX];
         for (cost, name) in costs.into_iter().zip(["0", "u32::MAX"]) {
             let budget = RetryBudget::default().cost_fn(cost);
-            all.push(Extreme::new(format!("cost_fn({name})"), layer().budget(budget)));
+            all.push(Extreme::checked(format!("cost_fn({name})"), layer().budget(budget).build()));
         }
         for ratio in FRACTIONS {
             for tokens in COUNTS {
                 let what = format!("RetryThrottle::new({tokens}, {ratio})");
                 let budget = RetryThrottle::new(tokens, ratio);
-                all.push(Extreme::new(what, layer().budget(budget)));
+                all.push(Extreme::checked(what, layer().budget(budget).build()));
             }
         }
         for ratio in FRACTIONS {
@@ -109,7 +111,7 @@ impl Subject for Retry {
                 for reserve in COUNTS {
                     let what = format!("RetryBudget::new({ratio}, {per_second}, {reserve})");
                     let budget = RetryBudget::new(ratio, per_second, reserve);
-                    all.push(Extreme::new(what, layer().budget(Arc::new(budget))));
+                    all.push(Extreme::checked(what, layer().budget(Arc::new(budget)).build()));
                 }
             }
         }

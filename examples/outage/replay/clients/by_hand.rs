@@ -1,11 +1,15 @@
 //! What was written in the days after.
 
+#[path = "../../../scenario/retry_patient.rs"]
+mod retry_patient;
+
 use tower::ServiceBuilder;
-use tower_upstream::presets;
 
 use super::{Client, Wire};
 
-/// Retry A, alone.
+/// The patient retry of team 1, alone.
 pub(crate) fn by_hand(wire: Wire) -> Client {
-    Client::silent(ServiceBuilder::new().layer(presets::retry_a()).service(wire))
+    Client::silent(
+        ServiceBuilder::new().layer(retry_patient::retry().build().unwrap()).service(wire),
+    )
 }
