@@ -9,7 +9,7 @@
 //!
 //! ```
 //! # #[cfg(all(feature = "retry", feature = "rate-limit", feature = "circuit-breaker"))]
-//! # {
+//! # fn main() -> Result<(), tower_upstream::InvalidConfig> {
 //! use std::time::Duration;
 //! use tower::{ServiceBuilder, timeout::TimeoutLayer};
 //! use tower_upstream::{CircuitBreakerLayer, Quota, RateLimitLayer, RetryLayer};
@@ -25,7 +25,9 @@
 //!     .service(your_client);
 //! # fn check<S: tower::Service<http::Request<String>>>(_: S) {}
 //! # check(client);
-//! # }
+//! # Ok(()) }
+//! # #[cfg(not(all(feature = "retry", feature = "rate-limit", feature = "circuit-breaker")))]
+//! # fn main() {}
 //! ```
 //!
 //! `your_client` is any tower service: hyper-util's client, `reqwest::Client`, a

@@ -5,14 +5,17 @@
 //! body, a credential or a full URL.
 //!
 //! ```
-//! # #[cfg(feature = "retry")] {
+//! # #[cfg(feature = "retry")]
+//! # fn main() -> Result<(), tower_upstream::InvalidConfig> {
 //! use tower_upstream::RetryLayer;
 //! use tower_upstream::event::{Event, observer_fn};
 //!
 //! let observer = observer_fn(|event: &Event<'_>| println!("{}: {event}", event.name()));
 //! let retry = RetryLayer::builder().observer(observer).build()?;
 //! # let _ = retry;
-//! # }
+//! # Ok(()) }
+//! # #[cfg(not(feature = "retry"))]
+//! # fn main() {}
 //! ```
 //!
 //! # Events

@@ -198,6 +198,7 @@ mod tests;
 /// let budget = TpsBudget::new(Duration::from_secs(10), 1, 0.2);
 /// let retry = RetryLayer::builder().budget(TowerBudget(budget)).build()?;
 /// # let _ = retry;
+/// # Ok::<_, tower_upstream::InvalidConfig>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TowerBudget<B>(pub B);
@@ -231,6 +232,7 @@ where
 ///
 /// let retry = RetryLayer::builder().budget(RetryThrottle::new(10, 0.1)).build()?;
 /// # let _ = retry;
+/// # Ok::<_, tower_upstream::InvalidConfig>(())
 /// ```
 #[derive(Debug)]
 pub struct RetryThrottle {
