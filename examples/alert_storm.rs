@@ -18,7 +18,9 @@ use bytes::Bytes;
 use http::{Request, Response};
 use serde_json::Value;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
-use tower_upstream::alert::{Alerts, Opsgenie, PagerDuty, Rule, Severity, Slack, Slo, Teams};
+use tower_upstream::alert::{
+    AlertLayer, Alerts, Opsgenie, PagerDuty, Rule, Severity, Slack, Slo, Teams,
+};
 
 const CALLS: u64 = 1_000_000;
 /// When memory is looked at first: by then all there is to know has been seen.
@@ -118,7 +120,7 @@ async fn storm(alerts: &Alerts, times: &Arc<Times>, calls: std::ops::Range<u64>)
     let tasks: Vec<_> = (0..TASKS)
         .map(|task| {
             let (times, calls) = (Arc::clone(times), calls.clone());
-            let mut client = alerts.layer().layer(fails);
+            let mut client = AlertLayer::new(alerts).layer(fails);
             tokio::spawn(async move {
                 for number in calls.filter(|number| number % TASKS == task) {
                     let started = Instant::now();

@@ -16,7 +16,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpListener;
 use tower::{Service, ServiceBuilder, ServiceExt, timeout::TimeoutLayer};
-use tower_upstream::alert::Alerts;
+use tower_upstream::alert::{AlertLayer, Alerts};
 use tower_upstream::event::{Event, observer_fn};
 use tower_upstream::failover::{FailoverLayer, Region, Regions};
 use tower_upstream::{BoxError, CircuitBreakerLayer, Quota, RateLimitLayer, RetryLayer};
@@ -33,7 +33,7 @@ async fn main() -> Result<(), BoxError> {
     let watch = Arc::new((alerts.observer(), print));
 
     let mut client = ServiceBuilder::new()
-        .layer(alerts.layer())
+        .layer(AlertLayer::new(&alerts))
         .layer(RetryLayer::builder().max_attempts(4).observer(Arc::clone(&watch)).build().unwrap())
         .layer(FailoverLayer::builder(regions).observer(Arc::clone(&watch)).build()?)
         .layer(RateLimitLayer::new(Quota::per_minute(60)))

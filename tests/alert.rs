@@ -26,7 +26,9 @@ use http::{Request, Response};
 use serde_json::Value;
 use tokio::time::{advance, sleep};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_upstream::alert::{AlertKind, Alerts, AlertsBuilder, PagerDuty, Severity, Slack};
+use tower_upstream::alert::{
+    AlertKind, AlertLayer, Alerts, AlertsBuilder, PagerDuty, Severity, Slack,
+};
 use tower_upstream::event::{Event, Observer, observer_fn};
 use tower_upstream::failover::{FailoverLayer, Region, Regions};
 use tower_upstream::retry::Backoff;
@@ -134,19 +136,19 @@ fn adds_up(alerts: &Alerts) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn severities_decide_who_is_notified() {
+async fn alert_severity_decides_which_sinks_are_notified() {
     let (builder, chat, page) = both();
     let alerts = builder.build().unwrap();
     let status = status(503);
-    let client = alerts.layer().layer_over(upstream(&status));
+    let client = AlertLayer::new(&alerts).layer_over(upstream(&status));
     call(client.clone()).await;
     flush(&alerts).await;
-    assert_eq!(chat.texts(), ["ℹ️ INFO: call_failed: a call failed: status 503"]);
+    assert_eq!(chat.texts(), ["ℹ️ INFO: Call failed: status 503"]);
     assert_eq!(page.actions(), []);
     status.store(401, Ordering::Relaxed);
     call(client).await;
     flush(&alerts).await;
-    let expected = "🔴 CRITICAL: credential_rejected: the credential was refused: status 401";
+    let expected = "🔴 CRITICAL: Credential rejected: status 401";
     assert_eq!(chat.texts(), [expected]);
     let key = "checkout/credential_rejected".to_owned();
     assert_eq!(page.actions(), [("trigger".to_owned(), key)]);
@@ -165,22 +167,22 @@ trait LayerOver: Sized {
 impl<L> LayerOver for L {}
 
 #[tokio::test(start_paused = true)]
-async fn what_is_fine_or_the_requests_own_fault_is_not_notified() {
+async fn alert_success_and_invalid_request_notify_no_sink() {
     let (builder, chat, _page) = both();
     let alerts = builder.build().unwrap();
     for answer in [200, 204, 302, 400, 404, 422, 501] {
-        call(alerts.layer().layer_over(upstream(&status(answer)))).await;
+        call(AlertLayer::new(&alerts).layer_over(upstream(&status(answer)))).await;
     }
     // Nor is a call that its caller drops.
     let hangs = service_fn(|_: Request<()>| pending::<Result<Response<()>, BoxError>>());
-    let dropped = alerts.layer().layer_over(hangs).oneshot(Request::new(()));
+    let dropped = AlertLayer::new(&alerts).layer_over(hangs).oneshot(Request::new(()));
     assert!(tokio::time::timeout(Duration::from_secs(1), dropped).await.is_err());
     flush(&alerts).await;
     assert_eq!((chat.take().len(), alerts.stats().offered), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_is_critical_after_more_than_three_retries() {
+async fn alert_timeout_after_many_retries_is_critical() {
     for (attempts, expected) in [(4, 0), (5, 1)] {
         let (builder, chat, page) = both();
         let alerts = builder.build().unwrap();
@@ -191,14 +193,16 @@ async fn a_timeout_is_critical_after_more_than_three_retries() {
             .observer(alerts.observer())
             .build()
             .unwrap();
-        let client =
-            ServiceBuilder::new().layer(alerts.layer()).layer(retry).service(upstream(&status(0)));
+        let client = ServiceBuilder::new()
+            .layer(AlertLayer::new(&alerts))
+            .layer(retry)
+            .service(upstream(&status(0)));
         call(client).await;
         flush(&alerts).await;
         let texts = chat.texts();
         assert_eq!(texts.len(), 1, "{texts:?}");
         assert_eq!(
-            texts[0].contains("CRITICAL: timeout: no answer in time after 4"),
+            texts[0].contains("CRITICAL: Call timed out: timeout after 4 retries"),
             attempts == 5
         );
         assert_eq!(page.take().len(), expected);
@@ -206,10 +210,10 @@ async fn a_timeout_is_critical_after_more_than_three_retries() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn notified_once_then_each_interval_and_resolved_when_it_is_over() {
+async fn alert_lasting_condition_repeats_then_resolves() {
     let (builder, chat, page) = both();
     let alerts = builder.build().unwrap();
-    let client = alerts.layer().layer_over(upstream(&status(401)));
+    let client = AlertLayer::new(&alerts).layer_over(upstream(&status(401)));
     // 2 hours and a half.
     for _ in 0..9000 {
         call(client.clone()).await;
@@ -224,14 +228,14 @@ async fn notified_once_then_each_interval_and_resolved_when_it_is_over() {
     assert_eq!(alerts.stats().coalesced, 2 * 8999);
     sleep(Duration::from_secs(301)).await;
     flush(&alerts).await;
-    let expected = "ℹ️ INFO: credential_rejected: the credential isn't refused any more";
+    let expected = "ℹ️ INFO: Resolved: credential no longer rejected after 2 h 34 m";
     assert_eq!(chat.texts(), [expected]);
     assert_eq!(page.actions(), [("resolve".to_owned(), triggers[0].1.clone())]);
     adds_up(&alerts);
 }
 
 #[tokio::test(start_paused = true)]
-async fn circuits_open_and_close() {
+async fn alert_circuit_opens_and_closes() {
     let (builder, chat, page) = both();
     let alerts = builder.build().unwrap();
     let status = status(500);
@@ -243,7 +247,10 @@ async fn circuits_open_and_close() {
     flush(&alerts).await;
     let texts = chat.texts();
     assert_eq!(texts.len(), 1);
-    assert!(texts[0].starts_with("🟡 WARNING: circuit_open: circuit "), "{texts:?}");
+    assert!(
+        texts[0].starts_with("🟡 WARNING: Circuit opened: ") && texts[0].contains(", retry in "),
+        "{texts:?}"
+    );
     status.store(200, Ordering::Relaxed);
     for _ in 0..10 {
         sleep(Duration::from_secs(60)).await;
@@ -251,13 +258,13 @@ async fn circuits_open_and_close() {
     }
     flush(&alerts).await;
     let texts = chat.texts();
-    assert!(texts.len() == 1 && texts[0].ends_with(" closed"), "{texts:?}");
-    assert_eq!(page.take().len(), 0, "it events of neither");
+    assert!(texts.len() == 1 && texts[0].contains(" closed after "), "{texts:?}");
+    assert_eq!(page.take().len(), 0, "the pager wants neither");
 }
 
 /// A thread opens the circuit, and is held up before it can emit; it is closed by hand meanwhile.
 #[test]
-fn a_circuit_that_closed_before_it_was_notified_to_have_opened_does_not_fire() {
+fn alert_outdated_circuit_event_does_not_fire() {
     let (builder, ..) = both();
     let alerts = builder.build().unwrap();
     let (opened, closed) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
@@ -285,7 +292,7 @@ fn a_circuit_that_closed_before_it_was_notified_to_have_opened_does_not_fire() {
 
 /// A circuit that opens and closes all morning.
 #[tokio::test(start_paused = true)]
-async fn what_comes_and_goes_is_not_notified_each_time() {
+async fn alert_flapping_circuit_is_suppressed() {
     let (builder, chat, _page) = both();
     let alerts = builder.build().unwrap();
     let status = status(200);
@@ -310,7 +317,7 @@ async fn what_comes_and_goes_is_not_notified_each_time() {
 }
 
 #[test]
-fn the_counts_add_up_over_many_threads() {
+fn stats_many_threads_add_up() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap();
     let (builder, chat, _page) = both();
     let alerts = builder.queue(8).max_keys(20).build().unwrap();
@@ -320,7 +327,7 @@ fn the_counts_add_up_over_many_threads() {
                 let alerts = alerts.clone();
                 tokio::spawn(async move {
                     let status = status(500);
-                    let client = alerts.layer().layer_over(upstream(&status));
+                    let client = AlertLayer::new(&alerts).layer_over(upstream(&status));
                     for n in 0..1000 {
                         status.store(502 + (n + thread) % 90, Ordering::Relaxed);
                         call(client.clone()).await;
@@ -342,28 +349,30 @@ fn the_counts_add_up_over_many_threads() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejected_call_and_its_circuit_are_one_alert() {
+async fn alert_rejected_call_and_its_circuit_are_one() {
     let (builder, chat, _page) = both();
     let alerts = builder.build().unwrap();
     let breaker = CircuitBreakerLayer::builder().observer(alerts.observer()).build().unwrap();
-    let client =
-        ServiceBuilder::new().layer(alerts.layer()).layer(breaker).service(upstream(&status(500)));
+    let client = ServiceBuilder::new()
+        .layer(AlertLayer::new(&alerts))
+        .layer(breaker)
+        .service(upstream(&status(500)));
     for _ in 0..50 {
         call(client.clone()).await;
     }
     flush(&alerts).await;
     let texts = chat.texts();
-    assert_eq!(texts.iter().filter(|text| text.contains("circuit_open")).count(), 1, "{texts:?}");
+    assert_eq!(texts.iter().filter(|text| text.contains("Circuit opened")).count(), 1, "{texts:?}");
 }
 
 /// Calls with a latched credential are turned away on this side. The alert says what the server said.
 #[tokio::test(start_paused = true)]
-async fn a_latched_credential_is_notified_with_what_the_server_said() {
+async fn alert_latched_credential_has_upstream_cause() {
     let (builder, chat, page) = both();
     let alerts = builder.build().unwrap();
     let breaker = CircuitBreakerLayer::builder().observer(alerts.observer()).build().unwrap();
     let retry = RetryLayer::builder().observer(alerts.observer()).build().unwrap();
-    let client = ServiceBuilder::new().layer(alerts.layer()).layer(retry).layer(breaker);
+    let client = ServiceBuilder::new().layer(AlertLayer::new(&alerts)).layer(retry).layer(breaker);
     let client = client.service(upstream(&status(401)));
     let mut rejected = 0;
     for _ in 0..50 {
@@ -373,13 +382,14 @@ async fn a_latched_credential_is_notified_with_what_the_server_said() {
     }
     assert!(rejected > 10);
     flush(&alerts).await;
-    let expected = "🔴 CRITICAL: credential_rejected: the credential was refused: status 401";
+    let expected = "🔴 CRITICAL: Credential rejected: status 401, 10 calls in 1 s";
     assert_eq!((chat.texts(), page.take().len()), (vec![expected.to_owned()], 1));
-    assert_eq!(alerts.firing()[0].message, "the credential was refused: status 401");
+    let message = "Credential rejected: status 401, 50 calls in 5 s";
+    assert_eq!(alerts.firing()[0].message, message);
 }
 
 #[tokio::test(start_paused = true)]
-async fn regions_lost_and_back() {
+async fn alert_all_regions_out_mutes_regions_until_healthy() {
     let (builder, chat, page) = both();
     let alerts = builder.build().unwrap();
     let regions = Regions::new([
@@ -393,7 +403,7 @@ async fn regions_lost_and_back() {
     call(client.clone()).await;
     flush(&alerts).await;
     // The loss of each region isn't observed.
-    assert_eq!(chat.texts(), ["🔴 CRITICAL: all_regions_out: no region is healthy"]);
+    assert_eq!(chat.texts(), ["🔴 CRITICAL: All regions out: no healthy region left"]);
     let firing: Vec<_> = alerts.firing().iter().map(|alert| alert.region.clone()).collect();
     assert_eq!(firing, [None, Some("eu".to_owned()), Some("us".to_owned())]);
     let key = "checkout/all_regions_out".to_owned();
@@ -404,14 +414,14 @@ async fn regions_lost_and_back() {
     flush(&alerts).await;
     assert_eq!(page.actions(), [("resolve".to_owned(), key)]);
     let texts = chat.texts();
-    assert_eq!(texts[0], "ℹ️ INFO: all_regions_out: a region is healthy again");
-    assert!(texts[1].starts_with("🟡 WARNING: region_out: region eu is lost"), "{texts:?}");
-    assert_eq!(texts.len(), 2, "that us is back is news to nobody");
+    assert_eq!(texts[0], "ℹ️ INFO: Resolved: at least one region healthy after 1 m");
+    assert!(texts[1].starts_with("🟡 WARNING: Region out: eu, status 503"), "{texts:?}");
+    assert_eq!(texts.len(), 2, "no sink was notified of us");
 }
 
 /// No event will say that the region is back.
 #[tokio::test(start_paused = true)]
-async fn a_region_that_is_removed_is_lost_no_more_and_with_a_new_one_not_all_are() {
+async fn alert_region_removed_or_added_resolves() {
     let (builder, chat, page) = both();
     let alerts = builder.build().unwrap();
     let regions = Regions::new([
@@ -434,11 +444,11 @@ async fn a_region_that_is_removed_is_lost_no_more_and_with_a_new_one_not_all_are
     flush(&alerts).await;
     assert_eq!(alerts.firing(), []);
     let texts = chat.texts();
-    assert!(texts.iter().any(|text| text.contains("a region is healthy again")), "{texts:?}");
+    assert!(texts.iter().any(|text| text.contains("at least one region healthy")), "{texts:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hung_sink_holds_up_neither_callers_nor_other_sinks() {
+async fn sink_hanging_delays_no_caller_and_no_other_sink() {
     let chat = Receiver::default();
     let hangs = service_fn(|_: Request<Bytes>| pending::<Result<Response<()>, BoxError>>());
     let alerts = Alerts::builder()
@@ -448,7 +458,7 @@ async fn a_hung_sink_holds_up_neither_callers_nor_other_sinks() {
         .delivery_timeout(Duration::from_secs(20))
         .build()
         .unwrap();
-    let client = alerts.layer().layer_over(upstream(&status(503)));
+    let client = AlertLayer::new(&alerts).layer_over(upstream(&status(503)));
     let before = tokio::time::Instant::now();
     call(client.clone()).await;
     assert_eq!(tokio::time::Instant::now(), before, "the call took no time");
@@ -463,7 +473,7 @@ async fn a_hung_sink_holds_up_neither_callers_nor_other_sinks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panicking_sink_harms_none_else() {
+async fn sink_panic_affects_no_other_sink() {
     let chat = Receiver::default();
     let panics = service_fn(|_: Request<Bytes>| async {
         panic!("a sink panics");
@@ -478,7 +488,7 @@ async fn a_panicking_sink_harms_none_else() {
     let status = status(503);
     for failure in [503, 500, 502] {
         status.store(failure, Ordering::Relaxed);
-        call(alerts.layer().layer_over(upstream(&status))).await;
+        call(AlertLayer::new(&alerts).layer_over(upstream(&status))).await;
     }
     flush(&alerts).await;
     assert_eq!(chat.take().len(), 1, "in one message");
@@ -487,11 +497,11 @@ async fn a_panicking_sink_harms_none_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sink_that_refuses_for_a_while_gets_it_in_the_end() {
+async fn sink_throttled_receives_alert_later() {
     let (builder, chat, _page) = both();
     let alerts = builder.build().unwrap();
     chat.status.store(429, Ordering::Relaxed);
-    call(alerts.layer().layer_over(upstream(&status(503)))).await;
+    call(AlertLayer::new(&alerts).layer_over(upstream(&status(503)))).await;
     let later = chat.clone();
     tokio::spawn(async move {
         sleep(Duration::from_millis(200)).await;
@@ -503,7 +513,7 @@ async fn a_sink_that_refuses_for_a_while_gets_it_in_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sink_that_says_when_to_come_back_is_obeyed() {
+async fn sink_retry_after_is_obeyed() {
     let started = tokio::time::Instant::now();
     let (notified_at, observed) = (Arc::new(Mutex::new(Vec::new())), status(0));
     let busy = {
@@ -519,14 +529,14 @@ async fn a_sink_that_says_when_to_come_back_is_obeyed() {
     };
     let builder = Alerts::builder().sink(slack(), Severity::Info, busy);
     let alerts = builder.group_wait(Duration::ZERO).build().unwrap();
-    call(alerts.layer().layer_over(upstream(&status(503)))).await;
+    call(AlertLayer::new(&alerts).layer_over(upstream(&status(503)))).await;
     flush(&alerts).await;
     assert!(matches!(notified_at.lock().unwrap()[..], [0, 7 | 8]), "{notified_at:?}");
     assert_eq!(alerts.stats().sent, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_fit_is_dropped_counted_and_notified() {
+async fn queue_full_drops_counts_and_emits() {
     let drops = Arc::new(Mutex::new(0));
     let observer = {
         let drops = Arc::clone(&drops);
@@ -538,7 +548,7 @@ async fn what_does_not_fit_is_dropped_counted_and_notified() {
     let builder = Alerts::builder().sink(slack(), Severity::Info, hangs).queue(16);
     let alerts = builder.observer(observer).group_wait(Duration::ZERO).build().unwrap();
     let status = status(500);
-    let client = alerts.layer().layer_over(upstream(&status));
+    let client = AlertLayer::new(&alerts).layer_over(upstream(&status));
     // 90 kinds of failure.
     for failure in (500..600).filter(|status| *status != 501) {
         status.store(failure, Ordering::Relaxed);
@@ -556,7 +566,7 @@ async fn what_does_not_fit_is_dropped_counted_and_notified() {
 }
 
 #[test]
-fn works_before_there_is_a_runtime_and_after_one_is_gone() {
+fn alerts_work_before_and_after_a_runtime() {
     let (builder, chat, _page) = both();
     let alerts = builder.group_wait(Duration::ZERO).build().unwrap();
     let runtime = || {
@@ -564,7 +574,7 @@ fn works_before_there_is_a_runtime_and_after_one_is_gone() {
         builder.enable_time().start_paused(true).build().unwrap()
     };
     let fail = |failure| {
-        let client = alerts.layer().layer_over(upstream(&status(failure)));
+        let client = AlertLayer::new(&alerts).layer_over(upstream(&status(failure)));
         futures_util::FutureExt::now_or_never(call(client)).unwrap();
     };
     fail(500);
@@ -583,27 +593,27 @@ fn works_before_there_is_a_runtime_and_after_one_is_gone() {
 
 /// What was observed before its runtime was there is repeated, and its end observed, as any other.
 #[test]
-fn what_was_seen_before_there_was_a_runtime_has_a_scheduler_from_the_flush_on() {
+fn flush_starts_scheduler_for_earlier_events() {
     let (builder, chat, _page) = both();
     let alerts = builder.build().unwrap();
-    let client = alerts.layer().layer_over(upstream(&status(503)));
+    let client = AlertLayer::new(&alerts).layer_over(upstream(&status(503)));
     futures_util::FutureExt::now_or_never(call(client)).unwrap();
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_time().start_paused(true).build().unwrap().block_on(async {
         flush(&alerts).await;
         assert_eq!(chat.texts().len(), 1);
         sleep(Duration::from_secs(600)).await;
-        let expected = "ℹ️ INFO: call_failed: no more calls fail so: status 503";
+        let expected = "ℹ️ INFO: Resolved: no more calls failed with status 503 after 5 m";
         assert_eq!(chat.texts(), [expected]);
     });
 }
 
 /// Such as a circuit that is opened by hand. In real time: the paused clock is the runtime's alone.
 #[tokio::test]
-async fn what_a_thread_without_a_runtime_sees_is_notified_in_time() {
+async fn alert_thread_without_runtime_notifies_in_time() {
     let (builder, chat, _page) = both();
     let alerts = builder.group_wait(Duration::from_millis(1)).build().unwrap();
-    let fails_with = |failure| alerts.layer().layer_over(upstream(&status(failure)));
+    let fails_with = |failure| AlertLayer::new(&alerts).layer_over(upstream(&status(failure)));
     call(fails_with(503)).await;
     flush(&alerts).await;
     assert_eq!(chat.take().len(), 1);
@@ -619,11 +629,11 @@ async fn what_a_thread_without_a_runtime_sees_is_notified_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_observer_that_panics_costs_none_an_alert() {
+async fn observer_panic_loses_no_alert() {
     let (builder, chat, page) = both();
     let panics = observer_fn(|_: &Event<'_>| panic!("an observer panics"));
     let alerts = builder.observer(panics).build().unwrap();
-    call(alerts.layer().layer_over(upstream(&status(401)))).await;
+    call(AlertLayer::new(&alerts).layer_over(upstream(&status(401)))).await;
     sleep(Duration::from_secs(600)).await;
     // It hears of both in the keeper, which must survive that.
     let texts = chat.texts();
@@ -631,10 +641,10 @@ async fn an_observer_that_panics_costs_none_an_alert() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn its_tasks_end_with_the_last_handle() {
+async fn tasks_end_with_last_handle() {
     let (builder, chat, _page) = both();
     let alerts = builder.build().unwrap();
-    let client = alerts.layer().layer_over(upstream(&status(503)));
+    let client = AlertLayer::new(&alerts).layer_over(upstream(&status(503)));
     let metrics = tokio::runtime::Handle::current().metrics();
     let before = metrics.num_alive_tasks();
     call(client.clone()).await;
@@ -648,12 +658,12 @@ async fn its_tasks_end_with_the_last_handle() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_history_is_bounded() {
+async fn history_is_bounded() {
     let alerts = Alerts::builder().history(3).group_wait(Duration::ZERO).build().unwrap();
     let status = status(500);
     for failure in [500, 502, 503, 504, 401] {
         status.store(failure, Ordering::Relaxed);
-        call(alerts.layer().layer_over(upstream(&status))).await;
+        call(AlertLayer::new(&alerts).layer_over(upstream(&status))).await;
     }
     let history = alerts.history();
     let kinds: Vec<_> = history.iter().map(|alert| alert.kind).collect();
@@ -661,29 +671,29 @@ async fn the_history_is_bounded() {
         kinds,
         [AlertKind::CallFailed, AlertKind::CallFailed, AlertKind::CredentialRejected]
     );
-    assert_eq!(history[2].message, "the credential was refused: status 401");
+    assert_eq!(history[2].message, "Credential rejected: status 401");
     assert_eq!(history[2].severity, Severity::Critical);
     assert_eq!(alerts.stats().offered, 0, "there is no sink");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_errors_text_and_secrets_are_never_notified() {
+async fn alert_contains_no_error_text_and_no_secret() {
     let (builder, chat, page) = both();
     let debug = format!("{builder:?}");
     let alerts = builder.build().unwrap();
     let fails = service_fn(|_: Request<()>| async {
         Err::<Response<()>, BoxError>("https://api.test/?key=sk-top-secret refused it".into())
     });
-    call(alerts.layer().layer_over(fails)).await;
+    call(AlertLayer::new(&alerts).layer_over(fails)).await;
     flush(&alerts).await;
     let sent = format!("{:?} {:?} {:?}", chat.take(), page.take(), alerts.history());
-    assert!(sent.contains("call_failed") && !sent.contains("sk-top-secret"), "{sent}");
-    let shown = format!("{debug} {alerts:?} {:?} {:?}", alerts.layer(), alerts.history());
+    assert!(sent.contains("Call failed") && !sent.contains("sk-top-secret"), "{sent}");
+    let shown = format!("{debug} {alerts:?} {:?} {:?}", AlertLayer::new(&alerts), alerts.history());
     assert!(SECRETS.iter().all(|secret| !shown.contains(secret)), "{shown}");
 }
 
 #[test]
-fn what_cannot_work_is_refused() {
+fn builder_rejects_invalid_settings() {
     let accepts = || Receiver::default().client();
     let wrong = Slack::new("not a URL, but a secret");
     let error = Alerts::builder().sink(wrong, Severity::Info, accepts()).build().unwrap_err();
@@ -699,11 +709,11 @@ fn what_cannot_work_is_refused() {
 
 /// As of two upstreams whose alerts go to the same people.
 #[tokio::test(start_paused = true)]
-async fn a_builders_clone_reports_the_same_sinks_under_a_name_of_its_own() {
+async fn builder_clone_shares_sinks_with_own_name() {
     let (builder, chat, page) = both();
     for service in ["orders", "payments"] {
         let alerts = builder.clone().service(service).build().unwrap();
-        call(alerts.layer().layer_over(upstream(&status(401)))).await;
+        call(AlertLayer::new(&alerts).layer_over(upstream(&status(401)))).await;
         flush(&alerts).await;
         let key = format!("{service}/credential_rejected");
         assert_eq!(page.actions(), [("trigger".to_owned(), key)]);
@@ -712,7 +722,7 @@ async fn a_builders_clone_reports_the_same_sinks_under_a_name_of_its_own() {
 }
 
 #[test]
-fn an_observer_can_be_given_to_every_layer() {
+fn alerts_are_an_observer_for_every_layer() {
     fn observer(_: impl Observer) {}
     let alerts = Alerts::builder().build().unwrap();
     observer(alerts.observer());

@@ -113,7 +113,7 @@ async fn active(http: &Http, server: SocketAddr) -> Option<Vec<Value>> {
 }
 
 #[tokio::test]
-async fn a_real_alertmanager_accepts_groups_and_resolves() {
+async fn alertmanager_accepts_groups_and_resolves() {
     let program = match program() {
         Ok(program) => program,
         Err(reason) => {
@@ -177,8 +177,8 @@ async fn a_real_alertmanager_accepts_groups_and_resolves() {
         let label = |alert: &&Value| alert["labels"]["circuit"] == **name;
         let alert = all.iter().find(label).expect("the circuit's");
         assert_eq!(alert["labels"]["severity"], "warning");
-        let summary = format!("circuit {name} opened: status 500");
-        assert_eq!(alert["annotations"]["summary"], summary);
+        let summary = alert["annotations"]["summary"].as_str().expect("a text");
+        assert!(summary.starts_with(&format!("Circuit opened: {name}, ")), "{summary}");
     }
     let group = until("waited for a group", async || observed.lock().unwrap().pop()).await;
     assert_eq!(group["status"], "firing");

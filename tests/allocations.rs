@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use tower::util::ServiceFn;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_upstream::alert::{Alerts, Rule, Slo};
+use tower_upstream::alert::{AlertLayer, Alerts, Rule, Slo};
 use tower_upstream::circuit_breaker::FailureRate;
 use tower_upstream::event::{Event, observer_fn};
 use tower_upstream::hint::Limits;
@@ -155,7 +155,7 @@ async fn alert() {
         .rule(Rule::calls_hanging(second));
     for builder in [Alerts::builder(), measures] {
         let alerts = builder.build().expect("a valid configuration");
-        assert_eq!(cost(alerts.layer().layer(client()), full).await, 0);
+        assert_eq!(cost(AlertLayer::new(&alerts).layer(client()), full).await, 0);
     }
 }
 
@@ -289,7 +289,7 @@ async fn a_whole_stack_costs_what_its_retry_does() {
     let alerts = Alerts::builder().build().expect("a valid configuration");
     for request in [plain, full] {
         let stack = ServiceBuilder::new()
-            .layer(alerts.layer())
+            .layer(AlertLayer::new(&alerts))
             .layer(RetryLayer::builder().deadline(Duration::from_secs(9)).build().unwrap())
             .layer(RateLimitLayer::builder(Quota::per_second(100_000)).by_credential().build())
             .layer(CircuitBreakerLayer::builder().by_authority().build().expect("valid"));

@@ -1,8 +1,8 @@
-//! Tells people what matters, once, and never at the caller's cost.
+//! Alerts: notifies people of conditions that need action, once, without a cost to callers.
 //!
-//! [`Alerts`] hears the [events](crate::event) of the other layers. Through its [`AlertLayer`] it also
-//! hears how each call ended for its caller. What is worth an alert is sent to [`Slack`], [`PagerDuty`], or
-//! a [`Sink`] of yours, through any tower HTTP service that you give.
+//! [`Alerts`] observes the [events](crate::event) of the other layers and, through its [`AlertLayer`],
+//! the result of each call as its caller receives it. Alerts are sent to [`Slack`], [`PagerDuty`] or any
+//! other [`Sink`], through a tower HTTP service.
 //!
 //! ```
 //! use std::time::Duration;
@@ -10,7 +10,7 @@
 //! use bytes::Bytes;
 //! use http::{Request, Response};
 //! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-//! use tower_upstream::alert::{Alerts, PagerDuty, Severity, Slack};
+//! use tower_upstream::alert::{AlertLayer, Alerts, PagerDuty, Severity, Slack};
 //! use tower_upstream::{BoxError, RetryLayer};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -25,9 +25,9 @@
 //!     .build()?;
 //!
 //! let mut client = ServiceBuilder::new()
-//!     .layer(alerts.layer())
+//!     .layer(AlertLayer::new(&alerts))
 //!     .layer(RetryLayer::builder().observer(alerts.observer()).build()?)
-//!     // The key is suspended.
+//!     // The credential is suspended.
 //!     .service(service_fn(|_: Request<()>| async {
 //!         Ok::<_, BoxError>(Response::builder().status(401).body(())?)
 //!     }));
@@ -36,118 +36,112 @@
 //!     client.ready().await?.call(Request::new(())).await?;
 //! }
 //! assert!(alerts.flush(Duration::from_secs(5)).await);
-//! assert_eq!(alerts.stats().sent, 2, "one to each sink");
+//! assert_eq!(alerts.stats().sent, 2, "one for each sink");
 //! assert_eq!(alerts.history()[0].severity, Severity::Critical);
 //! # Ok(()) }
 //! ```
 //!
-//! # What is worth an alert
+//! # Conditions
 //!
-//! [Rules](Rule) and objectives ([`Slo`]) say what is. The default is [`Rule::standard`]:
+//! [Rules](Rule) and objectives ([`Slo`]) define them. The default is [`Rule::standard`]:
 //!
-//! | what | severity | over when |
+//! | condition | severity | resolved |
 //! |---|---|---|
-//! | a timeout, or a deadline passed, after more than 3 retries | critical | not seen for 5 minutes |
-//! | the credential was refused | critical | not seen for 5 minutes |
-//! | the quota is spent (notified by your classifier) | critical | not seen for 5 minutes |
-//! | no region is healthy | critical | a region is back, or added |
-//! | a region is lost | warning | it is back, or removed |
-//! | a circuit opened | warning | it closed |
-//! | another timeout, a call that failed or was turned away, a pause that the server asked for | information | not seen for 5 minutes |
+//! | a call timed out or passed its deadline after more than 3 retries | critical | not observed for 5 minutes |
+//! | the upstream rejected the credential | critical | not observed for 5 minutes |
+//! | the quota is exhausted (needs a classifier that detects it) | critical | not observed for 5 minutes |
+//! | all regions are out | critical | a region is healthy again, or added |
+//! | a region is out | warning | it is healthy again, or removed |
+//! | a circuit is open | warning | it closes |
+//! | another timeout, a call that failed or was rejected locally, a pause that the upstream requested | information | not observed for 5 minutes |
 //!
-//! These need a rule or an objective of yours:
+//! These need a rule or an objective:
 //!
-//! | what | rule | over when |
+//! | condition | rule | resolved |
 //! |---|---|---|
-//! | too many calls fail | [`Rule::error_ratio`] | few enough do |
-//! | the median, or a tail, is too slow | [`Rule::slow_median`], [`Rule::slow_tail`] | it isn't |
-//! | calls have no answer | [`Rule::calls_hanging`] | all have |
-//! | retries cost too much in a minute | [`Rule::retry_spend`] | they don't |
-//! | an objective's error budget is spent too fast | [`Slo`] | it lasts |
+//! | too many calls fail | [`Rule::error_ratio`] | within the limit |
+//! | the median or a tail of the latency is too high | [`Rule::slow_median`], [`Rule::slow_tail`] | within the limit |
+//! | calls hang | [`Rule::calls_hanging`] | all have ended |
+//! | retries cost too much in a minute | [`Rule::retry_spend`] | within the limit |
+//! | the error budget of an objective burns too fast | [`Slo`] | within the limit |
 //!
-//! Not worth an alert: a success, a request's own fault, a call that its caller dropped, and what a retry
-//! or a failover mended. How often a call was retried in vain is known only from the retry's events: give
-//! it the observer.
+//! No alert is raised for a success, a request that the upstream rejects as invalid, a call that its
+//! caller drops, or a failure that a retry or failover recovers from. Only the retry layer's events
+//! contain the number of retries: it needs the observer.
 //!
-//! # How often
+//! # Notifications
 //!
-//! An alert first waits for as long as its rule says that it must [last](Rule::lasting), and a
-//! [second](AlertsBuilder::group_wait) for others that go with it. What is over by then isn't notified. It is
-//! notified once, again when it gets more severe, once each [hour](AlertsBuilder::repeat_interval) that it
-//! lasts, and when it is over.
+//! A condition must last for the [hold time](Rule::lasting) of its rule, and a
+//! [second](AlertsBuilder::group_wait) in which others may join it. If it ends earlier, no sink is
+//! notified. Sinks are notified once, again when the severity rises, each
+//! [hour](AlertsBuilder::repeat_interval) while it lasts, and when it is resolved.
 //!
-//! What is resolved and fires again within [5 minutes](AlertsBuilder::settle_time) is held back until
-//! then, so that a circuit that opens and closes all the time isn't notified each time. Only sinks that were
-//! notified of an alert are notified its end. When it gets less severe, it ends for the sinks that don't receive of
-//! the lower severity.
+//! Flapping is suppressed: an alert that fires again within [5 minutes](AlertsBuilder::settle_time) of its
+//! last notification is delayed until then. A sink is notified of the end only if it was of the beginning.
+//! If the severity falls, the alert is resolved for the sinks that don't want the lower severity.
 //!
-//! Alerts of one kind that are due together are one message, if the [sink](Sink::group_size) can do that.
+//! Alerts of one kind that are due together are sent in one request, if the [sink](Sink::group_size)
+//! supports that.
 //!
-//! A sink that hears of a cause doesn't receive of what only follows from it. A lost region mutes the circuits
-//! that open in it. That all regions are lost mutes the loss of each, open circuits and calls that fail. A
-//! refused credential mutes everything else. What still goes on when the cause is over is notified then, except
-//! failed calls: they must fail again.
+//! A sink that is notified of a cause is not notified of its consequences. A region that is out mutes its
+//! circuits. All regions out mutes each region, open circuits and failed calls. A rejected credential mutes
+//! everything else. When the cause ends, sinks are notified of the consequences that last, except failed
+//! calls, which must fail again.
 //!
-//! # What it costs
+//! # Cost
 //!
-//! A call that succeeds costs its verdict and one counted reference. Rules that measure add a count, and
-//! limits on the calls' time a reading of the clock at the beginning and at the end. A call that fails also
-//! takes a lock to look at what is firing. Windows are sums of sixty buckets that a task fills at each
-//! look, so memory and cost don't grow with the calls.
+//! A successful call costs its verdict and one counted reference. Rules that measure add a counter, and
+//! limits on the duration of calls read the clock at the beginning and at the end. A failed call also takes
+//! a lock. Windows are sums of 60 buckets that the scheduler fills, so memory and cost are independent of
+//! the number of calls.
 //!
-//! Each sink has a bounded [queue](AlertsBuilder::queue) and a task of its own. So nothing on the request
-//! path waits, and a sink that hangs, fails or panics holds up no other. An alert that finds no room is
-//! dropped, and one that a sink doesn't take has failed: both are [counted](AlertStats), and notified to the
+//! Each sink has a bounded [queue](AlertsBuilder::queue) and a task of its own: callers never wait, and a
+//! sink that hangs, fails or panics delays no other. Alerts that find no room are dropped, those that a
+//! sink does not accept have failed. Both are [counted](AlertStats) and reported to the
 //! [observer](AlertsBuilder::observer).
 //!
-//! The tasks are started on first use within a tokio runtime with time. They end with the last clone of
-//! [`Alerts`] and its layers. At the end of a program [`flush`](Alerts::flush) what is left. For a status
-//! page there are [`firing`](Alerts::firing), [`history`](Alerts::history) and
-//! [`objectives`](Alerts::objectives).
+//! Tasks start on first use within a tokio runtime with time, and end with the last clone of [`Alerts`] and
+//! its layers. At the end of a program, call [`flush`](Alerts::flush). A status page can show
+//! [`firing`](Alerts::firing), [`history`](Alerts::history) and [`objectives`](Alerts::objectives).
 //!
-//! # Whom it notify
+//! # Sinks
 //!
-//! | sink | a message | at most | over |
+//! | sink | alerts in a request | maximum rate | resolved |
 //! |---|---|---|---|
-//! | [`Slack`] | up to 10 alerts | one a second | a message |
-//! | [`Teams`] | up to 10 alerts, 28 kB | four a second | a message |
-//! | [`PagerDuty`] | one alert | 120 a minute | resolves the incident |
-//! | [`Opsgenie`] | one alert | | closes the alert |
-//! | [`Alertmanager`] | up to 64 alerts | | ends it there |
-//! | [`Webhook`] | up to 64 alerts | | a message |
+//! | [`Slack`] | up to 10 | one a second | a message |
+//! | [`Teams`] | up to 10, 28 kB | four a second | a message |
+//! | [`PagerDuty`] | 1 | 120 a minute | resolves the incident |
+//! | [`Opsgenie`] | 1 | | closes the alert |
+//! | [`Alertmanager`] | up to 64 | | ends the alert |
+//! | [`Webhook`] | up to 64 | | a request |
 //!
-//! For the program's own log give the builder an [observer](AlertsBuilder::observer),
-//! `event::TracingObserver`: it writes a line for each alert, at the level of its severity.
+//! For the program's log, pass `event::TracingObserver` as the builder's
+//! [observer](AlertsBuilder::observer): it writes one line for each alert, at the level of its severity.
 //!
-//! # What it notify
+//! # Contents
 //!
-//! Alerts hold names that you gave, numbers and kinds of failure: never an error's text, a header, a URL
-//! or a body. Webhooks and keys are [secrets](Secret) that are never printed. Texts are cut to each
-//! service's documented sizes, between what is seen as characters, and escaped so that nothing in them
-//! is a mention or a link.
+//! Alerts contain configured names, numbers and kinds of failure: never an error's text, a header, a URL or
+//! a body. Webhooks and keys are [secrets](Secret), which are never printed. Texts are cut to the documented
+//! sizes of each service, between visible characters, and escaped: they contain no mention or link.
 
 mod alerts;
-mod builder;
-mod dispatch;
+mod delivery;
+mod engine;
 mod layer;
 mod lifecycle;
-mod measure;
 mod message;
 mod observation;
-mod queue;
 mod rule;
 mod service;
 mod sink;
-mod slo;
+mod sinks;
 mod state;
+mod task;
 
-pub use self::alerts::Alerts;
-pub use self::builder::AlertsBuilder;
-pub use self::layer::AlertLayer;
-pub use self::queue::AlertStats;
-pub use self::rule::Rule;
-pub use self::service::Alerting;
-pub use self::service::ResponseFuture;
+pub use self::alerts::{Alerts, AlertsBuilder};
+pub use self::delivery::AlertStats;
+pub use self::layer::{AlertLayer, AlertLayerBuilder};
+pub use self::rule::{BurnRate, Objective, Rule, Slo};
+pub use self::service::{AlertService, ResponseFuture};
 pub use self::sink::{Alertmanager, Opsgenie, PagerDuty, Secret, Sink, Slack, Teams, Webhook};
-pub use self::slo::{BurnRate, Objective, Slo};
 pub use crate::event::{Alert, AlertKind, Severity};

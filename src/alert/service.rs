@@ -7,40 +7,54 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::Alerts;
-use super::alerts::Shared;
-use super::measure::Pending;
+use super::alerts::Alerts;
+use super::engine::Engine;
+use super::rule::CallStart;
 use crate::classify::Classify;
 use crate::error::BoxError;
 use crate::sharded::ShardRef;
 use crate::verdict::Verdict;
 
-/// A service whose answers are judged. Made by [`AlertLayer`](super::AlertLayer).
+/// A service that evaluates the results of calls, created by [`AlertLayer`](super::AlertLayer).
 #[derive(Debug)]
-pub struct Alerting<S, C> {
+pub struct AlertService<S, C> {
     inner: S,
     alerts: Alerts,
     classifier: C,
-    /// The call that is being made, until its future has it. It isn't a local of `call`, which would have to
-    /// drop it if the inner call panics. Without anything to drop, the compiler can write the inner
-    /// future, which is large, to its final place at once.
+    /// The call that begins, until its future owns it. As a local of `call` it would have to be dropped
+    /// if the inner call panics, which costs a copy of the inner future.
     call: Option<Call>,
 }
 
-/// A clone has no call under way.
-impl<S: Clone, C: Clone> Clone for Alerting<S, C> {
+/// A clone has no call in progress.
+impl<S: Clone, C: Clone> Clone for AlertService<S, C> {
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), self.alerts.clone(), self.classifier.clone())
     }
 }
 
-impl<S, C> Alerting<S, C> {
+impl<S, C> AlertService<S, C> {
     pub(super) fn new(inner: S, alerts: Alerts, classifier: C) -> Self {
         Self { inner, alerts, classifier, call: None }
     }
+
+    /// Returns a reference to the inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns a mutable reference to the inner service.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Returns the inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
 }
 
-impl<S, Req, C> Service<Req> for Alerting<S, C>
+impl<S, Req, C> Service<Req> for AlertService<S, C>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
@@ -50,13 +64,12 @@ where
     type Error = BoxError;
     type Future = ResponseFuture<S::Future, C>;
 
-    /// Ready when the inner service is. An inner service that fails to get ready ends the caller's call, and
-    /// is judged as that.
+    /// Ready when the inner service is. Its error is evaluated as the result of a call.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         let result = ready!(self.inner.poll_ready(cx)).map_err(Into::into);
         if let Err(error) = &result {
             let verdict = self.classifier.classify(Err(&**error));
-            self.alerts.shared.outcome(&Pending::default(), &verdict, Some(&**error));
+            self.alerts.engine.result(&CallStart::default(), &verdict, Some(&**error));
         }
         Poll::Ready(result)
     }
@@ -64,70 +77,52 @@ where
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         self.call = Some(Call::begin(&self.alerts));
-        let future = self.inner.call(request);
-        ResponseFuture::new(future, self.call.take(), self.classifier.clone())
+        let inner = self.inner.call(request);
+        let (call, classifier) = (self.call.take(), self.classifier.clone());
+        ResponseFuture { inner, call, classifier }
     }
 }
 
-/// One call, from its beginning until it is answered or dropped.
-pub(super) struct Call {
-    alerts: ShardRef<Shared>,
-    begun: Pending,
+/// One call, until it completes or is dropped.
+struct Call {
+    engine: ShardRef<Engine>,
+    start: CallStart,
 }
 
 impl Call {
     #[inline]
-    pub(super) fn begin(alerts: &Alerts) -> Self {
-        let alerts = alerts.shared.shard_ref();
-        Self { begun: alerts.begin(), alerts }
+    fn begin(alerts: &Alerts) -> Self {
+        let engine = alerts.engine.shard_ref();
+        Self { start: engine.begin(), engine }
     }
 
-    /// Takes in what the caller got.
-    #[inline]
-    pub(super) fn ended(&mut self, verdict: &Verdict, error: Option<&(dyn Error + 'static)>) {
-        // Not left to the drop: the future may be kept for long after it has answered.
-        self.land();
-        self.alerts.outcome(&self.begun, verdict, error);
-    }
-
-    /// Notes that the call isn't in flight any more.
-    #[inline]
-    fn land(&mut self) {
-        if self.begun.is_in_flight() {
-            self.alerts.end(&mut self.begun);
-        }
+    /// Evaluates the result. The call is no longer in flight: the future may be kept after its completion.
+    fn complete(&mut self, verdict: &Verdict, error: Option<&(dyn Error + 'static)>) {
+        self.engine.end(&mut self.start);
+        self.engine.result(&self.start, verdict, error);
     }
 }
 
 impl Drop for Call {
-    #[inline]
     fn drop(&mut self) {
-        self.land();
+        self.engine.end(&mut self.start);
     }
 }
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Call(..)")
+        f.debug_struct("Call").finish_non_exhaustive()
     }
 }
 
 pin_project! {
     #[project = Projection]
-    /// The future of an [`Alerting`](super::Alerting) service: the inner one's, whose
-    /// output is judged.
+    /// The future of an [`AlertService`].
     pub struct ResponseFuture<F, C> {
         #[pin]
         inner: F,
         call: Option<Call>,
         classifier: C,
-    }
-}
-
-impl<F, C> ResponseFuture<F, C> {
-    #[inline]
-    pub(super) fn new(inner: F, call: Option<Call>, classifier: C) -> Self {
-        Self { inner, call, classifier }
     }
 }
 
@@ -142,15 +137,15 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Projection { inner, call, classifier } = self.project();
-        let answer = inner.poll(cx);
-        // Judge the answer where it lies: it is large, and each move copies it.
-        if let (Poll::Ready(Ok(response)), Some(call)) = (&answer, &mut *call) {
-            call.ended(&classifier.classify(Ok(response)), None);
+        let result = inner.poll(cx);
+        // The response is classified in place: it is large, and each move copies it.
+        if let (Poll::Ready(Ok(response)), Some(call)) = (&result, &mut *call) {
+            call.complete(&classifier.classify(Ok(response)), None);
         }
-        answer.map_err(|error| {
+        result.map_err(|error| {
             let error = error.into();
             if let Some(call) = call {
-                call.ended(&classifier.classify(Err(&*error)), Some(&*error));
+                call.complete(&classifier.classify(Err(&*error)), Some(&*error));
             }
             error
         })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::UpstreamLayer;
 use super::check::Settings;
-use crate::alert::Alerts;
+use crate::alert::{AlertLayer, Alerts};
 use crate::circuit_breaker::{CircuitBreakerBuilder, CircuitBreakerLayer};
 use crate::classify::{ClassifyFn, HttpClassifier, Outcome, classify_fn};
 use crate::error::InvalidConfig;
@@ -243,7 +243,9 @@ impl<C: Clone, R: Clone, K, B: 'static, W: Quotas> UpstreamBuilder<C, R, K, B, W
         let Self { common, retry, rate_limit, circuit_breaker } = self;
         let Common { name, alerts, observers, regions, failover, .. } = common;
         let classifier = retry.config.classifier.clone();
-        let alert = alerts.map(|alerts| alerts.layer().classifier(classifier.clone()));
+        let alert = alerts
+            .map(|alerts| AlertLayer::builder(&alerts).classifier(classifier.clone()).build())
+            .transpose()?;
         let observers = match &alert {
             Some(alert) => Observers::new(alert.alerts().observer()).and(&observers),
             None => observers,

@@ -6,7 +6,7 @@ use tower::util::Either;
 use tower_service::Service;
 
 use super::UpstreamLayer;
-use crate::alert::Alerting;
+use crate::alert::AlertService;
 use crate::circuit_breaker::CircuitBreaker;
 use crate::classify::{Classify, HttpClassifier};
 use crate::error::{BoxError, InvalidConfig};
@@ -29,7 +29,7 @@ type InRegions<S, C, K, B, W> = FailoverServices<Attempt<S, C, K, B, W>, C, NoRe
 
 /// A layer that is optional; without it, the service that it would be over.
 type Optional<Layer, Inner> = Either<Layer, Inner>;
-type Alerted<S, C> = Optional<Alerting<S, C>, S>;
+type Alerted<S, C> = Optional<AlertService<S, C>, S>;
 
 /// A client behind all layers of the stack. Made by [`UpstreamLayer`](super::UpstreamLayer).
 ///

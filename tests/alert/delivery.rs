@@ -6,14 +6,14 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Such as an Alertmanager that restarts, or a network that is being changed.
 #[tokio::test(start_paused = true)]
-async fn a_sink_that_is_away_for_minutes_gets_it_in_the_end() {
+async fn sink_unavailable_for_minutes_receives_alert() {
     for seconds in [1, 5, 30, 240] {
         let (builder, chat, page) = both();
         let alerts = builder.build().unwrap();
         for receiver in [&chat, &page] {
             receiver.status.store(503, Ordering::Relaxed);
         }
-        call(alerts.layer().layer_over(upstream(&status(401)))).await;
+        call(AlertLayer::new(&alerts).layer_over(upstream(&status(401)))).await;
         sleep(SECOND * seconds).await;
         for receiver in [&chat, &page] {
             receiver.status.store(200, Ordering::Relaxed);
@@ -45,14 +45,14 @@ fn refuses(
 
 /// Slack takes one message a second, the same one included.
 #[tokio::test(start_paused = true)]
-async fn what_is_sent_again_keeps_to_the_pace_of_its_sink() {
+async fn sink_retries_keep_min_interval() {
     let asked_at: Arc<Mutex<Vec<u64>>> = Arc::default();
     let alerts = Alerts::builder()
         .sink(slack(), Severity::Info, refuses(503, "", &asked_at))
         .group_wait(Duration::ZERO)
         .build()
         .unwrap();
-    call(alerts.layer().layer_over(upstream(&status(503)))).await;
+    call(AlertLayer::new(&alerts).layer_over(upstream(&status(503)))).await;
     flush(&alerts).await;
     let asked_at = asked_at.lock().unwrap();
     assert!(asked_at.len() > 10, "{asked_at:?}");
@@ -61,7 +61,7 @@ async fn what_is_sent_again_keeps_to_the_pace_of_its_sink() {
 
 /// If the time is longer than one alert may take, the next alert waits for it.
 #[tokio::test(start_paused = true)]
-async fn no_alert_is_sent_before_the_time_that_another_was_notified_to_come_back() {
+async fn sink_retry_after_delays_later_alerts() {
     for (status_now, retry_after, expected) in [
         // Within the time of one alert, that is what it takes.
         (429, "120", vec![1, 121, 241]),
@@ -73,7 +73,7 @@ async fn no_alert_is_sent_before_the_time_that_another_was_notified_to_come_back
         let busy = refuses(status_now, retry_after, &asked_at);
         let alerts = Alerts::builder().sink(slack(), Severity::Info, busy).build().unwrap();
         for failure in [500, 502, 503, 504] {
-            call(alerts.layer().layer_over(upstream(&status(failure)))).await;
+            call(AlertLayer::new(&alerts).layer_over(upstream(&status(failure)))).await;
             sleep(SECOND * 5).await;
         }
         sleep(SECOND * 3700).await;
@@ -87,7 +87,7 @@ async fn no_alert_is_sent_before_the_time_that_another_was_notified_to_come_back
 
 /// Such as one whose key was revoked: the observer hears of each alert that it didn't take.
 #[tokio::test(start_paused = true)]
-async fn what_a_sink_will_never_take_is_sent_once_and_the_observer_receives_it() {
+async fn sink_permanent_rejection_is_emitted_once() {
     let (asked_at, events) = (Arc::default(), Arc::new(Mutex::new(Vec::new())));
     let observer = {
         let events = Arc::clone(&events);
@@ -99,7 +99,7 @@ async fn what_a_sink_will_never_take_is_sent_once_and_the_observer_receives_it()
     let builder = Alerts::builder().sink(slack(), Severity::Info, refuses(400, "0", &asked_at));
     let alerts = builder.observer(observer).build().unwrap();
     for (number, failure) in (1..).zip([503, 500]) {
-        call(alerts.layer().layer_over(upstream(&status(failure)))).await;
+        call(AlertLayer::new(&alerts).layer_over(upstream(&status(failure)))).await;
         flush(&alerts).await;
         assert_eq!(
             (asked_at.lock().unwrap().len(), alerts.stats().failed),

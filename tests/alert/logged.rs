@@ -46,25 +46,25 @@ impl Log {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_alert_is_a_line_at_the_level_of_its_severity() {
+async fn log_alert_has_level_of_its_severity() {
     let (log, _guard) = Log::begin();
     let builder = Alerts::builder().service("checkout").observer(TracingObserver::new());
     let alerts = builder.rule(Rule::call_failed().warning()).build().unwrap();
     for failure in [401, 503] {
-        call(alerts.layer().layer_over(upstream(&status(failure)))).await;
+        call(AlertLayer::new(&alerts).layer_over(upstream(&status(failure)))).await;
         sleep(Duration::from_secs(600)).await;
     }
     let expected = [
-        "ERROR tower_upstream::alert: the credential was refused: status 401 \
+        "ERROR tower_upstream::alert: Credential rejected: status 401 \
          kind=\"credential_rejected\" severity=\"critical\" resolved=false \
          key=checkout/credential_rejected service=checkout",
-        "INFO tower_upstream::alert: the credential isn't refused any more \
+        "INFO tower_upstream::alert: Resolved: credential no longer rejected after 5 m \
          kind=\"credential_rejected\" severity=\"critical\" resolved=true \
          key=checkout/credential_rejected service=checkout",
-        "WARN tower_upstream::alert: a call failed: status 503 \
+        "WARN tower_upstream::alert: Call failed: status 503 \
          kind=\"call_failed\" severity=\"warning\" resolved=false \
          key=checkout/call_failed/status 503 service=checkout",
-        "INFO tower_upstream::alert: no more calls fail so: status 503 \
+        "INFO tower_upstream::alert: Resolved: no more calls failed with status 503 after 5 m \
          kind=\"call_failed\" severity=\"warning\" resolved=true \
          key=checkout/call_failed/status 503 service=checkout",
     ];
@@ -72,13 +72,13 @@ async fn an_alert_is_a_line_at_the_level_of_its_severity() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cause_mutes_the_log_only_with_a_sink_that_receives_it() {
+async fn log_is_muted_only_with_notified_sink() {
     for (sinks, expected) in [(false, 2), (true, 1)] {
         let (log, _guard) = Log::begin();
         let builder = if sinks { both().0 } else { Alerts::builder() };
         let alerts = builder.observer(TracingObserver::new()).build().unwrap();
         for failure in [401, 503] {
-            call(alerts.layer().layer_over(upstream(&status(failure)))).await;
+            call(AlertLayer::new(&alerts).layer_over(upstream(&status(failure)))).await;
         }
         flush(&alerts).await;
         let mut lines = log.lines();
@@ -89,12 +89,12 @@ async fn a_cause_mutes_the_log_only_with_a_sink_that_receives_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sink_that_does_not_take_an_alert_is_a_warning_that_names_it() {
+async fn log_undelivered_alert_is_warning_with_sink() {
     let (log, _guard) = Log::begin();
     let (builder, chat, _page) = both();
     chat.status.store(400, Ordering::Relaxed);
     let alerts = builder.observer(TracingObserver::new()).build().unwrap();
-    call(alerts.layer().layer_over(upstream(&status(503)))).await;
+    call(AlertLayer::new(&alerts).layer_over(upstream(&status(503)))).await;
     flush(&alerts).await;
     let lines = log.lines();
     assert!(lines[0].starts_with("INFO ") && lines.len() == 2, "{lines:?}");
@@ -103,7 +103,7 @@ async fn a_sink_that_does_not_take_an_alert_is_a_warning_that_names_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_layer_warns_of_is_a_warning_and_the_rest_is_debug() {
+async fn log_layer_events_have_their_level() {
     let (log, _guard) = Log::begin();
     let breaker = CircuitBreakerLayer::builder().consecutive_failures(2);
     let breaker = breaker.observer(TracingObserver::new()).build().unwrap();

@@ -38,69 +38,73 @@ fn with(rules: impl IntoIterator<Item = Rule>) -> (Alerts, Receiver) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_ratio_over_a_minimum_of_calls() {
+async fn rule_error_ratio_needs_minimum_of_calls() {
     let (alerts, chat) = with([Rule::error_ratio(0.5).over(MINUTE * 5).min_calls(100).warning()]);
     let status = status(503);
-    let client = alerts.layer().layer_over(upstream(&status));
+    let client = AlertLayer::new(&alerts).layer_over(upstream(&status));
     calls(1, &client).await;
     assert_eq!(chat.texts(), [""; 0], "60 calls are too few");
     calls(1, &client).await;
-    let expected = "🟡 WARNING: error_ratio: 100 % of the calls failed in 5 min, more than 50 %";
+    let expected = "🟡 WARNING: Error ratio high: 100 % of calls failed in 5 m, limit 50 %";
     assert_eq!(chat.texts(), [expected]);
     status.store(200, Ordering::Relaxed);
     calls(5, &client).await;
-    assert_eq!(chat.texts(), ["ℹ️ INFO: error_ratio: few enough calls fail again"]);
+    let texts = chat.texts();
+    let expected = "ℹ️ INFO: Resolved: error ratio within limit after ";
+    assert!(texts.len() == 1 && texts[0].starts_with(expected), "{texts:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_median_and_a_slow_tail_as_the_caller_sees_them() {
+async fn rule_slow_median_and_tail_as_caller_sees_them() {
     let ms = Duration::from_millis;
     let tail = Rule::slow_tail(0.9, ms(200)).over(MINUTE).critical();
     let (alerts, chat) = with([Rule::slow_median(ms(50)).over(MINUTE), tail]);
     let millis = status(50);
-    let client = alerts.layer().layer_over(slow(&millis));
+    let client = AlertLayer::new(&alerts).layer_over(slow(&millis));
     calls(2, &client).await;
     assert_eq!(chat.texts(), [""; 0]);
     millis.store(51, Ordering::Relaxed);
     calls(2, &client).await;
-    let median = "ℹ️ INFO: slow_calls: ";
+    let median = "ℹ️ INFO: Calls slow: ";
     let texts = chat.texts();
     assert!(texts.len() == 1 && texts[0].starts_with(median), "{texts:?}");
-    assert!(texts[0].contains("slower than p50 of 50ms in 1 min, more than 50 %"), "{texts:?}");
+    assert!(texts[0].contains(" above p50 latency of 50ms in 1 m, limit 50 %"), "{texts:?}");
     millis.store(201, Ordering::Relaxed);
     calls(1, &client).await;
     let texts = chat.texts();
-    assert!(texts.len() == 1 && texts[0].starts_with("🔴 CRITICAL: slow_calls: "), "{texts:?}");
+    assert!(texts.len() == 1 && texts[0].starts_with("🔴 CRITICAL: Calls slow: "), "{texts:?}");
     millis.store(0, Ordering::Relaxed);
     calls(2, &client).await;
-    assert_eq!(chat.texts().len(), 2, "both are over");
+    assert_eq!(chat.texts().len(), 2, "both are resolved");
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_that_hang_until_they_end_or_are_dropped() {
+async fn rule_calls_hanging_until_ended_or_dropped() {
     let (alerts, chat) = with([Rule::calls_hanging(MINUTE).warning()]);
     let hangs = service_fn(|_: Request<()>| pending::<Result<Response<()>, BoxError>>());
-    let client = alerts.layer().layer_over(hangs);
+    let client = AlertLayer::new(&alerts).layer_over(hangs);
     let calls: Vec<_> = (0..3).map(|_| tokio::spawn(call(client.clone()))).collect();
     sleep(MINUTE).await;
     assert_eq!(chat.texts(), [""; 0]);
     sleep(MINUTE / 2).await;
-    let expected = "🟡 WARNING: calls_hanging: 3 calls have had no answer for too long";
+    let expected = "🟡 WARNING: Calls hanging: 3 in flight for too long";
     assert_eq!(chat.texts(), [expected]);
     for call in calls {
         call.abort();
     }
     sleep(MINUTE / 2).await;
-    assert_eq!(chat.texts(), ["ℹ️ INFO: calls_hanging: no call hangs any more"]);
+    let texts = chat.texts();
+    let expected = "ℹ️ INFO: Resolved: no calls hanging after ";
+    assert!(texts.len() == 1 && texts[0].starts_with(expected), "{texts:?}");
     sleep(MINUTE * 10).await;
     let _one = tokio::spawn(call(client));
     sleep(MINUTE * 2).await;
-    let expected = "🟡 WARNING: calls_hanging: a call has had no answer for too long";
+    let expected = "🟡 WARNING: Calls hanging: 1 in flight for too long";
     assert_eq!(chat.texts(), [expected]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_retries_cost_in_a_minute() {
+async fn rule_retry_spend_in_a_minute() {
     // A call of the replay costs 0.008, and is sent four times.
     let (alerts, chat) = with([Rule::retry_spend(1.0, 0.008).critical()]);
     let retry = RetryLayer::builder()
@@ -111,7 +115,7 @@ async fn what_retries_cost_in_a_minute() {
         .build()
         .unwrap();
     let client = ServiceBuilder::new().layer(retry).service(upstream(&status(503)));
-    let client = alerts.layer().layer_over(client);
+    let client = AlertLayer::new(&alerts).layer_over(client);
     for _ in 0..41 {
         call(client.clone()).await;
     }
@@ -121,14 +125,16 @@ async fn what_retries_cost_in_a_minute() {
         call(client.clone()).await;
     }
     sleep(MINUTE / 4).await;
-    let expected = "🔴 CRITICAL: retry_spend: retries cost 1.03 in 1 min, more than 1.00";
+    let expected = "🔴 CRITICAL: Retry spend high: 1.03 in 1 m, limit 1.00";
     assert_eq!(chat.texts(), [expected]);
     sleep(MINUTE).await;
-    assert_eq!(chat.texts(), ["ℹ️ INFO: retry_spend: retries cost little enough again"]);
+    let texts = chat.texts();
+    let expected = "ℹ️ INFO: Resolved: retry spend within limit after ";
+    assert!(texts.len() == 1 && texts[0].starts_with(expected), "{texts:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_that_is_long() {
+async fn rule_rate_limited_ignores_short_pause() {
     let (alerts, chat) = with([Rule::rate_limited().lasting(MINUTE).warning()]);
     let after = Arc::new(AtomicU16::new(30));
     let throttles = {
@@ -150,16 +156,16 @@ async fn a_pause_that_is_long() {
     call(client).await;
     sleep(MINUTE + Duration::from_secs(2)).await;
     let texts = chat.texts();
-    assert!(texts.len() == 1 && texts[0].starts_with("🟡 WARNING: rate_limited: "), "{texts:?}");
+    assert!(texts.len() == 1 && texts[0].starts_with("🟡 WARNING: Rate limited: "), "{texts:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_budget_that_burns() {
+async fn slo_budget_burn_raises_severity_and_resolves() {
     let (builder, chat, page) = both();
     let slo = Slo::availability(0.995).name("checkout answers");
     let alerts = builder.rules([]).slo(slo).build().unwrap();
     let status = status(200);
-    let client = alerts.layer().layer_over(upstream(&status));
+    let client = AlertLayer::new(&alerts).layer_over(upstream(&status));
     calls(60, &client).await;
     assert_eq!(chat.texts(), [""; 0]);
     let objective = &alerts.objectives()[0];
@@ -168,17 +174,17 @@ async fn a_budget_that_burns() {
     status.store(404, Ordering::Relaxed);
     calls(10, &client).await;
     let hangs = service_fn(|_: Request<()>| pending::<Result<Response<()>, BoxError>>());
-    let dropped = alerts.layer().layer_over(hangs).oneshot(Request::new(()));
+    let dropped = AlertLayer::new(&alerts).layer_over(hangs).oneshot(Request::new(()));
     assert!(tokio::time::timeout(MINUTE, dropped).await.is_err());
     assert_eq!(alerts.objectives()[0].calls, 3600);
     // All fail: soon more than 0.5 % of what is known of three days, then 3 % of six hours.
     status.store(503, Ordering::Relaxed);
     calls(6, &client).await;
     let texts = chat.texts();
-    let about = "budget_burn: checkout answers: the error budget is spent";
+    let about = "Error budget burning: checkout answers, burn rate";
     assert!(texts[0].starts_with(&format!("🟡 WARNING: {about} 1.")), "{texts:?}");
     assert!(texts[1].starts_with(&format!("🔴 CRITICAL: {about} 6.")), "{texts:?}");
-    assert_eq!(texts.len(), 2, "all rates are one alert, that gets worse");
+    assert_eq!(texts.len(), 2, "all rates are one alert, whose severity rises");
     let key = "checkout/budget_burn/checkout answers".to_owned();
     assert_eq!(page.actions(), [("trigger".to_owned(), key.clone())]);
     let objective = &alerts.objectives()[0];
@@ -194,7 +200,7 @@ async fn a_budget_that_burns() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_region_that_is_lost_mutes_its_circuit() {
+async fn region_out_mutes_its_circuit() {
     let (builder, chat, _page) = both();
     let alerts = builder.rules([Rule::region_out().warning(), Rule::circuit_open()]);
     let alerts = alerts.build().unwrap();
@@ -214,7 +220,7 @@ async fn a_region_that_is_lost_mutes_its_circuit() {
     call(client).await;
     flush(&alerts).await;
     let texts = chat.texts();
-    assert!(texts.len() == 1 && texts[0].contains("region us is lost"), "{texts:?}");
+    assert!(texts.len() == 1 && texts[0].contains("Region out: us, status 503"), "{texts:?}");
     let firing = alerts.firing();
     let circuit = |alert: &Arc<Alert>| alert.circuit.clone().zip(alert.region.clone());
     let (circuit, region) = firing.iter().find_map(circuit).unwrap();
@@ -222,7 +228,7 @@ async fn a_region_that_is_lost_mutes_its_circuit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn circuits_that_open_together_are_one_message() {
+async fn circuits_opening_together_are_one_message() {
     let (builder, chat, page) = both();
     let alerts = builder.rules([Rule::circuit_open().critical()]).build().unwrap();
     let breaker = CircuitBreakerLayer::builder().by_authority().consecutive_failures(1);
@@ -235,17 +241,17 @@ async fn circuits_that_open_together_are_one_message() {
     sleep(Duration::from_secs(5)).await;
     let texts = chat.texts();
     assert_eq!(texts.len(), 1);
-    assert_eq!(texts[0].matches("circuit_open: circuit").count(), 3, "{texts:?}");
+    assert_eq!(texts[0].matches("Circuit opened: ").count(), 3, "{texts:?}");
     assert_eq!(page.take().len(), 3, "which an incident is for each");
 }
 
 /// Slack takes a message a second.
 #[tokio::test(start_paused = true)]
-async fn a_sink_is_sent_no_more_than_it_takes() {
+async fn sink_min_interval_coalesces_alerts() {
     let (builder, chat, page) = both();
     let alerts = builder.group_wait(Duration::ZERO).build().unwrap();
     let status = status(401);
-    let client = alerts.layer().layer_over(upstream(&status));
+    let client = AlertLayer::new(&alerts).layer_over(upstream(&status));
     for status_now in [500, 502, 503, 504, 401] {
         status.store(status_now, Ordering::Relaxed);
         call(client.clone()).await;
@@ -261,7 +267,7 @@ async fn a_sink_is_sent_no_more_than_it_takes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn over_within_the_wait_is_notified_to_none() {
+async fn circuit_closed_within_group_wait_notifies_no_sink() {
     let (builder, chat, _page) = both();
     let alerts = builder.build().unwrap();
     let status = status(500);
@@ -286,10 +292,10 @@ async fn over_within_the_wait_is_notified_to_none() {
 
 /// Asking how objectives do must not put off the look that judges them.
 #[tokio::test(start_paused = true)]
-async fn a_status_page_that_asks_all_the_time_starves_no_rule() {
+async fn objectives_polling_does_not_delay_rules() {
     let (builder, chat, page) = both();
     let alerts = builder.rules([]).slo(Slo::availability(0.995)).build().unwrap();
-    let client = alerts.layer().layer_over(upstream(&status(503)));
+    let client = AlertLayer::new(&alerts).layer_over(upstream(&status(503)));
     for _ in 0..3 * 60 {
         call(client.clone()).await;
         assert!(alerts.objectives()[0].calls > 0);
@@ -300,7 +306,7 @@ async fn a_status_page_that_asks_all_the_time_starves_no_rule() {
 
 /// Only the retry's observer hears of calls that a retry mends.
 #[tokio::test(start_paused = true)]
-async fn what_retries_cost_is_notified_without_a_layer_above() {
+async fn rule_retry_spend_needs_no_alert_layer() {
     let (alerts, chat) = with([Rule::retry_spend(0.1, 0.008)]);
     let calls_so_far = status(0);
     let fails_first = service_fn(move |_: Request<()>| {
@@ -311,5 +317,5 @@ async fn what_retries_cost_is_notified_without_a_layer_above() {
     let retry = RetryLayer::builder().no_budget().observer(alerts.observer()).build().unwrap();
     calls(1, &retry.layer_over(fails_first)).await;
     let texts = chat.texts();
-    assert!(texts.len() == 1 && texts[0].contains("retry_spend: retries cost"), "{texts:?}");
+    assert!(texts.len() == 1 && texts[0].contains("Retry spend high: "), "{texts:?}");
 }

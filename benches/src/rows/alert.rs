@@ -13,5 +13,5 @@ pub(super) fn rows() -> Vec<Row> {
 pub(super) fn layer(observed: bool) -> AlertLayer {
     let builder = Alerts::builder().slo(Slo::availability(0.999));
     let builder = if observed { builder.observer(no_op_observer()) } else { builder };
-    builder.build().expect("a valid configuration").layer()
+    AlertLayer::new(&builder.build().expect("a valid configuration"))
 }

@@ -10,7 +10,7 @@ use tower::retry::Retry as TowerRetry;
 use tower::timeout::Timeout;
 use tower::{Layer, ServiceBuilder};
 use tower_resilience::fallback::FallbackLayer;
-use tower_upstream::alert::Alerting;
+use tower_upstream::alert::AlertService;
 use tower_upstream::circuit_breaker::CircuitBreaker;
 use tower_upstream::classify::HttpClassifier;
 use tower_upstream::failover::Failover;
@@ -28,7 +28,7 @@ use crate::subject::Serves;
 
 /// Alert, retry with budget, failover, rate limit, and a circuit a region with a failure rate, as
 /// `UpstreamLayer` puts them together.
-pub type Stack<S> = Alerting<
+pub type Stack<S> = AlertService<
     Retry<
         Failover<RateLimit<CircuitBreaker<S, HttpClassifier, ByRegion>>, HttpClassifier, NoReplay>,
     >,

@@ -78,11 +78,13 @@ async fn pager_duty(State(receivers): State<Receivers>, Json(body): Json<Value>)
     receivers.receive(of_pager_duty(&body))
 }
 
-/// `🟡 WARNING: region_out: region us-west-2 is lost: timeout`
+/// `🟡 WARNING: Region out: us-west-2, timeout, retry in 10 s`; the kind is the first alert's field `Type`.
 fn of_slack(body: &Value) -> Option<Message> {
-    let mut parts = body["text"].as_str()?.splitn(3, ": ");
-    let severity = parts.next()?.split_whitespace().last()?.to_lowercase();
-    let (kind, text) = (parts.next()?.to_owned(), parts.next()?.to_owned());
+    let (severity, text) = body["text"].as_str()?.split_once(": ")?;
+    let severity = severity.split_whitespace().last()?.to_lowercase();
+    let mut fields = body["blocks"][1]["fields"].as_array()?.iter();
+    let kind = fields.find_map(|field| field["text"].as_str()?.strip_prefix("*Type:*\n"))?;
+    let (kind, text) = (kind.to_owned(), text.to_owned());
     Some(Message { sink: "slack", severity, kind, text })
 }
 
@@ -93,8 +95,7 @@ fn of_pager_duty(body: &Value) -> Option<Message> {
     Some(match body["event_action"].as_str()? {
         "trigger" => {
             let severity = body["payload"]["severity"].as_str()?.to_owned();
-            let text = body["payload"]["summary"].as_str()?;
-            let text = text.split_once(": ").map_or(text, |(_, text)| text).to_owned();
+            let text = body["payload"]["summary"].as_str()?.to_owned();
             Message { sink, severity, kind, text }
         }
         _ => {

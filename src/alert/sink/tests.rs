@@ -1,12 +1,14 @@
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use bytes::Bytes;
+use http::Request;
+use serde_json::{Value, json};
+
 use super::*;
-use crate::alert::lifecycle::Notice;
-use crate::alert::observation::Details;
-use crate::alert::observation::Sinks;
+use crate::alert::message::key;
+use crate::error::InvalidConfig;
 use crate::event::{Alert, AlertKind, Severity};
-use crate::time;
 use crate::verdict::Cause;
 
 pub(in crate::alert) fn alert(
@@ -15,21 +17,21 @@ pub(in crate::alert) fn alert(
     region: &str,
     resolved: bool,
 ) -> Alert {
-    let at = UNIX_EPOCH + Duration::from_millis(1_795_323_067_250);
-    let notice = Notice {
-        kind: AlertKind::RegionOut,
-        label: region.into(),
-        region: None,
-        severity,
-        was: None,
-        details: Details { cause: Some(Cause::Timeout), ..Details::default() },
-        since: time::now(),
-        resolved,
-        to: Sinks::default(),
-        news: true,
+    let message = if resolved {
+        format!("Resolved: region {region} healthy after 1 m")
+    } else {
+        format!("Region out: {region}, timeout, retry in 10 s")
     };
-    let since = at - Duration::from_secs(60);
-    Alert::of_notice(&Arc::from(service), &notice, since, at, Duration::from_secs(3600))
+    let mut alert = Alert::new(AlertKind::RegionOut, severity, message);
+    alert.key = key(service, AlertKind::RegionOut, region, None);
+    alert.service = service.into();
+    alert.region = Some(region.to_owned());
+    alert.resolved = resolved;
+    alert.causes = vec![Cause::Timeout];
+    alert.at = UNIX_EPOCH + Duration::from_millis(1_795_323_067_250);
+    alert.since = alert.at - Duration::from_secs(60);
+    alert.repeat_interval = Duration::from_secs(3600);
+    alert
 }
 
 fn request(sink: &impl Sink, alert: &Alert) -> Request<Bytes> {
@@ -71,10 +73,10 @@ fn pager() -> PagerDuty {
 }
 
 #[test]
-fn golden_slack() {
+fn slack_message_matches_golden() {
     let alert = alert(Severity::Warning, "checkout", "us-west-2", false);
     let expected = json!({
-        "text": "🟡 WARNING: region_out: region us-west-2 is lost: timeout",
+        "text": "🟡 WARNING: Region out: us-west-2, timeout, retry in 10 s",
         "blocks": [
             {
                 "type": "header",
@@ -85,13 +87,14 @@ fn golden_slack() {
                 "fields": [
                     {
                         "type": "mrkdwn",
-                        "text": "*Message:*\nregion_out: region us-west-2 is lost: timeout\n\
-                                 {\"failures\":[\"timeout\"],\"region\":\"us-west-2\"}",
+                        "text": "*Message:*\nRegion out: us-west-2, timeout, retry in 10 s",
                         "verbatim": true,
                     },
                     { "type": "mrkdwn", "text": "*Time:*\n2026-11-22T04:51:07.250Z", "verbatim": true },
                     { "type": "mrkdwn", "text": "*Service:*\ncheckout", "verbatim": true },
                     { "type": "mrkdwn", "text": "*Region:*\nus-west-2", "verbatim": true },
+                    { "type": "mrkdwn", "text": "*Type:*\nregion_out", "verbatim": true },
+                    { "type": "mrkdwn", "text": "*Cause:*\ntimeout", "verbatim": true },
                 ],
             },
         ],
@@ -100,19 +103,20 @@ fn golden_slack() {
 }
 
 #[test]
-fn golden_pager_duty() {
+fn pager_duty_event_matches_golden() {
     let trigger = alert(Severity::Critical, "checkout", "us-west-2", false);
     let expected = json!({
         "routing_key": "routing-secret",
         "event_action": "trigger",
         "dedup_key": "checkout/region_out/us-west-2",
         "payload": {
-            "summary": "region_out: region us-west-2 is lost: timeout",
+            "summary": "Region out: us-west-2, timeout, retry in 10 s",
             "severity": "critical",
             "source": "checkout",
             "timestamp": "2026-11-22T04:51:07.250Z",
             "custom_details": {
-                "message": "region us-west-2 is lost: timeout",
+                "type": "region_out",
+                "message": "Region out: us-west-2, timeout, retry in 10 s",
                 "region": "us-west-2",
                 "failures": ["timeout"],
             },
@@ -129,15 +133,15 @@ fn golden_pager_duty() {
 }
 
 #[test]
-fn golden_slack_group() {
+fn slack_group_matches_golden() {
     let regions = ["us", "eu"];
     let alerts: Vec<_> =
         regions.map(|region| Arc::new(alert(Severity::Warning, "checkout", region, false))).into();
     let body: Value = body(&slack().request(&alerts).unwrap());
     assert_eq!(
         body["text"],
-        "🟡 WARNING: region_out: region us is lost: timeout; \
-         region_out: region eu is lost: timeout"
+        "🟡 WARNING: Region out: us, timeout, retry in 10 s; \
+         Region out: eu, timeout, retry in 10 s"
     );
     assert_eq!(body["blocks"][0]["text"]["text"], "🟡 Alert: WARNING (2)");
     let shown = |block: usize| body["blocks"][block]["fields"][3]["text"].as_str().unwrap();
@@ -146,36 +150,37 @@ fn golden_slack_group() {
 }
 
 #[test]
-fn golden_opsgenie() {
-    let begun = alert(Severity::Critical, "checkout", "us-west-2", false);
+fn opsgenie_alert_matches_golden() {
+    let raised = alert(Severity::Critical, "checkout", "us-west-2", false);
     let expected = json!({
-        "message": "region_out: region us-west-2 is lost: timeout",
+        "message": "Region out: us-west-2, timeout, retry in 10 s",
         "alias": "checkout/region_out/us-west-2",
-        "description": "region us-west-2 is lost: timeout",
-        "details": { "region": "us-west-2", "failures": "[\"timeout\"]" },
+        "description": "Region out: us-west-2, timeout, retry in 10 s",
+        "details": { "type": "region_out", "region": "us-west-2", "failures": "timeout" },
         "entity": "us-west-2",
         "source": "checkout",
         "tags": ["region_out", "critical"],
         "priority": "P1",
     });
-    assert_eq!(sent(&opsgenie(), &begun), expected);
-    let create = request(&opsgenie(), &begun);
+    assert_eq!(sent(&opsgenie(), &raised), expected);
+    let create = request(&opsgenie(), &raised);
     assert_eq!(create.uri(), "https://api.opsgenie.com/v2/alerts");
     assert_eq!(create.headers()["authorization"], "GenieKey genie-secret");
     assert!(!format!("{create:?}").contains("genie-secret"));
-    let over = alert(Severity::Critical, "checkout", "กรุงเทพ 1", true);
-    let expected = json!({ "source": "checkout", "note": "region กรุงเทพ 1 isn't lost any more" });
-    assert_eq!(sent(&opsgenie(), &over), expected);
+    let resolved = alert(Severity::Critical, "checkout", "กรุงเทพ 1", true);
+    let expected =
+        json!({ "source": "checkout", "note": "Resolved: region กรุงเทพ 1 healthy after 1 m" });
+    assert_eq!(sent(&opsgenie(), &resolved), expected);
     let close = "https://api.eu.opsgenie.com/v2/alerts/checkout%2Fregion_out%2F\
                  %E0%B8%81%E0%B8%A3%E0%B8%B8%E0%B8%87%E0%B9%80%E0%B8%97%E0%B8%9E%201\
                  /close?identifierType=alias";
     let elsewhere = opsgenie().base_url("https://api.eu.opsgenie.com/");
-    assert_eq!(request(&elsewhere, &over).uri(), close);
+    assert_eq!(request(&elsewhere, &resolved).uri(), close);
 }
 
 #[test]
-fn golden_teams() {
-    let begun = alert(Severity::Critical, "checkout", "us-west-2", false);
+fn teams_card_matches_golden() {
+    let raised = alert(Severity::Critical, "checkout", "us-west-2", false);
     let run = |run: Value| json!({ "type": "RichTextBlock", "inlines": [run] });
     let expected = json!({
         "type": "message",
@@ -193,28 +198,28 @@ fn golden_teams() {
                     })),
                     run(json!({
                         "type": "TextRun",
-                        "text": "region_out: region us-west-2 is lost: timeout",
+                        "text": "Region out: us-west-2, timeout, retry in 10 s",
                     })),
                     run(json!({
                         "type": "TextRun", "isSubtle": true,
                         "text": "2026-11-22T04:51:07.250Z · checkout · us-west-2",
                     })),
                     run(json!({
-                        "type": "TextRun", "isSubtle": true, "fontType": "Monospace",
-                        "text": "{\"failures\":[\"timeout\"],\"region\":\"us-west-2\"}",
+                        "type": "TextRun", "isSubtle": true,
+                        "text": "Type: region_out · Cause: timeout",
                     })),
                 ],
             },
         }],
     });
-    assert_eq!(sent(&teams(), &begun), expected);
+    assert_eq!(sent(&teams(), &raised), expected);
 }
 
-/// The severity has changed: the alert of the former one ends.
+/// The severity has changed: the alert of the previous one ends.
 #[test]
-fn golden_alertmanager() {
-    let begun = alert(Severity::Warning, "checkout", "us-west-2", false);
-    let begun = Alert { previous_severity: Some(Severity::Info), ..begun };
+fn alertmanager_alerts_match_golden() {
+    let raised = alert(Severity::Warning, "checkout", "us-west-2", false);
+    let raised = Alert { previous_severity: Some(Severity::Info), ..raised };
     let entry = |severity: &str, ends_at: &str| {
         json!({
             "labels": {
@@ -224,8 +229,8 @@ fn golden_alertmanager() {
                 "region": "us-west-2",
             },
             "annotations": {
-                "summary": "region us-west-2 is lost: timeout",
-                "description": "{\"failures\":[\"timeout\"],\"region\":\"us-west-2\"}",
+                "summary": "Region out: us-west-2, timeout, retry in 10 s",
+                "description": "Type: region_out · Cause: timeout",
             },
             "startsAt": "2026-11-22T04:50:07.250Z",
             "endsAt": ends_at,
@@ -236,19 +241,19 @@ fn golden_alertmanager() {
         entry("warning", "2026-11-22T06:51:07.250Z"),
         entry("info", "2026-11-22T04:51:07.250Z"),
     ]);
-    assert_eq!(sent(&alertmanager(), &begun), expected);
-    let request = request(&alertmanager(), &begun);
+    assert_eq!(sent(&alertmanager(), &raised), expected);
+    let request = request(&alertmanager(), &raised);
     assert_eq!(request.uri(), "http://alerts.test:9093/api/v2/alerts");
-    let over = alert(Severity::Info, "checkout", "us-west-2", true);
-    let body = sent(&alertmanager(), &over);
+    let resolved = alert(Severity::Info, "checkout", "us-west-2", true);
+    let body = sent(&alertmanager(), &resolved);
     assert_eq!(body.as_array().unwrap().len(), 1);
     assert_eq!(body[0]["endsAt"], "2026-11-22T04:51:07.250Z");
     assert_eq!(body[0]["labels"]["severity"], "info");
 }
 
 #[test]
-fn golden_webhook() {
-    let over = alert(Severity::Warning, "checkout", "us-west-2", true);
+fn webhook_matches_golden() {
+    let resolved = alert(Severity::Warning, "checkout", "us-west-2", true);
     let expected = json!({
         "version": "4",
         "groupKey": "checkout/region_out",
@@ -268,8 +273,8 @@ fn golden_webhook() {
                 "region": "us-west-2",
             },
             "annotations": {
-                "summary": "region us-west-2 isn't lost any more",
-                "description": "{\"failures\":[\"timeout\"],\"region\":\"us-west-2\"}",
+                "summary": "Resolved: region us-west-2 healthy after 1 m",
+                "description": "Type: region_out · Cause: timeout",
             },
             "startsAt": "2026-11-22T04:50:07.250Z",
             "endsAt": "2026-11-22T04:51:07.250Z",
@@ -277,11 +282,11 @@ fn golden_webhook() {
             "fingerprint": "checkout/region_out/us-west-2",
         }],
     });
-    assert_eq!(sent(&webhook(), &over), expected);
+    assert_eq!(sent(&webhook(), &resolved), expected);
 }
 
 #[test]
-fn pager_duty_elsewhere() {
+fn pager_duty_base_url_can_be_changed() {
     let alert = alert(Severity::Critical, "checkout", "us", false);
     for (sink, expected) in [
         (pager(), "https://events.pagerduty.com/v2/enqueue"),
@@ -292,7 +297,7 @@ fn pager_duty_elsewhere() {
 }
 
 #[test]
-fn severities() {
+fn severity_decides_header_and_payload() {
     for (severity, header, name) in [
         (Severity::Critical, "🔴 Alert: CRITICAL", "critical"),
         (Severity::Warning, "🟡 Alert: WARNING", "warning"),
@@ -308,7 +313,7 @@ fn count(value: &Value) -> usize {
     value.as_str().unwrap().encode_utf16().count()
 }
 
-/// Texts that are long, far from ASCII, or mean something to a service; alone and many at once.
+/// Alerts with long, non-ASCII or escaped texts, single and as a group.
 fn hard_texts() -> Vec<Vec<Arc<Alert>>> {
     let texts = [
         "ระบบชำระเงินล่มที่กรุงเทพ ".repeat(200),
@@ -324,7 +329,7 @@ fn hard_texts() -> Vec<Vec<Arc<Alert>>> {
 }
 
 #[test]
-fn any_text_stays_within_slacks_sizes_and_mentions_none() {
+fn slack_any_text_fits_and_mentions_no_one() {
     for alerts in hard_texts() {
         let slack = body(&slack().request(&alerts).unwrap());
         assert!(count(&slack["text"]) <= 3000);
@@ -340,7 +345,7 @@ fn any_text_stays_within_slacks_sizes_and_mentions_none() {
 }
 
 #[test]
-fn any_text_stays_within_the_pagers_sizes() {
+fn pager_duty_any_text_fits() {
     for alert in hard_texts().iter().flatten() {
         let pager = sent(&pager(), alert);
         assert!(count(&pager["payload"]["summary"]) <= 1024);
@@ -350,29 +355,29 @@ fn any_text_stays_within_the_pagers_sizes() {
 }
 
 #[test]
-fn any_text_stays_within_opsgenies_sizes() {
+fn opsgenie_any_text_fits() {
     for alert in hard_texts().iter().flatten() {
         let body = sent(&opsgenie(), alert);
-        for (field, most) in [
+        for (field, max) in [
             ("message", 130),
             ("alias", 512),
             ("entity", 512),
             ("source", 100),
             ("description", 15_000),
         ] {
-            assert!(count(&body[field]) <= most, "{field}");
+            assert!(count(&body[field]) <= max, "{field}");
         }
         let details = body["details"].as_object().unwrap();
         let size: usize = details.iter().map(|(name, value)| name.len() + count(value)).sum();
         assert!(size <= 8000);
-        let over = Alert { resolved: true, ..(**alert).clone() };
-        assert!(request(&opsgenie(), &over).uri().path().is_ascii());
+        let resolved = Alert { resolved: true, ..(**alert).clone() };
+        assert!(request(&opsgenie(), &resolved).uri().path().is_ascii());
     }
 }
 
-/// In a run of text Markdown means nothing, nor does a mention without an entity.
+/// In a run of text Markdown has no effect, nor has a mention without an entity.
 #[test]
-fn any_text_stays_within_what_teams_takes() {
+fn teams_any_text_fits() {
     for alerts in hard_texts() {
         let request = teams().request(&alerts).unwrap();
         assert!(request.body().len() <= 28 * 1024, "{}", request.body().len());
@@ -385,11 +390,11 @@ fn any_text_stays_within_what_teams_takes() {
 }
 
 #[test]
-fn any_text_makes_labels_that_are_short_and_not_empty() {
+fn alertmanager_any_text_has_short_nonempty_labels() {
     for alerts in hard_texts() {
         let entries = body(&alertmanager().request(&alerts).unwrap());
-        let hooked = body(&webhook().request(&alerts).unwrap())["alerts"].clone();
-        for entry in entries.as_array().into_iter().chain(hooked.as_array()).flatten() {
+        let posted = body(&webhook().request(&alerts).unwrap())["alerts"].clone();
+        for entry in entries.as_array().into_iter().chain(posted.as_array()).flatten() {
             for value in entry["labels"].as_object().unwrap().values() {
                 assert!(count(value) <= 1024);
             }
@@ -400,18 +405,9 @@ fn any_text_makes_labels_that_are_short_and_not_empty() {
 }
 
 #[test]
-fn long_keys_are_notified_separately_and_stay_the_same() {
-    let key = |region: &str| alert(Severity::Info, "checkout", region, false).key;
-    let long = "กรุงเทพ".repeat(50);
-    assert_ne!(key(&long), key(&format!("{long}1")));
-    assert_eq!(key(&long), key(&long));
-    assert!(key(&long).len() <= 255);
-}
-
-#[test]
-fn what_cannot_work_is_refused_and_shows_no_secret() {
+fn sink_invalid_config_is_rejected_without_secrets() {
     for url in ["", "secret", "/secret", "https://", "https://a b/secret", "://secret"] {
-        let refused: [Result<(), InvalidConfig>; 6] = [
+        let results: [Result<(), InvalidConfig>; 6] = [
             Slack::new(url).check(),
             Teams::new(url).check(),
             Webhook::new(url).check(),
@@ -419,8 +415,8 @@ fn what_cannot_work_is_refused_and_shows_no_secret() {
             Opsgenie::new("secret").base_url(url).check(),
             PagerDuty::new("secret").base_url(url).check(),
         ];
-        for refused in refused {
-            let error = refused.expect_err(url).to_string();
+        for result in results {
+            let error = result.expect_err(url).to_string();
             assert!(!error.contains("secret"), "{error}");
         }
     }

@@ -41,12 +41,13 @@ impl Subject for Alert {
     }
 
     fn layer(&self) -> AlertLayer {
-        self.alerts.layer()
+        AlertLayer::new(&self.alerts)
     }
 
     fn plain() -> Self::Plain {
         let alerts = builder().build().expect("it can work");
-        alerts.layer().classifier(ErrorClassifier::new())
+        let layer = AlertLayer::builder(&alerts).classifier(ErrorClassifier::new());
+        layer.build().expect("a valid configuration")
     }
 
     fn use_up(layer: &AlertLayer) {
@@ -71,7 +72,10 @@ impl Subject for Alert {
     fn extremes() -> Vec<Extreme<AlertLayer>> {
         let mut all = Vec::new();
         let mut add = |what: String, builder: AlertsBuilder| {
-            all.push(Extreme::checked(what, builder.build().map(|alerts| alerts.layer())));
+            all.push(Extreme::checked(
+                what,
+                builder.build().map(|alerts| AlertLayer::new(&alerts)),
+            ));
         };
         for time in DURATIONS {
             add(format!("group_wait({time:?})"), builder().group_wait(time));

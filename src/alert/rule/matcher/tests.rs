@@ -11,36 +11,42 @@ use crate::event::{
 };
 use crate::verdict::Verdict;
 
-/// The worst that it is at once, by the standard rules.
-fn worst(seen: &Observation<'_>) -> Option<Severity> {
-    let at_once = |severity: &Severity| seen.holds.of(*severity) == Some(Duration::ZERO);
+/// The highest that it is at once, by the standard rules.
+fn highest(observation: &Observation<'_>) -> Option<Severity> {
+    let at_once =
+        |severity: &Severity| observation.hold_times.get(*severity) == Some(Duration::ZERO);
     Severity::ALL.into_iter().rfind(at_once)
 }
 
-fn rules() -> Rules {
-    Rules::new(Rule::standard())
+fn rules() -> RuleMatcher {
+    RuleMatcher::new(Rule::standard())
 }
 
-fn outcome(verdict: Verdict) -> Option<(AlertKind, Severity)> {
-    let seen = rules().outcome(&verdict, None)?;
-    Some((seen.kind, worst(&seen)?))
+fn result(verdict: Verdict) -> Option<(AlertKind, Severity)> {
+    let observation = rules().match_result(&verdict, None)?;
+    Some((observation.kind, highest(&observation)?))
 }
 
-fn event(event: &Event<'_>) -> Vec<(AlertKind, Severity, String, Lasts)> {
+fn event(event: &Event<'_>) -> Vec<(AlertKind, Severity, String, Lifetime)> {
     let mut all = Vec::new();
-    rules().event(event, |seen| {
-        all.push((seen.kind, worst(&seen).unwrap(), seen.label.to_owned(), seen.lasts));
+    rules().match_event(event, |observation| {
+        all.push((
+            observation.kind,
+            highest(&observation).unwrap(),
+            observation.label.to_owned(),
+            observation.lifetime,
+        ));
     });
     all
 }
 
 fn retry(attempt: u32, verdict: Verdict, decision: Decision) -> Option<(AlertKind, Severity)> {
-    let notified = event(&RetryDecided::new("upstream", attempt, verdict, decision).into());
-    notified.first().map(|(kind, severity, ..)| (*kind, *severity))
+    let raised = event(&RetryDecided::new("upstream", attempt, verdict, decision).into());
+    raised.first().map(|(kind, severity, ..)| (*kind, *severity))
 }
 
 #[test]
-fn outcomes() {
+fn result_verdict_decides_kind_and_severity() {
     let status = |status| Cause::Status(StatusCode::from_u16(status).unwrap());
     for (verdict, expected) in [
         (Verdict::success(), None),
@@ -62,15 +68,15 @@ fn outcomes() {
         (Verdict::overloaded(), Some((AlertKind::CallFailed, Severity::Info))),
         (Verdict::not_sent(), Some((AlertKind::CallFailed, Severity::Info))),
         (Verdict::new(Class::Local), Some((AlertKind::CallFailed, Severity::Info))),
-        // An open circuit of somebody else's making, of which no name is known.
+        // A circuit of another crate has no known name.
         (Verdict::new(Class::CircuitOpen), Some((AlertKind::CallFailed, Severity::Info))),
     ] {
-        assert_eq!(outcome(verdict), expected, "{verdict:?}");
+        assert_eq!(result(verdict), expected, "{verdict:?}");
     }
 }
 
 #[test]
-fn a_timeout_is_critical_after_more_than_so_many_retries() {
+fn timeout_after_many_retries_is_critical() {
     let timeout = Verdict::transient().with_cause(Cause::Timeout);
     let stop = Decision::Stop(StopReason::MaxAttempts);
     for (attempt, expected) in [
@@ -79,18 +85,18 @@ fn a_timeout_is_critical_after_more_than_so_many_retries() {
         (5, Severity::Critical),
         (u32::MAX, Severity::Critical),
     ] {
-        let notified = retry(attempt, timeout, stop);
-        assert_eq!(notified, Some((AlertKind::Timeout, expected)), "attempt {attempt}");
+        let raised = retry(attempt, timeout, stop);
+        assert_eq!(raised, Some((AlertKind::Timeout, expected)), "attempt {attempt}");
     }
     let again = Decision::Retry { wait: Duration::ZERO };
-    assert_eq!(retry(5, timeout, again), None, "it isn't over yet");
-    assert_eq!(retry(5, Verdict::overloaded(), stop), None, "the outcome makes an alert");
+    assert_eq!(retry(5, timeout, again), None, "the call is retried");
+    assert_eq!(retry(5, Verdict::overloaded(), stop), None, "the alert layer reports it");
     let rejected = retry(1, Verdict::credential_rejected(), Decision::Return);
     assert_eq!(rejected, Some((AlertKind::CredentialRejected, Severity::Critical)));
 }
 
 #[test]
-fn of_the_rules_that_are_met_the_most_severe_counts_whatever_their_order() {
+fn rules_highest_severity_counts_in_any_order() {
     let minute = Duration::from_secs(60);
     let mut rules = vec![
         Rule::timeout_after(9).critical(),
@@ -102,13 +108,14 @@ fn of_the_rules_that_are_met_the_most_severe_counts_whatever_their_order() {
     ];
     for _ in 0..2 {
         let verdict = Verdict::transient().with_cause(Cause::Timeout);
-        let holds = Rules::new(rules.clone()).outcome(&verdict, None).unwrap().holds;
-        assert_eq!(holds.of(Severity::Info), Some(Duration::ZERO));
-        assert_eq!(holds.of(Severity::Warning), Some(Duration::ZERO));
-        assert_eq!(holds.of(Severity::Critical), Some(minute));
+        let holds =
+            RuleMatcher::new(rules.clone()).match_result(&verdict, None).unwrap().hold_times;
+        assert_eq!(holds.get(Severity::Info), Some(Duration::ZERO));
+        assert_eq!(holds.get(Severity::Warning), Some(Duration::ZERO));
+        assert_eq!(holds.get(Severity::Critical), Some(minute));
         rules.reverse();
     }
-    assert_eq!(Rules::new([]).outcome(&Verdict::overloaded(), None), None);
+    assert_eq!(RuleMatcher::new(Vec::new()).match_result(&Verdict::overloaded(), None), None);
 }
 
 #[test]
@@ -121,9 +128,9 @@ fn rules_circuit_events() {
     };
     let consecutive = OpenReason::Consecutive;
     let (kind, severity) = (AlertKind::CircuitOpen, Severity::Warning);
-    let opened = (kind, severity, "us".to_owned(), Lasts::UntilOver);
+    let opened = (kind, severity, "us".to_owned(), Lifetime::UntilResolved);
     assert_eq!(changed(CircuitState::Open, consecutive), [opened]);
-    let closed = (kind, severity, "us".to_owned(), Lasts::Over);
+    let closed = (kind, severity, "us".to_owned(), Lifetime::Ended);
     assert_eq!(changed(CircuitState::Closed, consecutive), [closed]);
     assert_eq!(changed(CircuitState::HalfOpen, consecutive), []);
     assert_eq!(changed(CircuitState::Open, OpenReason::CredentialRejected), []);
@@ -134,7 +141,7 @@ fn rules_circuit_events() {
 fn rules_rate_limit_events() {
     let pause = Duration::from_secs(90);
     let (kind, severity) = (AlertKind::RateLimited, Severity::Info);
-    let closed = (kind, severity, "api".to_owned(), Lasts::For(pause));
+    let closed = (kind, severity, "api".to_owned(), Lifetime::AtLeast(pause));
     assert_eq!(event(&GateClosed::new("api", pause).into()), [closed]);
     assert_eq!(event(&LimitRejected::new("api", pause).into()), []);
 }
@@ -147,28 +154,34 @@ fn rules_region_events() {
     let out_for = Duration::from_secs(10);
     assert_eq!(
         changed("us", RegionChange::Out { cause: Cause::Timeout, out_for }),
-        [(out.0, out.1, "us".to_owned(), Lasts::UntilOver)]
+        [(out.0, out.1, "us".to_owned(), Lifetime::UntilResolved)]
     );
     assert_eq!(
         event(&AllRegionsOut::new("").into()),
-        [(all.0, all.1, String::new(), Lasts::UntilOver)]
+        [(all.0, all.1, String::new(), Lifetime::UntilResolved)]
     );
     assert_eq!(
         changed("us", RegionChange::Healthy),
-        [(out.0, out.1, "us".to_owned(), Lasts::Over), (all.0, all.1, String::new(), Lasts::Over)]
+        [
+            (out.0, out.1, "us".to_owned(), Lifetime::Ended),
+            (all.0, all.1, String::new(), Lifetime::Ended)
+        ]
     );
     // No other event reports that a removed region is healthy, or that an added one is not out.
-    let removed = (out.0, out.1, "us".to_owned(), Lasts::Over);
+    let removed = (out.0, out.1, "us".to_owned(), Lifetime::Ended);
     assert_eq!(changed("us", RegionChange::Removed), [removed]);
-    let added = (all.0, all.1, String::new(), Lasts::Over);
+    let added = (all.0, all.1, String::new(), Lifetime::Ended);
     assert_eq!(changed("ap", RegionChange::Added), [added]);
     assert_eq!(event(&FailedOver::new("", "us", Cause::Timeout).into()), []);
 }
 
 #[test]
-fn an_error_is_judged_by_what_it_is() {
+fn result_io_timeout_is_timeout() {
     let error = std::io::Error::from(std::io::ErrorKind::TimedOut);
     let verdict = Outcome::error(&error).verdict();
-    let seen = rules().outcome(&verdict, Some(&error)).unwrap();
-    assert_eq!((seen.kind, worst(&seen)), (AlertKind::Timeout, Some(Severity::Info)));
+    let observation = rules().match_result(&verdict, Some(&error)).unwrap();
+    assert_eq!(
+        (observation.kind, highest(&observation)),
+        (AlertKind::Timeout, Some(Severity::Info))
+    );
 }
