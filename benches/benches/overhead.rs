@@ -2,10 +2,14 @@
 
 use std::time::Instant;
 
+use benches::measure::loopback::runtime;
 use benches::rows::rows;
 use criterion::{Criterion, criterion_group, criterion_main};
 
 fn overhead(criterion: &mut Criterion) {
+    // For the timers of the stack.
+    let runtime = runtime();
+    let _within = runtime.enter();
     let mut group = criterion.benchmark_group("overhead");
     for row in rows() {
         let mut subject = row.subject();

@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use benches::measure::loopback::{AT_ONCE, call, client, runtime, serve, stacked};
+use benches::measure::loopback::{AT_ONCE, call, client, runtime, serve, stacked, upstream_of};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
 fn real(criterion: &mut Criterion) {
     let (runtime, server) = (runtime(), serve());
-    let (bare, stack) = (client(), stacked(server));
+    let (bare, stack, upstream) = (client(), stacked(server), upstream_of(server));
     let mut group = criterion.benchmark_group("real");
     for at_once in AT_ONCE {
         group.bench_function(BenchmarkId::new("bare", at_once), |bencher| {
@@ -21,6 +21,13 @@ fn real(criterion: &mut Criterion) {
             bencher.iter_custom(|calls| {
                 let start = Instant::now();
                 runtime.block_on(call(&stack, server, calls, at_once));
+                start.elapsed()
+            });
+        });
+        group.bench_function(BenchmarkId::new("upstream", at_once), |bencher| {
+            bencher.iter_custom(|calls| {
+                let start = Instant::now();
+                runtime.block_on(call(&upstream, server, calls, at_once));
                 start.elapsed()
             });
         });

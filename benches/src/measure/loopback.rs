@@ -16,9 +16,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tower::{BoxError, Service, ServiceExt};
+use tower_upstream::stack::Upstream;
 
 use crate::rows::REGIONS;
 use crate::rows::stack::{Stack, stack, tower_stack};
+use crate::rows::upstream::{self, upstream};
 use crate::subject::Sizes;
 
 /// hyper-util's client.
@@ -39,13 +41,19 @@ pub fn stacked(server: SocketAddr) -> Stack<HyperClient> {
     stack(client(), &[&primary, "http://127.0.0.2:1", "http://127.0.0.3:1"], false)
 }
 
+/// The stack as `UpstreamLayer` builds it over that client, with this server as its primary region.
+pub fn upstream_of(server: SocketAddr) -> Upstream<HyperClient> {
+    upstream(client(), &[&format!("http://{server}"), "http://127.0.0.2:1"])
+}
+
 /// The stack's service and future over that client, and those of tower's own layers.
-pub fn sizes() -> [(&'static str, Sizes); 3] {
+pub fn sizes() -> [(&'static str, Sizes); 4] {
     type Body = Full<Bytes>;
     let (ours, theirs) = (stack(client(), &REGIONS, false), tower_stack(client()));
     [
         ("bare", Sizes::of::<Body, _>(&client())),
         ("stack", Sizes::of::<Body, _>(&ours)),
+        ("upstream", Sizes::of::<Body, _>(&upstream(client(), &upstream::REGIONS))),
         ("tower: retry, timeout, load shed, concurrency limit", Sizes::of::<Body, _>(&theirs)),
     ]
 }

@@ -1,4 +1,4 @@
-//! The bare client beside the full stack, over real sockets, in pairs: what the machine
+//! The bare client beside a full stack, over real sockets, in pairs: what the machine
 //! does meanwhile meets both of a pair.
 
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::Runtime;
 use tower::{BoxError, Service};
 
-use super::loopback::{call, client, runtime, serve, stacked};
+use super::loopback::{call, client, runtime, serve};
 use super::median::{lower_bound, median};
 
 const PAIRS: usize = 30;
@@ -36,10 +36,14 @@ struct Side {
     cpu: Duration,
 }
 
-/// Measures 30 pairs of so many calls at a time; half of them begin with the stack.
-pub fn pairs(at_once: u64) -> Pairs {
+/// Measures 30 pairs of so many calls at a time; half of them begin with the stack, which `stack`
+/// puts over a client of the server.
+pub fn pairs<S>(stack: impl FnOnce(SocketAddr) -> S, at_once: u64) -> Pairs
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<Incoming>, Error: Into<BoxError>> + Clone,
+{
     let (runtime, server) = (runtime(), serve());
-    let (bare, stack) = (client(), stacked(server));
+    let (bare, stack) = (client(), stack(server));
     let side_of_bare = || side(&runtime, &bare, server, at_once);
     let side_of_stack = || side(&runtime, &stack, server, at_once);
     // Connects, and warms up.

@@ -7,6 +7,7 @@ mod rate_limit;
 mod retry;
 pub mod scaling;
 pub mod stack;
+pub mod upstream;
 
 pub use self::failover::REGIONS;
 
@@ -106,7 +107,7 @@ fn typed<S: Serves<()>, T: Serves<Bytes>>(
     vec![Row::answers::<(), S>(what, empty), Row::answers::<Bytes, T>(what, realistic)]
 }
 
-/// Hears every event, and does nothing with it.
+/// Returns an observer that is notified of every event and does nothing with it.
 fn no_op_observer() -> impl Observer {
     observer_fn(|event: &Event<'_>| _ = std::hint::black_box(event))
 }
@@ -126,6 +127,7 @@ pub fn rows() -> Vec<Row> {
         failover::rows(),
         alert::rows(),
         stack::rows(),
+        upstream::rows(),
     ]
     .into_iter()
     .flatten()

@@ -14,7 +14,7 @@ use super::{Row, no_op_observer, ours, peer};
 use crate::bare::Bare;
 
 /// More a second than can be measured.
-const PLENTY: u32 = 1_000_000_000;
+pub(super) const PLENTY: u32 = 1_000_000_000;
 
 pub(super) fn rows() -> Vec<Row> {
     [

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | | one table of one run |
 //! | `--json` | the same as one JSON object, and nothing else |
+//! | `--rows NAME…` | the same of some rows and the bare service only |
 //! | `--check` | the table, and failure where a limit is passed, or a cost grows with what is remembered |
 //! | `--chart` | draws the README's chart, `benches/costs.svg` |
 //! | `--limits` | sets the limits to what is measured now |
@@ -20,7 +21,7 @@ mod table;
 use std::process::ExitCode;
 
 use benches::count::Counting;
-use benches::measure::instructions;
+use benches::measure::{instructions, loopback};
 use tower::BoxError;
 
 use self::limits::Limits;
@@ -30,6 +31,9 @@ use self::run::Run;
 static ALLOCATOR: Counting = Counting;
 
 fn main() -> Result<ExitCode, BoxError> {
+    // Tower's timeout creates its timer in `call`, which needs a runtime.
+    let runtime = loopback::runtime();
+    let _within = runtime.enter();
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
@@ -38,6 +42,7 @@ fn main() -> Result<ExitCode, BoxError> {
         ["--check"] => {}
         ["--chart"] => chart::save(&Run::now()?)?,
         ["--json"] => println!("{}", json::of(&Run::now()?)),
+        ["--rows", ref names @ ..] => println!("{}", json::of(&Run::of_names(names)?)),
         ["--limits"] => Limits::committed()?.set(&Run::now()?)?,
         ["--real"] => table::print_pairs(),
         [instructions::SUBCOMMAND, name, calls] => {

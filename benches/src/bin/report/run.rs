@@ -18,8 +18,18 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// Measures all rows.
     pub(crate) fn now() -> Result<Self, BoxError> {
-        let rows = rows();
+        Self::of(rows())
+    }
+
+    /// Measures the bare service and the rows with these names.
+    pub(crate) fn of_names(names: &[&str]) -> Result<Self, BoxError> {
+        let is_named = |row: &Row| row.name == BARE || names.contains(&row.name.as_str());
+        Self::of(rows().into_iter().filter(is_named).collect())
+    }
+
+    fn of(rows: Vec<Row>) -> Result<Self, BoxError> {
         let overheads = overheads(&rows);
         let contended = contended(&rows);
         let program = env::current_exe()?;

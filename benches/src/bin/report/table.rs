@@ -65,11 +65,12 @@ pub(crate) fn known(number: Option<f64>, digits: usize) -> String {
     number.map(|number| format!("{number:.digits$}")).unwrap_or_default()
 }
 
-/// The stack beside the bare client, over real sockets.
+/// Each stack beside the bare client, over real sockets.
 pub(crate) fn print_pairs() {
     println!("Over loopback HTTP/1, in interleaved pairs with the bare client");
     println!(
-        "{:<20} {:>18} {:>18} {:>20} {:>10}",
+        "{:<10} {:>16} {:>18} {:>18} {:>20} {:>10}",
+        "",
         "calls at a time",
         "ratio of calls a s",
         "at least, by 95 %",
@@ -77,9 +78,14 @@ pub(crate) fn print_pairs() {
         "bare"
     );
     for at_once in loopback::AT_ONCE {
-        let Pairs { ratio, lower_bound, bare_cpu, stack_cpu } = pairs(at_once);
-        println!(
-            "{at_once:<20} {ratio:>18.3} {lower_bound:>18.3} {stack_cpu:>20.1?} {bare_cpu:>10.1?}"
-        );
+        print_pair("stack", at_once, pairs(loopback::stacked, at_once));
+        print_pair("upstream", at_once, pairs(loopback::upstream_of, at_once));
     }
+}
+
+fn print_pair(name: &str, at_once: u64, measured: Pairs) {
+    let Pairs { ratio, lower_bound, bare_cpu, stack_cpu } = measured;
+    println!(
+        "{name:<10} {at_once:>16} {ratio:>18.3} {lower_bound:>18.3} {stack_cpu:>20.1?} {bare_cpu:>10.1?}"
+    );
 }
