@@ -78,7 +78,7 @@ pub fn grpc() -> UpstreamBuilder {
 ///   refused stream, and an HTTP status of 429, 502, 503 or 504 without a gRPC status.
 /// - The server's pushback replaces the wait. A negative or malformed one ends the call.
 /// - A call is committed once its headers arrive: a status in trailers
-///   ([`PeekLayer::grpc_unary`](crate::PeekLayer::grpc_unary)) is not retried.
+///   ([`PeekBuilder::grpc_unary`](crate::peek::PeekBuilder::grpc_unary)) is not retried.
 /// - Retries are throttled by 10 tokens ([`RetryThrottle`]). A failure takes one, a request adds a
 ///   tenth, and nothing is retried while half of them are gone.
 ///

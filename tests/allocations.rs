@@ -269,7 +269,7 @@ async fn retry_costs_a_copy_of_the_request() {
 #[tokio::test(start_paused = true)]
 async fn peek() {
     let texts = || client().map_response(|response| response.map(|()| String::new()));
-    let all = PeekLayer::new().also_successes().grpc_unary();
+    let all = PeekLayer::builder().also_successes().grpc_unary().build().unwrap();
     for layer in [PeekLayer::new(), all] {
         let client = layer.layer(texts()).map_response(|response| response.map(drop));
         assert_eq!(cost(client, full).await, 0);

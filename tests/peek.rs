@@ -161,8 +161,9 @@ async fn a_failure_reports_more_than_its_status() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_read_and_what_is_not() {
-    let all = PeekLayer::new().also_successes();
-    let exact = PeekLayer::new().limit(SPENT.len());
+    let all = PeekLayer::builder().also_successes().build().unwrap();
+    let exact = PeekLayer::builder().limit(SPENT.len()).build().unwrap();
+    let below = PeekLayer::builder().limit(SPENT.len() - 1).build().unwrap();
     let rows = [
         (PeekLayer::new(), json(429, text(SPENT)), true),
         (PeekLayer::new(), response(429, "text/plain", text(SPENT)), true),
@@ -180,7 +181,7 @@ async fn what_is_read_and_what_is_not() {
         (all.clone(), response(200, "application/grpc+json", text(SPENT)), false),
         (all, response(304, "", text(SPENT)), false),
         (exact.clone(), json(429, text(SPENT)), true),
-        (exact.limit(SPENT.len() - 1), json(429, text(SPENT)), false),
+        (below, json(429, text(SPENT)), false),
     ];
     for (layer, response, read) in rows {
         let what = format!("{} {:?}", response.status(), response.headers());
@@ -214,7 +215,11 @@ async fn a_body_that_takes_too_long_is_handed_on_as_far_as_it_came() {
     let (head, tail) = SPENT.split_at(20);
     let start = Instant::now();
     let slow = body([Data(head.into()), Waits(60_000), Data(tail.into())]);
-    let response = peek(&PeekLayer::new().timeout(Duration::from_secs(2)), json(429, slow)).await;
+    let response = peek(
+        &PeekLayer::builder().timeout(Duration::from_secs(2)).build().unwrap(),
+        json(429, slow),
+    )
+    .await;
     assert_eq!(start.elapsed(), Duration::from_secs(2));
     assert_eq!(class(&response), Class::Throttled);
     assert_eq!(drain(response.into_body()).await, (SPENT.into(), None, false));
@@ -225,7 +230,9 @@ async fn a_body_that_takes_too_long_is_handed_on_as_far_as_it_came() {
 async fn extremes_neither_panic_nor_hang() {
     for timeout in [Duration::ZERO, Duration::MAX] {
         for limit in [0, 1, usize::MAX] {
-            let layer = PeekLayer::new().limit(limit).timeout(timeout);
+            let layer = PeekLayer::builder().limit(limit).timeout(timeout).build();
+            assert_eq!(layer.is_err(), limit == 0 || timeout.is_zero());
+            let Ok(layer) = layer else { continue };
             let pieces = body([Waits(5), Data(SPENT.into())]);
             let response = peek(&layer, json(429, pieces)).await;
             assert_eq!(drain(response.into_body()).await.0, SPENT.as_bytes());
@@ -236,7 +243,7 @@ async fn extremes_neither_panic_nor_hang() {
 #[tokio::test(start_paused = true)]
 async fn empty_frames_count() {
     let endless = body(std::iter::repeat_n(Data(Vec::new()), 100_000));
-    let response = peek(&PeekLayer::new().limit(10), json(429, endless)).await;
+    let response = peek(&PeekLayer::builder().limit(10).build().unwrap(), json(429, endless)).await;
     let unread = format!("{:?}", response.body());
     assert_eq!(unread, "PeekBody { frames_read: 10, .. }");
 }
@@ -261,7 +268,7 @@ async fn the_status_of_a_unary_grpc_call_is_in_its_trailers() {
     let pushback = || body([trailers(&[("grpc-status", "8"), ("grpc-retry-pushback-ms", "250")])]);
     let fine = || body([Data(vec![0; 5]), trailers(&[("grpc-status", "0")])]);
     let grpc = |body| response(200, "application/grpc+proto", body);
-    let layer = PeekLayer::new().grpc_unary();
+    let layer = PeekLayer::builder().grpc_unary().build().unwrap();
 
     assert_eq!(class(&peek(&PeekLayer::new(), grpc(failed())).await), Class::Success);
     assert_eq!(class(&peek(&layer, grpc(fine())).await), Class::Success);
@@ -281,11 +288,14 @@ async fn the_status_of_a_unary_grpc_call_is_in_its_trailers() {
 
 #[tokio::test(start_paused = true)]
 async fn a_judge_of_ones_own_is_asked_first() {
-    let layer = PeekLayer::new().judge_fn(|response| {
-        assert_eq!(response.verdict().class(), Class::Rejected);
-        let poor = response.body().windows(7).any(|word| word == b"balance");
-        (response.status() == 400 && poor).then(Verdict::quota_exhausted)
-    });
+    let layer = PeekLayer::builder()
+        .classify_body_fn(|response| {
+            assert_eq!(response.verdict().class(), Class::Rejected);
+            let poor = response.body().windows(7).any(|word| word == b"balance");
+            (response.status() == 400 && poor).then(Verdict::quota_exhausted)
+        })
+        .build()
+        .unwrap();
     let poor = r#"{"error": {"type": "invalid_request_error", "message": "Your credit balance is too low"}}"#;
     assert_eq!(class(&peek(&layer, json(400, text(poor))).await), Class::QuotaExhausted);
     assert_eq!(class(&peek(&layer, json(400, text("{}"))).await), Class::Rejected);
@@ -335,7 +345,7 @@ async fn errors_inside_successes_are_retried_and_open_the_circuit() {
     let stack = ServiceBuilder::new()
         .layer(RetryLayer::builder().backoff(Backoff::constant(Duration::ZERO)).build().unwrap())
         .layer(CircuitBreakerLayer::builder().consecutive_failures(3).build().unwrap())
-        .layer(PeekLayer::new().also_successes())
+        .layer(PeekLayer::builder().also_successes().build().unwrap())
         .service(client);
     let response = stack.clone().oneshot(Request::get("/").body(()).unwrap()).await.unwrap();
     assert_eq!((response.status().as_u16(), calls.load(Ordering::Relaxed)), (200, 3));
@@ -418,7 +428,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn whatever_is_read_comes_out_again(steps in steps(), limit in 0..200usize) {
+    fn whatever_is_read_comes_out_again(steps in steps(), limit in 1..200usize) {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
@@ -427,7 +437,7 @@ proptest! {
             let length = untouched.size_hint().exact();
             let untouched = peek(&PeekLayer::new(), response(200, "", untouched)).await;
             let expected = drain(untouched.into_body()).await;
-            let response = peek(&PeekLayer::new().limit(limit), json(500, body(steps))).await;
+            let response = peek(&PeekLayer::builder().limit(limit).build().unwrap(), json(500, body(steps))).await;
             prop_assert_eq!(response.body().size_hint().exact(), length);
             prop_assert_eq!(drain(response.into_body()).await, expected);
             Ok(())

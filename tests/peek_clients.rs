@@ -144,7 +144,7 @@ async fn a_tonic_client_retries_what_failed_in_trailers_and_sees_it_all_the_same
         let channel = endpoint.connect_lazy();
         let request = GreetRequest { name: "me".to_owned() };
         let status = if peeks {
-            let peek = PeekLayer::new().grpc_unary();
+            let peek = PeekLayer::builder().grpc_unary().build().unwrap();
             let stack =
                 ServiceBuilder::new().layer(retry().build().unwrap()).layer(peek).service(channel);
             GreeterClient::new(stack).greet(request).await

@@ -134,7 +134,7 @@ async fn post(retry: &RetryBuilder, answer: Answer) -> Came {
     let retry = retry.build().unwrap();
     let stack = ServiceBuilder::new()
         .layer(retry)
-        .layer(PeekLayer::new().grpc_unary())
+        .layer(PeekLayer::builder().grpc_unary().build().unwrap())
         .service(Upstream { answer, asked: Arc::clone(&asked) });
     let result = stack.oneshot(Request::post("/").body(()).unwrap()).await;
     let seen = result.as_ref().map_err(|error| &**error as _);

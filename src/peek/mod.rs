@@ -38,11 +38,11 @@
 //! | response | what is read | by default |
 //! |---|---|---|
 //! | a status of 400 or more | its body | yes |
-//! | a success in JSON | its body, for an error in it | with [`also_successes`](PeekLayer::also_successes) |
-//! | a gRPC response without a status in its head | up to its trailers | with [`grpc_unary`](PeekLayer::grpc_unary) |
+//! | a success in JSON | its body, for an error in it | with [`also_successes`](PeekBuilder::also_successes) |
+//! | a gRPC response without a status in its head | up to its trailers | with [`grpc_unary`](PeekBuilder::grpc_unary) |
 //! | `text/event-stream`, other successes | never | |
 //!
-//! It reads at most [`limit`](PeekLayer::limit) bytes, for at most [`timeout`](PeekLayer::timeout). From a
+//! It reads at most [`limit`](PeekBuilder::limit) bytes, for at most [`timeout`](PeekBuilder::timeout). From a
 //! body that is longer, takes longer, is compressed or isn't JSON it learns nothing, and the verdict on the
 //! head stands.
 //!
@@ -66,7 +66,7 @@
 //!
 //! If the head says failure, the body overrules it only where it is more exact: throttled,
 //! overloaded, quota exhausted or credential rejected. An unknown error inside a success counts as
-//! a fault of the request. For errors of another provider use [`judge_fn`](PeekLayer::judge_fn).
+//! a fault of the request. For errors of another provider use [`judge_fn`](PeekBuilder::classify_body_fn).
 //!
 //! # Where it stands, and over what
 //!
@@ -78,14 +78,14 @@
 //! tonic client it reads the status in the trailers, but not the protobuf details beside it.
 
 mod body;
+mod config;
 mod json;
 mod layer;
-mod rules;
 mod service;
 
 pub use self::body::PeekBody;
-pub use self::layer::PeekLayer;
-pub use self::rules::BodyPrefix;
+pub use self::config::BodyPrefix;
+pub use self::layer::{PeekBuilder, PeekLayer};
 pub use self::service::Peek;
 pub use self::service::PeekResponse;
 pub use self::service::ResponseFuture;

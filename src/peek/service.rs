@@ -9,7 +9,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::rules::Rules;
+use super::config::Config;
 use super::{BodyPrefix, PeekBody};
 use crate::classify::ResponseVerdict;
 use crate::error::BoxError;
@@ -20,12 +20,12 @@ use crate::time::{self, Sleep};
 #[derive(Clone, Debug)]
 pub struct Peek<S> {
     inner: S,
-    rules: Arc<Rules>,
+    config: Arc<Config>,
 }
 
 impl<S> Peek<S> {
-    pub(super) fn new(inner: S, rules: Arc<Rules>) -> Self {
-        Self { inner, rules }
+    pub(super) fn new(inner: S, config: Arc<Config>) -> Self {
+        Self { inner, config }
     }
 }
 
@@ -45,7 +45,7 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        ResponseFuture::new(self.inner.call(request), Arc::clone(&self.rules))
+        ResponseFuture::new(self.inner.call(request), Arc::clone(&self.config))
     }
 }
 
@@ -54,7 +54,7 @@ pin_project! {
     pub struct ResponseFuture<F, Res: PeekResponse> {
         #[pin]
         state: State<F, Res>,
-        rules: Arc<Rules>,
+        config: Arc<Config>,
     }
 }
 
@@ -73,8 +73,8 @@ pin_project! {
 }
 
 impl<F, Res: PeekResponse> ResponseFuture<F, Res> {
-    pub(super) fn new(future: F, rules: Arc<Rules>) -> Self {
-        Self { state: State::Calling { future }, rules }
+    pub(super) fn new(future: F, config: Arc<Config>) -> Self {
+        Self { state: State::Calling { future }, config }
     }
 }
 
@@ -92,11 +92,11 @@ where
             match this.state.as_mut().project() {
                 StateProject::Calling { future } => {
                     let response = ready!(future.poll(cx)).map_err(Into::into)?;
-                    if !this.rules.reads(response.status(), response.headers()) {
+                    if !this.config.reads(response.status(), response.headers()) {
                         return Poll::Ready(Ok(response.unread()));
                     }
                     let (head, body) = response.into_parts();
-                    if body.size_hint().lower() > this.rules.limit as u64 {
+                    if body.size_hint().lower() > this.config.limit as u64 {
                         return Poll::Ready(Ok(Res::from_parts(head, PeekBody::new(body))));
                     }
                     let response = Some((head, PeekBody::new(body)));
@@ -104,11 +104,11 @@ where
                 }
                 StateProject::Reading { timer, response } => {
                     let (_, body) = response.as_mut().expect("polled after it was done");
-                    if body.poll_read(cx, this.rules.limit).is_pending() {
-                        ready!(poll_time_is_up(timer, this.rules, cx));
+                    if body.poll_read(cx, this.config.limit).is_pending() {
+                        ready!(poll_time_is_up(timer, this.config, cx));
                     }
                     let response =
-                        response.take().map(|(head, body)| judged::<Res>(this.rules, head, body));
+                        response.take().map(|(head, body)| judged::<Res>(this.config, head, body));
                     return Poll::Ready(Ok(response.expect("it was there just now")));
                 }
             }
@@ -119,24 +119,24 @@ where
 /// Ready when the body's time is up, which begins when the body is first waited for.
 fn poll_time_is_up(
     mut timer: Pin<&mut Option<Sleep>>,
-    rules: &Rules,
+    config: &Config,
     cx: &mut Context<'_>,
 ) -> Poll<()> {
     if timer.is_none() {
-        timer.set(Some(time::sleep_until(time::after(time::now(), rules.timeout))));
+        timer.set(Some(time::sleep_until(time::after(time::now(), config.timeout))));
     }
     time::poll_timer(timer, cx)
 }
 
 /// Returns the response with what was read put back, and with the verdict in its extensions.
 fn judged<Res: PeekResponse>(
-    rules: &Rules,
+    config: &Config,
     mut head: Parts,
     body: PeekBody<Res::Body>,
 ) -> Res::Peeked {
     let bytes = body.bytes();
     let body_prefix = BodyPrefix::new(head.status, &head.headers, &bytes);
-    if let Some(verdict) = rules.judge(&body_prefix, body.trailers()) {
+    if let Some(verdict) = config.classify_body(&body_prefix, body.trailers()) {
         head.extensions.insert(ResponseVerdict::new(verdict));
     }
     Res::from_parts(head, body)

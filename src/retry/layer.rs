@@ -30,6 +30,14 @@ impl RetryLayer {
     }
 }
 
+impl<C, R> RetryLayer<C, R> {
+    /// Returns a builder with this layer's settings. The layers that it builds share this layer's
+    /// budget.
+    pub fn into_builder(self) -> RetryBuilder<C, R> {
+        RetryBuilder { config: self.config }
+    }
+}
+
 impl Default for RetryLayer {
     fn default() -> Self {
         Self::new()

@@ -65,7 +65,7 @@ async fn tonics_generated_client_streams_again() {
 #[tokio::test]
 async fn tonics_generated_client_gets_its_answer_whole_when_it_was_looked_into() {
     let server = Server::start(&[]).await;
-    let peek = PeekLayer::new().grpc_unary();
+    let peek = PeekLayer::builder().grpc_unary().build().unwrap();
     let channel =
         ServiceBuilder::new().layer(RetryLayer::new()).layer(peek).service(channel(&server));
     let reply = GreeterClient::new(channel).greet(message(b"me".into())).await.unwrap();

@@ -6,6 +6,7 @@ use tower::util::MapResponse;
 use tower_upstream::PeekLayer;
 use tower_upstream::event::Observer;
 use tower_upstream::peek::PeekBody;
+use tower_upstream::peek::PeekBuilder;
 
 use super::{DURATIONS, Extreme, SIZES, Subject, call};
 use crate::upstream::{Answer, Mark, Response, Upstream, request};
@@ -43,8 +44,12 @@ fn read(response: http::Response<PeekBody<Full<Bytes>>>) -> Response {
     })
 }
 
+fn builder() -> PeekBuilder {
+    PeekLayer::builder().also_successes().grpc_unary()
+}
+
 fn peek() -> PeekLayer {
-    PeekLayer::new().also_successes().grpc_unary()
+    builder().build().unwrap()
 }
 
 impl Subject for Peek {
@@ -79,9 +84,9 @@ impl Subject for Peek {
     }
 
     fn extremes() -> Vec<Extreme<Marked>> {
-        let limits = SIZES.map(|bytes| (format!("limit({bytes})"), peek().limit(bytes)));
-        let times = DURATIONS.map(|time| (format!("timeout({time:?})"), peek().timeout(time)));
+        let limits = SIZES.map(|bytes| (format!("limit({bytes})"), builder().limit(bytes)));
+        let times = DURATIONS.map(|time| (format!("timeout({time:?})"), builder().timeout(time)));
         let all = limits.into_iter().chain(times);
-        all.map(|(what, layer)| Extreme::new(what, Marked(layer))).collect()
+        all.map(|(what, layer)| Extreme::checked(what, layer.build().map(Marked))).collect()
     }
 }

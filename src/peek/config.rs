@@ -11,19 +11,31 @@ use super::json;
 use crate::classify::{Outcome, grpc};
 use crate::verdict::Verdict;
 
-type Judge = Arc<dyn Fn(&BodyPrefix<'_>) -> Option<Verdict> + Send + Sync>;
+type ClassifyBody = Arc<dyn Fn(&BodyPrefix<'_>) -> Option<Verdict> + Send + Sync>;
 
 /// The settings of a peek layer.
 #[derive(Clone)]
-pub(super) struct Rules {
+pub(super) struct Config {
     pub(super) limit: usize,
     pub(super) timeout: Duration,
     pub(super) successes: bool,
     pub(super) grpc: bool,
-    pub(super) judge: Option<Judge>,
+    pub(super) classify_body: Option<ClassifyBody>,
 }
 
-impl Rules {
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            limit: 64 * 1024,
+            timeout: Duration::from_secs(1),
+            successes: false,
+            grpc: false,
+            classify_body: None,
+        }
+    }
+}
+
+impl Config {
     /// Whether a response with this head is read.
     pub(super) fn reads(&self, status: StatusCode, headers: &HeaderMap) -> bool {
         let content_type = text(headers, CONTENT_TYPE.as_str());
@@ -38,14 +50,16 @@ impl Rules {
     }
 
     /// Returns what was read means, if that differs from what the head means.
-    pub(super) fn judge(
+    pub(super) fn classify_body(
         &self,
         body_prefix: &BodyPrefix<'_>,
         trailers: Option<&HeaderMap>,
     ) -> Option<Verdict> {
         let trailers_verdict = trailers.filter(|_| self.grpc).and_then(grpc::trailers_verdict);
         trailers_verdict
-            .or_else(|| self.judge.as_ref().and_then(|judge| judge(body_prefix)))
+            .or_else(|| {
+                self.classify_body.as_ref().and_then(|classify_body| classify_body(body_prefix))
+            })
             .or_else(|| json::verdict(body_prefix))
     }
 }
@@ -69,9 +83,9 @@ fn begins(content_type: &str, with: &str) -> bool {
     content_type.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with))
 }
 
-impl fmt::Debug for Rules {
+impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rules")
+        f.debug_struct("Config")
             .field("limit", &self.limit)
             .field("timeout", &self.timeout)
             .field("successes", &self.successes)
