@@ -1,12 +1,12 @@
-//! A million calls, all failing, and four sinks: one that takes what it is sent, one that wants
-//! only what is critical, one that always says "too many", one that hangs.
+//! A million failing calls and four sinks: one that accepts all alerts, one that wants only critical
+//! ones, one that always responds with 429, and one that hangs.
 //!
 //! ```sh
 //! cargo run --release --example alert_storm
 //! ```
 //!
-//! It ends with 1 if an alert is unaccounted for, or if memory grew by more than a tenth after the
-//! first 100,000 calls.
+//! The exit code is 1 if an alert is not accounted for, or if memory grew by more than a tenth after
+//! the first 100,000 calls.
 
 use std::future::pending;
 use std::process::ExitCode;
@@ -23,14 +23,14 @@ use tower_upstream::alert::{
 };
 
 const CALLS: u64 = 1_000_000;
-/// When memory is looked at first: by then all there is to know has been seen.
+/// The number of calls before memory is first measured: by then every failure has occurred.
 const WARM: u64 = 100_000;
 const TASKS: u64 = 4;
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, BoxError> {
     let (chat, page) = (Arc::default(), Arc::default());
-    let says_too_many = service_fn(|_: Request<Bytes>| async {
+    let throttles = service_fn(|_: Request<Bytes>| async {
         Ok::<_, BoxError>(Response::builder().status(429).header("retry-after", 1).body(())?)
     });
     let hangs = service_fn(|_: Request<Bytes>| pending::<Result<Response<()>, BoxError>>());
@@ -38,11 +38,11 @@ async fn main() -> Result<ExitCode, BoxError> {
         .service("storm")
         .rule(Rule::error_ratio(0.5).critical())
         .slo(Slo::availability(0.995))
-        .sink(Slack::new("https://hooks.slack.test/"), Severity::Info, takes(&chat, in_slack))
-        .sink(PagerDuty::new("key"), Severity::Critical, takes(&page, |_| 1))
-        .sink(Opsgenie::new("key"), Severity::Info, says_too_many)
+        .sink(Slack::new("https://hooks.slack.test/"), Severity::Info, accepts(&chat, in_slack))
+        .sink(PagerDuty::new("key"), Severity::Critical, accepts(&page, |_| 1))
+        .sink(Opsgenie::new("key"), Severity::Info, throttles)
         .sink(Teams::new("https://teams.test/"), Severity::Info, hangs)
-        // So that some of it is dropped, and the example ends soon.
+        // So that some alerts are dropped, and the example ends soon.
         .queue(32)
         .delivery_timeout(Duration::from_millis(500))
         .build()?;
@@ -60,21 +60,19 @@ async fn main() -> Result<ExitCode, BoxError> {
     println!("memory after {WARM:>7} calls   {}", kilobytes(before));
     println!("memory after {CALLS:>7} calls   {}", kilobytes(after));
     println!(
-        "99.9 % of the calls took      {:?} or less, the layer and all",
+        "99.9 % of the calls took      {:?} or less, the layer included",
         times.quantile(0.999)
     );
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let (chat, page) = (count(&chat), count(&page));
-    println!(
-        "alerts received                   slack {chat}, pagerduty {page}, opsgenie 0, teams 0"
-    );
+    println!("alerts received               slack {chat}, pagerduty {page}, opsgenie 0, teams 0");
     let stats = alerts.stats();
     println!(
         "{} offered = {} delivered + {} coalesced + {} dropped + {} failed",
         stats.offered, stats.sent, stats.coalesced, stats.dropped, stats.failed
     );
 
-    // Every call is one for the three that receive of everything.
+    // Every call is an alert for the three sinks that want all.
     let sum = stats.sent + stats.coalesced + stats.dropped + stats.failed;
     let adds_up = flushed && stats.offered == sum && stats.offered >= 3 * CALLS;
     let received = chat > 0 && page > 0 && chat + page == stats.sent;
@@ -86,8 +84,8 @@ async fn main() -> Result<ExitCode, BoxError> {
     Ok(ExitCode::FAILURE)
 }
 
-/// A service that takes messages, and counts the alerts in them.
-fn takes(
+/// A service that accepts messages and counts the alerts in them.
+fn accepts(
     counter: &Arc<AtomicU64>,
     alerts: fn(&Value) -> usize,
 ) -> impl Service<Request<Bytes>, Response = Response<()>, Error = BoxError, Future: Send>
@@ -105,12 +103,12 @@ fn takes(
     })
 }
 
-/// A block for each, after the header.
+/// Counts the blocks after the header.
 fn in_slack(body: &Value) -> usize {
     body["blocks"].as_array().map_or(0, Vec::len) - 1
 }
 
-/// Makes these calls, on several threads, and takes their times.
+/// Makes these calls on several threads and records their durations.
 async fn storm(alerts: &Alerts, times: &Arc<Times>, calls: std::ops::Range<u64>) {
     // Ninety kinds of failure, each at once.
     let fails = service_fn(|number: Request<u64>| async move {

@@ -1,4 +1,4 @@
-//! Alerts on paused time, over sinks that answer, refuse, hang and panic.
+//! Alerts on a paused clock, with sinks that accept, reject, hang and panic.
 
 #![cfg(all(
     feature = "alert",
@@ -39,8 +39,8 @@ const SECRETS: [&str; 2] = ["hook-secret", "routing-secret"];
 /// A receiver of alerts.
 #[derive(Clone, Default)]
 struct Receiver {
-    got: Arc<Mutex<Vec<Value>>>,
-    /// How it answers; 0: with 200.
+    received: Arc<Mutex<Vec<Value>>>,
+    /// The status of its responses; 0 is 200.
     status: Arc<AtomicU16>,
 }
 
@@ -58,7 +58,7 @@ impl Receiver {
                 let status = receiver.status.load(Ordering::Relaxed).max(200);
                 if status == 200 {
                     let body = serde_json::from_slice(request.body())?;
-                    receiver.got.lock().unwrap().push(body);
+                    receiver.received.lock().unwrap().push(body);
                 }
                 Ok(Response::builder().status(status).body(())?)
             }
@@ -66,18 +66,18 @@ impl Receiver {
     }
 
     fn take(&self) -> Vec<Value> {
-        std::mem::take(&mut *self.got.lock().unwrap())
+        std::mem::take(&mut *self.received.lock().unwrap())
     }
 
-    /// The fallback texts of what came in at Slack.
+    /// Returns the fallback texts of Slack's messages.
     fn texts(&self) -> Vec<String> {
-        self.take().iter().map(|got| got["text"].as_str().unwrap().to_owned()).collect()
+        self.take().iter().map(|body| body["text"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Action and key of what came in at PagerDuty.
+    /// Returns action and key of PagerDuty's events.
     fn actions(&self) -> Vec<(String, String)> {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let action = |got: &Value| (text(&got["event_action"]), text(&got["dedup_key"]));
+        let action = |body: &Value| (text(&body["event_action"]), text(&body["dedup_key"]));
         self.take().iter().map(action).collect()
     }
 }
@@ -90,7 +90,7 @@ fn pager() -> PagerDuty {
     PagerDuty::new("routing-secret")
 }
 
-fn both() -> (AlertsBuilder, Receiver, Receiver) {
+fn slack_and_pager() -> (AlertsBuilder, Receiver, Receiver) {
     let (chat, page) = (Receiver::default(), Receiver::default());
     let builder = Alerts::builder()
         .service("checkout")
@@ -99,7 +99,7 @@ fn both() -> (AlertsBuilder, Receiver, Receiver) {
     (builder, chat, page)
 }
 
-/// An upstream that answers with this status, or, for 0, times out.
+/// An upstream that responds with this status, or times out if it is 0.
 fn upstream(
     status: &Arc<AtomicU16>,
 ) -> impl Service<Request<()>, Response = Response<()>, Error = BoxError, Future: Send> + Clone + use<>
@@ -126,10 +126,10 @@ async fn call(client: impl Service<Request<()>, Response = Response<()>, Error =
 
 async fn flush(alerts: &Alerts) {
     assert!(alerts.flush(Duration::from_secs(3600)).await, "{:?}", alerts.stats());
-    adds_up(alerts);
+    assert_adds_up(alerts);
 }
 
-fn adds_up(alerts: &Alerts) {
+fn assert_adds_up(alerts: &Alerts) {
     let stats = alerts.stats();
     let sum = stats.sent + stats.coalesced + stats.dropped + stats.failed + stats.pending;
     assert_eq!(stats.offered, sum, "{stats:?}");
@@ -137,7 +137,7 @@ fn adds_up(alerts: &Alerts) {
 
 #[tokio::test(start_paused = true)]
 async fn alert_severity_decides_which_sinks_are_notified() {
-    let (builder, chat, page) = both();
+    let (builder, chat, page) = slack_and_pager();
     let alerts = builder.build().unwrap();
     let status = status(503);
     let client = AlertLayer::new(&alerts).layer_over(upstream(&status));
@@ -168,10 +168,10 @@ impl<L> LayerOver for L {}
 
 #[tokio::test(start_paused = true)]
 async fn alert_success_and_invalid_request_notify_no_sink() {
-    let (builder, chat, _page) = both();
+    let (builder, chat, _page) = slack_and_pager();
     let alerts = builder.build().unwrap();
-    for answer in [200, 204, 302, 400, 404, 422, 501] {
-        call(AlertLayer::new(&alerts).layer_over(upstream(&status(answer)))).await;
+    for response in [200, 204, 302, 400, 404, 422, 501] {
+        call(AlertLayer::new(&alerts).layer_over(upstream(&status(response)))).await;
     }
     // Nor is a call that its caller drops.
     let hangs = service_fn(|_: Request<()>| pending::<Result<Response<()>, BoxError>>());
@@ -184,7 +184,7 @@ async fn alert_success_and_invalid_request_notify_no_sink() {
 #[tokio::test(start_paused = true)]
 async fn alert_timeout_after_many_retries_is_critical() {
     for (attempts, expected) in [(4, 0), (5, 1)] {
-        let (builder, chat, page) = both();
+        let (builder, chat, page) = slack_and_pager();
         let alerts = builder.build().unwrap();
         let retry = RetryLayer::builder()
             .max_attempts(attempts)
@@ -211,10 +211,10 @@ async fn alert_timeout_after_many_retries_is_critical() {
 
 #[tokio::test(start_paused = true)]
 async fn alert_lasting_condition_repeats_then_resolves() {
-    let (builder, chat, page) = both();
+    let (builder, chat, page) = slack_and_pager();
     let alerts = builder.build().unwrap();
     let client = AlertLayer::new(&alerts).layer_over(upstream(&status(401)));
-    // 2 hours and a half.
+    // 2.5 hours.
     for _ in 0..9000 {
         call(client.clone()).await;
         advance(Duration::from_secs(1)).await;
@@ -224,19 +224,19 @@ async fn alert_lasting_condition_repeats_then_resolves() {
     let triggers = page.actions();
     assert_eq!(triggers.len(), 3);
     assert!(triggers.iter().all(|(action, _)| action == "trigger"));
-    // Each hour it is observed again, whether or not it is seen just then.
+    // The hourly repetition does not depend on an observation at that time.
     assert_eq!(alerts.stats().coalesced, 2 * 8999);
     sleep(Duration::from_secs(301)).await;
     flush(&alerts).await;
     let expected = "ℹ️ INFO: Resolved: credential no longer rejected after 2 h 34 m";
     assert_eq!(chat.texts(), [expected]);
     assert_eq!(page.actions(), [("resolve".to_owned(), triggers[0].1.clone())]);
-    adds_up(&alerts);
+    assert_adds_up(&alerts);
 }
 
 #[tokio::test(start_paused = true)]
 async fn alert_circuit_opens_and_closes() {
-    let (builder, chat, page) = both();
+    let (builder, chat, page) = slack_and_pager();
     let alerts = builder.build().unwrap();
     let status = status(500);
     let breaker = CircuitBreakerLayer::builder().observer(alerts.observer()).build().unwrap();
@@ -262,14 +262,14 @@ async fn alert_circuit_opens_and_closes() {
     assert_eq!(page.take().len(), 0, "the pager wants neither");
 }
 
-/// A thread opens the circuit, and is held up before it can emit; it is closed by hand meanwhile.
+/// A thread opens the circuit and is delayed before it emits the event; meanwhile it is closed manually.
 #[test]
 fn alert_outdated_circuit_event_does_not_fire() {
-    let (builder, ..) = both();
+    let (builder, ..) = slack_and_pager();
     let alerts = builder.build().unwrap();
     let (opened, closed) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
     let (opened, closed) = (Arc::new(opened), Arc::new(closed));
-    let held_up = {
+    let delayed = {
         let (opened, closed) = (Arc::clone(&opened), Arc::clone(&closed));
         observer_fn(move |event: &Event<'_>| {
             if event.to_string().contains("opened") {
@@ -279,7 +279,7 @@ fn alert_outdated_circuit_event_does_not_fire() {
         })
     };
     let breaker = CircuitBreakerLayer::builder().consecutive_failures(1);
-    let breaker = breaker.observer((held_up, alerts.observer())).build().unwrap();
+    let breaker = breaker.observer((delayed, alerts.observer())).build().unwrap();
     let (handle, client) = (breaker.handle(), breaker.layer_over(upstream(&status(500))));
     std::thread::scope(|scope| {
         scope.spawn(|| futures_util::FutureExt::now_or_never(call(client)).unwrap());
@@ -290,10 +290,9 @@ fn alert_outdated_circuit_event_does_not_fire() {
     assert_eq!(alerts.firing(), []);
 }
 
-/// A circuit that opens and closes all morning.
 #[tokio::test(start_paused = true)]
 async fn alert_flapping_circuit_is_suppressed() {
-    let (builder, chat, _page) = both();
+    let (builder, chat, _page) = slack_and_pager();
     let alerts = builder.build().unwrap();
     let status = status(200);
     let opened = Arc::new(AtomicU16::new(0));
@@ -311,15 +310,15 @@ async fn alert_flapping_circuit_is_suppressed() {
         sleep(Duration::from_secs(1)).await;
     }
     flush(&alerts).await;
-    let observed = chat.take().len();
+    let messages = chat.take().len();
     assert!(opened.load(Ordering::Relaxed) > 10, "{opened:?}");
-    assert!((2..=10).contains(&observed), "{observed} messages");
+    assert!((2..=10).contains(&messages), "{messages} messages");
 }
 
 #[test]
 fn stats_many_threads_add_up() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap();
-    let (builder, chat, _page) = both();
+    let (builder, chat, _page) = slack_and_pager();
     let alerts = builder.queue(8).max_keys(20).build().unwrap();
     runtime.block_on(async {
         let calls: Vec<_> = (0..8_u16)
@@ -343,14 +342,14 @@ fn stats_many_threads_add_up() {
     let stats = alerts.stats();
     assert_eq!((stats.offered, stats.pending), (8000, 0));
     // A block for each alert, and one for the header.
-    let observed: usize =
-        chat.take().iter().map(|got| got["blocks"].as_array().unwrap().len() - 1).sum();
-    assert_eq!(stats.sent, u64::try_from(observed).unwrap());
+    let sent: usize =
+        chat.take().iter().map(|body| body["blocks"].as_array().unwrap().len() - 1).sum();
+    assert_eq!(stats.sent, u64::try_from(sent).unwrap());
 }
 
 #[tokio::test(start_paused = true)]
 async fn alert_rejected_call_and_its_circuit_are_one() {
-    let (builder, chat, _page) = both();
+    let (builder, chat, _page) = slack_and_pager();
     let alerts = builder.build().unwrap();
     let breaker = CircuitBreakerLayer::builder().observer(alerts.observer()).build().unwrap();
     let client = ServiceBuilder::new()
@@ -365,10 +364,10 @@ async fn alert_rejected_call_and_its_circuit_are_one() {
     assert_eq!(texts.iter().filter(|text| text.contains("Circuit opened")).count(), 1, "{texts:?}");
 }
 
-/// Calls with a latched credential are turned away on this side. The alert says what the server said.
+/// Calls with a latched credential are rejected locally; the alert has the cause of the upstream's response.
 #[tokio::test(start_paused = true)]
 async fn alert_latched_credential_has_upstream_cause() {
-    let (builder, chat, page) = both();
+    let (builder, chat, page) = slack_and_pager();
     let alerts = builder.build().unwrap();
     let breaker = CircuitBreakerLayer::builder().observer(alerts.observer()).build().unwrap();
     let retry = RetryLayer::builder().observer(alerts.observer()).build().unwrap();
@@ -390,7 +389,7 @@ async fn alert_latched_credential_has_upstream_cause() {
 
 #[tokio::test(start_paused = true)]
 async fn alert_all_regions_out_mutes_regions_until_healthy() {
-    let (builder, chat, page) = both();
+    let (builder, chat, page) = slack_and_pager();
     let alerts = builder.build().unwrap();
     let regions = Regions::new([
         Region::new("us", "https://us.test").priority(1),
@@ -402,7 +401,7 @@ async fn alert_all_regions_out_mutes_regions_until_healthy() {
     let client = failover.layer_over(upstream(&status));
     call(client.clone()).await;
     flush(&alerts).await;
-    // The loss of each region isn't observed.
+    // The single regions are muted.
     assert_eq!(chat.texts(), ["🔴 CRITICAL: All regions out: no healthy region left"]);
     let firing: Vec<_> = alerts.firing().iter().map(|alert| alert.region.clone()).collect();
     assert_eq!(firing, [None, Some("eu".to_owned()), Some("us".to_owned())]);
@@ -419,10 +418,10 @@ async fn alert_all_regions_out_mutes_regions_until_healthy() {
     assert_eq!(texts.len(), 2, "no sink was notified of us");
 }
 
-/// No event will say that the region is back.
+/// No event reports that a removed region is healthy.
 #[tokio::test(start_paused = true)]
 async fn alert_region_removed_or_added_resolves() {
-    let (builder, chat, page) = both();
+    let (builder, chat, page) = slack_and_pager();
     let alerts = builder.build().unwrap();
     let regions = Regions::new([
         Region::new("us", "https://us.test").priority(1),
@@ -498,7 +497,7 @@ async fn sink_panic_affects_no_other_sink() {
 
 #[tokio::test(start_paused = true)]
 async fn sink_throttled_receives_alert_later() {
-    let (builder, chat, _page) = both();
+    let (builder, chat, _page) = slack_and_pager();
     let alerts = builder.build().unwrap();
     chat.status.store(429, Ordering::Relaxed);
     call(AlertLayer::new(&alerts).layer_over(upstream(&status(503)))).await;
@@ -515,15 +514,15 @@ async fn sink_throttled_receives_alert_later() {
 #[tokio::test(start_paused = true)]
 async fn sink_retry_after_is_obeyed() {
     let started = tokio::time::Instant::now();
-    let (notified_at, observed) = (Arc::new(Mutex::new(Vec::new())), status(0));
+    let (requested_at, requests) = (Arc::new(Mutex::new(Vec::new())), status(0));
     let busy = {
-        let notified_at = Arc::clone(&notified_at);
+        let requested_at = Arc::clone(&requested_at);
         service_fn(move |_: Request<Bytes>| {
-            notified_at.lock().unwrap().push(started.elapsed().as_secs());
-            let status = if observed.fetch_add(1, Ordering::Relaxed) == 0 { 429 } else { 200 };
+            requested_at.lock().unwrap().push(started.elapsed().as_secs());
+            let status = if requests.fetch_add(1, Ordering::Relaxed) == 0 { 429 } else { 200 };
             async move {
-                let answer = Response::builder().status(status).header("retry-after", 7);
-                Ok::<_, BoxError>(answer.body(())?)
+                let response = Response::builder().status(status).header("retry-after", 7);
+                Ok::<_, BoxError>(response.body(())?)
             }
         })
     };
@@ -531,7 +530,7 @@ async fn sink_retry_after_is_obeyed() {
     let alerts = builder.group_wait(Duration::ZERO).build().unwrap();
     call(AlertLayer::new(&alerts).layer_over(upstream(&status(503)))).await;
     flush(&alerts).await;
-    assert!(matches!(notified_at.lock().unwrap()[..], [0, 7 | 8]), "{notified_at:?}");
+    assert!(matches!(requested_at.lock().unwrap()[..], [0, 7 | 8]), "{requested_at:?}");
     assert_eq!(alerts.stats().sent, 1);
 }
 
@@ -554,11 +553,11 @@ async fn queue_full_drops_counts_and_emits() {
         status.store(failure, Ordering::Relaxed);
         call(client.clone()).await;
     }
-    adds_up(&alerts);
+    assert_adds_up(&alerts);
     let stats = alerts.stats();
-    assert_eq!((stats.offered, stats.pending), (99, 14), "two places are kept");
+    assert_eq!((stats.offered, stats.pending), (99, 14), "two places are reserved");
     assert_eq!((stats.dropped, *drops.lock().unwrap()), (85, 85));
-    // For what is critical there is room.
+    // A critical alert has a reserved place.
     status.store(401, Ordering::Relaxed);
     call(client).await;
     assert_eq!(alerts.stats().pending, 15);
@@ -567,7 +566,7 @@ async fn queue_full_drops_counts_and_emits() {
 
 #[test]
 fn alerts_work_before_and_after_a_runtime() {
-    let (builder, chat, _page) = both();
+    let (builder, chat, _page) = slack_and_pager();
     let alerts = builder.group_wait(Duration::ZERO).build().unwrap();
     let runtime = || {
         let mut builder = tokio::runtime::Builder::new_current_thread();
@@ -581,7 +580,7 @@ fn alerts_work_before_and_after_a_runtime() {
     assert_eq!(alerts.stats().pending, 1);
     runtime().block_on(flush(&alerts));
     assert_eq!(chat.take().len(), 1);
-    // Its tasks are gone with it.
+    // Its tasks ended with it.
     fail(502);
     runtime().block_on(async {
         fail(503);
@@ -591,10 +590,10 @@ fn alerts_work_before_and_after_a_runtime() {
     assert_eq!(alerts.stats().sent, 3);
 }
 
-/// What was observed before its runtime was there is repeated, and its end observed, as any other.
+/// An alert that was raised before there was a runtime is repeated and resolved as any other.
 #[test]
 fn flush_starts_scheduler_for_earlier_events() {
-    let (builder, chat, _page) = both();
+    let (builder, chat, _page) = slack_and_pager();
     let alerts = builder.build().unwrap();
     let client = AlertLayer::new(&alerts).layer_over(upstream(&status(503)));
     futures_util::FutureExt::now_or_never(call(client)).unwrap();
@@ -608,41 +607,41 @@ fn flush_starts_scheduler_for_earlier_events() {
     });
 }
 
-/// Such as a circuit that is opened by hand. In real time: the paused clock is the runtime's alone.
+/// Such as a circuit that is opened manually. In real time, because only the runtime has the paused clock.
 #[tokio::test]
 async fn alert_thread_without_runtime_notifies_in_time() {
-    let (builder, chat, _page) = both();
+    let (builder, chat, _page) = slack_and_pager();
     let alerts = builder.group_wait(Duration::from_millis(1)).build().unwrap();
     let fails_with = |failure| AlertLayer::new(&alerts).layer_over(upstream(&status(failure)));
     call(fails_with(503)).await;
     flush(&alerts).await;
     assert_eq!(chat.take().len(), 1);
     let client = fails_with(500);
-    let elsewhere = move || futures_util::FutureExt::now_or_never(call(client)).unwrap();
-    std::thread::spawn(elsewhere).join().unwrap();
-    let observed = async {
+    let on_thread = move || futures_util::FutureExt::now_or_never(call(client)).unwrap();
+    std::thread::spawn(on_thread).join().unwrap();
+    let received = async {
         while chat.take().is_empty() {
             sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), observed).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), received).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn observer_panic_loses_no_alert() {
-    let (builder, chat, page) = both();
+    let (builder, chat, page) = slack_and_pager();
     let panics = observer_fn(|_: &Event<'_>| panic!("an observer panics"));
     let alerts = builder.observer(panics).build().unwrap();
     call(AlertLayer::new(&alerts).layer_over(upstream(&status(401)))).await;
     sleep(Duration::from_secs(600)).await;
-    // It hears of both in the keeper, which must survive that.
+    // It is notified of both within the scheduler, which must continue.
     let texts = chat.texts();
     assert_eq!((texts.len(), page.take().len()), (2, 2), "{texts:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn tasks_end_with_last_handle() {
-    let (builder, chat, _page) = both();
+    let (builder, chat, _page) = slack_and_pager();
     let alerts = builder.build().unwrap();
     let client = AlertLayer::new(&alerts).layer_over(upstream(&status(503)));
     let metrics = tokio::runtime::Handle::current().metrics();
@@ -678,7 +677,7 @@ async fn history_is_bounded() {
 
 #[tokio::test(start_paused = true)]
 async fn alert_contains_no_error_text_and_no_secret() {
-    let (builder, chat, page) = both();
+    let (builder, chat, page) = slack_and_pager();
     let debug = format!("{builder:?}");
     let alerts = builder.build().unwrap();
     let fails = service_fn(|_: Request<()>| async {
@@ -710,7 +709,7 @@ fn builder_rejects_invalid_settings() {
 /// As of two upstreams whose alerts go to the same people.
 #[tokio::test(start_paused = true)]
 async fn builder_clone_shares_sinks_with_own_name() {
-    let (builder, chat, page) = both();
+    let (builder, chat, page) = slack_and_pager();
     for service in ["orders", "payments"] {
         let alerts = builder.clone().service(service).build().unwrap();
         call(AlertLayer::new(&alerts).layer_over(upstream(&status(401)))).await;

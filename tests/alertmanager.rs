@@ -1,4 +1,4 @@
-//! A real Alertmanager takes what is sent, groups it, and is observed its end.
+//! A real Alertmanager accepts, groups and resolves alerts.
 //!
 //! It is Debian's `prometheus-alertmanager`, which is installed if it is missing and that is allowed.
 //! If it can't be, the test says on the terminal that it was skipped.
@@ -92,12 +92,12 @@ impl Server {
 
 type Http = Client<HttpConnector, Full<Bytes>>;
 
-/// Asks until the answer is as expected.
-async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+/// Polls until there is a value.
+async fn until<T>(what: &str, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
-        if let Some(answer) = ask().await {
-            return answer;
+        if let Some(value) = poll().await {
+            return value;
         }
         assert!(started.elapsed() < Duration::from_secs(30), "{what} in vain");
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -108,8 +108,8 @@ async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
 async fn active(http: &Http, server: SocketAddr) -> Option<Vec<Value>> {
     let url = format!("http://{server}/api/v2/alerts?active=true");
     let request = Request::get(url).body(Full::default()).expect("a request");
-    let answer = http.request(request).await.ok()?;
-    serde_json::from_slice(&answer.into_body().collect().await.ok()?.to_bytes()).ok()
+    let response = http.request(request).await.ok()?;
+    serde_json::from_slice(&response.into_body().collect().await.ok()?.to_bytes()).ok()
 }
 
 #[tokio::test]
@@ -171,7 +171,7 @@ async fn alertmanager_accepts_groups_and_resolves() {
     assert!(alerts.flush(Duration::from_secs(10)).await);
     assert_eq!(alerts.stats().sent, 3, "{:?}", alerts.stats());
 
-    let all = active(&http, server.address).await.expect("an answer");
+    let all = active(&http, server.address).await.expect("a response");
     assert_eq!(all.len(), 3, "{all:?}");
     for name in &names[..2] {
         let label = |alert: &&Value| alert["labels"]["circuit"] == **name;
@@ -195,7 +195,7 @@ async fn alertmanager_accepts_groups_and_resolves() {
     };
     until("waited for the circuits", closed).await;
     assert!(alerts.flush(Duration::from_secs(10)).await);
-    assert_eq!(active(&http, server.address).await.expect("an answer"), [Value::Null; 0]);
+    assert_eq!(active(&http, server.address).await.expect("a response"), [Value::Null; 0]);
     let over = until("waited for the end", async || observed.lock().unwrap().pop()).await;
     assert_eq!(over["status"], "resolved");
     serving.abort();

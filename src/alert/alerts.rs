@@ -12,7 +12,7 @@ use super::lifecycle::{Lifecycle, Times};
 use super::rule::{Meter, Objective, Rule, RuleMatcher, Slo};
 use super::sink::Sink;
 use super::sinks::{SinkSet, Subscriptions};
-use super::state::{AlertState, Now};
+use super::state::AlertState;
 use super::task::timeout_at;
 use crate::error::{BoxError, InvalidConfig};
 use crate::event::{Alert, Event, Observer, Observers, Severity};
@@ -54,7 +54,7 @@ impl Alerts {
     /// Returns the alerts that last, whether or not a sink was notified, oldest first.
     #[must_use]
     pub fn firing(&self) -> Vec<Arc<Alert>> {
-        self.engine.state.lock().firing(Now::read())
+        self.engine.state.lock().firing(time::now())
     }
 
     /// Returns the last alerts that were raised or resolved, whether or not a sink wanted them, oldest
@@ -126,8 +126,6 @@ pub struct AlertsBuilder {
 }
 
 impl AlertsBuilder {
-    const MAX_QUEUE: usize = 1 << 20;
-
     fn new() -> Self {
         Self {
             service: env!("CARGO_PKG_NAME").into(),
@@ -263,7 +261,7 @@ impl AlertsBuilder {
 
     /// Sets the capacity of each sink's queue. Further alerts are dropped and counted; a condition that
     /// lasts is offered again at its next observation, or a minute later. An eighth is reserved for
-    /// critical and resolved alerts. Default: 1024; the maximum is 1,048,576.
+    /// critical and resolved alerts. Default: 1024.
     pub fn queue(mut self, alerts: usize) -> Self {
         self.queue = alerts;
         self
@@ -300,7 +298,7 @@ impl AlertsBuilder {
     ///
     /// If a sink (such as a webhook that is not a URL), a rule or an objective (such as a share above 1)
     /// is invalid; if the service name is empty; if there are more than 64 sinks; if the queue's capacity
-    /// is 0 or more than 1,048,576; or if the delivery timeout is 0.
+    /// is 0; or if the delivery timeout is 0.
     pub fn build(self) -> Result<Alerts, InvalidConfig> {
         let invalid = |message: String| Err(InvalidConfig::new(message));
         if self.sinks.len() > SinkSet::CAPACITY {
@@ -310,12 +308,8 @@ impl AlertsBuilder {
                 SinkSet::CAPACITY
             ));
         }
-        if !(1..=Self::MAX_QUEUE).contains(&self.queue) {
-            return invalid(format!(
-                "the capacity of the queues is {}; it must be from 1 to {}",
-                self.queue,
-                Self::MAX_QUEUE
-            ));
+        if self.queue == 0 {
+            return invalid("the capacity of the queues is 0; set at least 1".to_owned());
         }
         if self.service.trim().is_empty() {
             return invalid("the service name is empty; give each program its own".to_owned());

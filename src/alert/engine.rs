@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::delivery::DeliveryStats;
 use super::observation::Observation;
 use super::rule::{CallStart, Meter, RuleMatcher};
-use super::state::{AlertState, Now, Report};
+use super::state::{AlertState, Report};
 use super::task::{BackgroundTask, timeout_at};
 use crate::event::{
     AlertChange, AlertChanged, AlertDelivered, Decision, DeliveryResult, Event, Observers,
@@ -80,12 +80,12 @@ impl Engine {
     }
 
     fn observe(self: &Arc<Self>, observation: &Observation<'_>) {
-        let now = Now::read();
+        let now = time::now();
         let mut state = self.state.lock();
         let (mut reports, due_at) = state.observe(observation, now);
         let planned = state.next_run.filter(|_| self.scheduler.is_running());
         let mut next = due_at;
-        if due_at.is_some_and(|due_at| due_at <= now.instant) {
+        if due_at.is_some_and(|due_at| due_at <= now) {
             reports.extend(state.run(now, false, self.meter.as_ref()));
             next = state.next_run;
         }
@@ -111,7 +111,7 @@ impl Engine {
 
     /// Sends what is due by now. With `flush` nothing waits for others to join it.
     pub(super) fn run(&self, flush: bool) {
-        let reports = self.state.lock().run(Now::read(), flush, self.meter.as_ref());
+        let reports = self.state.lock().run(time::now(), flush, self.meter.as_ref());
         self.emit(&reports);
     }
 
@@ -154,7 +154,7 @@ impl Drop for Engine {
     fn drop(&mut self) {
         // The scheduler ends, so pending alerts are sent now. Observers are not called: a panic would
         // abort a program that is unwinding.
-        self.state.lock().run(Now::read(), true, self.meter.as_ref());
+        self.state.lock().run(time::now(), true, self.meter.as_ref());
         self.scheduler.notify();
     }
 }

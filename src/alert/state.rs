@@ -1,6 +1,5 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::delivery::{DeliveryStats, DeliveryTicket, SinkWorker};
 use super::lifecycle::{Lifecycle, Notification};
@@ -34,19 +33,6 @@ pub(super) struct Report {
     pub(super) dropped: Vec<Arc<str>>,
 }
 
-/// The current time on both clocks.
-#[derive(Clone, Copy)]
-pub(super) struct Now {
-    pub(super) instant: Instant,
-    wall: SystemTime,
-}
-
-impl Now {
-    pub(super) fn read() -> Self {
-        Self { instant: time::now(), wall: time::wall_now() }
-    }
-}
-
 impl AlertState {
     pub(super) fn new(
         service: Arc<str>,
@@ -63,26 +49,26 @@ impl AlertState {
     pub(super) fn observe(
         &mut self,
         observation: &Observation<'_>,
-        now: Now,
+        now: Instant,
     ) -> (Vec<Report>, Option<Instant>) {
         let (notifications, effect) = if observation.lifetime == Lifetime::Ended {
-            self.lifecycle.resolve(observation, now.instant)
+            self.lifecycle.resolve(observation, now)
         } else {
-            (Vec::new(), self.lifecycle.observe(observation, now.instant))
+            (Vec::new(), self.lifecycle.observe(observation, now))
         };
         self.stats.coalesced(effect.coalesced);
         (notifications.iter().map(|one| self.send(one, now)).collect(), effect.due_at)
     }
 
     /// Sends what is due by now. Returns the reports. With `flush` nothing waits for others to join it.
-    pub(super) fn run(&mut self, now: Now, flush: bool, meter: Option<&Meter>) -> Vec<Report> {
+    pub(super) fn run(&mut self, now: Instant, flush: bool, meter: Option<&Meter>) -> Vec<Report> {
         let mut reports = Vec::new();
         if let Some(meter) = meter
-            && (flush || meter.next_evaluation() <= now.instant)
+            && (flush || meter.next_evaluation() <= now)
         {
-            meter.evaluate(now.instant, |one| reports.extend(self.observe(one, now).0));
+            meter.evaluate(now, |one| reports.extend(self.observe(one, now).0));
         }
-        let (notifications, coalesced) = self.lifecycle.due(now.instant, flush);
+        let (notifications, coalesced) = self.lifecycle.due(now, flush);
         self.stats.coalesced(coalesced);
         reports.extend(notifications.iter().map(|one| self.send(one, now)));
         let evaluation = meter.map(Meter::next_evaluation);
@@ -90,8 +76,8 @@ impl AlertState {
         reports
     }
 
-    pub(super) fn firing(&self, now: Now) -> Vec<Arc<Alert>> {
-        let firing = self.lifecycle.firing(now.instant);
+    pub(super) fn firing(&self, now: Instant) -> Vec<Arc<Alert>> {
+        let firing = self.lifecycle.firing(now);
         firing.iter().map(|one| Arc::new(self.alert(one, now))).collect()
     }
 
@@ -104,14 +90,14 @@ impl AlertState {
         self.workers.iter().for_each(SinkWorker::start);
     }
 
-    fn alert(&self, notification: &Notification, now: Now) -> Alert {
-        let duration = now.instant.saturating_duration_since(notification.since);
+    fn alert(&self, notification: &Notification, now: Instant) -> Alert {
+        let duration = now.saturating_duration_since(notification.since);
         let repeat_interval = self.lifecycle.times().repeat;
-        message::alert(&self.service, notification, now.wall, duration, repeat_interval)
+        message::alert(&self.service, notification, time::wall_now(), duration, repeat_interval)
     }
 
     /// Queues a notification for its sinks.
-    fn send(&mut self, notification: &Notification, now: Now) -> Report {
+    fn send(&mut self, notification: &Notification, now: Instant) -> Report {
         let alert = Arc::new(self.alert(notification, now));
         let update = notification.update;
         if update.is_recorded && self.max_history > 0 {
@@ -129,7 +115,7 @@ impl AlertState {
             }
         }
         if !update.resolved {
-            self.lifecycle.missed(notification, missed, now.instant);
+            self.lifecycle.missed(notification, missed, now);
         }
         Report { alert, is_change: update.is_recorded, dropped }
     }

@@ -1,4 +1,4 @@
-//! Events in the program's own log.
+//! Alerts and events in the log of `tracing`.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use tracing::subscriber::DefaultGuard;
 
 use super::*;
 
-/// What was written.
+/// A writer that keeps the log.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -24,7 +24,7 @@ impl io::Write for Log {
 }
 
 impl Log {
-    /// The log of this thread, while the guard lasts.
+    /// Installs a log for this thread until the guard is dropped.
     fn begin() -> (Self, DefaultGuard) {
         let log = Self::default();
         let writer = log.clone();
@@ -37,7 +37,7 @@ impl Log {
         (log, tracing::subscriber::set_default(subscriber))
     }
 
-    /// The lines of these layers: clients write there too.
+    /// Returns the lines of this crate: clients log too.
     fn lines(&self) -> Vec<String> {
         let written = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         let ours = |line: &&str| line.contains("tower_upstream");
@@ -75,7 +75,7 @@ async fn log_alert_has_level_of_its_severity() {
 async fn log_is_muted_only_with_notified_sink() {
     for (sinks, expected) in [(false, 2), (true, 1)] {
         let (log, _guard) = Log::begin();
-        let builder = if sinks { both().0 } else { Alerts::builder() };
+        let builder = if sinks { slack_and_pager().0 } else { Alerts::builder() };
         let alerts = builder.observer(TracingObserver::new()).build().unwrap();
         for failure in [401, 503] {
             call(AlertLayer::new(&alerts).layer_over(upstream(&status(failure)))).await;
@@ -91,7 +91,7 @@ async fn log_is_muted_only_with_notified_sink() {
 #[tokio::test(start_paused = true)]
 async fn log_undelivered_alert_is_warning_with_sink() {
     let (log, _guard) = Log::begin();
-    let (builder, chat, _page) = both();
+    let (builder, chat, _page) = slack_and_pager();
     chat.status.store(400, Ordering::Relaxed);
     let alerts = builder.observer(TracingObserver::new()).build().unwrap();
     call(AlertLayer::new(&alerts).layer_over(upstream(&status(503)))).await;

@@ -4,7 +4,7 @@ use tower_upstream::alert::{Alert, Rule, Slo};
 
 use super::*;
 
-/// An upstream that takes so many milliseconds, or hangs.
+/// An upstream with this latency in milliseconds.
 fn slow(
     millis: &Arc<AtomicU16>,
 ) -> impl Service<Request<()>, Response = Response<()>, Error = BoxError, Future: Send> + Clone + use<>
@@ -33,7 +33,7 @@ async fn calls(
 }
 
 fn with(rules: impl IntoIterator<Item = Rule>) -> (Alerts, Receiver) {
-    let (builder, chat, _page) = both();
+    let (builder, chat, _page) = slack_and_pager();
     (builder.rules(rules).build().unwrap(), chat)
 }
 
@@ -142,8 +142,8 @@ async fn rule_rate_limited_ignores_short_pause() {
         service_fn(move |_: Request<()>| {
             let after = after.load(Ordering::Relaxed);
             async move {
-                let answer = Response::builder().status(429).header("retry-after", after);
-                Ok::<_, BoxError>(answer.body(())?)
+                let response = Response::builder().status(429).header("retry-after", after);
+                Ok::<_, BoxError>(response.body(())?)
             }
         })
     };
@@ -151,7 +151,7 @@ async fn rule_rate_limited_ignores_short_pause() {
     let client = limit.observer(alerts.observer()).build().layer_over(throttles);
     call(client.clone()).await;
     sleep(MINUTE * 10).await;
-    assert_eq!(chat.texts(), [""; 0], "half a minute isn't long");
+    assert_eq!(chat.texts(), [""; 0], "half a minute is short");
     after.store(90, Ordering::Relaxed);
     call(client).await;
     sleep(MINUTE + Duration::from_secs(2)).await;
@@ -161,8 +161,8 @@ async fn rule_rate_limited_ignores_short_pause() {
 
 #[tokio::test(start_paused = true)]
 async fn slo_budget_burn_raises_severity_and_resolves() {
-    let (builder, chat, page) = both();
-    let slo = Slo::availability(0.995).name("checkout answers");
+    let (builder, chat, page) = slack_and_pager();
+    let slo = Slo::availability(0.995).name("checkout");
     let alerts = builder.rules([]).slo(slo).build().unwrap();
     let status = status(200);
     let client = AlertLayer::new(&alerts).layer_over(upstream(&status));
@@ -170,29 +170,29 @@ async fn slo_budget_burn_raises_severity_and_resolves() {
     assert_eq!(chat.texts(), [""; 0]);
     let objective = &alerts.objectives()[0];
     assert_eq!((objective.calls, objective.bad, objective.budget_left), (3600, 0, 1.0));
-    // The caller's own fault, and calls that it drops, count for nothing.
+    // Invalid requests and dropped calls do not count.
     status.store(404, Ordering::Relaxed);
     calls(10, &client).await;
     let hangs = service_fn(|_: Request<()>| pending::<Result<Response<()>, BoxError>>());
     let dropped = AlertLayer::new(&alerts).layer_over(hangs).oneshot(Request::new(()));
     assert!(tokio::time::timeout(MINUTE, dropped).await.is_err());
     assert_eq!(alerts.objectives()[0].calls, 3600);
-    // All fail: soon more than 0.5 % of what is known of three days, then 3 % of six hours.
+    // All calls fail: first more than 0.5 % of three days (1 h is known), then 3 % of six hours.
     status.store(503, Ordering::Relaxed);
     calls(6, &client).await;
     let texts = chat.texts();
-    let about = "Error budget burning: checkout answers, burn rate";
+    let about = "Error budget burning: checkout, burn rate";
     assert!(texts[0].starts_with(&format!("🟡 WARNING: {about} 1.")), "{texts:?}");
     assert!(texts[1].starts_with(&format!("🔴 CRITICAL: {about} 6.")), "{texts:?}");
     assert_eq!(texts.len(), 2, "all rates are one alert, whose severity rises");
-    let key = "checkout/budget_burn/checkout answers".to_owned();
+    let key = "checkout/budget_burn/checkout".to_owned();
     assert_eq!(page.actions(), [("trigger".to_owned(), key.clone())]);
     let objective = &alerts.objectives()[0];
     assert_eq!((objective.calls, objective.bad), (3960, 360));
     assert!(objective.budget_left < 0.0, "{objective:?}");
     status.store(200, Ordering::Relaxed);
     calls(45, &client).await;
-    // The last half hour is fine: nothing burns at 6 any more, though three days do at 1.
+    // No call of the last half hour failed: the rate of 6 ends, that of 1 over three days lasts.
     let actions = page.actions();
     assert_eq!(actions.last(), Some(&("resolve".to_owned(), key)), "{actions:?}");
     let severities: Vec<_> = alerts.firing().iter().map(|alert| alert.severity).collect();
@@ -201,7 +201,7 @@ async fn slo_budget_burn_raises_severity_and_resolves() {
 
 #[tokio::test(start_paused = true)]
 async fn region_out_mutes_its_circuit() {
-    let (builder, chat, _page) = both();
+    let (builder, chat, _page) = slack_and_pager();
     let alerts = builder.rules([Rule::region_out().warning(), Rule::circuit_open()]);
     let alerts = alerts.build().unwrap();
     let regions = Regions::new([
@@ -229,7 +229,7 @@ async fn region_out_mutes_its_circuit() {
 
 #[tokio::test(start_paused = true)]
 async fn circuits_opening_together_are_one_message() {
-    let (builder, chat, page) = both();
+    let (builder, chat, page) = slack_and_pager();
     let alerts = builder.rules([Rule::circuit_open().critical()]).build().unwrap();
     let breaker = CircuitBreakerLayer::builder().by_authority().consecutive_failures(1);
     let breaker = breaker.observer(alerts.observer()).build().unwrap();
@@ -242,13 +242,13 @@ async fn circuits_opening_together_are_one_message() {
     let texts = chat.texts();
     assert_eq!(texts.len(), 1);
     assert_eq!(texts[0].matches("Circuit opened: ").count(), 3, "{texts:?}");
-    assert_eq!(page.take().len(), 3, "which an incident is for each");
+    assert_eq!(page.take().len(), 3, "one incident for each");
 }
 
-/// Slack takes a message a second.
+/// Slack accepts one message a second.
 #[tokio::test(start_paused = true)]
 async fn sink_min_interval_coalesces_alerts() {
-    let (builder, chat, page) = both();
+    let (builder, chat, page) = slack_and_pager();
     let alerts = builder.group_wait(Duration::ZERO).build().unwrap();
     let status = status(401);
     let client = AlertLayer::new(&alerts).layer_over(upstream(&status));
@@ -268,7 +268,7 @@ async fn sink_min_interval_coalesces_alerts() {
 
 #[tokio::test(start_paused = true)]
 async fn circuit_closed_within_group_wait_notifies_no_sink() {
-    let (builder, chat, _page) = both();
+    let (builder, chat, _page) = slack_and_pager();
     let alerts = builder.build().unwrap();
     let status = status(500);
     let breaker = CircuitBreakerLayer::builder()
@@ -290,10 +290,10 @@ async fn circuit_closed_within_group_wait_notifies_no_sink() {
     assert_eq!(alerts.stats().coalesced, 1);
 }
 
-/// Asking how objectives do must not put off the look that judges them.
+/// Reading the objectives must not delay their evaluation.
 #[tokio::test(start_paused = true)]
 async fn objectives_polling_does_not_delay_rules() {
-    let (builder, chat, page) = both();
+    let (builder, chat, page) = slack_and_pager();
     let alerts = builder.rules([]).slo(Slo::availability(0.995)).build().unwrap();
     let client = AlertLayer::new(&alerts).layer_over(upstream(&status(503)));
     for _ in 0..3 * 60 {
@@ -304,7 +304,7 @@ async fn objectives_polling_does_not_delay_rules() {
     assert_eq!((chat.take().len(), page.take().len()), (1, 1));
 }
 
-/// Only the retry's observer hears of calls that a retry mends.
+/// Only the retry layer's events report calls that succeed after a retry.
 #[tokio::test(start_paused = true)]
 async fn rule_retry_spend_needs_no_alert_layer() {
     let (alerts, chat) = with([Rule::retry_spend(0.1, 0.008)]);

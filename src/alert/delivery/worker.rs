@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use tower_layer::Layer;
+use tokio::task::JoinSet;
 use tower_service::Service;
 
 use super::queue::DeliveryQueue;
@@ -17,27 +17,40 @@ use crate::alert::task::{BackgroundTask, timeout_at};
 use crate::classify::{Classify, HttpClassifier};
 use crate::error::BoxError;
 use crate::event::{Alert, AlertDelivered, DeliveryResult, Observers, Severity};
-use crate::retry::{Backoff, RetryLayer};
+use crate::random::RandomSource;
 use crate::sync::Mutex;
 use crate::time;
 use crate::unready_clone::UnreadyClone;
+use crate::verdict::{Class, Verdict};
 
 /// The maximum duration of an attempt.
 const MAX_ATTEMPT: Duration = Duration::from_secs(15);
-/// The maximum wait between two attempts, unless the service requests more. The minimum is the sink's
-/// interval between two requests, if that is shorter.
+/// The wait before the second attempt. It doubles up to the maximum, with jitter.
+const MIN_BACKOFF: Duration = Duration::from_millis(500);
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
 /// A longer pause that a service requests is assumed to be an error.
 const MAX_PAUSE: Duration = Duration::from_secs(3600);
 
-type SendFuture = Pin<Box<dyn Future<Output = Delivery> + Send>>;
+type AttemptFuture = Pin<Box<dyn Future<Output = Attempt> + Send>>;
 
-/// The result of a delivery.
+/// The result of an attempt to deliver a group of alerts.
 #[derive(Clone, Copy, Debug, Default)]
-struct Delivery {
+struct Attempt {
     is_accepted: bool,
+    is_retryable: bool,
     /// The pause that the service requests.
     pause: Duration,
+}
+
+impl Attempt {
+    fn new(is_accepted: bool, verdict: &Verdict) -> Self {
+        let is_retryable = match verdict.class() {
+            Class::Throttled | Class::Overloaded | Class::NotSent | Class::Transient => true,
+            _ => verdict.hint().should_retry == Some(true),
+        };
+        let pause = verdict.hint().retry_after.unwrap_or_default().min(MAX_PAUSE);
+        Self { is_accepted, is_retryable: is_retryable && !is_accepted, pause }
+    }
 }
 
 /// A sink as configured: with its minimum severity and its HTTP service, type-erased.
@@ -45,8 +58,7 @@ struct Delivery {
 pub(in crate::alert) struct SinkConfig {
     pub(in crate::alert) sink: Arc<dyn Sink>,
     pub(in crate::alert) min_severity: Severity,
-    /// Sends a request within a timeout.
-    send: Arc<dyn Fn(Request<Bytes>, Duration) -> SendFuture + Send + Sync>,
+    send: Arc<dyn Fn(Request<Bytes>) -> AttemptFuture + Send + Sync>,
 }
 
 impl SinkConfig {
@@ -58,38 +70,47 @@ impl SinkConfig {
         B: Send + 'static,
     {
         let service = UnreadyClone::new(service);
-        let min_backoff = sink.min_interval().min(MAX_BACKOFF);
-        let backoff = Backoff::exponential(Duration::from_millis(500));
-        let backoff = backoff.max(MAX_BACKOFF).min(min_backoff);
-        let send = move |request, timeout: Duration| -> SendFuture {
-            // A duplicate is better than a lost alert: attempts that time out are repeated.
-            let retry = RetryLayer::builder()
-                .max_attempts(u32::MAX)
-                .backoff(backoff.clone())
-                .hint_cap(timeout)
-                .attempt_timeout(MAX_ATTEMPT.min(timeout / 4))
-                .deadline(timeout)
-                .no_budget()
-                .retry_non_idempotent()
-                .replay_clone()
-                .build();
-            let service = retry.map(|retry| retry.layer(service.unready_clone()));
+        let send = move |request| -> AttemptFuture {
+            let mut service = service.unready_clone();
             Box::pin(async move {
-                let Ok(mut service) = service else {
-                    return Delivery::default();
+                let ready = poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into);
+                let result: Result<_, BoxError> = match ready {
+                    Ok(()) => service.call(request).await.map_err(Into::into),
+                    Err(error) => Err(error),
                 };
-                if poll_fn(|cx| service.poll_ready(cx)).await.is_err() {
-                    return Delivery::default();
-                }
-                let Ok(response) = service.call(request).await else {
-                    return Delivery::default();
-                };
-                let hint = HttpClassifier::new().classify(Ok(&response)).hint();
-                let pause = hint.retry_after.unwrap_or_default().min(MAX_PAUSE);
-                Delivery { is_accepted: response.status().is_success(), pause }
+                let verdict = HttpClassifier::new().classify(match &result {
+                    Ok(response) => Ok(response),
+                    Err(error) => Err(&**error),
+                });
+                Attempt::new(result.is_ok_and(|response| response.status().is_success()), &verdict)
             })
         };
         Self { sink: Arc::new(sink), min_severity, send: Arc::new(send) }
+    }
+
+    /// Sends a group of alerts until it is accepted, rejected for good, or the timeout has passed. A
+    /// duplicate is better than a lost alert, so attempts that time out are repeated.
+    async fn deliver(&self, alerts: &[Arc<Alert>], timeout: Duration) -> Attempt {
+        let Ok(request) = self.sink.request(alerts) else {
+            return Attempt::default();
+        };
+        let deadline = time::after(time::now(), timeout);
+        let min_wait = self.sink.min_interval().min(MAX_BACKOFF);
+        let (random, mut backoff) = (RandomSource::default(), MIN_BACKOFF);
+        loop {
+            let attempt_timeout = MAX_ATTEMPT.min(timeout / 4);
+            let attempt_deadline = time::after(time::now(), attempt_timeout).min(deadline);
+            let attempt = timeout_at(attempt_deadline, (self.send)(request.clone())).await;
+            let timed_out = Attempt { is_retryable: true, ..Attempt::default() };
+            let attempt = attempt.unwrap_or(timed_out);
+            let wait = random.draw(|random| backoff.mul_f64(random.f64()));
+            let retry_at = time::after(time::now(), wait.max(min_wait).max(attempt.pause));
+            if !attempt.is_retryable || retry_at >= deadline {
+                return attempt;
+            }
+            time::sleep_until(retry_at).await;
+            backoff = (backoff * 2).min(MAX_BACKOFF);
+        }
     }
 }
 
@@ -170,35 +191,28 @@ impl Shared {
             let sink = &self.config.sink;
             let tickets = self.queue.lock().take(sink.group_size().max(1));
             next_request_at = time::after(time::now(), sink.min_interval());
-            let delivery = self.deliver(&tickets).await;
-            next_request_at = next_request_at.max(time::after(time::now(), delivery.pause));
+            let Attempt { is_accepted, pause, .. } = self.deliver(&tickets).await;
+            next_request_at = next_request_at.max(time::after(time::now(), pause));
+            let (ticket_result, result) = if is_accepted {
+                (TicketResult::Sent, DeliveryResult::Sent)
+            } else {
+                (TicketResult::Failed, DeliveryResult::Failed)
+            };
             for ticket in tickets {
                 let alert = Arc::clone(&ticket.alert);
-                if delivery.is_accepted {
-                    ticket.finish(TicketResult::Sent);
-                    self.emit(&alert, DeliveryResult::Sent);
-                } else {
-                    ticket.finish(TicketResult::Failed);
-                    self.emit(&alert, DeliveryResult::Failed);
-                }
+                ticket.finish(ticket_result);
+                self.emit(&alert, result);
             }
         }
     }
 
     /// Delivers alerts in a task of its own, so that a panic of the sink or its service ends only that.
-    async fn deliver(&self, tickets: &[DeliveryTicket]) -> Delivery {
+    async fn deliver(&self, tickets: &[DeliveryTicket]) -> Attempt {
         let alerts: Vec<_> = tickets.iter().map(|ticket| Arc::clone(&ticket.alert)).collect();
         let (config, timeout) = (self.config.clone(), self.timeout);
-        let mut task = tokio::task::JoinSet::new();
-        task.spawn(async move {
-            match config.sink.request(&alerts) {
-                Ok(request) => (config.send)(request, timeout).await,
-                Err(_) => Delivery::default(),
-            }
-        });
-        let deadline = time::after(time::now(), self.timeout);
-        let result = timeout_at(deadline, task.join_next()).await;
-        result.flatten().and_then(Result::ok).unwrap_or_default()
+        let mut task = JoinSet::new();
+        task.spawn(async move { config.deliver(&alerts, timeout).await });
+        task.join_next().await.and_then(Result::ok).unwrap_or_default()
     }
 
     /// Emits the result of a delivery. The task continues if an observer panics.

@@ -23,6 +23,13 @@ const REOFFER: Duration = Duration::from_secs(1);
 /// The same without another observation.
 const REOFFER_UNOBSERVED: Duration = Duration::from_secs(60);
 
+/// Who is notified, and when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Policy {
+    pub(super) times: Times,
+    pub(super) wanted: Subscriptions,
+}
+
 /// The maximum delay of an event behind a later one. After that it belongs to another circuit of the same
 /// name, whose generations can't be compared.
 const MAX_REORDERING: Duration = Duration::from_secs(1);
@@ -174,8 +181,13 @@ impl Entry {
     }
 
     /// Returns the current severity, or the one that is reached first.
-    pub(super) fn expected_severity(&self, now: Instant) -> Severity {
+    fn expected_severity(&self, now: Instant) -> Severity {
         self.history.reached(now).or(self.history.lowest()).unwrap_or(Severity::Info)
+    }
+
+    /// Returns the sinks that want that severity.
+    pub(super) fn subscribers(&self, now: Instant, policy: &Policy) -> SinkSet {
+        policy.wanted.at(self.expected_severity(now))
     }
 
     /// Returns the highest severity that it may reach.
@@ -190,42 +202,40 @@ impl Entry {
 
     /// Returns whether it has ended, because it was not observed for the quiet time. Removes severities
     /// that were not observed for that long.
-    pub(super) fn is_quiet(&mut self, now: Instant, times: &Times, wanted: Subscriptions) -> bool {
-        let quiet_at = self.history.quiet_at(times.quiet).unwrap_or(now).min(now);
+    pub(super) fn is_quiet(&mut self, now: Instant, policy: &Policy) -> bool {
+        let quiet_at = self.history.quiet_at(policy.times.quiet).unwrap_or(now).min(now);
         if self.state == State::Pending
-            && self.first_notification_at(times, wanted).is_some_and(|at| at <= quiet_at)
+            && self.first_notification_at(policy).is_some_and(|at| at <= quiet_at)
         {
             // The notification was due before, so it comes first.
             return false;
         }
-        self.history.expire(now, times.quiet);
+        self.history.expire(now, policy.times.quiet);
         self.state != State::Resolved && self.history.highest().is_none()
     }
 
     /// Returns when sinks are notified of a lower severity: after the settle time, as it may rise again.
-    fn falls_at(&self, times: &Times) -> Option<Instant> {
+    fn falls_at(&self, policy: &Policy) -> Option<Instant> {
         let has_fallen = self.history.highest() < Some(self.severity);
-        self.notified_at.filter(|_| has_fallen).map(|at| time::after(at, times.settle))
+        self.notified_at.filter(|_| has_fallen).map(|at| time::after(at, policy.times.settle))
     }
 
-    pub(super) fn is_removable(&self, now: Instant, times: &Times) -> bool {
-        let is_settled = self.notified_at.is_none_or(|at| now >= time::after(at, times.settle));
+    pub(super) fn is_removable(&self, now: Instant, policy: &Policy) -> bool {
+        let is_settled =
+            self.notified_at.is_none_or(|at| now >= time::after(at, policy.times.settle));
         self.state == State::Resolved && is_settled && self.recent_generation(now).is_none()
     }
 
     /// Returns when sinks are notified of a pending entry; `None` if unknown yet, or if it is muted.
-    pub(super) fn first_notification_at(
-        &self,
-        times: &Times,
-        wanted: Subscriptions,
-    ) -> Option<Instant> {
+    pub(super) fn first_notification_at(&self, policy: &Policy) -> Option<Instant> {
         let (reached_at, severity) = self.history.rises_at(None)?;
-        let at = time::after(reached_at, times.group_wait);
+        let at = time::after(reached_at, policy.times.group_wait);
         let severity = self.history.reached(at).unwrap_or(severity);
-        let settled_at = self.notified_at.map(|notified| time::after(notified, times.settle));
+        let settled_at =
+            self.notified_at.map(|notified| time::after(notified, policy.times.settle));
         // A flapping condition is notified once in a settle time, unless its severity rises.
         let at = at.max(settled_at.filter(|_| severity <= self.severity).unwrap_or(at));
-        (!self.is_muted_for(wanted.at(severity))).then_some(at)
+        (!self.is_muted_for(policy.wanted.at(severity))).then_some(at)
     }
 
     fn is_muted_for(&self, sinks: SinkSet) -> bool {
@@ -234,54 +244,48 @@ impl Entry {
 
     /// Returns the sinks that were not notified of the current severity, except those that missed it
     /// recently.
-    pub(super) fn unnotified(&self, wanted: Subscriptions) -> SinkSet {
+    pub(super) fn unnotified(&self, policy: &Policy) -> SinkSet {
         let excluded = self.notified.at(self.severity).union(self.muted).union(self.missed);
-        wanted.at(self.severity).difference(excluded)
+        policy.wanted.at(self.severity).difference(excluded)
     }
 
-    fn repeats_at(&self, times: &Times, wanted: Subscriptions) -> Option<Instant> {
-        let is_muted = self.is_muted_for(wanted.at(self.severity));
-        self.notified_at.filter(|_| !is_muted).map(|at| time::after(at, times.repeat))
+    fn repeats_at(&self, policy: &Policy) -> Option<Instant> {
+        let is_muted = self.is_muted_for(policy.wanted.at(self.severity));
+        self.notified_at.filter(|_| !is_muted).map(|at| time::after(at, policy.times.repeat))
     }
 
     /// Returns when the entry must be updated, unless it is observed earlier.
-    pub(super) fn due_at(&self, times: &Times, wanted: Subscriptions) -> Option<Instant> {
+    pub(super) fn due_at(&self, policy: &Policy) -> Option<Instant> {
         let notification_at = match self.state {
             State::Resolved => return None,
-            State::Pending => self.first_notification_at(times, wanted),
-            State::Firing if !self.unnotified(wanted).is_empty() => Some(self.since),
+            State::Pending => self.first_notification_at(policy),
+            State::Firing if !self.unnotified(policy).is_empty() => Some(self.since),
             State::Firing => {
                 let rises_at = self.history.rises_at(Some(self.severity)).map(|(at, _)| at);
                 let reoffered_at = time::after(self.missed_at, REOFFER_UNOBSERVED);
                 let reoffered_at = Some(reoffered_at).filter(|_| !self.missed.is_empty());
                 let times =
-                    [rises_at, self.falls_at(times), self.repeats_at(times, wanted), reoffered_at];
+                    [rises_at, self.falls_at(policy), self.repeats_at(policy), reoffered_at];
                 times.into_iter().flatten().min()
             }
         };
-        notification_at.into_iter().chain(self.history.quiet_at(times.quiet)).min()
+        notification_at.into_iter().chain(self.history.quiet_at(policy.times.quiet)).min()
     }
 
     /// Returns the updates that are due by now. With `flush` it does not wait for others to join it.
-    pub(super) fn update(
-        &mut self,
-        now: Instant,
-        flush: bool,
-        times: &Times,
-        wanted: Subscriptions,
-    ) -> Vec<Update> {
+    pub(super) fn update(&mut self, now: Instant, flush: bool, policy: &Policy) -> Vec<Update> {
         if now >= time::after(self.missed_at, REOFFER_UNOBSERVED) {
             self.missed = SinkSet::default();
         }
         let before = Some(self.severity).filter(|_| self.state == State::Firing);
-        let next = self.next_severity(now, flush, times, wanted);
+        let next = self.next_severity(now, flush, policy);
         if next.is_none() {
             match self.state {
                 State::Resolved | State::Pending => return Vec::new(),
-                State::Firing if has_passed(self.repeats_at(times, wanted), now) => {}
+                State::Firing if has_passed(self.repeats_at(policy), now) => {}
                 State::Firing => {
                     self.previously_notified = self.notified;
-                    return self.notify(self.unnotified(wanted), before, false);
+                    return self.notify(self.unnotified(policy), before, false);
                 }
             }
         }
@@ -289,7 +293,7 @@ impl Entry {
         self.severity = next.unwrap_or(self.severity);
         (self.state, self.notified_at) = (State::Firing, Some(now));
         // It is resolved for sinks that don't want a lower severity.
-        let wanted = wanted.at(self.severity);
+        let wanted = policy.wanted.at(self.severity);
         let unsubscribed = self.notified.remove(self.notified.all().difference(wanted));
         let mut updates = self.resolved(unsubscribed, false);
         updates.extend(self.notify(wanted.difference(self.muted), before, true));
@@ -297,21 +301,16 @@ impl Entry {
     }
 
     /// Returns the severity that sinks are notified of now, if any.
-    fn next_severity(
-        &self,
-        now: Instant,
-        flush: bool,
-        times: &Times,
-        wanted: Subscriptions,
-    ) -> Option<Severity> {
+    fn next_severity(&self, now: Instant, flush: bool, policy: &Policy) -> Option<Severity> {
         let reached = self.history.reached(now);
-        let no_wait = Times { group_wait: Duration::ZERO, ..*times };
+        let no_wait = Times { group_wait: Duration::ZERO, ..policy.times };
+        let no_wait = Policy { times: no_wait, ..*policy };
         // With and without the wait: a severity that rises meanwhile may be muted at one of the times.
-        let is_due = |times| has_passed(self.first_notification_at(times, wanted), now);
+        let is_due = |policy| has_passed(self.first_notification_at(policy), now);
         match self.state {
-            State::Pending if is_due(times) || flush && is_due(&no_wait) => reached,
+            State::Pending if is_due(policy) || flush && is_due(&no_wait) => reached,
             State::Firing if reached > Some(self.severity) => reached,
-            State::Firing if has_passed(self.falls_at(times), now) => self.history.highest(),
+            State::Firing if has_passed(self.falls_at(policy), now) => self.history.highest(),
             _ => None,
         }
     }

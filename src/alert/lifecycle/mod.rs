@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 
 pub(super) use self::entry::Times;
-use self::entry::{Entry, State, Update};
+use self::entry::{Entry, Policy, State, Update};
 use super::observation::{Facts, Observation};
 use super::sinks::{SinkSet, Subscriptions};
 use crate::event::AlertKind;
@@ -30,8 +30,7 @@ pub(super) struct Lifecycle {
     families: HashMap<Family, HashMap<Box<str>, Entry>>,
     len: usize,
     max_len: usize,
-    times: Times,
-    subscriptions: Subscriptions,
+    policy: Policy,
 }
 
 /// The effect of an observation.
@@ -70,17 +69,17 @@ impl Notification {
 
 impl Lifecycle {
     pub(super) fn new(max_len: usize, times: Times, subscriptions: Subscriptions) -> Self {
-        let max_len = max_len.max(1);
-        Self { families: HashMap::new(), len: 0, max_len, times, subscriptions }
+        let (max_len, policy) = (max_len.max(1), Policy { times, wanted: subscriptions });
+        Self { families: HashMap::new(), len: 0, max_len, policy }
     }
 
     pub(super) fn times(&self) -> &Times {
-        &self.times
+        &self.policy.times
     }
 
     /// Records an observation.
     pub(super) fn observe(&mut self, observation: &Observation<'_>, now: Instant) -> Effect {
-        let (times, wanted) = (self.times, self.subscriptions);
+        let policy = self.policy;
         let Observation { kind, label, facts, .. } = observation;
         if let Some(entry) = self.entry(*kind, label, facts) {
             if entry.is_outdated(observation.generation, now) {
@@ -88,9 +87,9 @@ impl Lifecycle {
             }
             let begins = entry.state == State::Resolved;
             entry.observe(observation, now);
-            let due_at = entry.due_at(&times, wanted);
-            let sinks = wanted.at(entry.expected_severity(now));
-            let unnotified = entry.unnotified(wanted);
+            let due_at = entry.due_at(&policy);
+            let sinks = entry.subscribers(now, &policy);
+            let unnotified = entry.unnotified(&policy);
             // The sinks that are notified of this observation; it is coalesced for the others.
             let notified = match entry.state {
                 _ if begins => sinks,
@@ -106,11 +105,11 @@ impl Lifecycle {
         entry.is_outdated(observation.generation, now);
         entry.observe(observation, now);
         let Some(coalesced) = self.make_room(&entry, now) else {
-            let coalesced = wanted.at(entry.expected_severity(now)).len();
+            let coalesced = entry.subscribers(now, &policy).len();
             return Effect { due_at: None, coalesced };
         };
         self.insert(observation, entry);
-        Effect { due_at: entry.due_at(&times, wanted), coalesced }
+        Effect { due_at: entry.due_at(&policy), coalesced }
     }
 
     /// Records the end of a condition. Returns the notifications of it, and other effects.
@@ -119,7 +118,7 @@ impl Lifecycle {
         ended: &Observation<'_>,
         now: Instant,
     ) -> (Vec<Notification>, Effect) {
-        let wanted = self.subscriptions;
+        let policy = self.policy;
         let mut effect = Effect::default();
         let Some(entry) = self.entry(ended.kind, ended.label, &ended.facts) else {
             // An event of its beginning that arrives late is recognised, if there is room.
@@ -134,7 +133,7 @@ impl Lifecycle {
             return (Vec::new(), effect);
         }
         if entry.state == State::Pending {
-            effect.coalesced = wanted.at(entry.expected_severity(now)).len();
+            effect.coalesced = entry.subscribers(now, &policy).len();
         }
         let is_cause = entry.subject(ended.kind, ended.label).is_cause();
         let updates = entry.resolve().into_iter();
@@ -160,27 +159,27 @@ impl Lifecycle {
     /// notified of conditions that ended too soon. With `flush` nothing waits for others to join it.
     pub(super) fn due(&mut self, now: Instant, flush: bool) -> (Vec<Notification>, usize) {
         let (mut all, mut coalesced) = (Vec::new(), 0);
-        let (times, wanted) = (self.times, self.subscriptions);
+        let policy = self.policy;
         self.retain(|kind, label, entry| {
-            if entry.is_quiet(now, &times, wanted) {
+            if entry.is_quiet(now, &policy) {
                 if entry.state == State::Pending {
-                    coalesced += wanted.at(entry.expected_severity(now)).len();
+                    coalesced += entry.subscribers(now, &policy).len();
                 }
                 let updates = entry.resolve().into_iter();
                 all.extend(updates.map(|update| Notification::new(kind, label, entry, update)));
             }
-            !entry.is_removable(now, &times)
+            !entry.is_removable(now, &policy)
         });
         coalesced += self.update_muted(now);
         // Entries of one kind are notified together.
         let is_due = |entry: &Entry| {
-            let at = entry.first_notification_at(&times, wanted).filter(|at| *at <= now);
+            let at = entry.first_notification_at(&policy).filter(|at| *at <= now);
             entry.state == State::Pending && at.is_some()
         };
         let flushed = self.families.iter().filter(|(_, one)| flush || one.values().any(is_due));
         let flushed: Vec<_> = flushed.map(|((kind, _), _)| *kind).collect();
         self.retain(|kind, label, entry| {
-            let updates = entry.update(now, flushed.contains(&kind), &times, wanted).into_iter();
+            let updates = entry.update(now, flushed.contains(&kind), &policy).into_iter();
             all.extend(updates.map(|update| Notification::new(kind, label, entry, update)));
             true
         });
@@ -191,7 +190,7 @@ impl Lifecycle {
     /// Returns when the next entry is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let entries = self.families.values().flat_map(HashMap::values);
-        entries.filter_map(|entry| entry.due_at(&self.times, self.subscriptions)).min()
+        entries.filter_map(|entry| entry.due_at(&self.policy)).min()
     }
 
     /// Returns the conditions that last, whether or not a sink was notified, in order.
@@ -199,7 +198,7 @@ impl Lifecycle {
         let firing = self.entries().filter_map(|((kind, _), label, entry)| {
             let severity = entry.current_severity(now)?;
             // It may have become quiet since the last update, which would change the entry.
-            let is_quiet = { *entry }.is_quiet(now, &self.times, self.subscriptions);
+            let is_quiet = { *entry }.is_quiet(now, &self.policy);
             let update = Update {
                 sinks: SinkSet::default(),
                 severity,
@@ -242,12 +241,12 @@ impl Lifecycle {
     /// about failed calls are dropped: calls must fail again. Returns the number of sinks that are not
     /// notified of those.
     fn update_muted(&mut self, now: Instant) -> usize {
-        let (wanted, mut coalesced) = (self.subscriptions, 0);
+        let (policy, mut coalesced) = (self.policy, 0);
         let causes: Vec<_> = self
             .entries()
             .filter(|((kind, _), label, entry)| entry.subject(*kind, label).is_cause())
             .filter_map(|((kind, _), label, entry)| {
-                let sinks = wanted.at(entry.current_severity(now)?);
+                let sinks = policy.wanted.at(entry.current_severity(now)?);
                 Some((kind, Box::<str>::from(label), *entry, sinks))
             })
             .collect();
@@ -259,7 +258,7 @@ impl Lifecycle {
             let was_muted = !std::mem::replace(&mut entry.muted, muted).is_empty();
             let is_unmuted = was_muted && muted.is_empty();
             if is_unmuted && entry.state == State::Pending && kind.is_per_call() {
-                coalesced += wanted.at(entry.expected_severity(now)).len();
+                coalesced += entry.subscribers(now, &policy).len();
                 entry.state = State::Resolved;
             }
             true
@@ -287,7 +286,7 @@ impl Lifecycle {
             self.len -= 1;
         }
         let is_pending = entry.state == State::Pending;
-        let sinks = self.subscriptions.at(entry.expected_severity(now));
+        let sinks = entry.subscribers(now, &self.policy);
         Some(if is_pending { sinks.len() } else { 0 })
     }
 }

@@ -85,9 +85,6 @@ pub(super) enum Unit {
 }
 
 impl Rule {
-    /// The default length of a window.
-    const WINDOW: Duration = Duration::from_secs(300);
-
     /// Returns the default rules. Conditions that stop every call (a rejected credential, an exhausted
     /// quota, all regions out) are critical, as is a timeout after more than 3 retries. An open circuit
     /// and a region that is out are warnings. Other timeouts and failed calls, and pauses of a rate
@@ -178,7 +175,8 @@ impl Rule {
     /// least 20 calls, see [`over`](Self::over) and [`min_calls`](Self::min_calls). Calls that their
     /// callers dropped don't count, nor do requests that the upstream rejected as invalid.
     pub fn error_ratio(share: f64) -> Self {
-        Self::share(AlertKind::ErrorRatio, String::new(), Measure::Failures, share)
+        let (measure, unit) = (Measure::Failures, Unit::ShareOf(1.0));
+        Self::measured(AlertKind::ErrorRatio, String::new(), measure, unit, share)
     }
 
     /// Matches if half of the calls took longer than this, as their callers see it:
@@ -193,34 +191,24 @@ impl Rule {
     /// that failed within the limit doesn't count.
     pub fn slow_tail(quantile: f64, limit: Duration) -> Self {
         let label = format!("p{} latency of {limit:?}", percent(quantile));
-        Self::share(AlertKind::SlowCalls, label, Measure::Slower(limit), 1.0 - quantile)
+        let (measure, unit) = (Measure::Slower(limit), Unit::ShareOf(1.0));
+        Self::measured(AlertKind::SlowCalls, label, measure, unit, 1.0 - quantile)
     }
 
     /// Matches if the retries of a window cost more than `sum`; one costs `each`, in any currency.
     /// Default: over 1 minute, see [`over`](Self::over). The retry layer must have the
     /// [observer](crate::alert::Alerts::observer).
     pub fn retry_spend(sum: f64, each: f64) -> Self {
-        Self::new(Condition::Measured(Limit {
-            kind: AlertKind::RetrySpend,
-            label: String::new(),
-            measure: Measure::Retries,
-            unit: Unit::Each(each),
-            max: sum,
-            windows: vec![Duration::from_secs(60)],
-            min_calls: 0,
-        }))
+        let (window, unit) = (Duration::from_secs(60), Unit::Each(each));
+        Self::measured(AlertKind::RetrySpend, String::new(), Measure::Retries, unit, sum)
+            .over(window)
     }
 
-    fn share(kind: AlertKind, label: String, measure: Measure, share: f64) -> Self {
-        Self::new(Condition::Measured(Limit {
-            kind,
-            label,
-            measure,
-            unit: Unit::ShareOf(1.0),
-            max: share,
-            windows: vec![Self::WINDOW],
-            min_calls: 20,
-        }))
+    fn measured(kind: AlertKind, label: String, measure: Measure, unit: Unit, max: f64) -> Self {
+        let windows = vec![Duration::from_secs(300)];
+        let min_calls = if measure == Measure::Retries { 0 } else { 20 };
+        let limit = Limit { kind, label, measure, unit, max, windows, min_calls };
+        Self::new(Condition::Measured(limit))
     }
 
     /// Sets the window, from 1 minute to 90 days. It slides in steps of a sixtieth.

@@ -21,10 +21,6 @@ pub(in crate::alert) struct Meter {
     in_flight: Option<InFlightCounter>,
     /// Whether the durations of calls are measured.
     is_timed: bool,
-    /// The measure of each window, by number, and the window's length.
-    windows: Vec<(usize, Duration)>,
-    groups: Vec<RuleGroup>,
-    objectives: Vec<Slo>,
     /// The time between two evaluations.
     interval: Duration,
     state: Mutex<MeterState>,
@@ -35,8 +31,9 @@ struct MeterState {
     evaluated_at: Instant,
     /// The total of each measure when it was last read: a window gets the difference.
     totals: Vec<CallCounts>,
-    /// In the order of the meter's `windows`.
-    windows: Vec<Window>,
+    groups: Vec<RuleGroup>,
+    /// Each objective, with its measure and window.
+    objectives: Vec<(Slo, usize, Window)>,
     cohorts: Cohorts,
     /// The number of hanging calls at the last evaluation.
     hanging: u64,
@@ -50,8 +47,8 @@ struct RuleGroup {
 }
 
 enum Check {
-    /// A limit, and the numbers of its windows.
-    Limit(Limit, Vec<usize>),
+    /// A limit, the number of its measure, and its windows.
+    Limit(Limit, usize, Vec<Window>),
     Hanging,
 }
 
@@ -83,30 +80,23 @@ impl Meter {
             counters: ResultCounters::default(),
             in_flight: None,
             is_timed: false,
-            windows: Vec::new(),
-            groups: Vec::new(),
-            objectives: Vec::new(),
             interval: Self::MAX_INTERVAL,
             state: Mutex::new(MeterState {
                 started_at: now,
                 evaluated_at: now,
                 totals: Vec::new(),
-                windows: Vec::new(),
+                groups: Vec::new(),
+                objectives: Vec::new(),
                 cohorts: Cohorts::new(now),
                 hanging: 0,
             }),
         };
-        for (number, objective) in objectives.iter().enumerate() {
-            if objectives[..number].iter().any(|other| other.name == objective.name) {
-                return Err(InvalidConfig::new(format!(
-                    "two objectives have the name {}; give each its own",
-                    objective.name
-                )));
-            }
-            meter.add_window(objective.measure, objective.period);
-        }
-        for rule in objectives.iter().flat_map(Slo::rules).chain(rules.iter().cloned()) {
+        let rules = objectives.iter().flat_map(Slo::rules).chain(rules.iter().cloned());
+        for rule in rules.collect::<Vec<_>>() {
             meter.add_rule(rule)?;
+        }
+        for objective in objectives {
+            meter.add_objective(objective)?;
         }
         let (count, max) = (meter.measures.len(), ResultCounters::MAX_MEASURES);
         if count > max {
@@ -115,28 +105,16 @@ impl Meter {
                  duration of calls may be at most {max} together"
             )));
         }
-        if count == 0 && meter.in_flight.is_none() {
-            return Ok(None);
-        }
-        let steps = meter.windows.iter().map(|(_, length)| Window::bucket(*length));
-        let steps = steps.chain(meter.in_flight.as_ref().map(InFlightCounter::step));
-        meter.interval = steps.fold(Self::MAX_INTERVAL, Duration::min).max(Self::MIN_INTERVAL);
-        meter.is_timed = meter.measures.iter().any(|one| matches!(one, Measure::Slower(_)));
-        meter.objectives = objectives;
-        let mut state = meter.state.lock();
-        state.totals = vec![CallCounts::default(); count];
-        state.windows = meter.windows.iter().map(|(_, length)| Window::new(*length)).collect();
-        drop(state);
-        Ok(Some(meter))
+        meter.state.lock().totals = vec![CallCounts::default(); count];
+        Ok((count > 0 || meter.in_flight.is_some()).then_some(meter))
     }
 
     fn add_rule(&mut self, rule: Rule) -> Result<(), InvalidConfig> {
         let (kind, label, check) = match rule.condition {
             Condition::Measured(limit) => {
-                let lengths = limit.windows.iter();
-                let windows =
-                    lengths.map(|length| self.add_window(limit.measure, *length)).collect();
-                (limit.kind, limit.label.clone(), Check::Limit(limit, windows))
+                let measure = self.add_measure(limit.measure, &limit.windows);
+                let windows = limit.windows.iter().map(|length| Window::new(*length)).collect();
+                (limit.kind, limit.label.clone(), Check::Limit(limit, measure, windows))
             }
             Condition::Hanging(limit) => {
                 let in_flight = self.in_flight.get_or_insert_with(|| InFlightCounter::new(limit));
@@ -147,23 +125,47 @@ impl Meter {
                         in_flight.limit
                     )));
                 }
+                let step = in_flight.step();
+                self.shorten_interval(step);
                 (AlertKind::CallsHanging, String::new(), Check::Hanging)
             }
             Condition::Observed { .. } | Condition::Unmeasured => return Ok(()),
         };
         let rule = (check, rule.severity, rule.hold);
-        let mut groups = self.groups.iter_mut();
-        match groups.find(|group| (group.kind, &group.label) == (kind, &label)) {
+        let groups = &mut self.state.lock().groups;
+        match groups.iter_mut().find(|one| (one.kind, &one.label) == (kind, &label)) {
             Some(group) => group.rules.push(rule),
-            None => self.groups.push(RuleGroup { kind, label, rules: vec![rule] }),
+            None => groups.push(RuleGroup { kind, label, rules: vec![rule] }),
         }
         Ok(())
     }
 
-    /// Returns the number of this window, which is added if it is new.
-    fn add_window(&mut self, measure: Measure, length: Duration) -> usize {
-        let measure = position_or_push(&mut self.measures, measure);
-        position_or_push(&mut self.windows, (measure, length))
+    fn add_objective(&mut self, objective: Slo) -> Result<(), InvalidConfig> {
+        let measure = self.add_measure(objective.measure, &[objective.period]);
+        let objectives = &mut self.state.lock().objectives;
+        if objectives.iter().any(|(other, ..)| other.name == objective.name) {
+            return Err(InvalidConfig::new(format!(
+                "two objectives have the name {}; give each its own",
+                objective.name
+            )));
+        }
+        let window = Window::new(objective.period);
+        objectives.push((objective, measure, window));
+        Ok(())
+    }
+
+    /// Returns the number of a measure, which is added if it is new.
+    fn add_measure(&mut self, measure: Measure, windows: &[Duration]) -> usize {
+        self.is_timed |= matches!(measure, Measure::Slower(_));
+        windows.iter().for_each(|length| self.shorten_interval(Window::bucket(*length)));
+        self.measures.iter().position(|known| *known == measure).unwrap_or_else(|| {
+            self.measures.push(measure);
+            self.measures.len() - 1
+        })
+    }
+
+    fn shorten_interval(&mut self, interval: Duration) {
+        self.interval = self.interval.min(interval).max(Self::MIN_INTERVAL);
     }
 
     /// Returns whether evaluations are needed even if no call ends: to detect hanging calls.
@@ -220,18 +222,26 @@ impl Meter {
         let mut state = self.state.lock();
         state.evaluated_at = now;
         self.update(&mut state, now);
-        for group in &self.groups {
-            notify(&group.evaluate(&state));
+        for group in &state.groups {
+            notify(&group.evaluate(state.hanging));
         }
     }
 
     fn update(&self, state: &mut MeterState, now: Instant) {
         let elapsed = now.saturating_duration_since(state.started_at);
-        let totals: Vec<_> = (0..self.measures.len()).map(|one| self.counters.total(one)).collect();
-        for ((measure, _), window) in self.windows.iter().zip(&mut state.windows) {
-            window.add(elapsed, totals[*measure].less(state.totals[*measure]));
+        let update = |(number, known): (usize, &mut CallCounts)| {
+            let total = self.counters.total(number);
+            total.less(std::mem::replace(known, total))
+        };
+        let counted: Vec<_> = state.totals.iter_mut().enumerate().map(update).collect();
+        for (check, ..) in state.groups.iter_mut().flat_map(|group| &mut group.rules) {
+            if let Check::Limit(_, measure, windows) = check {
+                windows.iter_mut().for_each(|window| window.add(elapsed, counted[*measure]));
+            }
         }
-        state.totals = totals;
+        for (_, measure, window) in &mut state.objectives {
+            window.add(elapsed, counted[*measure]);
+        }
         if let Some(in_flight) = &self.in_flight {
             state.hanging = in_flight.hanging(&mut state.cohorts, now);
         }
@@ -241,23 +251,16 @@ impl Meter {
     pub(in crate::alert) fn objectives(&self, now: Instant) -> Vec<Objective> {
         let mut state = self.state.lock();
         self.update(&mut state, now);
-        let status = |slo: &Slo| {
-            let is_of = |(measure, length): &(usize, Duration)| {
-                self.measures[*measure] == slo.measure && *length == slo.period
-            };
-            let window = self.windows.iter().position(is_of).map(|number| &state.windows[number]);
-            slo.status(window.map(Window::sum).unwrap_or_default())
-        };
-        self.objectives.iter().map(status).collect()
+        state.objectives.iter().map(|(slo, _, window)| slo.status(window.sum())).collect()
     }
 }
 
 impl RuleGroup {
-    fn evaluate(&self, state: &MeterState) -> Observation<'_> {
+    fn evaluate(&self, hanging: u64) -> Observation<'_> {
         let mut hold_times = HoldTimes::default();
         let mut highest = None;
         for (check, severity, hold) in &self.rules {
-            if let Some(reading) = check.exceeded(state) {
+            if let Some(reading) = check.exceeded(hanging) {
                 hold_times = hold_times.with(*severity, *hold);
                 if highest.is_none_or(|(known, _)| known < *severity) {
                     highest = Some((*severity, reading));
@@ -273,26 +276,15 @@ impl RuleGroup {
 
 impl Check {
     #[allow(clippy::cast_precision_loss)] // only shown in a message
-    fn exceeded(&self, state: &MeterState) -> Option<Reading> {
+    fn exceeded(&self, hanging: u64) -> Option<Reading> {
         match self {
-            Self::Limit(limit, windows) => {
-                limit.exceeded(windows.iter().map(|window| state.windows[*window].sum()))
-            }
-            Self::Hanging if state.hanging == 0 => None,
+            Self::Limit(limit, _, windows) => limit.exceeded(windows.iter().map(Window::sum)),
+            Self::Hanging if hanging == 0 => None,
             Self::Hanging => {
-                let value = state.hanging as f64;
-                Some(Reading { value, limit: 0.0, window: Duration::ZERO })
+                Some(Reading { value: hanging as f64, limit: 0.0, window: Duration::ZERO })
             }
         }
     }
-}
-
-/// Returns the position of an item, which is appended if it is new.
-fn position_or_push<T: PartialEq>(all: &mut Vec<T>, item: T) -> usize {
-    all.iter().position(|known| *known == item).unwrap_or_else(|| {
-        all.push(item);
-        all.len() - 1
-    })
 }
 
 #[cfg(test)]

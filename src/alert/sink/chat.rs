@@ -6,7 +6,7 @@ use http::Request;
 use serde_json::{Value, json};
 
 use super::request::{Secret, Sink, check_url, post};
-use super::text::{context_line, fields, fit, fit_slack, header, rfc3339, severity};
+use super::text::{context, context_line, fit, fit_slack, header, rfc3339, severity, title};
 use crate::error::{BoxError, InvalidConfig};
 use crate::event::{Alert, Severity};
 
@@ -51,7 +51,7 @@ impl Slack {
             field("Service", &alert.service),
             field("Region", alert.region.as_deref().unwrap_or("-")),
         ];
-        section.extend(fields(alert).iter().map(|(title, text)| field(title, text)));
+        section.extend(context(alert).map(|(name, text)| field(&title(name), &text)));
         json!({ "type": "section", "fields": section })
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::request::{Secret, Sink, check_url, post};
 use super::text::{details, fit, rfc3339};
@@ -60,13 +60,8 @@ impl Sink for PagerDuty {
             "dedup_key": alert.key,
         });
         if !alert.resolved {
-            let mut details = details(alert);
-            details.insert("message".to_owned(), json!(alert.message));
-            for detail in details.values_mut() {
-                if let Some(text) = detail.as_str() {
-                    *detail = json!(fit(text, Self::MAX_DETAIL));
-                }
-            }
+            let mut details = details(alert, Self::MAX_DETAIL);
+            details["message"] = json!(fit(&alert.message, Self::MAX_DETAIL));
             body["payload"] = json!({
                 "summary": fit(&alert.message, Self::MAX_SUMMARY),
                 "severity": alert.severity.name(),
@@ -95,8 +90,7 @@ impl Sink for PagerDuty {
 /// [`Alert::key`].
 ///
 /// Critical alerts have priority P1, warnings P3, others P5. If an alert becomes more severe, the open one
-/// keeps its priority and message: add a separate sink for [`Severity::Critical`] if that must page
-/// somebody.
+/// keeps its priority and message: add a separate sink for [`Severity::Critical`] if those must page.
 #[derive(Clone, Debug)]
 pub struct Opsgenie {
     base: Secret,
@@ -137,16 +131,11 @@ impl Opsgenie {
     }
 
     fn create(&self, alert: &Alert) -> Result<Request<Bytes>, BoxError> {
-        let mut details = details(alert);
-        // The API accepts only texts.
-        for detail in details.values_mut() {
-            *detail = json!(fit(&plain(detail), Self::MAX_DETAIL));
-        }
         let body = json!({
             "message": fit(&alert.message, Self::MAX_MESSAGE),
             "alias": alert.key,
             "description": fit(&alert.message, Self::MAX_DESCRIPTION),
-            "details": details,
+            "details": details(alert, Self::MAX_DETAIL),
             "entity": fit(alert.region.as_deref().unwrap_or(&alert.service), Self::MAX_ENTITY),
             "source": fit(&alert.service, Self::MAX_SOURCE),
             "tags": [alert.kind.name(), alert.severity.name()],
@@ -194,15 +183,6 @@ fn single(alerts: &[Arc<Alert>]) -> Result<&Alert, BoxError> {
     match alerts {
         [alert] => Ok(alert),
         _ => Err("a request has exactly one alert".into()),
-    }
-}
-
-/// Formats a detail as text: a list with commas.
-fn plain(detail: &Value) -> String {
-    match detail {
-        Value::String(text) => text.clone(),
-        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
-        other => other.to_string(),
     }
 }
 

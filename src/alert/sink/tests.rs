@@ -94,7 +94,7 @@ fn slack_message_matches_golden() {
                     { "type": "mrkdwn", "text": "*Service:*\ncheckout", "verbatim": true },
                     { "type": "mrkdwn", "text": "*Region:*\nus-west-2", "verbatim": true },
                     { "type": "mrkdwn", "text": "*Type:*\nregion_out", "verbatim": true },
-                    { "type": "mrkdwn", "text": "*Cause:*\ntimeout", "verbatim": true },
+                    { "type": "mrkdwn", "text": "*Failures:*\ntimeout", "verbatim": true },
                 ],
             },
         ],
@@ -118,7 +118,7 @@ fn pager_duty_event_matches_golden() {
                 "type": "region_out",
                 "message": "Region out: us-west-2, timeout, retry in 10 s",
                 "region": "us-west-2",
-                "failures": ["timeout"],
+                "failures": "timeout",
             },
         },
     });
@@ -206,7 +206,7 @@ fn teams_card_matches_golden() {
                     })),
                     run(json!({
                         "type": "TextRun", "isSubtle": true,
-                        "text": "Type: region_out · Cause: timeout",
+                        "text": "Type: region_out · Failures: timeout",
                     })),
                 ],
             },
@@ -230,7 +230,7 @@ fn alertmanager_alerts_match_golden() {
             },
             "annotations": {
                 "summary": "Region out: us-west-2, timeout, retry in 10 s",
-                "description": "Type: region_out · Cause: timeout",
+                "description": "Type: region_out · Failures: timeout",
             },
             "startsAt": "2026-11-22T04:50:07.250Z",
             "endsAt": ends_at,
@@ -274,7 +274,7 @@ fn webhook_matches_golden() {
             },
             "annotations": {
                 "summary": "Resolved: region us-west-2 healthy after 1 m",
-                "description": "Type: region_out · Cause: timeout",
+                "description": "Type: region_out · Failures: timeout",
             },
             "startsAt": "2026-11-22T04:50:07.250Z",
             "endsAt": "2026-11-22T04:51:07.250Z",

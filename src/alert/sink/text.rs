@@ -4,44 +4,39 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use crate::event::{Alert, Severity};
 
-/// Returns the context of an alert for people: pairs of a title and a text.
-pub(super) fn fields(alert: &Alert) -> Vec<(&'static str, String)> {
+/// Returns the context of an alert: what a message shows besides its text, time, service and region.
+pub(super) fn context(alert: &Alert) -> impl Iterator<Item = (&'static str, String)> {
     let causes: Vec<_> = alert.causes.iter().map(ToString::to_string).collect();
-    let fields = [
-        ("Type", Some(alert.kind.to_string())),
-        ("Cause", Some(causes.join(", ")).filter(|causes| !causes.is_empty())),
-        ("Retries", alert.retries.map(|retries| retries.to_string())),
-        ("Circuit", alert.circuit.clone()),
-        ("Limiter", alert.limiter.clone()),
-        ("Objective", alert.objective.clone()),
+    let context = [
+        ("type", Some(alert.kind.to_string())),
+        ("failures", Some(causes.join(", ")).filter(|causes| !causes.is_empty())),
+        ("retry_count", alert.retries.map(|retries| retries.to_string())),
+        ("circuit", alert.circuit.clone()),
+        ("limiter", alert.limiter.clone()),
+        ("objective", alert.objective.clone()),
     ];
-    fields.into_iter().filter_map(|(title, text)| Some((title, text?))).collect()
+    context.into_iter().filter_map(|(name, text)| Some((name, text?)))
 }
 
-/// Returns the context of an alert as one line for people.
+/// Returns the title of a name in the context, such as `Retry count`.
+pub(super) fn title(name: &str) -> String {
+    name[..1].to_uppercase() + &name[1..].replace('_', " ")
+}
+
+/// Returns the context as one line.
 pub(super) fn context_line(alert: &Alert) -> String {
-    let fields = fields(alert).into_iter().map(|(title, text)| format!("{title}: {text}"));
+    let fields = context(alert).map(|(name, text)| format!("{}: {text}", title(name)));
     fields.collect::<Vec<_>>().join(" · ")
 }
 
-/// Returns the context of an alert as data, for details that services show or process as such.
-pub(super) fn details(alert: &Alert) -> Map<String, Value> {
-    let causes: Vec<String> = alert.causes.iter().map(ToString::to_string).collect();
-    let details = [
-        ("type", json!(alert.kind.name())),
-        ("region", json!(alert.region)),
-        ("failures", json!(causes)),
-        ("retry_count", json!(alert.retries)),
-        ("circuit", json!(alert.circuit)),
-        ("limiter", json!(alert.limiter)),
-        ("objective", json!(alert.objective)),
-    ];
-    let known = details.into_iter().filter(|(_, detail)| !detail.is_null());
-    known.map(|(name, detail)| (name.to_owned(), detail)).collect()
+/// Returns the context and the region as an object of texts of at most `max` characters.
+pub(super) fn details(alert: &Alert, max: usize) -> Value {
+    let region = alert.region.clone().map(|region| ("region", region));
+    context(alert).chain(region).map(|(name, text)| (name, fit(&text, max))).collect()
 }
 
 /// Returns the emoji and severity of a message, that of its most severe alert. Resolved alerts are

@@ -58,7 +58,7 @@ impl Sequence {
     /// Queues notifications; with `loses`, some find no room.
     fn send(&mut self, notifications: &[Notification], loses: bool) {
         for one in notifications {
-            let (at, repeat) = (SystemTime::UNIX_EPOCH, self.bench.all.times.repeat);
+            let (at, repeat) = (SystemTime::UNIX_EPOCH, self.bench.all.policy.times.repeat);
             let service = Arc::from("any");
             let alert = message::alert(&service, one, at, Duration::ZERO, repeat);
             let (alert, update) = (Arc::new(alert), one.update);
