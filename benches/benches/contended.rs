@@ -1,4 +1,4 @@
-//! What a call costs where 64 tasks share one state, on one thread and on two.
+//! Cost of a call where 64 tasks share one state, on one thread and on two.
 
 use benches::measure::contended::Sharing;
 use benches::rows::rows;

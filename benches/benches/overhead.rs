@@ -1,4 +1,4 @@
-//! What a call through each layer costs, and through each peer.
+//! Cost of a call through each layer, and through each peer.
 
 use std::time::Instant;
 

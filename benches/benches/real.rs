@@ -1,4 +1,4 @@
-//! A bare client beside the full stack, over real sockets on this machine.
+//! A bare client and the full stacks, over loopback sockets.
 
 use std::time::Instant;
 

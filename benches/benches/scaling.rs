@@ -1,4 +1,4 @@
-//! What a call costs as windows, keys, regions and lines grow.
+//! Cost of a call as windows, keys, regions and queues grow.
 
 use std::time::Instant;
 

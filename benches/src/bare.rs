@@ -1,4 +1,4 @@
-//! What everything is measured over, and against.
+//! Inner services.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower::Service;
 
-/// The inner service: ready at once, and answers at once.
+/// An inner service that is ready and responds immediately.
 #[derive(Clone, Copy, Debug)]
 pub struct Bare;
 
@@ -30,7 +30,7 @@ impl<B> Service<Request<B>> for Bare {
     }
 }
 
-/// The same behind what a retry can't do without: a second copy of the request.
+/// An inner service that clones the request, as every retry must.
 #[derive(Clone, Copy, Debug)]
 pub struct Copied(pub Bare);
 
@@ -49,8 +49,8 @@ impl<B: Clone> Service<Request<B>> for Copied {
     }
 }
 
-/// Fails at first, and answers from then on: a circuit that its failures opened turns
-/// away what would be answered.
+/// An inner service that fails a number of times and then succeeds, so that only an open circuit
+/// explains later failures.
 #[derive(Clone, Debug)]
 pub struct FailsFirst(Arc<AtomicU32>);
 
@@ -71,7 +71,7 @@ impl<B> Service<Request<B>> for FailsFirst {
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         black_box(request);
-        // Read only, once it answers: it is called by many threads.
+        // Only read once the failures are used up, since many threads call it.
         if self.0.load(Ordering::Relaxed) == 0 {
             return ready(Ok(Response::new(())));
         }

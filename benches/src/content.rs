@@ -1,20 +1,20 @@
-//! The requests that calls are measured with.
+//! Requests used for the measurements.
 
 use std::sync::LazyLock;
 
 use bytes::Bytes;
 use http::Request;
 
-/// A body, and the request that it comes in.
+/// A type of body and its request.
 pub trait Content: Send + Sized + 'static {
-    /// What the names of its rows end in.
+    /// Suffix of the names of its rows.
     const SUFFIX: &str;
 
-    /// The request of one call.
+    /// Returns the request of one call.
     fn request() -> Request<Self>;
 }
 
-/// A request without URI, headers or body: what is left is the layers' own cost.
+/// A request without URI, headers or body: only the cost of the layers is measured.
 impl Content for () {
     const SUFFIX: &str = "";
 
@@ -24,8 +24,8 @@ impl Content for () {
     }
 }
 
-/// A request as a client of an API sends it: a full URI and 4 headers, which the client
-/// keeps and copies, and a body that it has just written.
+/// A typical request to an API: an absolute URI and 4 headers, cloned from a template, and a newly
+/// allocated body.
 impl Content for Bytes {
     const SUFFIX: &str = "_realistic";
 

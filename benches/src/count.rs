@@ -1,11 +1,11 @@
-//! Counts allocations. A program that counts names [`Counting`] its global allocator.
+//! Counting of allocations. A program enables it with [`Counting`] as its global allocator.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
-/// The system's allocator, counted.
+/// The system's allocator with a counter.
 pub struct Counting;
 
 // SAFETY: everything is passed on to the system's allocator as it comes.
@@ -28,7 +28,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Allocations so far.
+/// Returns the number of allocations since the start of the program.
 pub fn allocations() -> u64 {
     ALLOCATIONS.load(Ordering::Relaxed)
 }

@@ -1,8 +1,8 @@
-//! What calls cost: through the layers, and through their peers.
+//! Benchmarks of the layers and of comparable crates (the peers).
 //!
-//! Each subject is a service over an inner one that is ready at once, so that what is
-//! measured is the layer and nothing else. `cargo run --release -p benches` prints one table
-//! of one run, `cargo bench -p benches` runs the same by criterion, with more besides.
+//! Each subject is a service over an inner service that responds immediately, so that only the layer
+//! is measured. `cargo run --release -p benches` prints one table of one run; `cargo bench -p benches`
+//! runs the same rows, and more, with criterion.
 
 pub mod bare;
 pub mod content;

@@ -1,4 +1,4 @@
-//! A service that is measured, without its type.
+//! Measured services as trait objects.
 
 use std::future::{Future, poll_fn};
 use std::hint::black_box;
@@ -16,7 +16,7 @@ use tower::Service;
 
 use crate::content::Content;
 
-/// A service of requests with bodies `B` that can be measured.
+/// A service of requests with body `B` that can be measured.
 pub trait Serves<B>:
     Service<Request<B>, Response = Response<()>, Future: Send> + Clone + Send + 'static
 {
@@ -27,23 +27,23 @@ impl<B, S> Serves<B> for S where
 {
 }
 
-/// What its calls end in.
+/// Outcome of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    Answered,
+    Completed,
     Rejected,
-    /// Still under way when its caller loses interest.
+    /// Still pending when the caller drops the future.
     Waiting,
 }
 
-/// When tasks that share one state clone the service.
+/// When each of the tasks that share one state clones the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cloned {
     ATask,
     ACall,
 }
 
-/// How large a service and its future are, in bytes.
+/// Sizes of a service and its future, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
     pub service: usize,
@@ -56,27 +56,27 @@ impl Sizes {
     }
 }
 
-/// How many tasks share one state.
+/// Number of tasks that share one state.
 pub const TASKS: u32 = 64;
 
-/// How long they may take at most, many times what they do take: on two threads a call of
-/// tower-resilience's open circuit was seen never to end.
+/// Limit of time for all tasks, far above the normal time: on two threads, calls of tower-resilience's
+/// open circuit sometimes don't end.
 const LONGEST: Duration = Duration::from_secs(1);
 
 /// A service that is measured.
 pub trait Subject: Send {
-    /// Makes so many calls, one after the other, of a service that was cloned once.
+    /// Makes this number of calls, one after the other, of a service that was cloned once.
     ///
     /// # Panics
     ///
-    /// If one ends otherwise than it should: nothing is measured by accident.
+    /// If a call ends in an unexpected outcome.
     fn call(&mut self, calls: u64);
 
-    /// How long 64 tasks take that make so many calls each, or 1 s if they never end.
+    /// Returns the time that 64 tasks take to make this number of calls each, at most 1 s.
     ///
     /// # Panics
     ///
-    /// If a call ends otherwise than it should.
+    /// If a call ends in an unexpected outcome.
     fn crowd(&self, runtime: &Runtime, calls: u64, cloned: Cloned) -> Duration;
 
     fn sizes(&self) -> Sizes;
@@ -97,7 +97,7 @@ impl<S, B> Measured<S, B> {
 impl<S: Serves<B>, B: Content> Subject for Measured<S, B> {
     fn call(&mut self, calls: u64) {
         for _ in 0..calls {
-            // All is ready at once, so a single poll is what `await` would do.
+            // Everything is ready, so a single poll does what `await` would do.
             let call = pin!(call(&mut self.service));
             let outcome = match call.poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(outcome) => outcome,
@@ -122,7 +122,7 @@ impl<S: Serves<B>, B: Content> Subject for Measured<S, B> {
         for _ in 0..TASKS {
             tasks.spawn_on(task(self.service.clone(), self.outcome), runtime.handle());
         }
-        // Past that they are cancelled, and let go of what they hold.
+        // After that, the tasks are cancelled.
         _ = runtime.block_on(async { timeout(LONGEST, tasks.join_all()).await });
         start.elapsed()
     }
@@ -132,16 +132,16 @@ impl<S: Serves<B>, B: Content> Subject for Measured<S, B> {
     }
 }
 
-/// Readies the service, calls it once, and lets go of the answer.
+/// Readies the service, calls it once, and drops the response.
 #[inline]
 pub(crate) async fn call<B: Content, S: Serves<B>>(service: &mut S) -> Outcome {
     if poll_fn(|cx| service.poll_ready(cx)).await.is_err() {
         return Outcome::Rejected;
     }
-    // Where it is made: a future that is awaited by value may be copied first.
+    // Pinned where it is returned: a future that is awaited by value may be moved first.
     let future = pin!(service.call(B::request()));
     match black_box(future.await) {
-        Ok(_) => Outcome::Answered,
+        Ok(_) => Outcome::Completed,
         Err(_) => Outcome::Rejected,
     }
 }

@@ -1,4 +1,4 @@
-//! What is left of a call's speed when threads share one state.
+//! Throughput when threads share one state.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use super::median::median;
 use crate::rows::{BARE, Row};
 use crate::subject::{Cloned, Subject, TASKS};
 
-/// How long a round takes of each row, about, and how many rounds there are.
+/// Approximate time of a round of a row, and the number of rounds.
 const ROUND: Duration = Duration::from_millis(8);
 const ROUNDS: usize = 9;
-/// How many calls a task makes to find out how many it can make in a round.
+/// Calls of a task in the round that estimates how many calls fit in a round.
 const WARM_UP: u64 = 50;
 
 /// How a row is shared.
@@ -22,7 +22,7 @@ pub struct Sharing {
 }
 
 impl Sharing {
-    /// Every one that is measured.
+    /// All that are measured.
     pub const ALL: [Self; 4] = [
         Self { threads: 1, cloned: Cloned::ATask },
         Self { threads: 2, cloned: Cloned::ATask },
@@ -30,11 +30,11 @@ impl Sharing {
         Self { threads: 2, cloned: Cloned::ACall },
     ];
 
-    /// A runtime whose workers are these threads.
+    /// Returns a runtime with this number of worker threads.
     ///
     /// # Panics
     ///
-    /// If the system has no thread left.
+    /// If a thread can't be spawned.
     pub fn runtime(self) -> Runtime {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(self.threads).enable_all().build().expect("threads")
@@ -45,13 +45,13 @@ impl Sharing {
 pub struct Contended {
     pub name: String,
     pub sharing: Sharing,
-    /// Of all tasks together: the median round's.
+    /// Of all tasks together, in the median round.
     pub calls_per_s: f64,
-    /// The median of the rounds, each beside the bare service's round next to it.
+    /// Median of the ratios to the bare service in the same round.
     pub share_of_bare: f64,
 }
 
-/// Measures all rows that can be shared, in turns.
+/// Measures all rows that can be shared, alternating between them.
 pub fn contended(rows: &[Row]) -> Vec<Contended> {
     let rows: Vec<_> = rows.iter().filter(|row| row.is_contended()).collect();
     Sharing::ALL.into_iter().flat_map(|sharing| shared(&rows, sharing)).collect()
@@ -77,7 +77,7 @@ fn shared(rows: &[&Row], sharing: Sharing) -> Vec<Contended> {
     each.collect()
 }
 
-/// Tasks that share a subject, and make as many calls each as fill a round.
+/// Tasks that share a subject. Each makes as many calls as fill a round.
 struct Crowd {
     subject: Box<dyn Subject>,
     calls: u64,

@@ -1,9 +1,8 @@
-//! How many instructions one call takes: valgrind counts them, and comes to the same count each
-//! time, where a time depends on what else the machine does.
+//! Instructions per call, counted by valgrind. Unlike times, the counts are reproducible on a busy
+//! machine.
 //!
-//! A program runs itself under callgrind, once for few calls of a row and once for
-//! many. The difference is the calls' own: starting up, making the layer and the first
-//! calls, which find nothing warm, cancel out.
+//! A program runs itself under callgrind, once for few calls of a row and once for many. The
+//! difference excludes the start, the construction of the layer and the first calls.
 
 use std::ffi::OsStr;
 use std::io;
@@ -14,25 +13,25 @@ use std::thread::{self, ScopedJoinHandle};
 
 use crate::rows::{Row, rows, scaling};
 
-/// What a program that counts must be able to do, given a name and a number: [`calls`].
+/// Subcommand of the counting program, with a name and a number as arguments: runs [`calls`].
 pub const SUBCOMMAND: &str = "calls";
 
-/// How many calls are made of a row: the fewer fill every window.
+/// Numbers of calls of a row. The smaller one fills every window.
 const FEW: u64 = 500;
 const MANY: u64 = 1_500;
 
-/// Whether valgrind is installed.
+/// Returns whether valgrind is installed.
 pub fn can_count() -> bool {
     Command::new("valgrind").arg("--version").output().is_ok_and(|ran| ran.status.success())
 }
 
-/// Makes so many calls of the row of this name; false if there is none.
+/// Makes this number of calls of the row of this name. Returns `false` if there is no such row.
 pub fn calls(name: &str, calls: u64) -> bool {
     let row = rows().into_iter().chain(scaling::rows()).find(|row| row.name == name);
     row.map(|row| row.subject().call(calls)).is_some()
 }
 
-/// Instructions a call, of each row; for `program` see [`SUBCOMMAND`].
+/// Returns the instructions per call of each row. `program` implements [`SUBCOMMAND`].
 ///
 /// # Errors
 ///
@@ -43,7 +42,7 @@ pub fn instructions(program: &OsStr, rows: &[Row]) -> io::Result<Vec<f64>> {
     let worker = || -> io::Result<Vec<_>> {
         std::iter::from_fn(next).map(|(at, row)| Ok((at, a_call(program, row)?))).collect()
     };
-    // Counts don't depend on what else runs, so all cores may count.
+    // Counts don't depend on other load, so all cores are used.
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let counted: Vec<Vec<_>> = thread::scope(|scope| {
         let workers: Vec<_> = (0..cores).map(|_| scope.spawn(worker)).collect();
@@ -67,8 +66,8 @@ fn count(program: &OsStr, row: &Row, calls: u64) -> io::Result<f64> {
         .arg(program)
         .args([SUBCOMMAND, &row.name, &calls.to_string()])
         .output()?;
-    let told = String::from_utf8_lossy(&ran.stderr);
-    let collected = told.lines().find_map(|line| line.split_once("Collected : "));
+    let stderr = String::from_utf8_lossy(&ran.stderr);
+    let collected = stderr.lines().find_map(|line| line.split_once("Collected : "));
     let count = collected.and_then(|(_, count)| count.trim().parse().ok());
-    count.filter(|_| ran.status.success()).ok_or_else(|| io::Error::other(told.into_owned()))
+    count.filter(|_| ran.status.success()).ok_or_else(|| io::Error::other(stderr.into_owned()))
 }

@@ -1,4 +1,4 @@
-//! A server and a client over real sockets, on this machine.
+//! A server and a client over loopback sockets.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -23,30 +23,30 @@ use crate::rows::stack::{Stack, stack, tower_stack};
 use crate::rows::upstream::{self, upstream};
 use crate::subject::Sizes;
 
-/// hyper-util's client.
+/// The client of hyper-util.
 pub type HyperClient = Client<HttpConnector, Full<Bytes>>;
 
-/// How many calls are under way at a time: one waits for the wire, several keep the
-/// client's processor busy.
+/// Numbers of concurrent calls: one is bound by the network, several are bound by the client's
+/// processor.
 pub const AT_ONCE: [u64; 2] = [1, 8];
-const ANSWER: &[u8] = br#"{"choices":[{"message":{"role":"assistant","content":"hello"}}]}"#;
+const BODY: &[u8] = br#"{"choices":[{"message":{"role":"assistant","content":"hello"}}]}"#;
 
 pub fn client() -> HyperClient {
     Client::builder(TokioExecutor::new()).build_http()
 }
 
-/// The stack over that client, with this server as its primary region.
+/// Returns the stack over that client, with this server as its primary region.
 pub fn stacked(server: SocketAddr) -> Stack<HyperClient> {
     let primary = format!("http://{server}");
     stack(client(), &[&primary, "http://127.0.0.2:1", "http://127.0.0.3:1"], false)
 }
 
-/// The stack as `UpstreamLayer` builds it over that client, with this server as its primary region.
+/// Returns the stack as `UpstreamLayer` builds it, with this server as its primary region.
 pub fn upstream_of(server: SocketAddr) -> Upstream<HyperClient> {
     upstream(client(), &[&format!("http://{server}"), "http://127.0.0.2:1"])
 }
 
-/// The stack's service and future over that client, and those of tower's own layers.
+/// Returns the sizes of the stacks over that client, and of tower's own layers.
 pub fn sizes() -> [(&'static str, Sizes); 4] {
     type Body = Full<Bytes>;
     let (ours, theirs) = (stack(client(), &REGIONS, false), tower_stack(client()));
@@ -58,46 +58,46 @@ pub fn sizes() -> [(&'static str, Sizes); 4] {
     ]
 }
 
-/// A runtime that keeps its tasks to the thread that runs it, whose time they then are.
+/// Returns a runtime that runs its tasks on the calling thread, whose processor time includes them.
 ///
 /// # Panics
 ///
-/// If the system has no sockets.
+/// If the runtime can't be built.
 pub fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-/// Starts an HTTP/1 server on a thread of its own, which lasts as long as the program.
+/// Starts an HTTP/1 server on its own thread, which runs until the program ends.
 ///
 /// # Panics
 ///
-/// If it can't.
+/// If the server can't be started.
 pub fn serve() -> SocketAddr {
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         runtime().block_on(async {
-            let observers = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-            tell.send(observers.local_addr().expect("an address")).expect("somebody waits");
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            sender.send(listener.local_addr().expect("an address")).expect("a receiver");
             loop {
-                let (socket, _) = observers.accept().await.expect("a connection");
-                let answer = |request: Request<Incoming>| async {
+                let (socket, _) = listener.accept().await.expect("a connection");
+                let respond = |request: Request<Incoming>| async {
                     let _ = request.into_body().collect().await;
-                    Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(ANSWER))))
+                    Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(BODY))))
                 };
-                let service = hyper::service::service_fn(answer);
+                let service = hyper::service::service_fn(respond);
                 let server = hyper::server::conn::http1::Builder::new();
                 tokio::spawn(server.serve_connection(TokioIo::new(socket), service));
             }
         });
     });
-    told.recv().expect("a server")
+    receiver.recv().expect("a server")
 }
 
-/// Makes at least so many calls, so many at a time.
+/// Makes at least this number of calls, `at_once` of them concurrently.
 ///
 /// # Panics
 ///
-/// If one isn't answered.
+/// If a call fails.
 pub async fn call<S>(service: &S, server: SocketAddr, calls: u64, at_once: u64)
 where
     S: Service<Request<Full<Bytes>>, Response = Response<Incoming>> + Clone,
@@ -108,13 +108,13 @@ where
         for _ in 0..calls.div_ceil(at_once) {
             let request = Request::post(format!("http://{server}/v1/chat/completions"))
                 .header("content-type", "application/json")
-                .body(Full::new(Bytes::from_static(ANSWER)))
+                .body(Full::new(Bytes::from_static(BODY)))
                 .expect("a valid request");
             let ready = service.ready().await.map_err(Into::into).expect("ready");
-            let answer = ready.call(request).await.map_err(Into::into).expect("an answer");
-            assert!(answer.status().is_success());
-            let body = answer.into_body().collect().await.expect("a body");
-            assert_eq!(body.to_bytes(), ANSWER);
+            let response = ready.call(request).await.map_err(Into::into).expect("a response");
+            assert!(response.status().is_success());
+            let body = response.into_body().collect().await.expect("a body");
+            assert_eq!(body.to_bytes(), BODY);
         }
     };
     join_all((0..at_once).map(|_| task())).await;

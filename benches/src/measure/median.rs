@@ -1,10 +1,10 @@
-//! The middle of what was measured, and how sure it is.
+//! The median of measurements and its confidence bound.
 
-/// The middle of what was measured.
+/// Returns the median.
 ///
 /// # Panics
 ///
-/// If nothing was.
+/// If `measured` is empty.
 pub fn median(measured: &[f64]) -> f64 {
     let sorted = sorted(measured);
     let middle = sorted.len() / 2;
@@ -15,11 +15,11 @@ pub fn median(measured: &[f64]) -> f64 {
     }
 }
 
-/// What the true median is above with a probability of 95 %, whatever the distribution: an
-/// order statistic. Of fewer than 5 measurements nothing can be said, and it is the least.
+/// Returns the lower bound of the true median with a confidence of 95 %, for any distribution. It is
+/// an order statistic; with fewer than 5 measurements it is the smallest.
 ///
-/// As many of them are below the true median as a fair coin shows heads: see
-/// Conover, *Practical Nonparametric Statistics*, "Confidence Interval for a Quantile".
+/// The number of measurements below the true median is binomial with p = 1/2: see Conover, *Practical
+/// Nonparametric Statistics*, "Confidence Interval for a Quantile".
 pub fn lower_bound(measured: &[f64]) -> f64 {
     const DOUBT: f64 = 0.05;
     let n = measured.len() as f64;
@@ -48,13 +48,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_middle() {
+    fn median_odd_and_even_counts() {
         assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
     }
 
     #[test]
-    fn the_bound_is_the_tables() {
+    fn lower_bound_matches_sign_test_tables() {
         // One-sided 95 %, from tables of the sign test: the 11th least of 30, the first of 5.
         let thirty: Vec<_> = (1..=30).map(f64::from).collect();
         assert_eq!(lower_bound(&thirty), 11.0);

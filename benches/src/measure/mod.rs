@@ -1,4 +1,4 @@
-//! How it is measured.
+//! Measurements.
 
 pub mod contended;
 pub mod instructions;

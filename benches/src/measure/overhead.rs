@@ -1,4 +1,4 @@
-//! What one call costs where nothing else goes on: time and allocations.
+//! Time and allocations of one call without contention.
 
 use std::time::{Duration, Instant};
 
@@ -6,18 +6,18 @@ use crate::count::allocations;
 use crate::rows::Row;
 use crate::subject::Subject;
 
-/// How many calls a round makes of each row, and how many rounds there are.
+/// Calls of each row in a round, and the number of rounds.
 const CALLS: u64 = 5_000;
 const ROUNDS: usize = 25;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Overhead {
-    /// Of the fastest round: the one that the machine disturbed least.
+    /// Of the fastest round, the one least affected by other load.
     pub ns: f64,
     pub allocations: f64,
 }
 
-/// Measures all rows in turns, so that what the machine does meanwhile meets them alike.
+/// Measures all rows, alternating between them, so that other load affects all of them.
 pub fn overheads(rows: &[Row]) -> Vec<Overhead> {
     let mut subjects: Vec<_> = rows.iter().map(Row::subject).collect();
     let allocated: Vec<_> = subjects.iter_mut().map(|subject| allocated(&mut **subject)).collect();
@@ -33,7 +33,7 @@ pub fn overheads(rows: &[Row]) -> Vec<Overhead> {
     ns.zip(allocated).map(|(ns, allocations)| Overhead { ns, allocations }).collect()
 }
 
-/// Once it is warm.
+/// Returns the allocations per call after a warm-up.
 fn allocated(subject: &mut dyn Subject) -> f64 {
     subject.call(CALLS);
     let before = allocations();

@@ -1,5 +1,5 @@
-//! The bare client beside a full stack, over real sockets, in pairs: what the machine
-//! does meanwhile meets both of a pair.
+//! The bare client and a full stack over real sockets, in pairs, so that other load on the machine
+//! affects both of a pair.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -18,14 +18,14 @@ use super::median::{lower_bound, median};
 const PAIRS: usize = 30;
 const CALLS: u64 = 5_000;
 
-/// What the stack is worth beside the bare client.
+/// The stack compared with the bare client.
 #[derive(Clone, Copy, Debug)]
 pub struct Pairs {
-    /// Calls a second, the stack's to the bare client's: the median pair's.
+    /// Ratio of the calls per second, stack to bare client, in the median pair.
     pub ratio: f64,
-    /// What the true median is above with a probability of 95 %.
+    /// Lower bound of the true median, with a confidence of 95 %.
     pub lower_bound: f64,
-    /// What a call takes of the client's processor, in the median pair.
+    /// Processor time of the client per call, in the median pair.
     pub bare_cpu: Duration,
     pub stack_cpu: Duration,
 }
@@ -36,8 +36,8 @@ struct Side {
     cpu: Duration,
 }
 
-/// Measures 30 pairs of so many calls at a time; half of them begin with the stack, which `stack`
-/// puts over a client of the server.
+/// Measures 30 pairs with this number of concurrent calls; half of them begin with the stack. `stack`
+/// returns the stack over a client of the server.
 pub fn pairs<S>(stack: impl FnOnce(SocketAddr) -> S, at_once: u64) -> Pairs
 where
     S: Service<Request<Full<Bytes>>, Response = Response<Incoming>, Error: Into<BoxError>> + Clone,
@@ -84,7 +84,7 @@ where
     Side { calls_per_s, cpu: (cpu_time() - cpu).div_f64(CALLS as f64) }
 }
 
-/// This thread's: the server has one of its own.
+/// Returns the processor time of this thread; the server runs on another.
 fn cpu_time() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()
 }

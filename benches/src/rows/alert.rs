@@ -9,7 +9,7 @@ pub(super) fn rows() -> Vec<Row> {
     ours(("alert", "an availability SLO, without a sink"), |observed| layer(observed).layer(Bare))
 }
 
-/// The alert layer of every row that has one.
+/// Returns the alert layer of all rows that have one.
 pub(super) fn layer(observed: bool) -> AlertLayer {
     let builder = Alerts::builder().slo(Slo::availability(0.999));
     let builder = if observed { builder.observer(no_op_observer()) } else { builder };

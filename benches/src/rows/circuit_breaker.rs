@@ -18,8 +18,8 @@ use super::{OBSERVED, Row, no_op_observer, ours, peer};
 use crate::bare::{Bare, FailsFirst};
 use crate::subject::{Outcome, Serves, call};
 
-/// How many failures in a row open a circuit, how many calls a window holds, and for how
-/// long a circuit is open: so long that none closes while it is measured.
+/// Consecutive failures that open a circuit, calls in a window, and the time that a circuit stays
+/// open: longer than any measurement.
 const FAILURES: u32 = 5;
 const WINDOW: u32 = 100;
 const LONG: Duration = Duration::from_secs(86_400);
@@ -57,7 +57,7 @@ pub(super) fn rows() -> Vec<Row> {
     .collect()
 }
 
-/// Circuits that one failure has opened.
+/// Returns rows with a circuit that one failure has opened.
 fn open() -> Vec<Row> {
     let ours = |observed| {
         let builder = CircuitBreakerLayer::builder().consecutive_failures(1).open_for(LONG);
@@ -70,7 +70,7 @@ fn open() -> Vec<Row> {
         Row::rejects(("failsafe_open", "failsafe 1.3, open"), || {
             opened(1, |inner| Failsafe::new(1, inner))
         }),
-        // It fills its window before it judges.
+        // It decides only once its window is full.
         Row::rejects(("recloser_open", "recloser 1.4, open"), || {
             opened(2, |inner| Reclosed::new(1, inner))
         }),
@@ -101,7 +101,7 @@ pub(super) fn built<C, K>(
     builder.build().expect("a valid configuration")
 }
 
-/// tower-resilience's, with the window that its builder has by default.
+/// Returns tower-resilience's circuit breaker with its default window.
 pub(super) fn theirs() -> TheirLayer {
     let builder = TheirLayer::builder().failure_rate_threshold(0.5);
     builder.sliding_window_size(WINDOW as usize).build().expect("a valid configuration")
@@ -115,7 +115,7 @@ fn outlier() -> OutlierDetectionLayer {
     builder.instance_name(instances[0]).build().expect("a valid configuration")
 }
 
-/// The service that `make` makes, after so many failures.
+/// Returns the service that `make` returns, after this number of failures.
 fn opened<S: Serves<()>>(failures: u32, make: impl FnOnce(FailsFirst) -> S) -> S {
     let mut service = make(FailsFirst::new(failures));
     for _ in 0..failures {
@@ -125,7 +125,7 @@ fn opened<S: Serves<()>>(failures: u32, make: impl FnOnce(FailsFirst) -> S) -> S
     service
 }
 
-/// failsafe in a service.
+/// failsafe as a service.
 #[derive(Clone)]
 struct Failsafe<S> {
     breaker: StateMachine<ConsecutiveFailures<Constant>, ()>,
@@ -158,7 +158,7 @@ impl<B, S: Service<Request<B>>> Service<Request<B>> for Failsafe<S> {
     }
 }
 
-/// recloser in a service.
+/// recloser as a service.
 #[derive(Clone)]
 struct Reclosed<S> {
     breaker: AsyncRecloser,

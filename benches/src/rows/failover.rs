@@ -5,7 +5,7 @@ use tower_upstream::failover::{FailoverBuilder, Region, Regions};
 use super::{Row, no_op_observer, ours};
 use crate::bare::Bare;
 
-/// Three regions by host, as an API offers them.
+/// Three regions that differ by host.
 pub const REGIONS: [&str; 3] = [
     "https://us-west-2.example.com",
     "https://eu-west-1.example.com",
@@ -22,7 +22,7 @@ pub(super) fn layer(bases: &[&str], observed: bool) -> FailoverLayer {
     builder(bases, observed).build().expect("a valid configuration")
 }
 
-/// Over regions with these bases, the first of them the primary.
+/// Returns a builder with regions of these bases, in order of priority.
 pub(super) fn builder(bases: &[&str], observed: bool) -> FailoverBuilder {
     let regions = bases.iter().zip(1..).map(|(base, priority)| {
         Region::new(format!("region-{priority}"), *base).priority(priority)

@@ -1,4 +1,4 @@
-//! What is measured: the layers, and beside each the peers that do the like.
+//! Rows of the report: the layers, and beside each the comparable peers.
 
 mod alert;
 mod circuit_breaker;
@@ -18,22 +18,22 @@ use crate::bare::{Bare, Copied};
 use crate::content::Content;
 use crate::subject::{Measured, Outcome, Serves, Subject};
 
-/// One line of the report.
+/// A row of the report.
 pub struct Row {
     pub name: String,
-    /// How it is configured, and of which version a peer is.
+    /// Configuration, and the version of a peer.
     pub about: &'static str,
     make: Box<dyn Fn() -> Box<dyn Subject> + Send + Sync>,
 }
 
 impl Row {
-    /// The service, made anew.
+    /// Returns a new instance of the service.
     pub fn subject(&self) -> Box<dyn Subject> {
         (self.make)()
     }
 
-    /// Whether this is measured by many tasks at once: without an observer, and with the
-    /// empty request, since the copies of another share its parts.
+    /// Returns whether the row is measured with many tasks. Only rows without an observer and with the
+    /// empty request are, since clones of other requests share reference counts.
     pub fn is_contended(&self) -> bool {
         !self.is_realistic() && !self.is_observed()
     }
@@ -46,7 +46,7 @@ impl Row {
         self.name.contains(OBSERVED)
     }
 
-    /// The name of what this is measured over, with the same request.
+    /// Returns the name of the row of the inner service alone, with the same request.
     pub fn bare(&self) -> String {
         let suffix = if self.is_realistic() { Bytes::SUFFIX } else { <()>::SUFFIX };
         format!("{BARE}{suffix}")
@@ -62,11 +62,11 @@ impl Row {
         Self { name, about, make }
     }
 
-    fn answers<B: Content, S: Serves<B>>(
+    fn completes<B: Content, S: Serves<B>>(
         what: (&str, &'static str),
         make: impl Fn() -> S + Send + Sync + 'static,
     ) -> Self {
-        Self::new::<B, S>(what, Outcome::Answered, make)
+        Self::new::<B, S>(what, Outcome::Completed, make)
     }
 
     fn rejects<S: Serves<()>>(
@@ -79,7 +79,7 @@ impl Row {
 
 const OBSERVED: &str = "_observed";
 
-/// A layer of ours, with each request, without an observer and with one.
+/// Returns the rows of a layer of this crate: each request, without an observer and with one.
 fn ours<S: Serves<()> + Serves<Bytes>>(
     (name, about): (&str, &'static str),
     make: impl Fn(bool) -> S + Copy + Send + Sync + 'static,
@@ -90,7 +90,7 @@ fn ours<S: Serves<()> + Serves<Bytes>>(
     rows
 }
 
-/// Another's, with each request.
+/// Returns the rows of a peer: each request.
 fn peer<S: Serves<()> + Serves<Bytes>>(
     what: (&str, &'static str),
     make: impl Fn() -> S + Copy + Send + Sync + 'static,
@@ -98,13 +98,13 @@ fn peer<S: Serves<()> + Serves<Bytes>>(
     typed(what, make, make)
 }
 
-/// Another's whose type names that of the request.
+/// Returns the rows of a peer whose type depends on the request's type.
 fn typed<S: Serves<()>, T: Serves<Bytes>>(
     what: (&str, &'static str),
     empty: impl Fn() -> S + Send + Sync + 'static,
     realistic: impl Fn() -> T + Send + Sync + 'static,
 ) -> Vec<Row> {
-    vec![Row::answers::<(), S>(what, empty), Row::answers::<Bytes, T>(what, realistic)]
+    vec![Row::completes::<(), S>(what, empty), Row::completes::<Bytes, T>(what, realistic)]
 }
 
 /// Returns an observer that is notified of every event and does nothing with it.
@@ -112,11 +112,11 @@ fn no_op_observer() -> impl Observer {
     observer_fn(|event: &Event<'_>| _ = std::hint::black_box(event))
 }
 
-/// What is measured without a layer.
+/// Rows without a layer.
 pub const BARE: &str = "bare";
 pub const COPY: &str = "request_copy";
 
-/// Every row, the peers next to ours.
+/// Returns all rows, the peers after the layers of this crate.
 pub fn rows() -> Vec<Row> {
     [
         peer((BARE, "the inner service alone"), || Bare),
@@ -142,7 +142,7 @@ mod tests {
     use crate::measure::loopback::runtime;
 
     #[test]
-    fn every_call_ends_as_it_should() {
+    fn rows_call_ends_with_expected_outcome() {
         let runtime = runtime();
         let _within = runtime.enter();
         let names: Vec<_> = rows()
@@ -153,11 +153,11 @@ mod tests {
                 row.name
             })
             .collect();
-        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "a name stands twice");
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "duplicate name");
     }
 
     #[test]
-    fn each_row_is_measured_over_one_with_the_same_request() {
+    fn rows_bare_row_exists_for_each_request() {
         let rows = rows();
         for row in &rows {
             assert!(rows.iter().any(|bare| bare.name == row.bare()), "{}", row.name);

@@ -13,13 +13,13 @@ use tower_upstream::{Quota, RateLimitLayer};
 use super::{Row, no_op_observer, ours, peer};
 use crate::bare::Bare;
 
-/// More a second than can be measured.
+/// A rate above what can be measured, per second.
 pub(super) const PLENTY: u32 = 1_000_000_000;
 
 pub(super) fn rows() -> Vec<Row> {
     [
         ours(("rate_limit", "paced, 10⁹ a second"), |observed| layer(observed).layer(Bare)),
-        // The log of a window is as long as it gets, and every entry is out of date.
+        // The log has its maximum length, and every entry has expired.
         ours(("rate_limit_strict", "strict, the longest log"), |observed| {
             built(Quota::new(u32::MAX, Duration::from_nanos(1)), observed).layer(Bare)
         }),
@@ -47,8 +47,7 @@ pub(super) fn theirs() -> TheirLayer {
     TheirLayer::per_second(PLENTY as usize).build().expect("a valid configuration")
 }
 
-/// governor's own check in a service, on its own default clock: as it is built here the standard
-/// library's, which ours is, too.
+/// governor's check as a service, on the standard library's clock.
 #[derive(Clone)]
 struct Governed<S> {
     limiter: Arc<DefaultDirectRateLimiter>,
@@ -80,7 +79,7 @@ where
     }
 }
 
-/// The inner service's future, unless governor refused the call.
+/// The inner service's future, or `None` if governor refused the call.
 struct Checked<F>(Option<F>);
 
 enum Limited<E> {

@@ -43,10 +43,10 @@ pub(super) fn tower() -> tower::retry::RetryLayer<TowerPolicy> {
     tower::retry::RetryLayer::new(TowerPolicy { budget, left: ATTEMPTS - 1 })
 }
 
-/// As many as ours makes.
+/// The default of `RetryLayer`.
 const ATTEMPTS: usize = 4;
 
-/// With the budget, as tower's documentation shows it.
+/// A policy with a budget, as in tower's documentation.
 #[derive(Clone)]
 pub struct TowerPolicy {
     budget: Arc<TpsBudget>,
@@ -73,7 +73,7 @@ impl<B: Clone, Res, E> Policy<Request<B>, Res, E> for TowerPolicy {
     }
 }
 
-/// tower-resilience's, with the token bucket of its builder's defaults.
+/// Returns tower-resilience's retry with the default token bucket.
 pub(super) fn theirs<B, S>(inner: S) -> impl Serves<B, Error = S::Error>
 where
     B: Content + Clone,

@@ -1,4 +1,4 @@
-//! What a call costs as what is remembered grows: windows, keys, regions, calls in line.
+//! Cost of a call as the state grows: windows, keys, regions, queued calls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,15 +17,15 @@ use super::{Row, circuit_breaker, failover};
 use crate::bare::Bare;
 use crate::subject::{Outcome, Serves, call};
 
-/// Calls in a window.
+/// Sizes of windows, in calls.
 const WINDOWS: [u32; 4] = [100, 1_000, 10_000, 100_000];
-/// Seconds in a window.
+/// Sizes of windows, in seconds.
 const SECONDS: [u64; 3] = [1, 60, 3_600];
 const KEYS: [usize; 4] = [1, 100, 10_000, 100_000];
 const REGIONS: [usize; 4] = [3, 10, 100, 1_000];
 const WAITERS: [usize; 4] = [1, 100, 10_000, 100_000];
 
-/// Each as it grows.
+/// Returns a row for each kind of state and each size.
 pub fn rows() -> Vec<Row> {
     let windows = WINDOWS.map(|calls| {
         grown("window_calls", calls, move || full(FailureRate::over_calls(calls), calls))
@@ -48,7 +48,7 @@ fn grown<S: Serves<()>>(
     size: impl std::fmt::Display,
     make: impl Fn() -> S + Send + Sync + 'static,
 ) -> Row {
-    Row::answers::<(), S>((&format!("{what}/{size}"), ""), make)
+    Row::completes::<(), S>((&format!("{what}/{size}"), ""), make)
 }
 
 fn over(rate: FailureRate) -> impl Serves<()> {
@@ -56,17 +56,17 @@ fn over(rate: FailureRate) -> impl Serves<()> {
     circuit_breaker::built(builder, false).layer(Bare)
 }
 
-/// The same after so many calls, which fill its window.
+/// Returns a circuit breaker whose window is full.
 fn full(rate: FailureRate, calls: u32) -> impl Serves<()> {
     let mut service = over(rate);
     for _ in 0..calls {
         let outcome = call(&mut service).now_or_never();
-        assert_eq!(outcome, Some(Outcome::Answered));
+        assert_eq!(outcome, Some(Outcome::Completed));
     }
     service
 }
 
-/// A circuit for each of so many keys, which calls use in turns.
+/// Returns a circuit breaker with a circuit a key; calls use the keys in turns.
 fn by_key(keys: usize) -> impl Serves<()> {
     let (next, many) = (Arc::new(AtomicU64::new(0)), keys as u64);
     let key = request_key_fn(move |_: &Request<()>| {
@@ -86,8 +86,8 @@ fn over_regions(regions: usize) -> impl Serves<()> {
     failover::layer(&bases, false).layer(Bare)
 }
 
-/// A limiter whose quota is spent, and for which so many calls stand in line. The one that is
-/// measured joins them, and leaves again.
+/// Returns a limiter with a spent quota and this number of queued calls. The measured call joins the
+/// queue and leaves it again.
 fn behind(waiters: usize) -> impl Serves<()> {
     let builder = RateLimitLayer::builder(Quota::per_second(1));
     let layer = builder.max_wait(Duration::MAX).max_waiting(waiters + 1).build();
@@ -96,8 +96,8 @@ fn behind(waiters: usize) -> impl Serves<()> {
         let mut call = Box::pin(service.call(Request::new(())));
         let mut cx = Context::from_waker(noop_waker_ref());
         if call.as_mut().poll(&mut cx).is_pending() {
-            // It stands in line for as long as the program runs.
-            std::mem::forget(call);
+            // It stays in the queue until the program ends.
+            Box::leak(Box::new(call));
         }
     }
     service

@@ -1,4 +1,4 @@
-//! All five layers at once, and what of the peers comes nearest.
+//! All five layers stacked by hand, and the closest stack of a peer.
 
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ use crate::bare::Bare;
 use crate::content::Content;
 use crate::subject::Serves;
 
-/// Alert, retry with budget, failover, rate limit, and a circuit a region with a failure rate, as
-/// `UpstreamLayer` puts them together.
+/// Alert, retry with budget, failover, rate limit, and a circuit per region with a failure rate, in
+/// the order of `UpstreamLayer` but without its timeouts.
 pub type Stack<S> = AlertService<
     Retry<
         Failover<RateLimit<CircuitBreaker<S, HttpClassifier, ByRegion>>, HttpClassifier, NoReplay>,
@@ -35,7 +35,7 @@ pub type Stack<S> = AlertService<
     HttpClassifier,
 >;
 
-/// tower's own layers, as one stacks them for an upstream.
+/// tower's own layers in a typical order.
 pub type TowerStack<S> = TowerRetry<TowerPolicy, Timeout<LoadShed<ConcurrencyLimit<S>>>>;
 
 pub(super) fn rows() -> Vec<Row> {
@@ -46,7 +46,7 @@ pub(super) fn rows() -> Vec<Row> {
     rows
 }
 
-/// The whole stack over regions with these bases.
+/// Returns the stack over regions with these bases.
 pub fn stack<S: Clone>(inner: S, regions: &[&str], observed: bool) -> Stack<S> {
     let failover = failover::builder(regions, observed).replay(NoReplay);
     ServiceBuilder::new()
@@ -58,7 +58,7 @@ pub fn stack<S: Clone>(inner: S, regions: &[&str], observed: bool) -> Stack<S> {
         .service(inner)
 }
 
-/// tower's retry, timeout, load shed and concurrency limit.
+/// Returns tower's retry, timeout, load shed and concurrency limit.
 pub fn tower_stack<S>(inner: S) -> TowerStack<S> {
     ServiceBuilder::new()
         .layer(retry::tower())

@@ -10,7 +10,7 @@ use super::rate_limit::PLENTY;
 use super::{Row, no_op_observer, ours, peer};
 use crate::bare::Bare;
 
-/// Two regions by host.
+/// Two regions that differ by host.
 pub const REGIONS: [&str; 2] = [super::REGIONS[0], super::REGIONS[1]];
 
 pub(super) fn rows() -> Vec<Row> {
@@ -21,7 +21,7 @@ pub(super) fn rows() -> Vec<Row> {
     rows
 }
 
-/// The stack over a client, with these bases.
+/// Returns the stack over a client, with regions of these bases.
 pub fn upstream<S: Clone>(client: S, bases: &[&str]) -> Upstream<S> {
     layer(bases, false).layer(client)
 }

@@ -1,4 +1,4 @@
-//! The README's chart: what a call costs, ours beside the peers', as an SVG.
+//! The README's chart of the cost of a call, beside the peers, as an SVG.
 
 use std::fmt::Write as _;
 use std::io;
@@ -6,12 +6,12 @@ use std::path::PathBuf;
 
 use crate::run::Run;
 
-/// Where the chart is kept.
+/// Returns the path of the chart.
 fn path() -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "costs.svg"].iter().collect()
 }
 
-/// What is set side by side.
+/// Rows that are compared.
 struct Group {
     title: &'static str,
     ours: &'static [&'static str],
@@ -34,7 +34,7 @@ const GROUPS: [Group; 4] = [
 ];
 
 impl Group {
-    /// With their colours.
+    /// Returns the names of the rows with their colours.
     fn names(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         let ours = self.ours.iter().map(|name| (*name, "#2a6fdb"));
         ours.chain(self.peers.iter().map(|name| (*name, "#b8bcc4")))
@@ -42,12 +42,12 @@ impl Group {
 }
 
 const WIDTH: f64 = 760.0;
-/// Where bars begin, and how long the longest is.
+/// Start of the bars, and length of the longest.
 const BARS: (f64, f64) = (280.0, 330.0);
 const LINE: f64 = 20.0;
 const HEAD: f64 = 48.0;
 
-/// Draws the run, in place of what was drawn last.
+/// Writes the chart of the run.
 pub(crate) fn save(run: &Run) -> io::Result<()> {
     std::fs::write(path(), draw(run))
 }
@@ -83,7 +83,7 @@ struct Cost {
     allocations: f64,
 }
 
-/// What a row costs more than the inner service alone.
+/// Returns the cost of a row above that of the inner service alone.
 fn cost(run: &Run, name: &str) -> Option<Cost> {
     let at = run.rows.iter().position(|row| row.name == name)?;
     let bare = run.rows[at].bare();

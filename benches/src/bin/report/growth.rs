@@ -1,4 +1,4 @@
-//! What must not cost more as it grows.
+//! Checks that a cost doesn't grow with the size of the state.
 
 use std::env;
 
@@ -6,15 +6,15 @@ use benches::measure::instructions::{can_count, instructions};
 use benches::rows::scaling::rows;
 use tower::BoxError;
 
-/// A row, the same grown a hundred times and more, and how many times the instructions a
-/// call of it may then take.
+/// A row, the same row with a state at least a hundred times as large, and the highest ratio of their
+/// instructions.
 const GROWN: [(&str, &str, f64); 3] = [
     ("window_calls/100", "window_calls/100000", 1.15),
     ("window_seconds/1", "window_seconds/3600", 1.15),
     ("keys/100", "keys/10000", 1.15),
 ];
 
-/// Prints how much more each takes once it has grown. How many take too much.
+/// Prints the ratio of each pair. Returns the number of pairs above their limit.
 pub(crate) fn check() -> Result<usize, BoxError> {
     if !can_count() {
         return Ok(0);
@@ -25,8 +25,8 @@ pub(crate) fn check() -> Result<usize, BoxError> {
         let times = count(large)? / count(small)?;
         let too_much = times > most;
         passed += usize::from(too_much);
-        let told = if too_much { "  GROWS" } else { "" };
-        println!("{small:<28} {large:<23} {times:>10.2} × {most:>6} ×{told}");
+        let note = if too_much { "  GROWS" } else { "" };
+        println!("{small:<28} {large:<23} {times:>10.2} × {most:>6} ×{note}");
     }
     Ok(passed)
 }

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use crate::run::Run;
 
-/// One object: `rows`, a call each, and `contended`, all tasks together.
+/// Returns one object: `rows`, per call, and `contended`, of all tasks together.
 pub(crate) fn of(run: &Run) -> Value {
     let rows = run.rows.iter().zip(&run.overheads).enumerate().map(|(at, (row, overhead))| {
         let instructions = run.instructions.as_ref().map(|counts| counts[at].round() as u64);

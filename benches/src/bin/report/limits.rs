@@ -1,4 +1,4 @@
-//! What our rows may cost at most, in a file that is committed.
+//! Limits of the rows of this crate, in a committed file.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,11 +10,12 @@ use crate::table::known;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/limits.txt");
 
-/// Instructions differ between compilers: they are checked only by the limits' own.
+/// Instruction counts differ between compilers, so they are checked only with the compiler that set
+/// the limits.
 const RUSTC: &str = env!("RUSTC_VERSION");
 
-/// By what share a row may pass the instructions that were measured. Counts are repeatable
-/// but for the seeds of hash tables, and for what the C library makes of the processor.
+/// Tolerance, as a share of the measured instructions. Counts vary only with the seeds of hash tables
+/// and with the C library's choice of functions for the processor.
 const MARGIN: f64 = 0.05;
 
 pub(crate) struct Limits {
@@ -22,7 +23,7 @@ pub(crate) struct Limits {
     each: Vec<InstructionLimit>,
 }
 
-/// Of one row, above another.
+/// The limit of one row, relative to another row.
 struct InstructionLimit {
     name: String,
     over: String,
@@ -31,22 +32,22 @@ struct InstructionLimit {
 }
 
 impl Limits {
-    /// Those of the file.
+    /// Reads the limits from the file.
     pub(crate) fn committed() -> Result<Self, BoxError> {
         let text = fs::read_to_string(PATH)?;
         let mut lines = text.lines().filter(|line| !line.starts_with('#'));
-        let rustc = lines.next().ok_or("limits.txt begins with a compiler")?.to_owned();
+        let rustc = lines.next().ok_or("limits.txt has no compiler in its first line")?.to_owned();
         let each = lines.map(|line| {
             InstructionLimit::read(line)
-                .ok_or_else(|| format!("limits.txt can't be read: {line:?}"))
+                .ok_or_else(|| format!("invalid line in limits.txt: {line:?}"))
         });
         Ok(Self { rustc, each: each.collect::<Result<_, _>>()? })
     }
 
-    /// Writes the file anew, with what is measured now; the goals stay.
+    /// Writes the file with the current measurements; the goals stay.
     pub(crate) fn set(mut self, run: &Run) -> Result<(), BoxError> {
         if run.instructions.is_none() {
-            return Err("limits are set where valgrind is installed".into());
+            return Err("valgrind is needed to set limits: apt-get install valgrind".into());
         }
         for limit in &mut self.each {
             if let Some(measured) = run.above(&limit.name, &limit.over) {
@@ -61,12 +62,12 @@ impl Limits {
         Ok(fs::write(PATH, text)?)
     }
 
-    /// Prints how far each row is from its limit and its goal. How many have passed the limit.
+    /// Prints each row with its limit and its goal. Returns the number of rows above their limits.
     pub(crate) fn check(&self, run: &Run) -> usize {
         let same = self.rustc == RUSTC;
         if !same {
             println!(
-                "\nInstructions aren't checked: {} set the limits, this is {RUSTC}.",
+                "\nInstructions aren't checked: the limits are for {}, this is {RUSTC}.",
                 self.rustc
             );
         }
@@ -74,14 +75,14 @@ impl Limits {
             "\n{:<28} {:<23} {:>12} {:>8} {:>6} {:>12} {:>8} {:>6}",
             "Above", "", "instructions", "limit", "goal", "allocations", "limit", "goal"
         );
-        self.each.iter().filter(|limit| limit.is_passed(run, same)).count()
+        self.each.iter().filter(|limit| limit.is_exceeded(run, same)).count()
     }
 }
 
 const HEAD: &str = "\
-# What a row costs above another: row, other row, instructions and allocations as measured, and
-# the goals for both; - where there is none. The first line is the compiler that measured.
-# Set by `cargo run --release -p benches -- --limits`, the goals by hand.
+# Cost of a row above another row: row, other row, measured instructions and allocations, and the
+# goals for both; - where there is none. The first line is the compiler of the measurements.
+# Written by `cargo run --release -p benches -- --limits`; the goals are set by hand.
 ";
 
 impl InstructionLimit {
@@ -92,10 +93,10 @@ impl InstructionLimit {
         Some(Self { name, over, measured: above()?, goal: above()? })
     }
 
-    fn is_passed(&self, run: &Run, same_compiler: bool) -> bool {
+    fn is_exceeded(&self, run: &Run, same_compiler: bool) -> bool {
         let Self { name, over, measured, goal } = self;
         let Some(now) = run.above(name, over) else {
-            println!("{name:<28} is no row, or {over} isn't: mend limits.txt");
+            println!("{name:<28} or {over} is not a row: correct limits.txt");
             return true;
         };
         let most = measured.instructions.map(|count| count + MARGIN * count.abs());
@@ -111,7 +112,7 @@ impl InstructionLimit {
             known(now.allocations, 2),
             known(measured.allocations, 2),
             known(goal.allocations, 2),
-            if passed { "  PASSED THE CEILING" } else { "" },
+            if passed { "  ABOVE THE LIMIT" } else { "" },
         );
         passed
     }

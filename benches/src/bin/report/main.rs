@@ -1,14 +1,14 @@
-//! What calls cost, ours beside the peers': `cargo run --release -p benches`.
+//! The report on the cost of calls: `cargo run --release -p benches`.
 //!
 //! | argument | |
 //! |---|---|
-//! | | one table of one run |
+//! | | a table of one run |
 //! | `--json` | the same as one JSON object, and nothing else |
 //! | `--rows NAME…` | the same of some rows and the bare service only |
-//! | `--check` | the table, and failure where a limit is passed, or a cost grows with what is remembered |
-//! | `--chart` | draws the README's chart, `benches/costs.svg` |
-//! | `--limits` | sets the limits to what is measured now |
-//! | `--real` | the stack beside a bare client over real sockets |
+//! | `--check` | the table; fails if a row exceeds its limit, or if a cost grows with the size of the state |
+//! | `--chart` | writes the README's chart, `benches/costs.svg` |
+//! | `--limits` | sets the limits to the current measurements |
+//! | `--real` | the stacks compared with a bare client over real sockets |
 //! | `calls NAME N` | N calls of a row, for valgrind and other profilers |
 
 mod chart;
@@ -50,12 +50,12 @@ fn main() -> Result<ExitCode, BoxError> {
                 return Err(format!("no row is called {name:?}").into());
             }
         }
-        _ => return Err("its arguments are at the top of benches/src/bin/report/main.rs".into()),
+        _ => return Err("unknown arguments: see benches/src/bin/report/main.rs".into()),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints one table of one run. How many rows have passed their limits.
+/// Prints a table of one run. Returns the number of rows above their limits.
 fn report() -> Result<usize, BoxError> {
     let run = Run::now()?;
     table::print(&run);

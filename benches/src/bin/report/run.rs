@@ -7,12 +7,12 @@ use benches::rows::{BARE, Row, rows};
 use benches::subject::Cloned;
 use tower::BoxError;
 
-/// All that was measured, from one run.
+/// All measurements of one run.
 pub(crate) struct Run {
     pub(crate) rows: Vec<Row>,
-    /// As many as there are rows, as is what follows.
+    /// One entry per row, as in `instructions`.
     pub(crate) overheads: Vec<Overhead>,
-    /// `None` where valgrind isn't installed.
+    /// `None` if valgrind isn't installed.
     pub(crate) instructions: Option<Vec<f64>>,
     pub(crate) contended: Vec<Contended>,
 }
@@ -37,7 +37,7 @@ impl Run {
         Ok(Self { overheads, contended, instructions: instructions.transpose()?, rows })
     }
 
-    /// What a call of the one row costs more than one of the other.
+    /// Returns the cost of a call of a row above that of another row.
     pub(crate) fn above(&self, name: &str, other: &str) -> Option<Above> {
         let at = |name| self.rows.iter().position(|row| row.name == name);
         let (row, other) = (at(name)?, at(other)?);
@@ -46,13 +46,13 @@ impl Run {
         Some(Above { instructions, allocations: Some(hundredths(allocated)) })
     }
 
-    /// What two threads that share this row make of the bare service's calls a second.
+    /// Returns the throughput of two threads that share this row, relative to the bare service.
     pub(crate) fn share_of_bare(&self, name: &str, cloned: Cloned) -> Option<f64> {
         Some(self.shared(name, Sharing { threads: 2, cloned })?.share_of_bare)
     }
 
-    /// How many times the calls of one thread two make that share nothing: less than two where
-    /// the machine has something else to do, and then shares look larger than they are.
+    /// Returns the throughput of two threads that share nothing, relative to one thread: less than two
+    /// on a busy machine, where the shares of bare are then too large.
     pub(crate) fn cores(&self) -> Option<f64> {
         let calls_per_s = |threads| {
             let sharing = Sharing { threads, cloned: Cloned::ATask };
@@ -66,12 +66,12 @@ impl Run {
     }
 }
 
-/// Finer than what comes of a table that grows once in thousands of calls.
+/// Rounds to hundredths, which hides a table that grows once in thousands of calls.
 fn hundredths(number: f64) -> f64 {
     (number * 100.0).round() / 100.0
 }
 
-/// What one row costs more than another.
+/// Cost of a row above another row.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Above {
     pub(crate) instructions: Option<f64>,

@@ -6,7 +6,7 @@ use benches::subject::Cloned;
 
 use crate::run::Run;
 
-/// A table for each request, without observers and with.
+/// Prints a table for each request, without observers and with one.
 pub(crate) fn print(run: &Run) {
     if run.instructions.is_none() {
         println!("No instructions: valgrind isn't installed (apt-get install valgrind).");
@@ -19,8 +19,8 @@ pub(crate) fn print(run: &Run) {
             print_rows(run, shown);
         }
     }
-    println!("\nBare, on two threads it makes {} times the calls of one:", known(run.cores(), 2));
-    println!("the nearer to 2, the freer the machine was, and the truer are the shares of bare.");
+    println!("\nThroughput of bare on two threads, relative to one: {}", known(run.cores(), 2));
+    println!("Below 2 the machine was busy, and the shares of bare are too large.");
     println!("\n{:<52} {:>8} {:>8}", "Over hyper-util's client, bytes", "service", "future");
     for (name, sizes) in loopback::sizes() {
         println!("{name:<52} {:>8} {:>8}", sizes.service, sizes.future);
@@ -60,12 +60,12 @@ fn print_rows(run: &Run, shown: impl Fn(&Row) -> bool) {
     }
 }
 
-/// So many digits of a number, or nothing.
+/// Formats a number with this number of digits; an empty string for `None`.
 pub(crate) fn known(number: Option<f64>, digits: usize) -> String {
     number.map(|number| format!("{number:.digits$}")).unwrap_or_default()
 }
 
-/// Each stack beside the bare client, over real sockets.
+/// Prints each stack compared with the bare client, over real sockets.
 pub(crate) fn print_pairs() {
     println!("Over loopback HTTP/1, in interleaved pairs with the bare client");
     println!(
