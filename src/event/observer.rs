@@ -81,7 +81,6 @@ impl Observers {
     }
 
     /// Emits the event, which is created only if there is an observer.
-    #[inline]
     pub(crate) fn emit<'a, E: Into<Event<'a>>>(&self, event: impl FnOnce() -> E) {
         if let Some(observer) = &self.0 {
             observer.observe(&event().into());

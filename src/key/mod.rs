@@ -12,7 +12,7 @@ use std::fmt;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Arc, OnceLock};
 
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HeaderName};
 
 use crate::head::{HttpRequest, RequestHead};
 use crate::scope::CallScope;
@@ -164,11 +164,15 @@ pub struct ByCredential;
 
 impl<Req: HttpRequest> Key<Req> for ByCredential {
     fn key<'a>(&'a self, request: &'a Req) -> KeyRef<'a> {
+        // `HeaderName`s, since a text is parsed at each look-up.
+        static OTHERS: [HeaderName; 3] = [
+            HeaderName::from_static("x-api-key"),
+            HeaderName::from_static("api-key"),
+            HeaderName::from_static("x-goog-api-key"),
+        ];
         let headers = request.head().headers();
-        let others = ["x-api-key", "api-key", "x-goog-api-key"];
-        let credential = headers
-            .get(AUTHORIZATION)
-            .or_else(|| others.into_iter().find_map(|name| headers.get(name)));
+        let credential =
+            headers.get(AUTHORIZATION).or_else(|| OTHERS.iter().find_map(|name| headers.get(name)));
         credential.map_or(KeyRef::Shared, |value| KeyRef::secret(value.as_bytes()))
     }
 }

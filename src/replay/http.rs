@@ -49,13 +49,11 @@ impl<B> fmt::Debug for SavedRequest<B> {
 
 /// Whether a request is idempotent by its method (RFC 9110 §9.2.2), or by a key that lets the server
 /// recognise a repetition.
-#[inline]
 pub(super) fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
     method.is_idempotent() || has_key(headers)
 }
 
 /// SavedRequest out of line: for most requests the method decides.
-#[inline(never)]
 fn has_key(headers: &HeaderMap) -> bool {
     static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
     // Names are compared instead of looked up. Most are standard names, which differ at the first
@@ -66,7 +64,6 @@ fn has_key(headers: &HeaderMap) -> bool {
 impl<B: RepeatableBody> Replay<Request<B>> for HttpReplay {
     type SavedRequest = SavedRequest<B::SavedRequest>;
 
-    #[inline]
     fn keep(&self, request: &mut Request<B>) -> Option<Self::SavedRequest> {
         let body = request.body_mut().keep(self.limit)?;
         Some(SavedRequest { head: Head::of(request), body })
@@ -177,7 +174,6 @@ pub(super) struct Head {
 
 impl Head {
     /// Never inlined, so that it writes the head directly to where it is saved.
-    #[inline(never)]
     pub(super) fn of<B>(request: &Request<B>) -> Self {
         Self {
             method: request.method().clone(),

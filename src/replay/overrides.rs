@@ -55,13 +55,11 @@ impl Override {
     }
 
     /// Returns what a request with these extensions overrides.
-    #[inline]
     pub(super) fn of(extensions: &Extensions) -> Self {
         if extensions.is_empty() { Self::new() } else { Self::among(extensions) }
     }
 
     /// SavedRequest out of line, so that the search isn't compiled into every call.
-    #[inline(never)]
     fn among(extensions: &Extensions) -> Self {
         extensions.get().copied().unwrap_or_default()
     }

@@ -114,7 +114,6 @@ impl Limits {
     }
 
     /// Whether a header may tell a limit. It must be quick: any answer may be asked, and most have none.
-    #[inline]
     pub(crate) fn may_be_in(headers: &HeaderMap) -> bool {
         headers.keys().any(|name| {
             let name = name.as_str().as_bytes();
