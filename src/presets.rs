@@ -92,7 +92,7 @@ pub fn grpc_retry() -> RetryBuilder {
         .max_attempts(4)
         .backoff(Backoff::exponential(Duration::from_millis(100)).max(Duration::from_secs(1)))
         .hint(HintUse::Replace)
-        .budget(RetryThrottle::new(10, 0.1))
+        .budget(RetryThrottle::new().max_tokens(10).token_ratio(0.1))
         .retry_non_idempotent()
         .retry_if(|verdict| {
             let unavailable = match verdict.cause() {

@@ -722,7 +722,7 @@ async fn a_body_that_is_too_long_survives_a_client_that_fails_to_get_ready() {
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_sent_again_costs_no_budget() {
-    let budget = Arc::new(RetryBudget::new(0.0, 0.0, 1));
+    let budget = Arc::new(RetryBudget::new().ratio(0.0).per_second(0.0).reserve(1));
     let shared: Arc<dyn Budget> = budget.clone();
     let limited = |layer: RetryBuilder| {
         layer

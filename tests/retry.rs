@@ -29,39 +29,39 @@ use tower_upstream::retry::{
 use tower_upstream::scope::CallScope;
 use tower_upstream::{BoxError, RetryLayer, cause_ref};
 
-/// One answer of the upstream.
+/// The result of one attempt.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Status(u16),
     /// A status with one header.
     Header(u16, &'static str, &'static str),
     Refused,
-    /// An error that says nothing to the classifier.
+    /// An error that the classifier doesn't know.
     Fails,
-    /// Never answers.
+    /// No result, ever.
     Hangs,
-    /// Answers after this many seconds.
+    /// A status after this many seconds.
     Slow(u64, u16),
 }
 
 use Step::{Fails, Hangs, Header, Refused, Slow, Status};
 
-/// How an attempt to get ready ends.
+/// The result of `poll_ready`.
 #[derive(Clone, Copy, Debug)]
 enum Readiness {
     Ready,
     Fails,
     Never,
-    /// As many seconds later.
+    /// Ready after this many seconds.
     Later(u64),
 }
 
-/// An upstream that answers by a script, and panics if it is called unready.
+/// An upstream that follows a script, and panics if it is called unready.
 struct Upstream {
     script: Arc<Script>,
     ready: bool,
     readying: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    /// It failed to get ready, after which a service must be discarded.
+    /// `poll_ready` failed, after which a service must be discarded.
     failed: bool,
 }
 
@@ -73,8 +73,8 @@ struct Script {
     attempts: Mutex<Vec<Attempt>>,
     /// Attempts whose future still exists.
     in_flight: AtomicUsize,
-    /// Answers that still exist.
-    answers: AtomicUsize,
+    /// Responses that still exist.
+    responses: AtomicUsize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -84,16 +84,16 @@ struct Attempt {
     deadline: Option<Instant>,
 }
 
-/// The body of an answer, which knows which one it is.
+/// A response body with the number of its attempt, counted while it exists.
 #[derive(Debug)]
-struct Answer {
+struct TrackedBody {
     number: usize,
     script: Arc<Script>,
 }
 
-impl Drop for Answer {
+impl Drop for TrackedBody {
     fn drop(&mut self) {
-        self.script.answers.fetch_sub(1, Ordering::Relaxed);
+        self.script.responses.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -103,7 +103,7 @@ impl fmt::Debug for Script {
     }
 }
 
-/// The error of an upstream that fails, which knows which one it is.
+/// The error of a failing upstream, with the number of its attempt.
 #[derive(Debug)]
 struct Failed(usize);
 
@@ -143,7 +143,7 @@ impl Upstream {
         self.script.attempts.lock().unwrap().len()
     }
 
-    /// The number that each attempt saw in its scope.
+    /// Returns the attempt number in the scope of each attempt.
     fn numbers(&self) -> Vec<u32> {
         let attempts = self.script.attempts.lock().unwrap();
         attempts.iter().map(|attempt| attempt.number.unwrap()).collect()
@@ -153,7 +153,7 @@ impl Upstream {
         self.script.attempts.lock().unwrap().iter().map(|attempt| attempt.deadline).collect()
     }
 
-    /// The time between one attempt and the next, to the millisecond, as tokio's timers are.
+    /// Returns the times between attempts, in whole milliseconds as tokio's timers.
     fn gaps(&self) -> Vec<Duration> {
         let attempts = self.script.attempts.lock().unwrap();
         attempts.windows(2).map(|pair| whole_millis(pair[1].at - pair[0].at)).collect()
@@ -167,8 +167,8 @@ impl Upstream {
         self.script.in_flight.load(Ordering::Relaxed)
     }
 
-    fn answers(&self) -> usize {
-        self.script.answers.load(Ordering::Relaxed)
+    fn responses(&self) -> usize {
+        self.script.responses.load(Ordering::Relaxed)
     }
 }
 
@@ -180,9 +180,9 @@ impl Clone for Upstream {
 }
 
 impl Service<Request<()>> for Upstream {
-    type Response = Response<Answer>;
+    type Response = Response<TrackedBody>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Answer>, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<TrackedBody>, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         assert!(!self.failed, "polled after it failed");
@@ -228,9 +228,9 @@ impl Service<Request<()>> for Upstream {
             let _in_flight = in_flight;
             assert_eq!(CallScope::current().map(|scope| scope.attempt()), number);
             let respond = |status| {
-                script.answers.fetch_add(1, Ordering::Relaxed);
-                let answer = Answer { number: count, script: Arc::clone(&script) };
-                Response::builder().status(status).body(answer).unwrap()
+                script.responses.fetch_add(1, Ordering::Relaxed);
+                let body = TrackedBody { number: count, script: Arc::clone(&script) };
+                Response::builder().status(status).body(body).unwrap()
             };
             match step {
                 Status(status) => Ok(respond(status)),
@@ -271,7 +271,7 @@ async fn poll_once<F: Future + Unpin>(mut future: F) -> Poll<F::Output> {
     poll_fn(|cx| Poll::Ready(Pin::new(&mut future).poll(cx))).await
 }
 
-/// A retry that waits 1 s each time, without anything that a test doesn't set.
+/// Returns a retry with a constant wait of 1 s and no budget.
 fn plain() -> RetryBuilder {
     RetryLayer::builder().backoff(Backoff::constant(secs(1))).no_budget()
 }
@@ -288,7 +288,7 @@ fn post_with_key() -> Request<()> {
     Request::post("/").header("idempotency-key", "7").body(()).unwrap()
 }
 
-/// An observer that keeps what it is observed of retries.
+/// An observer that keeps the decisions of retries.
 #[derive(Clone, Default)]
 struct EventLog(Arc<Mutex<Vec<(String, Decision, Verdict)>>>);
 
@@ -305,7 +305,7 @@ impl EventLog {
         self.0.lock().unwrap().iter().map(|(text, ..)| text.clone()).collect()
     }
 
-    /// Why the call was given up, if it was.
+    /// Returns the reason for which the call was not retried, if it wasn't.
     fn stopped(&self) -> Option<StopReason> {
         match self.0.lock().unwrap().last()?.1 {
             Decision::Stop(reason) => Some(reason),
@@ -314,7 +314,7 @@ impl EventLog {
     }
 }
 
-/// Returns the status of the answer, or 0 for an error, and how many attempts it took.
+/// Returns the status of the response, or 0 for an error, and the number of attempts.
 async fn outcome(layer: &RetryLayer, steps: &[Step], request: Request<()>) -> (u16, usize) {
     let upstream = Upstream::new(steps);
     let status = match layer.layer(upstream.clone()).oneshot(request).await {
@@ -324,17 +324,17 @@ async fn outcome(layer: &RetryLayer, steps: &[Step], request: Request<()>) -> (u
     (status, upstream.attempts())
 }
 
-// What is sent again.
+// Requests that are repeated.
 
 #[tokio::test(start_paused = true)]
-async fn a_success_is_sent_once() {
+async fn retry_success_is_sent_once() {
     for status in [200, 204, 302, 304] {
         assert_eq!(outcome(&plain().build().unwrap(), &[Status(status)], get()).await, (status, 1));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_may_pass_is_sent_again() {
+async fn retry_passing_failures_are_repeated() {
     for failure in [Status(429), Status(503), Status(529), Status(500), Status(408), Refused, Fails]
     {
         assert_eq!(
@@ -346,14 +346,14 @@ async fn what_may_pass_is_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_credential_and_a_faulty_request_are_sent_once() {
+async fn retry_rejected_credential_or_request_is_sent_once() {
     for status in [400, 401, 403, 404, 422, 501] {
         assert_eq!(outcome(&plain().build().unwrap(), &[Status(status)], get()).await, (status, 1));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_post_that_may_have_been_processed_is_sent_once() {
+async fn retry_post_maybe_processed_is_sent_once() {
     let log = EventLog::default();
     let layer = plain().attempt_timeout(secs(5)).observer(log.clone()).build().unwrap();
     for failure in [Hangs, Fails] {
@@ -367,7 +367,7 @@ async fn a_post_that_may_have_been_processed_is_sent_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_post_with_an_idempotency_key_is_sent_again() {
+async fn retry_post_with_idempotency_key_is_repeated() {
     let layer = plain().attempt_timeout(secs(5)).build().unwrap();
     for failure in [Hangs, Fails, Status(500), Status(503)] {
         assert_eq!(outcome(&layer, &[failure], post_with_key()).await, (200, 2), "{failure:?}");
@@ -375,7 +375,7 @@ async fn a_post_with_an_idempotency_key_is_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_post_is_sent_again_where_the_layer_says_so() {
+async fn retry_non_idempotent_post_is_repeated() {
     let layer = plain().attempt_timeout(secs(5)).retry_non_idempotent().build().unwrap();
     for failure in [Hangs, Fails, Status(500), Status(503)] {
         assert_eq!(outcome(&layer, &[failure], post()).await, (200, 2), "{failure:?}");
@@ -383,7 +383,7 @@ async fn a_post_is_sent_again_where_the_layer_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_post_that_was_not_processed_is_sent_again() {
+async fn retry_post_not_processed_is_repeated() {
     let unprocessed = [
         Status(429),
         Header(429, "retry-after", "2"),
@@ -402,18 +402,18 @@ async fn a_post_that_was_not_processed_is_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_server_may_forbid_it() {
+async fn retry_should_retry_false_is_obeyed() {
     let log = EventLog::default();
     let layer = plain().observer(log.clone()).build().unwrap();
     let no = Header(503, "x-should-retry", "false");
     assert_eq!(outcome(&layer, &[no], get()).await, (503, 1));
     assert_eq!(log.stopped(), Some(StopReason::ServerSaidNo));
-    // And it may ask for a retry where the status speaks against it.
+    // It may also request a retry of a status that isn't retried otherwise.
     assert_eq!(outcome(&layer, &[Header(400, "x-should-retry", "true")], get()).await, (200, 2));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_layer_may_choose_by_the_verdict() {
+async fn retry_if_chooses_by_verdict() {
     let log = EventLog::default();
     let layer = plain()
         .observer(log.clone())
@@ -428,38 +428,38 @@ async fn the_layer_may_choose_by_the_verdict() {
     assert_eq!(outcome(&all, &[Status(401)], get()).await, (401, 1));
 }
 
-// How often, and what comes of it.
+// Number of attempts, and the final result.
 
 #[tokio::test(start_paused = true)]
-async fn attempts_count_the_first() {
-    for (most, attempts) in [(0, 1), (1, 1), (2, 2), (5, 5)] {
+async fn max_attempts_includes_the_first() {
+    for (most, attempts) in [(1, 1), (2, 2), (5, 5)] {
         let layer = plain().max_attempts(most).build().unwrap();
         assert_eq!(outcome(&layer, &[Status(503); 9], get()).await, (503, attempts));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_the_end_the_last_answer_is_returned_untouched() {
+async fn retry_exhausted_returns_last_response_unchanged() {
     let upstream = Upstream::new(&[
         Status(500),
         Header(503, "x-name", "value"),
         Header(503, "x-name", "last"),
     ]);
-    let answer = plain().build().unwrap().layer(upstream.clone()).oneshot(get()).await.unwrap();
+    let response = plain().build().unwrap().layer(upstream.clone()).oneshot(get()).await.unwrap();
     assert_eq!(
-        (answer.status().as_u16(), &answer.headers()["x-name"]),
+        (response.status().as_u16(), &response.headers()["x-name"]),
         (503, &"last".parse().unwrap())
     );
-    assert_eq!(answer.body().number, 3);
+    assert_eq!(response.body().number, 3);
 
     let upstream = Upstream::new(&[Fails; 3]);
     let error = plain().build().unwrap().layer(upstream).oneshot(get()).await.unwrap_err();
-    // The same error, not wrapped and not made anew.
+    // The same error, not wrapped.
     assert_eq!(error.downcast_ref::<Failed>().unwrap().0, 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_credential_can_be_made_an_error() {
+async fn credential_error_replaces_the_response() {
     let log = EventLog::default();
     let layer = plain().credential_error().observer(log.clone()).build().unwrap();
     let upstream = Upstream::new(&[Status(401)]);
@@ -467,11 +467,11 @@ async fn a_refused_credential_can_be_made_an_error() {
     let rejected = cause_ref::<CredentialRejected>(&*error).unwrap();
     assert_eq!(rejected.cause(), Cause::Status(http::StatusCode::UNAUTHORIZED));
     assert_eq!(log.stopped(), Some(StopReason::CredentialRejected));
-    assert_eq!((upstream.attempts(), upstream.answers()), (1, 0));
+    assert_eq!((upstream.attempts(), upstream.responses()), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_credential_keeps_the_error_it_was() {
+async fn credential_error_keeps_the_source() {
     let layer = plain()
         .credential_error()
         .classify_fn(|_: Outcome<'_>| Verdict::credential_rejected())
@@ -482,10 +482,10 @@ async fn a_refused_credential_keeps_the_error_it_was() {
     assert_eq!(cause_ref::<Failed>(&*error).unwrap().0, 1);
 }
 
-// The waits.
+// Waits.
 
 #[tokio::test(start_paused = true)]
-async fn waits_double_by_the_attempt() {
+async fn backoff_doubles_with_each_attempt() {
     let backoff = Backoff::exponential(secs(1)).max(secs(5)).jitter(Jitter::None);
     let upstream = Upstream::new(&[Status(503); 5]);
     let layer = plain().max_attempts(5).backoff(backoff).build().unwrap();
@@ -494,7 +494,7 @@ async fn waits_double_by_the_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_seed_makes_the_waits_repeatable() {
+async fn seed_makes_waits_repeatable() {
     let gaps = async |seed| {
         let upstream = Upstream::new(&[Status(503); 4]);
         let layer = RetryLayer::builder().max_attempts(5).no_budget().seed(seed).build().unwrap();
@@ -505,9 +505,9 @@ async fn a_seed_makes_the_waits_repeatable() {
     assert_ne!(gaps(1).await, gaps(2).await);
 }
 
-/// Otherwise all calls that failed together would come back together.
+/// Otherwise all calls that failed together would return together.
 #[tokio::test(start_paused = true)]
-async fn the_first_decorrelated_wait_differs_between_calls() {
+async fn decorrelated_first_wait_differs_between_calls() {
     let layer = plain()
         .backoff(Backoff::exponential(secs(1)).jitter(Jitter::Decorrelated))
         .seed(3)
@@ -525,7 +525,7 @@ async fn the_first_decorrelated_wait_differs_between_calls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn decorrelated_waits_grow_from_one_to_the_next() {
+async fn decorrelated_waits_build_on_the_previous() {
     let backoff = Backoff::exponential(secs(1)).jitter(Jitter::Decorrelated);
     let upstream = Upstream::new(&[Status(503); 29]);
     let layer = plain().max_attempts(30).backoff(backoff).seed(5).build().unwrap();
@@ -536,7 +536,7 @@ async fn decorrelated_waits_grow_from_one_to_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hint_is_waited_for_in_full() {
+async fn hint_is_waited_for_in_full() {
     for (hint_use, expected) in [
         (HintUse::Floor, [secs(7), secs(2)]),
         (HintUse::Replace, [secs(7), secs(1)]),
@@ -551,7 +551,7 @@ async fn a_hint_is_waited_for_in_full() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hint_above_the_cap_is_an_answer_at_once() {
+async fn hint_above_cap_returns_at_once() {
     let log = EventLog::default();
     let layer = plain().observer(log.clone()).hint_cap(secs(30)).build().unwrap();
     let started = now();
@@ -564,21 +564,21 @@ async fn a_hint_above_the_cap_is_an_answer_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_answer_holds_is_free_during_the_wait() {
+async fn response_is_dropped_before_the_wait() {
     let upstream = Upstream::new(&[Status(503), Fails]);
     let mut call = pin!(plain().build().unwrap().layer(upstream.clone()).oneshot(get()));
     assert!(poll_once(call.as_mut()).await.is_pending());
-    assert_eq!((upstream.attempts(), upstream.answers(), upstream.in_flight()), (1, 0, 0));
+    assert_eq!((upstream.attempts(), upstream.responses(), upstream.in_flight()), (1, 0, 0));
     advance(secs(1)).await;
     assert!(poll_once(call.as_mut()).await.is_pending());
-    assert_eq!((upstream.attempts(), upstream.answers(), upstream.in_flight()), (2, 0, 0));
-    let answer = call.await.unwrap();
-    assert_eq!((upstream.attempts(), upstream.answers()), (3, 1));
-    drop(answer);
+    assert_eq!((upstream.attempts(), upstream.responses(), upstream.in_flight()), (2, 0, 0));
+    let response = call.await.unwrap();
+    assert_eq!((upstream.attempts(), upstream.responses()), (3, 1));
+    drop(response);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_place_below_is_free_during_the_wait() {
+async fn concurrency_permit_is_free_during_the_wait() {
     let upstream = Upstream::new(&[Status(503)]);
     let stack = ServiceBuilder::new()
         .layer(plain().backoff(Backoff::constant(secs(10))).build().unwrap())
@@ -592,9 +592,9 @@ async fn a_place_below_is_free_during_the_wait() {
     assert_eq!(waiting.await.unwrap().status(), 200);
 }
 
-/// Nothing else would run on this thread, not even the timer that ends the call.
+/// Otherwise no other task of this thread would run, not even the timer that ends the call.
 #[tokio::test(start_paused = true)]
-async fn attempts_that_fail_at_once_let_others_run() {
+async fn immediate_failures_yield_to_other_tasks() {
     let upstream = service_fn(async |_: Request<()>| Err::<Response<()>, _>(Failed(0)));
     let layer =
         plain().max_attempts(u32::MAX).backoff(Backoff::constant(Duration::ZERO)).build().unwrap();
@@ -604,7 +604,7 @@ async fn attempts_that_fail_at_once_let_others_run() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hundred_attempts_at_once_come_to_their_end() {
+async fn immediate_failures_100_attempts_complete() {
     let layer =
         plain().max_attempts(300).backoff(Backoff::constant(Duration::ZERO)).build().unwrap();
     let started = now();
@@ -613,7 +613,7 @@ async fn a_hundred_attempts_at_once_come_to_their_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn extremes_neither_panic_nor_wait() {
+async fn extreme_settings_neither_panic_nor_wait() {
     let forever = plain()
         .deadline(Duration::MAX)
         .attempt_timeout(Duration::MAX)
@@ -630,22 +630,34 @@ async fn extremes_neither_panic_nor_wait() {
     let longest = plain().backoff(Backoff::constant(Duration::MAX)).build().unwrap();
     let mut call = pin!(longest.layer(upstream.clone()).oneshot(get()));
     assert!(poll_once(call.as_mut()).await.is_pending());
-    let none = RetryLayer::builder()
-        .deadline(Duration::ZERO)
-        .attempt_timeout(Duration::ZERO)
+    let shortest = RetryLayer::builder()
+        .deadline(Duration::from_nanos(1))
+        .attempt_timeout(Duration::from_nanos(1))
         .hint_cap(Duration::ZERO)
-        .max_attempts(0)
+        .max_attempts(1)
         .build()
         .unwrap();
-    // An answer that is there at once is still returned.
-    assert_eq!(outcome(&none, &[Status(200)], get()).await, (200, 1));
-    assert_eq!(outcome(&none, &[Hangs], get()).await, (0, 1));
+    // An immediate response is still returned.
+    assert_eq!(outcome(&shortest, &[Status(200)], get()).await, (200, 1));
+    assert_eq!(outcome(&shortest, &[Hangs], get()).await, (0, 1));
 }
 
-// The deadline, and the time of an attempt.
+#[test]
+fn build_settings_that_fail_every_call_are_rejected() {
+    for (builder, setting) in [
+        (plain().max_attempts(0), "max_attempts"),
+        (plain().deadline(Duration::ZERO), "deadline"),
+        (plain().attempt_timeout(Duration::ZERO), "attempt_timeout"),
+    ] {
+        let error = builder.build().unwrap_err().to_string();
+        assert!(error.contains(setting) && error.contains("set "), "{error}");
+    }
+}
+
+// Deadline and attempt timeout.
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_would_pass_the_deadline_is_not_slept() {
+async fn deadline_longer_wait_is_not_slept() {
     let log = EventLog::default();
     let layer = plain().max_attempts(9).deadline(secs(10)).observer(log.clone());
     let started = now();
@@ -661,7 +673,7 @@ async fn a_wait_that_would_pass_the_deadline_is_not_slept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_in_flight_at_the_deadline_is_cut() {
+async fn deadline_drops_the_attempt_in_flight() {
     let log = EventLog::default();
     let layer = plain().deadline(secs(10)).observer(log.clone()).build().unwrap();
     let upstream = Upstream::new(&[Status(503), Hangs]);
@@ -670,7 +682,7 @@ async fn an_attempt_in_flight_at_the_deadline_is_cut() {
     let error = call.as_mut().await.unwrap_err();
     assert_eq!(whole_millis(now() - started), secs(10));
     assert_eq!(cause_ref::<DeadlineExceeded>(&*error).unwrap().attempt(), 2);
-    // Even while the call's own future still exists.
+    // Even while the call's future still exists.
     assert_eq!(upstream.in_flight(), 0);
     assert_eq!(
         log.texts(),
@@ -682,7 +694,7 @@ async fn an_attempt_in_flight_at_the_deadline_is_cut() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_gets_ready_at_the_deadline_is_cut() {
+async fn deadline_drops_an_attempt_getting_ready() {
     let layer = plain().deadline(secs(10)).build().unwrap();
     let upstream = Upstream::new(&[Status(503)]).readiness(&[Readiness::Ready, Readiness::Never]);
     let started = now();
@@ -692,9 +704,9 @@ async fn an_attempt_that_gets_ready_at_the_deadline_is_cut() {
     assert_eq!(upstream.attempts(), 1);
 }
 
-/// As after a machine was suspended: nobody waits for the answer any more, and it would be billed.
+/// As after a machine was suspended: the caller has given up, and the response would be billed.
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_woken_after_its_deadline_sends_nothing_more() {
+async fn deadline_late_wake_sends_nothing() {
     let (budget, shared) = budget(3);
     let layer = RetryLayer::builder().backoff(Backoff::constant(secs(1))).budget(shared);
     let upstream = Upstream::new(&[Status(503)]);
@@ -708,9 +720,9 @@ async fn a_call_that_is_woken_after_its_deadline_sends_nothing_more() {
     assert_eq!(budget.remaining(), 3);
 }
 
-/// The next attempt was never in flight, so the error of the one before is still the last answer.
+/// The next attempt was never in flight, so the previous error is still the last result.
 #[tokio::test(start_paused = true)]
-async fn a_deadline_before_the_next_attempt_hides_no_error_of_the_last_one() {
+async fn deadline_before_next_attempt_returns_last_error() {
     let layer = plain().deadline(secs(10));
     let never = [Readiness::Ready, Readiness::Never];
     for readiness in [&never[..], &[]] {
@@ -726,7 +738,7 @@ async fn a_deadline_before_the_next_attempt_hides_no_error_of_the_last_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_is_ready_after_the_deadline_is_not_called() {
+async fn deadline_passed_before_readiness_sends_nothing() {
     let upstream = Upstream::new(&[]).readiness(&[Readiness::Later(5), Readiness::Later(5)]);
     let mut call =
         pin!(plain().deadline(secs(10)).build().unwrap().layer(upstream.clone()).oneshot(get()));
@@ -738,7 +750,7 @@ async fn a_client_that_is_ready_after_the_deadline_is_not_called() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_deadline_is_known_below() {
+async fn deadline_is_in_the_scope_below() {
     let upstream = Upstream::new(&[Status(503)]);
     let started = now();
     _ = plain()
@@ -753,13 +765,13 @@ async fn the_deadline_is_known_below() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_takes_too_long_is_a_timeout() {
+async fn attempt_timeout_is_a_transient_failure() {
     let log = EventLog::default();
     let layer = plain().attempt_timeout(secs(5)).observer(log.clone()).build().unwrap();
     let upstream = Upstream::new(&[Slow(4, 503), Hangs, Slow(6, 200)]);
     let error = layer.layer(upstream.clone()).oneshot(get()).await.unwrap_err();
     assert_eq!(cause_ref::<AttemptTimedOut>(&*error).unwrap().timeout(), secs(5));
-    // Each attempt has the whole time.
+    // Each attempt has the whole timeout.
     assert_eq!(upstream.gaps(), [secs(5), secs(6)]);
     assert_eq!(
         log.texts(),
@@ -772,7 +784,7 @@ async fn an_attempt_that_takes_too_long_is_a_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_takes_too_long_is_gone_before_the_wait() {
+async fn attempt_timeout_drops_attempt_before_the_wait() {
     let upstream = Upstream::new(&[Hangs]);
     let mut call = pin!(
         plain().attempt_timeout(secs(5)).build().unwrap().layer(upstream.clone()).oneshot(get())
@@ -786,15 +798,15 @@ async fn an_attempt_that_takes_too_long_is_gone_before_the_wait() {
 
 /// Otherwise a queue below would turn into timeouts, and those into retries.
 #[tokio::test(start_paused = true)]
-async fn getting_ready_is_not_part_of_an_attempts_time() {
-    // The first attempt gets ready twice: with a deadline the call itself waits, not `poll_ready`.
+async fn attempt_timeout_excludes_readiness() {
+    // The first attempt gets ready twice: with a deadline, the call waits instead of `poll_ready`.
     let upstream =
         Upstream::new(&[Status(503), Slow(4, 200)]).readiness(&[Readiness::Later(20); 3]);
     let layer = plain().attempt_timeout(secs(5)).deadline(secs(60)).build().unwrap();
-    let answer = layer.layer(upstream.clone()).oneshot(get()).await.unwrap();
-    assert_eq!((answer.status().as_u16(), upstream.attempts()), (200, 2));
+    let response = layer.layer(upstream.clone()).oneshot(get()).await.unwrap();
+    assert_eq!((response.status().as_u16(), upstream.attempts()), (200, 2));
     assert_eq!(upstream.gaps(), [secs(21)]);
-    // Once it is ready, the attempt has its timeout, and no more.
+    // Once the service is ready, the attempt has its timeout.
     let upstream = Upstream::new(&[Status(503), Hangs]).readiness(&[
         Readiness::Ready,
         Readiness::Later(20),
@@ -805,21 +817,21 @@ async fn getting_ready_is_not_part_of_an_attempts_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_deadline_wins_over_an_attempts_time() {
+async fn deadline_shorter_than_attempt_timeout_wins() {
     let layer = plain().attempt_timeout(secs(5)).deadline(secs(5)).build().unwrap();
     let error = layer.layer(Upstream::new(&[Hangs])).oneshot(get()).await.unwrap_err();
     assert!(error.is::<DeadlineExceeded>());
 }
 
-// The budget.
+// Budget.
 
 fn budget(reserve: u32) -> (Arc<RetryBudget>, Arc<dyn Budget>) {
-    let budget = Arc::new(RetryBudget::new(0.0, 0.0, reserve));
+    let budget = Arc::new(RetryBudget::new().ratio(0.0).per_second(0.0).reserve(reserve));
     (Arc::clone(&budget), budget)
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_budget_for_all_clones_and_layers() {
+async fn budget_is_shared_by_clones_and_layers() {
     let (left, shared) = budget(3);
     let layer = plain().budget(shared).build().unwrap();
     let upstream = Upstream::new(&[Status(503); 99]);
@@ -833,18 +845,18 @@ async fn one_budget_for_all_clones_and_layers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_default_budget_is_shared_too() {
+async fn budget_default_is_shared_by_clones() {
     let layer = RetryLayer::builder().backoff(Backoff::constant(Duration::ZERO)).build().unwrap();
     let upstream = Upstream::new(&[Status(503); 99]);
     for _ in 0..30 {
         _ = layer.layer(upstream.clone()).oneshot(get()).await;
     }
-    // A reserve of ten, and a fifth of the requests, except what didn't fit into the reserve at first.
+    // A reserve of ten, and a fifth of the requests except those deposited while the reserve was full.
     assert_eq!(upstream.attempts(), 30 + 10 + 5);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_spent_budget_is_an_answer_at_once() {
+async fn budget_spent_returns_at_once() {
     let log = EventLog::default();
     let layer = plain().budget(budget(1).1).observer(log.clone()).build().unwrap();
     let started = now();
@@ -861,7 +873,7 @@ async fn a_spent_budget_is_an_answer_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_dropped_while_it_waits_gives_its_budget_back() {
+async fn budget_call_dropped_during_wait_is_refunded() {
     let (left, shared) = budget(5);
     let mut call = Box::pin(
         plain().budget(shared).build().unwrap().layer(Upstream::new(&[Status(503)])).oneshot(get()),
@@ -873,7 +885,7 @@ async fn a_call_that_is_dropped_while_it_waits_gives_its_budget_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_dropped_while_it_gets_ready_again_gives_its_budget_back() {
+async fn budget_call_dropped_during_readiness_is_refunded() {
     let (left, shared) = budget(5);
     let upstream = Upstream::new(&[Status(503)]).readiness(&[Readiness::Ready, Readiness::Never]);
     let builder = plain().budget(shared);
@@ -885,7 +897,7 @@ async fn a_call_that_is_dropped_while_it_gets_ready_again_gives_its_budget_back(
     assert_eq!((upstream.attempts(), left.remaining()), (1, 4));
     drop(call);
     assert_eq!(left.remaining(), 5);
-    // The same by the deadline.
+    // The same at the deadline.
     let upstream = Upstream::new(&[Status(503)]).readiness(&[Readiness::Ready, Readiness::Never]);
     let bounded = builder.deadline(secs(3)).build().unwrap();
     let mut call = pin!(bounded.layer(upstream).oneshot(get()));
@@ -894,7 +906,7 @@ async fn a_call_that_is_dropped_while_it_gets_ready_again_gives_its_budget_back(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_that_was_sent_has_cost_what_it_costs() {
+async fn budget_sent_retry_is_not_refunded() {
     let (left, shared) = budget(5);
     let layer = plain().budget(shared).build().unwrap();
     let upstream = Upstream::new(&[Status(503), Hangs]);
@@ -914,7 +926,7 @@ async fn a_retry_that_was_sent_has_cost_what_it_costs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_open_circuit_answers_at_once_where_the_call_has_no_deadline() {
+async fn circuit_open_without_deadline_returns_at_once() {
     let log = EventLog::default();
     let upstream = Upstream::new(&[Fails, Fails]);
     let layer = plain()
@@ -932,7 +944,7 @@ async fn an_open_circuit_answers_at_once_where_the_call_has_no_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_were_notified_the_same_time_do_not_come_back_together() {
+async fn hint_same_for_many_calls_gets_jitter() {
     let mut waits = Vec::new();
     for seed in 0..50 {
         let upstream = Upstream::new(&[Header(429, "retry-after", "5")]);
@@ -946,7 +958,7 @@ async fn those_who_were_notified_the_same_time_do_not_come_back_together() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_for_a_circuit_costs_no_budget() {
+async fn circuit_wait_costs_no_budget() {
     let (left, shared) = budget(0);
     let upstream = Upstream::new(&[Fails, Fails]);
     let layer = plain()
@@ -958,8 +970,8 @@ async fn waiting_for_a_circuit_costs_no_budget() {
         })
         .build()
         .unwrap();
-    let answer = layer.layer(upstream.clone()).oneshot(post()).await.unwrap();
-    assert_eq!((answer.status().as_u16(), upstream.gaps()), (200, vec![secs(3); 2]));
+    let response = layer.layer(upstream.clone()).oneshot(post()).await.unwrap();
+    assert_eq!((response.status().as_u16(), upstream.gaps()), (200, vec![secs(3); 2]));
     assert_eq!(left.remaining(), 0);
 }
 
@@ -971,15 +983,15 @@ fn circuit_open_for_errors(outcome: Outcome<'_>) -> Verdict {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_an_open_circuit_rejected_is_none() {
-    // It was turned away five times, and still has three attempts.
+async fn circuit_rejection_is_not_an_attempt() {
+    // It was rejected five times, and still has three attempts.
     let steps = [Status(503), Fails, Fails, Fails, Fails, Fails, Status(503), Status(200)];
     let upstream = Upstream::new(&steps);
     let layer = plain().deadline(secs(60)).classify_fn(circuit_open_for_errors).build().unwrap();
-    let answer = layer.layer(upstream.clone()).oneshot(get()).await.unwrap();
-    assert_eq!((answer.status().as_u16(), upstream.attempts()), (200, 8));
+    let response = layer.layer(upstream.clone()).oneshot(get()).await.unwrap();
+    assert_eq!((response.status().as_u16(), upstream.attempts()), (200, 8));
 
-    // One who makes a single attempt doesn't wait for a circuit.
+    // A call with a single attempt doesn't wait for a circuit.
     let upstream = Upstream::new(&[Fails, Status(200)]);
     let layer = plain()
         .max_attempts(1)
@@ -992,7 +1004,7 @@ async fn an_attempt_that_an_open_circuit_rejected_is_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_for_a_circuit_without_a_backoff_does_not_spin() {
+async fn circuit_wait_without_backoff_does_not_spin() {
     let upstream = Upstream::new(&[Fails; 5000]);
     let layer = plain()
         .backoff(Backoff::constant(Duration::ZERO))
@@ -1005,10 +1017,10 @@ async fn waiting_for_a_circuit_without_a_backoff_does_not_spin() {
     assert!(upstream.attempts() <= 101, "{}", upstream.attempts());
 }
 
-// One loop a call.
+// Nested retries.
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_below_another_passes_through() {
+async fn nested_retry_passes_through() {
     let (left, shared) = budget(5);
     let log = EventLog::default();
     let inner = plain()
@@ -1032,7 +1044,7 @@ async fn a_retry_below_another_passes_through() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_async_block_can_carry_the_call_on() {
+async fn scope_entered_in_async_block_continues_the_call() {
     let upstream = Upstream::new(&[Status(503); 99]);
     let inner = plain().build().unwrap().layer(upstream.clone());
     let middleware = service_fn(move |request: Request<()>| {
@@ -1051,7 +1063,7 @@ async fn an_async_block_can_carry_the_call_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_to_something_else_has_its_own_attempts() {
+async fn nested_call_in_async_block_has_own_attempts() {
     let upstream = Upstream::new(&[Status(503), Status(503)]);
     let tokens = Upstream::new(&[Status(503), Status(200), Status(200), Status(503), Status(503)]);
     let token = plain().build().unwrap().layer(tokens.clone());
@@ -1065,17 +1077,17 @@ async fn a_call_to_something_else_has_its_own_attempts() {
             }
         })
     };
-    let answer =
+    let response =
         plain().deadline(secs(60)).build().unwrap().layer(client).oneshot(get()).await.unwrap();
-    assert_eq!(answer.status(), 200);
+    assert_eq!(response.status(), 200);
     assert_eq!(tokens.numbers(), [1, 2, 1, 1, 2, 3]);
     assert_eq!(upstream.numbers(), [1, 2, 3]);
-    // And it doesn't have this call's deadline.
+    // It doesn't have this call's deadline.
     assert_eq!(tokens.deadlines(), [None; 6]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_on_one_task_do_not_see_each_other() {
+async fn concurrent_calls_on_one_task_are_independent() {
     let upstream = Upstream::new(&[Slow(1, 503), Slow(2, 200), Slow(1, 503), Slow(1, 200)]);
     let service = plain().build().unwrap().layer(upstream.clone());
     let (one, two) = join(service.clone().oneshot(get()), service.oneshot(get())).await;
@@ -1085,7 +1097,7 @@ async fn calls_on_one_task_do_not_see_each_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_spawned_call_has_its_own_attempts() {
+async fn spawned_call_has_own_attempts() {
     let upstream = Upstream::new(&[Status(503)]);
     let inner = plain().build().unwrap().layer(upstream.clone());
     let spawning = service_fn(move |request: Request<()>| {
@@ -1100,7 +1112,7 @@ async fn a_spawned_call_has_its_own_attempts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_below_leaves_no_scope_behind() {
+async fn panic_below_leaves_no_scope() {
     use futures_util::FutureExt;
     use std::panic::AssertUnwindSafe;
 
@@ -1121,7 +1133,7 @@ async fn each_attempt_readies_once() {
         plain().build().unwrap().layer(plain().build().unwrap().layer(upstream.clone()));
     for _ in 0..2 {
         let ready = service.ready().await.unwrap();
-        // Asked again, it stays ready.
+        // Polled again, it stays ready.
         assert!(poll_once(pin!(ready.ready())).await.is_ready());
         assert_eq!(ready.call(get()).await.unwrap().status(), 200);
     }
@@ -1129,7 +1141,7 @@ async fn each_attempt_readies_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_fails_to_get_ready_is_a_request_never_sent() {
+async fn readiness_error_counts_as_not_sent() {
     let log = EventLog::default();
     let layer = plain().observer(log.clone());
     let upstream = Upstream::new(&[Header(503, "retry-after", "1")]).readiness(&[
@@ -1138,24 +1150,24 @@ async fn a_service_that_fails_to_get_ready_is_a_request_never_sent() {
         Readiness::Fails,
     ]);
     let layer = layer.max_attempts(4).build().unwrap();
-    let answer = layer.layer(upstream.clone()).oneshot(post()).await.unwrap();
-    assert_eq!((answer.status().as_u16(), upstream.numbers()), (200, vec![2, 4]));
+    let response = layer.layer(upstream.clone()).oneshot(post()).await.unwrap();
+    assert_eq!((response.status().as_u16(), upstream.numbers()), (200, vec![2, 4]));
     let classes: Vec<_> = log.0.lock().unwrap().iter().map(|event| event.2.class()).collect();
     assert_eq!(classes, [Class::NotSent, Class::Overloaded, Class::NotSent]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_error_of_getting_ready_comes_from_the_call() {
+async fn readiness_error_is_returned_by_the_call() {
     let upstream = Upstream::new(&[]).readiness(&[Readiness::Fails, Readiness::Ready]);
     let mut service = plain().max_attempts(1).build().unwrap().layer(upstream.clone());
     let error = service.ready().await.unwrap().call(get()).await.unwrap_err();
     assert!(error.is::<Failed>());
-    // And the next call starts afresh.
+    // The next call starts anew.
     assert_eq!(service.ready().await.unwrap().call(get()).await.unwrap().status(), 200);
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropping_a_call_drops_its_attempt() {
+async fn dropped_call_drops_its_attempt() {
     let upstream = Upstream::new(&[Hangs]);
     let mut call = Box::pin(plain().build().unwrap().layer(upstream.clone()).oneshot(get()));
     assert!(poll_once(call.as_mut()).await.is_pending());
@@ -1176,14 +1188,13 @@ impl Clone for Counted {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_copy_is_made_that_is_not_sent() {
+async fn request_copies_are_all_sent() {
     for (most, failures, copies) in [
-        // Where no attempt can follow, nothing is kept.
-        (0, 0, 0),
+        // If no attempt can follow, no copy is made.
         (1, 0, 0),
         (1, 1, 0),
         (2, 0, 1),
-        // The last attempt gets what was kept.
+        // The last attempt uses the saved copy.
         (2, 1, 1),
         (2, 9, 1),
         (3, 1, 2),
@@ -1205,18 +1216,18 @@ async fn no_copy_is_made_that_is_not_sent() {
             .unwrap();
         let request = Counted::default();
         let count = Arc::clone(&request.0);
-        // The layer below only passes the request on, and copies nothing.
+        // The nested layer passes the request on without a copy.
         let inner = layer.clone().layer(client);
         _ = layer.layer(inner).oneshot(request).await;
         assert_eq!(count.load(Ordering::Relaxed), copies, "{most} attempts, {failures} failures");
     }
 }
 
-// Other protocols, and what is observed.
+// Other protocols, and events.
 
 #[cfg(feature = "tonic")]
 #[tokio::test(start_paused = true)]
-async fn a_tonic_client_sees_what_happened() {
+async fn tonic_client_receives_typed_statuses() {
     use tonic::{Code, Status as Grpc};
 
     let code = async |layer: RetryLayer, step| {
@@ -1247,7 +1258,7 @@ enum Reply {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_http_is_judged_by_its_own_classifier() {
+async fn non_http_uses_own_classifier() {
     let replies = Arc::new(Mutex::new(VecDeque::from([Ok(true), Err(Failed(1)), Ok(false)])));
     let client = service_fn(move |job: Job| {
         let reply = replies.lock().unwrap().pop_front().unwrap();
@@ -1261,14 +1272,14 @@ async fn what_is_not_http_is_judged_by_its_own_classifier() {
     let builder = plain().replay_clone().classifier(classifier);
     let layer = builder.clone().build().unwrap();
     let careful = layer.clone().layer(client.clone()).oneshot(Job(7)).await;
-    // It may have been processed, and whether it is idempotent isn't known.
+    // It may have been processed, and it isn't known to be idempotent.
     assert_eq!(careful.unwrap_err().downcast_ref::<Failed>().unwrap().0, 1);
     let reply = builder.retry_non_idempotent().build().unwrap().layer(client).oneshot(Job(8)).await;
     assert_eq!(reply.unwrap(), Reply::Done(Job(8)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_only_errors_are_judged_every_reply_is_a_success() {
+async fn error_classifier_treats_replies_as_success() {
     let replies = Arc::new(Mutex::new(VecDeque::from([Err(()), Ok(Reply::Busy)])));
     let client = service_fn(move |_: Job| {
         let reply = replies.lock().unwrap().pop_front().unwrap();
@@ -1279,7 +1290,7 @@ async fn where_only_errors_are_judged_every_reply_is_a_success() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_decision_about_a_failure_is_notified() {
+async fn observer_receives_each_failure_decision() {
     let log = EventLog::default();
     let lines = Arc::new(Mutex::new(Vec::new()));
     let written = Arc::clone(&lines);
@@ -1304,7 +1315,7 @@ async fn every_decision_about_a_failure_is_notified() {
     );
     assert_eq!(log.texts(), *lines.lock().unwrap());
     let observed = log.texts().len();
-    // Neither a success nor a fault of the request is observed.
+    // Neither a success nor a rejected request emits an event.
     assert_eq!(outcome(&layer, &[Status(404)], get()).await, (404, 1));
     assert_eq!(outcome(&layer, &[Header(404, "x-should-retry", "false")], get()).await, (404, 1));
     assert_eq!(outcome(&layer, &[], get()).await, (200, 1));
@@ -1318,7 +1329,7 @@ async fn every_decision_about_a_failure_is_notified() {
 }
 
 #[test]
-fn a_layer_is_made_outside_a_runtime_and_goes_anywhere() {
+fn layer_is_send_and_built_outside_a_runtime() {
     fn goes<T: Clone + Send + Sync + 'static>(_: &T) {}
     fn is_sent<T: Send>(_: &T) {}
     let layer =

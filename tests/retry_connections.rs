@@ -1,4 +1,4 @@
-//! Whether the connection of a discarded answer serves the next attempt: HTTP/1 over loopback.
+//! The reuse of the connection of a dropped response for the next attempt: HTTP/1 over loopback.
 
 #![cfg(all(feature = "retry", feature = "peek", feature = "hyper-util"))]
 
@@ -19,11 +19,11 @@ use tower_upstream::retry::Backoff;
 use tower_upstream::retry::RetryBuilder;
 use tower_upstream::{PeekLayer, RetryLayer};
 
-/// How long the body comes after its head, where it does.
+/// The delay of a late body after its head.
 const LATER: Duration = Duration::from_millis(20);
 
-/// Starts a server that answers every request with 503 and a body of this length, which may come
-/// later than the head. Returns its address, and how many connections it has accepted.
+/// Starts a server that responds to every request with 503 and a body of this length, which may be
+/// sent later than the head. Returns its address and the number of accepted connections.
 async fn serve(length: usize, later: bool) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -43,9 +43,9 @@ async fn fail(mut socket: TcpStream, length: usize, later: bool) {
     let head = format!("HTTP/1.1 503 Service Unavailable\r\ncontent-length: {length}\r\n\r\n");
     let body = vec![b' '; length];
     let mut request = [0; 4096];
-    // A request without a body comes in one piece here.
+    // A request without a body arrives in one piece here.
     while socket.read(&mut request).await.is_ok_and(|read| read > 0) {
-        let answer = if later {
+        let response = if later {
             if socket.write_all(head.as_bytes()).await.is_err() {
                 return;
             }
@@ -54,7 +54,7 @@ async fn fail(mut socket: TcpStream, length: usize, later: bool) {
         } else {
             [head.as_bytes(), &body].concat()
         };
-        if socket.write_all(&answer).await.is_err() {
+        if socket.write_all(&response).await.is_err() {
             return;
         }
     }
@@ -68,7 +68,7 @@ fn retry() -> RetryBuilder {
     RetryLayer::builder().max_attempts(4).backoff(Backoff::constant(Duration::from_millis(50)))
 }
 
-/// How many connections a call of four attempts takes.
+/// Returns the number of connections that a call of four attempts uses.
 async fn connections<S, B>(client: S, length: usize, later: bool) -> usize
 where
     S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = BoxError>,
@@ -81,7 +81,7 @@ where
 }
 
 #[tokio::test]
-async fn a_short_answer_that_came_with_its_head_leaves_its_connection() {
+async fn connection_short_response_is_reused() {
     for length in [0, 100, 1_000] {
         assert_eq!(
             connections(retry().build().unwrap().layer(client()), length, false).await,
@@ -91,24 +91,23 @@ async fn a_short_answer_that_came_with_its_head_leaves_its_connection() {
     }
 }
 
-/// hyper doesn't wait for the rest of a body that is dropped, but closes the connection. Waiting would
-/// cost time; a layer that reads the body spends that time anyway.
+/// hyper closes the connection of a body that is dropped before its end.
 #[tokio::test]
-async fn a_longer_or_later_answer_takes_its_connection_along_unless_it_is_looked_into() {
+async fn connection_long_or_late_response_is_reused_only_with_peek() {
     for (length, later) in [(60_000, false), (100, true), (60_000, true)] {
-        let what = format!("{length} bytes, later: {later}");
+        let case = format!("{length} bytes, later: {later}");
         assert_eq!(
             connections(retry().build().unwrap().layer(client()), length, later).await,
             4,
-            "{what}"
+            "{case}"
         );
         let peek = ServiceBuilder::new()
             .layer(retry().build().unwrap())
             .layer(PeekLayer::new())
             .service(client());
-        assert_eq!(connections(peek, length, later).await, 1, "{what}");
+        assert_eq!(connections(peek, length, later).await, 1, "{case}");
     }
-    // Within its bound.
+    // A peek layer reads only up to its limit.
     let peek = ServiceBuilder::new()
         .layer(retry().build().unwrap())
         .layer(PeekLayer::new())

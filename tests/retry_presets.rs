@@ -1,4 +1,4 @@
-//! The presets of official clients, checked against what those do and where the docs say they differ.
+//! The presets, compared with the official clients and with the differences in their docs.
 
 #![cfg(all(feature = "retry", feature = "peek"))]
 
@@ -19,9 +19,9 @@ use tower_upstream::{BoxError, PeekLayer, presets};
 
 type Body = http_body_util::combinators::BoxBody<Bytes, std::convert::Infallible>;
 
-/// One answer of the upstream: a status, headers, a body and trailers, or no answer.
+/// The result of each attempt: a response, or an error.
 #[derive(Clone, Default)]
-struct Answer {
+struct ScriptedResult {
     status: u16,
     headers: Vec<(&'static str, &'static str)>,
     body: &'static str,
@@ -29,20 +29,20 @@ struct Answer {
     error: Option<io::ErrorKind>,
 }
 
-fn status(status: u16) -> Answer {
-    Answer { status, ..Answer::default() }
+fn status(status: u16) -> ScriptedResult {
+    ScriptedResult { status, ..ScriptedResult::default() }
 }
 
-fn error(kind: io::ErrorKind) -> Answer {
-    Answer { error: Some(kind), ..Answer::default() }
+fn error(kind: io::ErrorKind) -> ScriptedResult {
+    ScriptedResult { error: Some(kind), ..ScriptedResult::default() }
 }
 
 /// A gRPC response without a message.
-fn grpc(code: &'static str) -> Answer {
+fn grpc(code: &'static str) -> ScriptedResult {
     status(200).header("content-type", "application/grpc").header("grpc-status", code)
 }
 
-impl Answer {
+impl ScriptedResult {
     fn header(mut self, name: &'static str, value: &'static str) -> Self {
         self.headers.push((name, value));
         self
@@ -76,14 +76,14 @@ impl Answer {
     }
 }
 
-/// When a request came, and with which idempotency key.
-type Asked = (Instant, Option<HeaderValue>);
+/// The time of an attempt, and its idempotency key.
+type Attempt = (Instant, Option<HeaderValue>);
 
-/// An upstream that always gives this answer, and notes when it was asked, and with which key.
+/// An upstream that always returns this result, and records its attempts.
 #[derive(Clone)]
 struct Upstream {
-    answer: Answer,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    scripted: ScriptedResult,
+    attempts: Arc<Mutex<Vec<Attempt>>>,
 }
 
 impl Service<Request<()>> for Upstream {
@@ -100,122 +100,122 @@ impl Service<Request<()>> for Upstream {
 
     fn call(&mut self, request: Request<()>) -> Self::Future {
         let key = request.headers().get("idempotency-key").cloned();
-        self.asked.lock().unwrap().push((Instant::now(), key));
-        std::future::ready(self.answer.clone().response())
+        self.attempts.lock().unwrap().push((Instant::now(), key));
+        std::future::ready(self.scripted.clone().response())
     }
 }
 
-/// How a `POST` ended, and the attempts that it took.
-struct Came {
+/// The final class of a `POST`, and its attempts.
+struct Call {
     waits: Vec<Duration>,
     keys: Vec<Option<HeaderValue>>,
     stopped: Option<StopReason>,
-    to: Class,
+    class: Class,
 }
 
-impl Came {
+impl Call {
     fn attempts(&self) -> usize {
         self.keys.len()
     }
 }
 
-/// Sends a `POST` to an upstream that always gives this answer.
-async fn post(retry: &RetryBuilder, answer: Answer) -> Came {
-    let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
+/// Sends a `POST` to an upstream that always returns this result.
+async fn post(retry: &RetryBuilder, scripted: ScriptedResult) -> Call {
+    let attempts: Arc<Mutex<Vec<Attempt>>> = Arc::default();
     let stopped = Arc::new(Mutex::new(None));
     let reason = Arc::clone(&stopped);
     let retry = retry.clone().observer(observer_fn(move |event: &Event<'_>| {
         if let Event::RetryDecided(event) = event
-            && let tower_upstream::retry::Decision::Stop(why) = event.decision
+            && let tower_upstream::retry::Decision::Stop(stop) = event.decision
         {
-            *reason.lock().unwrap() = Some(why);
+            *reason.lock().unwrap() = Some(stop);
         }
     }));
     let retry = retry.build().unwrap();
     let stack = ServiceBuilder::new()
         .layer(retry)
         .layer(PeekLayer::builder().grpc_unary().build().unwrap())
-        .service(Upstream { answer, asked: Arc::clone(&asked) });
+        .service(Upstream { scripted, attempts: Arc::clone(&attempts) });
     let result = stack.oneshot(Request::post("/").body(()).unwrap()).await;
     let seen = result.as_ref().map_err(|error| &**error as _);
-    let to = HttpClassifier::new().classify(seen).class();
-    let asked = asked.lock().unwrap();
-    let waits = asked.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
-    let keys = asked.iter().map(|(_, key)| key.clone()).collect();
+    let class = HttpClassifier::new().classify(seen).class();
+    let attempts = attempts.lock().unwrap();
+    let waits = attempts.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+    let keys = attempts.iter().map(|(_, key)| key.clone()).collect();
     let stopped = *stopped.lock().unwrap();
-    Came { waits, keys, stopped, to }
+    Call { waits, keys, stopped, class }
 }
 
 const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// Rounds to milliseconds, as tokio's timers do.
+/// Asserts bounds of a wait, rounded to milliseconds as tokio's timers.
 fn assert_within(wait: Duration, least: Duration, most: Duration) {
     assert!(wait >= least && wait <= most + millis(2), "{wait:?} isn't in {least:?}..={most:?}");
 }
 
-// A provider of language models.
+// `llm_retry`.
 
 #[tokio::test(start_paused = true)]
-async fn llm_repeats_what_the_official_sdk_repeats() {
+async fn llm_retries_as_the_official_sdk() {
     let again = [408, 409, 429, 500, 502, 503, 504, 529, 425];
-    for answer in again.map(status).into_iter().chain([
+    for scripted in again.map(status).into_iter().chain([
         error(io::ErrorKind::ConnectionReset),
         error(io::ErrorKind::ConnectionRefused),
         error(io::ErrorKind::TimedOut),
         status(400).header("x-should-retry", "true"),
     ]) {
-        let came = post(&presets::llm_retry(), answer.clone()).await;
-        assert_eq!(came.attempts(), 3, "{}", answer.status);
-        assert_within(came.waits[0], Duration::ZERO, millis(500));
-        assert_within(came.waits[1], Duration::ZERO, millis(1000));
-        assert!(came.keys[0].is_some() && came.keys.iter().all(|key| *key == came.keys[0]));
+        let call = post(&presets::llm_retry(), scripted.clone()).await;
+        assert_eq!(call.attempts(), 3, "{}", scripted.status);
+        assert_within(call.waits[0], Duration::ZERO, millis(500));
+        assert_within(call.waits[1], Duration::ZERO, millis(1000));
+        assert!(call.keys[0].is_some() && call.keys.iter().all(|key| *key == call.keys[0]));
     }
     let once = [200, 304, 400, 401, 403, 404, 422, 501].map(status);
-    for answer in once.into_iter().chain([status(503).header("x-should-retry", "false")]) {
+    for scripted in once.into_iter().chain([status(503).header("x-should-retry", "false")]) {
         assert_eq!(
-            post(&presets::llm_retry(), answer.clone()).await.attempts(),
+            post(&presets::llm_retry(), scripted.clone()).await.attempts(),
             1,
             "{}",
-            answer.status
+            scripted.status
         );
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn llm_waits_as_long_as_it_is_notified_up_to_two_minutes() {
+async fn llm_obeys_hints_up_to_two_minutes() {
     let observed = |seconds| status(429).header("retry-after", seconds);
-    let came = post(&presets::llm_retry(), observed("120")).await;
-    assert_eq!(came.attempts(), 3);
-    assert_within(came.waits[0], millis(120_000), millis(120_500));
-    let came = post(&presets::llm_retry(), observed("121")).await;
-    assert_eq!((came.attempts(), came.to), (1, Class::Throttled));
-    assert!(matches!(came.stopped, Some(StopReason::HintAboveCap { .. })));
+    let call = post(&presets::llm_retry(), observed("120")).await;
+    assert_eq!(call.attempts(), 3);
+    assert_within(call.waits[0], millis(120_000), millis(120_500));
+    let call = post(&presets::llm_retry(), observed("121")).await;
+    assert_eq!((call.attempts(), call.class), (1, Class::Throttled));
+    assert!(matches!(call.stopped, Some(StopReason::HintAboveCap { .. })));
 }
 
 #[tokio::test(start_paused = true)]
-async fn llm_spends_no_attempt_on_a_spent_quota() {
+async fn llm_exhausted_quota_is_not_retried() {
     let spent = status(429).body(r#"{"error": {"code": "insufficient_quota"}}"#);
-    let came = post(&presets::llm_retry(), spent).await;
-    assert_eq!((came.attempts(), came.stopped), (1, Some(StopReason::QuotaExhausted)));
+    let call = post(&presets::llm_retry(), spent).await;
+    assert_eq!((call.attempts(), call.stopped), (1, Some(StopReason::QuotaExhausted)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn llm_stops_when_everything_fails() {
+async fn llm_budget_bounds_retries_in_an_outage() {
     let retry = presets::llm_retry();
     let mut attempts = 0;
     for _ in 0..100 {
         attempts += post(&retry, status(500)).await.attempts();
     }
-    // A fifth of a hundred, the reserve of ten, and one every ten seconds of the few that passed.
+    // A fifth of a hundred, the reserve of ten, and one every ten seconds.
     assert!((130..=133).contains(&attempts), "{attempts}");
 }
 
-// gRPC, as gRFC A6 has it.
+// `grpc_retry`, after gRFC A6.
 
 #[tokio::test(start_paused = true)]
-async fn grpc_repeats_what_is_unavailable() {
+async fn grpc_retries_unavailable() {
     let unavailable = [
         grpc("14"),
         status(429),
@@ -225,10 +225,10 @@ async fn grpc_repeats_what_is_unavailable() {
         error(io::ErrorKind::ConnectionReset),
         error(io::ErrorKind::ConnectionRefused),
     ];
-    for answer in unavailable {
-        let came = post(&presets::grpc_retry(), answer).await;
-        assert_eq!(came.attempts(), 4);
-        for (wait, most) in came.waits.iter().zip([100, 200, 400]) {
+    for scripted in unavailable {
+        let call = post(&presets::grpc_retry(), scripted).await;
+        assert_eq!(call.attempts(), 4);
+        for (wait, most) in call.waits.iter().zip([100, 200, 400]) {
             assert_within(*wait, Duration::ZERO, millis(most));
         }
     }
@@ -236,41 +236,45 @@ async fn grpc_repeats_what_is_unavailable() {
     for code in others {
         assert_eq!(post(&presets::grpc_retry(), grpc(code)).await.attempts(), 1, "{code}");
     }
-    for answer in [status(400), status(500), error(io::ErrorKind::TimedOut)] {
-        assert_eq!(post(&presets::grpc_retry(), answer).await.attempts(), 1);
+    for scripted in [status(400), status(500), error(io::ErrorKind::TimedOut)] {
+        assert_eq!(post(&presets::grpc_retry(), scripted).await.attempts(), 1);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn grpc_obeys_a_pushback() {
+async fn grpc_pushback_replaces_the_wait() {
     let pushed = |pushback| grpc("14").header("grpc-retry-pushback-ms", pushback);
-    let came = post(&presets::grpc_retry(), pushed("2500")).await;
-    assert_eq!(came.attempts(), 4);
-    came.waits.iter().for_each(|wait| assert_within(*wait, millis(2500), millis(2500)));
-    let came = post(&presets::grpc_retry(), pushed("0")).await;
-    assert_eq!(came.waits, [Duration::ZERO; 3]);
+    let call = post(&presets::grpc_retry(), pushed("2500")).await;
+    assert_eq!(call.attempts(), 4);
+    call.waits.iter().for_each(|wait| assert_within(*wait, millis(2500), millis(2500)));
+    let call = post(&presets::grpc_retry(), pushed("0")).await;
+    assert_eq!(call.waits, [Duration::ZERO; 3]);
     for no in ["-1", "soon", "60001"] {
         assert_eq!(post(&presets::grpc_retry(), pushed(no)).await.attempts(), 1, "{no}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn grpc_is_committed_once_headers_came() {
+async fn grpc_status_in_trailers_is_not_retried() {
     let headers = || status(200).header("content-type", "application/grpc");
-    let came = post(&presets::grpc_retry(), headers().trailer("grpc-status", "14")).await;
-    assert_eq!((came.attempts(), came.to), (1, Class::Transient), "it failed, all the same");
-    assert_eq!(came.stopped, Some(StopReason::NotRetryable));
-    let came = post(&presets::grpc_retry(), headers().trailer("grpc-status", "0")).await;
-    assert_eq!((came.attempts(), came.to), (1, Class::Success));
+    let call = post(&presets::grpc_retry(), headers().trailer("grpc-status", "14")).await;
+    assert_eq!(
+        (call.attempts(), call.class),
+        (1, Class::Transient),
+        "the verdict is still a failure"
+    );
+    assert_eq!(call.stopped, Some(StopReason::NotRetryable));
+    let call = post(&presets::grpc_retry(), headers().trailer("grpc-status", "0")).await;
+    assert_eq!((call.attempts(), call.class), (1, Class::Success));
 }
 
 #[tokio::test(start_paused = true)]
-async fn grpc_stops_retrying_when_half_of_its_tokens_are_gone() {
+async fn grpc_throttle_half_empty_stops_retries() {
     let retry = presets::grpc_retry();
     // Four of ten tokens.
     assert_eq!(post(&retry, grpc("14")).await.attempts(), 4);
-    let came = post(&retry, grpc("14")).await;
-    assert_eq!((came.attempts(), came.stopped), (2, Some(StopReason::Budget)));
+    let call = post(&retry, grpc("14")).await;
+    assert_eq!((call.attempts(), call.stopped), (2, Some(StopReason::Budget)));
     for _ in 0..3 {
         assert_eq!(post(&retry, grpc("14")).await.attempts(), 1);
     }
@@ -282,11 +286,11 @@ async fn grpc_stops_retrying_when_half_of_its_tokens_are_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn grpc_counts_a_server_that_says_no() {
+async fn grpc_throttle_counts_negative_pushback() {
     let retry = presets::grpc_retry();
     for _ in 0..6 {
         post(&retry, grpc("14").header("grpc-retry-pushback-ms", "-1")).await;
     }
-    let came = post(&retry, grpc("14")).await;
-    assert_eq!((came.attempts(), came.stopped), (1, Some(StopReason::Budget)));
+    let call = post(&retry, grpc("14")).await;
+    assert_eq!((call.attempts(), call.stopped), (1, Some(StopReason::Budget)));
 }

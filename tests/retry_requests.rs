@@ -1,4 +1,4 @@
-//! What a request overrides, and what the layer writes into it, on a paused clock.
+//! The overrides of a request, and the headers that the layer adds, on a paused clock.
 
 #![cfg(all(feature = "retry", feature = "failover"))]
 
@@ -19,12 +19,12 @@ const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-/// A retry that waits 1 s each time, without anything that a test doesn't set.
+/// Returns a retry with a constant wait of 1 s and no budget.
 fn plain() -> RetryBuilder {
     RetryLayer::builder().backoff(Backoff::constant(secs(1))).no_budget()
 }
 
-/// What an upstream that answers 500 to everything saw in this header, attempt by attempt.
+/// Returns the values of this header in all attempts, to an upstream that always responds 500.
 async fn seen<L>(layer: L, name: &str, request: Request<()>) -> Vec<Option<String>>
 where
     L: Layer<Upstream>,
@@ -39,7 +39,7 @@ where
     requests.iter().map(value).collect()
 }
 
-/// An upstream that answers 500 at once to everything, and keeps the requests.
+/// An upstream that responds 500 at once, and keeps the requests.
 #[derive(Clone, Default)]
 struct Upstream {
     requests: Arc<Mutex<Vec<Request<()>>>>,
@@ -63,20 +63,20 @@ impl tower::Service<Request<()>> for Upstream {
     }
 }
 
-async fn attempts<L>(layer: L, asks: Override) -> usize
+async fn attempts<L>(layer: L, overrides: Override) -> usize
 where
     L: Layer<Upstream>,
     L::Service: tower::Service<Request<()>, Response = Response<()>, Error = BoxError>,
 {
     let mut request = Request::new(());
-    request.extensions_mut().insert(asks);
+    request.extensions_mut().insert(overrides);
     seen(layer, "any", request).await.len()
 }
 
-// What a request asks for.
+// Overrides.
 
 #[tokio::test(start_paused = true)]
-async fn a_request_may_ask_for_fewer_attempts_or_more() {
+async fn override_max_attempts_of_one_request() {
     assert_eq!(attempts(plain().build().unwrap(), Override::new()).await, 3);
     assert_eq!(attempts(plain().build().unwrap(), Override::new().no_retry()).await, 1);
     assert_eq!(attempts(plain().build().unwrap(), Override::new().max_attempts(0)).await, 1);
@@ -89,22 +89,22 @@ async fn a_request_may_ask_for_fewer_attempts_or_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_may_ask_for_a_deadline() {
-    let hours = plain().max_attempts(u32::MAX).deadline(secs(3)).build().unwrap();
+async fn override_deadline_of_one_request() {
+    let layer = plain().max_attempts(u32::MAX).deadline(secs(3)).build().unwrap();
     let start = Instant::now();
-    // Waits of 1 s, none of which may pass the deadline.
-    assert_eq!(attempts(hours.clone(), Override::new()).await, 3);
-    assert_eq!(attempts(hours.clone(), Override::new().deadline(secs(2))).await, 2);
-    assert_eq!(attempts(hours.clone(), Override::new().deadline(secs(6))).await, 6);
+    // Waits of 1 s, which must end before the deadline.
+    assert_eq!(attempts(layer.clone(), Override::new()).await, 3);
+    assert_eq!(attempts(layer.clone(), Override::new().deadline(secs(2))).await, 2);
+    assert_eq!(attempts(layer.clone(), Override::new().deadline(secs(6))).await, 6);
     assert_eq!(start.elapsed(), secs(2 + 1 + 5));
-    // The deadline of a layer above still holds.
+    // The deadline of a layer above still applies.
     let nested =
-        ServiceBuilder::new().layer(plain().deadline(secs(1)).build().unwrap()).layer(hours);
+        ServiceBuilder::new().layer(plain().deadline(secs(1)).build().unwrap()).layer(layer);
     assert_eq!(attempts(nested, Override::new().deadline(secs(6))).await, 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_of_the_requests_own_cuts_the_attempt_in_flight() {
+async fn override_deadline_drops_attempt_in_flight() {
     let slow = service_fn(|_: Request<()>| async {
         sleep(secs(60)).await;
         Ok::<_, BoxError>(Response::new(()))
@@ -118,22 +118,22 @@ async fn a_deadline_of_the_requests_own_cuts_the_attempt_in_flight() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn extremes_neither_panic_nor_hang() {
-    let reserve = RetryBudget::new(0.0, 0.0, 5);
+async fn override_extremes_neither_panic_nor_hang() {
+    let reserve = RetryBudget::new().ratio(0.0).per_second(0.0).reserve(5);
     let layer =
         RetryLayer::builder().backoff(Backoff::constant(secs(1))).budget(reserve).build().unwrap();
-    for asks in [
+    for overrides in [
         Override::new().deadline(Duration::ZERO).max_attempts(u32::MAX),
         Override::new().deadline(Duration::MAX).max_attempts(0),
     ] {
-        assert_eq!(attempts(layer.clone(), asks).await, 1, "{asks:?}");
+        assert_eq!(attempts(layer.clone(), overrides).await, 1, "{overrides:?}");
     }
-    let asks = Override::new().deadline(Duration::MAX).max_attempts(u32::MAX);
-    assert_eq!(attempts(layer, asks).await, 6, "as the budget has it");
+    let overrides = Override::new().deadline(Duration::MAX).max_attempts(u32::MAX);
+    assert_eq!(attempts(layer, overrides).await, 6, "the budget bounds the attempts");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closure_says_what_other_requests_ask_for() {
+async fn override_fn_applies_to_requests_without_extensions() {
     #[derive(Clone, Copy)]
     struct Job {
         attempts: u32,
@@ -159,7 +159,7 @@ async fn a_closure_says_what_other_requests_ask_for() {
     }
 }
 
-// What is written into a request.
+// Added headers.
 
 fn post() -> Request<()> {
     Request::post("http://upstream.test/").body(()).unwrap()
@@ -180,7 +180,7 @@ fn is_random_uuid(text: &str) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_makes_a_post_safe_to_repeat_and_stays_the_same() {
+async fn idempotency_key_is_the_same_for_all_attempts() {
     assert_eq!(seen(plain().build().unwrap(), KEY, post()).await, [None]);
     let mut all = HashSet::new();
     for _ in 0..2 {
@@ -194,7 +194,7 @@ async fn a_key_makes_a_post_safe_to_repeat_and_stays_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_of_the_callers_own_stays() {
+async fn idempotency_key_of_the_caller_is_kept() {
     let mine = Some("mine".to_owned());
     assert_eq!(
         seen(plain().idempotency_key().build().unwrap(), KEY, post_with(KEY)).await,
@@ -208,7 +208,7 @@ async fn a_key_of_the_callers_own_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_is_given_only_where_a_retry_can_follow() {
+async fn idempotency_key_needs_a_possible_retry() {
     let layer = plain().idempotency_key().build().unwrap();
     let once = plain().idempotency_key().max_attempts(1).build().unwrap();
     assert_eq!(seen(once, KEY, post()).await, [None]);
@@ -218,7 +218,7 @@ async fn a_key_is_given_only_where_a_retry_can_follow() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_seed_makes_the_key_repeatable() {
+async fn idempotency_key_with_seed_is_repeatable() {
     let seeded = |seed| plain().idempotency_key().seed(seed).build().unwrap();
     let layer = || seeded(7);
     assert_eq!(seen(layer(), KEY, post()).await, seen(layer(), KEY, post()).await);
@@ -226,7 +226,7 @@ async fn a_seed_makes_the_key_repeatable() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_key_for_all_regions_and_nested_layers() {
+async fn idempotency_key_is_shared_by_regions_and_nested_layers() {
     let region = |name: &'static str| Region::new(name, format!("http://{name}.test"));
     let regions = Regions::new([region("one"), region("two"), region("three")]).unwrap();
     let stack = ServiceBuilder::new()
@@ -243,12 +243,12 @@ async fn one_key_for_all_regions_and_nested_layers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_server_is_notified_which_retry_it_is() {
+async fn retry_count_header_counts_retries() {
     let counting = || plain().retry_count_header(HeaderName::from_static("x-retry-count"));
     let layer = counting().build().unwrap();
     let counts = ["0", "1", "2"].map(|count| Some(count.to_owned()));
     assert_eq!(seen(layer.clone(), "x-retry-count", Request::new(())).await, counts);
-    // What the caller wrote there was no count of ours.
+    // The caller's value is replaced.
     let mut request = post_with("x-retry-count");
     *request.method_mut() = http::Method::PUT;
     assert_eq!(seen(layer.clone(), "x-retry-count", request).await, counts);
@@ -258,14 +258,14 @@ async fn the_server_is_notified_which_retry_it_is() {
 
 #[cfg(feature = "circuit-breaker")]
 #[tokio::test(start_paused = true)]
-async fn the_server_is_not_notified_of_attempts_that_a_circuit_rejected() {
+async fn retry_count_header_skips_rejected_attempts() {
     let breaker = tower_upstream::CircuitBreakerLayer::builder().consecutive_failures(2).build();
     let layer = plain()
         .retry_count_header(HeaderName::from_static("x-retry-count"))
         .deadline(secs(60))
         .build()
         .unwrap();
-    // The circuit opens when two have failed, which turns the third attempt away.
+    // The circuit opens after two failures, and rejects the third attempt.
     let layer = ServiceBuilder::new().layer(layer).layer(breaker.unwrap());
     let counts = ["0", "1", "2"].map(|count| Some(count.to_owned()));
     assert_eq!(seen(layer, "x-retry-count", Request::new(())).await, counts);
@@ -273,7 +273,7 @@ async fn the_server_is_not_notified_of_attempts_that_a_circuit_rejected() {
 
 #[cfg(feature = "reqwest")]
 #[tokio::test(start_paused = true)]
-async fn reqwests_requests_are_written_into_too() {
+async fn reqwest_request_receives_headers() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&seen);
     let client = service_fn(move |request: reqwest::Request| {
@@ -291,9 +291,9 @@ async fn reqwests_requests_are_written_into_too() {
     assert_eq!(seen.iter().map(|(_, count)| &**count).collect::<Vec<_>>(), ["0", "1", "2"]);
 }
 
-/// `HeaderMap::insert` panics where there is no room for another name.
+/// `HeaderMap::insert` panics if the map is full.
 #[tokio::test(start_paused = true)]
-async fn a_request_full_of_headers_is_sent_without_ours() {
+async fn full_header_map_is_sent_without_added_headers() {
     let mut request = post();
     let headers = request.headers_mut();
     for number in 0.. {
@@ -307,5 +307,5 @@ async fn a_request_full_of_headers_is_sent_without_ours() {
         .retry_count_header(HeaderName::from_static("x-retry"))
         .build()
         .unwrap();
-    assert_eq!(seen(layer, "x-retry", request).await, [None], "it isn't safe to send again");
+    assert_eq!(seen(layer, "x-retry", request).await, [None], "it isn't safe to repeat");
 }

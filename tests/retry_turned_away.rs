@@ -1,4 +1,4 @@
-//! What a caller gets if its last attempt never left, after others that were answered.
+//! The result of a call whose last attempt was rejected locally, after earlier attempts were sent.
 
 #![cfg(all(feature = "retry", feature = "circuit-breaker", feature = "rate-limit"))]
 
@@ -25,32 +25,32 @@ use tower_upstream::{CircuitBreakerLayer, Quota, RateLimitLayer, RetryLayer, cau
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A retry that waits 1 s each time, without anything that a test doesn't set.
+/// Returns a retry of 5 attempts with a constant wait of 1 s and no budget.
 fn retry() -> RetryBuilder {
     RetryLayer::builder().max_attempts(5).backoff(Backoff::constant(SECOND)).no_budget()
 }
 
-/// A breaker that opens for half a minute after two failures.
+/// Returns a breaker that opens for 30 s after two failures.
 fn breaker() -> CircuitBreakerLayer {
     let builder = CircuitBreakerLayer::builder().consecutive_failures(2);
     builder.open_for(30 * SECOND).build().unwrap()
 }
 
-/// A limiter that lets two calls through, and turns others away at once.
+/// Returns a limiter that admits two calls, and rejects others at once.
 fn limit() -> RateLimitLayer {
     RateLimitLayer::builder(Quota::per_minute(2)).max_wait(Duration::ZERO).build()
 }
 
-/// The body of an answer, which can be counted while it lives.
+/// A response body whose references can be counted.
 type Body = Arc<()>;
-type Answer = Ready<Result<Response<Body>, io::Error>>;
+type ResponseResult = Ready<Result<Response<Body>, io::Error>>;
 
-fn reset(_: Request<()>) -> Answer {
+fn reset(_: Request<()>) -> ResponseResult {
     ready(Err(io::ErrorKind::ConnectionReset.into()))
 }
 
-/// Answers 503, each time with the same body.
-fn unavailable(body: &Body) -> impl FnMut(Request<()>) -> Answer + Clone + use<> {
+/// Responds 503, each time with the same body.
+fn unavailable(body: &Body) -> impl FnMut(Request<()>) -> ResponseResult + Clone + use<> {
     let body = Arc::clone(body);
     move |_| {
         let response = Response::builder().status(503).body(Arc::clone(&body));
@@ -58,7 +58,7 @@ fn unavailable(body: &Body) -> impl FnMut(Request<()>) -> Answer + Clone + use<>
     }
 }
 
-/// An observer that keeps what was decided.
+/// An observer that keeps the decisions.
 #[derive(Clone, Default)]
 struct EventLog(Arc<Mutex<Vec<(Decision, String)>>>);
 
@@ -72,7 +72,7 @@ impl Observer for EventLog {
 
 impl EventLog {
     fn last(&self) -> (Decision, String) {
-        self.0.lock().unwrap().last().cloned().expect("it was observed of something")
+        self.0.lock().unwrap().last().cloned().expect("a decision was observed")
     }
 }
 
@@ -86,7 +86,7 @@ fn is_reset(error: &BoxError) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_an_error_an_open_circuit_is_not_what_the_caller_sees() {
+async fn rejection_by_circuit_returns_previous_error() {
     let log = EventLog::default();
     let stack =
         retry().observer(log.clone()).build().unwrap().layer(breaker().layer(service_fn(reset)));
@@ -94,13 +94,13 @@ async fn after_an_error_an_open_circuit_is_not_what_the_caller_sees() {
     assert!(is_reset(&error), "the upstream's own error, unwrapped: {error}");
     let (decision, text) = log.last();
     assert_eq!(decision, Decision::Stop(StopReason::CircuitOpen));
-    let said = "upstream: attempt 3 failed (circuit open for another 29.0s): \
+    let expected = "upstream: attempt 3 failed (circuit open for another 29.0s): \
                 not retried: the circuit is open";
-    assert_eq!(text, said);
+    assert_eq!(text, expected);
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_an_error_a_limit_is_not_what_the_caller_sees() {
+async fn rejection_by_limit_returns_previous_error() {
     let log = EventLog::default();
     let stack =
         retry().observer(log.clone()).build().unwrap().layer(limit().layer(service_fn(reset)));
@@ -108,12 +108,13 @@ async fn after_an_error_a_limit_is_not_what_the_caller_sees() {
     assert!(is_reset(&error), "the upstream's own error, unwrapped: {error}");
     let (decision, text) = log.last();
     assert_eq!(decision, Decision::Stop(StopReason::RejectedLocally));
-    let said = "upstream: attempt 3 failed (local limit): not retried: rejected by a local limit";
-    assert_eq!(text, said);
+    let expected =
+        "upstream: attempt 3 failed (local limit): not retried: rejected by a local limit";
+    assert_eq!(text, expected);
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_waits_for_a_circuit_the_earlier_error_comes_back() {
+async fn rejection_after_circuit_waits_returns_previous_error() {
     let log = EventLog::default();
     let layer = retry().deadline(20 * SECOND).observer(log.clone()).build().unwrap();
     let breaker = CircuitBreakerLayer::builder().consecutive_failures(1);
@@ -122,11 +123,11 @@ async fn after_waits_for_a_circuit_the_earlier_error_comes_back() {
     let started = Instant::now();
     assert!(is_reset(&stack.oneshot(get()).await.unwrap_err()));
     assert_eq!(log.last().0, Decision::Stop(StopReason::Deadline));
-    assert!(started.elapsed() > 15 * SECOND, "the circuit was waited for, again and again");
+    assert!(started.elapsed() > 15 * SECOND, "the call waited for the circuit several times");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_rejected_first_is_what_the_caller_sees() {
+async fn rejection_of_first_attempt_is_returned() {
     let breaker = breaker();
     for _ in 0..2 {
         _ = breaker.layer(service_fn(reset)).oneshot(get()).await;
@@ -138,7 +139,7 @@ async fn what_was_rejected_first_is_what_the_caller_sees() {
         .oneshot(get())
         .await
         .unwrap_err();
-    assert!(cause_ref::<CircuitOpen>(&*error).is_some(), "nothing else happened: {error}");
+    assert!(cause_ref::<CircuitOpen>(&*error).is_some(), "not the rejection: {error}");
     let limit = limit();
     for _ in 0..2 {
         _ = limit.layer(service_fn(reset)).oneshot(get()).await;
@@ -147,13 +148,13 @@ async fn what_was_rejected_first_is_what_the_caller_sees() {
     let stack =
         retry().observer(log.clone()).build().unwrap().layer(limit.layer(service_fn(reset)));
     let error = stack.oneshot(get()).await.unwrap_err();
-    assert!(cause_ref::<RateLimited>(&*error).is_some(), "nothing else happened: {error}");
-    assert!(log.0.lock().unwrap().is_empty(), "nothing was given up");
+    assert!(cause_ref::<RateLimited>(&*error).is_some(), "not the rejection: {error}");
+    assert!(log.0.lock().unwrap().is_empty(), "no decision is emitted");
 }
 
-/// A body may hold a connection, which is free during the wait.
+/// A response is dropped before the wait, which frees its connection.
 #[tokio::test(start_paused = true)]
-async fn a_response_is_gone_with_the_wait_unless_answers_are_held() {
+async fn rejection_after_wait_needs_keep_last_response() {
     let body = Body::default();
     let inner = service_fn(unavailable(&body));
     let stack = retry().build().unwrap().layer(breaker().layer(inner.clone()));
@@ -167,15 +168,15 @@ async fn a_response_is_gone_with_the_wait_unless_answers_are_held() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_response_comes_back_where_there_was_no_wait() {
+async fn rejection_without_wait_returns_previous_response() {
     let body = Body::default();
-    let at_once = retry().backoff(Backoff::constant(Duration::ZERO)).build().unwrap();
-    let stack = at_once.layer(breaker().layer(service_fn(unavailable(&body))));
+    let layer = retry().backoff(Backoff::constant(Duration::ZERO)).build().unwrap();
+    let stack = layer.layer(breaker().layer(service_fn(unavailable(&body))));
     assert_eq!(stack.oneshot(get()).await.unwrap().status(), 503);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_held_answer_goes_when_the_next_attempt_is_under_way() {
+async fn kept_response_is_dropped_once_next_attempt_is_sent() {
     let body = Body::default();
     let fail = Arc::new(Mutex::new(Some(unavailable(&body))));
     let inner = service_fn(move |request| {
@@ -190,27 +191,27 @@ async fn a_held_answer_goes_when_the_next_attempt_is_under_way() {
     let held = || Arc::strong_count(&body) > 1;
     let mut call = pin!(retry().keep_last_response().build().unwrap().layer(inner).oneshot(get()));
     assert!(poll_once(call.as_mut()).is_pending());
-    assert!(held(), "it waits");
+    assert!(held(), "kept during the wait");
     tokio::time::sleep(2 * SECOND).await;
     assert!(poll_once(call.as_mut()).is_pending());
-    assert!(!held(), "the next one is in flight");
+    assert!(!held(), "dropped once the next attempt is in flight");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_of_the_real_answers_comes_back() {
+async fn rejection_returns_the_latest_error() {
     let kinds = [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset].into_iter();
     let kinds = Arc::new(Mutex::new(kinds));
     let inner = service_fn(move |_: Request<()>| {
-        let kind = kinds.lock().unwrap().next().expect("two are let through");
+        let kind = kinds.lock().unwrap().next().expect("two attempts are admitted");
         ready(Err::<Response<()>, _>(io::Error::from(kind)))
     });
     let error =
         retry().build().unwrap().layer(breaker().layer(inner)).oneshot(get()).await.unwrap_err();
-    assert!(is_reset(&error), "the second one: {error}");
+    assert!(is_reset(&error), "not the second error: {error}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_fails_fast_does_not_wait_for_a_circuit() {
+async fn fail_fast_does_not_wait_for_a_circuit() {
     let log = EventLog::default();
     let layer = retry().deadline(100 * SECOND).fail_fast().observer(log.clone()).build().unwrap();
     let stack = layer.layer(breaker().layer(service_fn(reset)));
@@ -221,11 +222,12 @@ async fn one_that_fails_fast_does_not_wait_for_a_circuit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_without_an_end_bounds_no_wait_for_a_circuit() {
+async fn deadline_max_does_not_wait_for_a_circuit() {
     let unbounded = Override::new().deadline(Duration::MAX);
-    let mut asks = get();
-    asks.extensions_mut().insert(unbounded);
-    let layers = [(retry().deadline(Duration::MAX), get()), (retry().deadline(60 * SECOND), asks)];
+    let mut overriding = get();
+    overriding.extensions_mut().insert(unbounded);
+    let layers =
+        [(retry().deadline(Duration::MAX), get()), (retry().deadline(60 * SECOND), overriding)];
     for (layer, request) in layers {
         let log = EventLog::default();
         let start = Instant::now();
@@ -244,7 +246,7 @@ fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
 /// Both regions fail, then both of their circuits are open.
 #[cfg(feature = "failover")]
 #[tokio::test(start_paused = true)]
-async fn after_errors_no_region_at_all_is_not_what_the_caller_sees() {
+async fn rejection_by_all_regions_returns_previous_error() {
     use tower_upstream::FailoverLayer;
     use tower_upstream::failover::{Region, Regions};
 
@@ -263,19 +265,19 @@ async fn after_errors_no_region_at_all_is_not_what_the_caller_sees() {
     assert_eq!(log.last().0, Decision::Stop(StopReason::CircuitOpen));
 }
 
-/// The reason isn't that nothing was kept: no attempt could have followed the last one.
+/// The reason is the circuit, not that the request wasn't saved for another attempt.
 #[tokio::test(start_paused = true)]
-async fn a_last_attempt_that_a_circuit_rejects_says_so() {
+async fn rejection_of_last_attempt_reports_open_circuit() {
     let log = EventLog::default();
     let stack = retry().max_attempts(3).observer(log.clone()).build().unwrap();
     stack.layer(breaker().layer(service_fn(reset))).oneshot(get()).await.unwrap_err();
     assert_eq!(log.last().0, Decision::Stop(StopReason::CircuitOpen));
 }
 
-/// The attempt wasn't made, with or without a deadline, so a third region still gets it.
+/// A rejected attempt isn't counted, with or without a deadline, so a third region receives it.
 #[cfg(feature = "failover")]
 #[tokio::test(start_paused = true)]
-async fn a_last_attempt_that_a_region_rejects_goes_to_the_next_one() {
+async fn rejection_of_last_attempt_by_region_tries_the_next() {
     let region = |name: &'static str| Region::new(name, format!("https://{name}.example.com"));
     for deadline in [None, Some(60 * SECOND)] {
         let regions = [region("a").priority(1), region("b").priority(2), region("c").priority(3)];
@@ -294,10 +296,10 @@ async fn a_last_attempt_that_a_region_rejects_goes_to_the_next_one() {
     }
 }
 
-/// Else the budget of all calls is gone when the circuit closes, for retries that were never sent.
+/// Otherwise retries that were never sent would spend the budget while the circuit is open.
 #[tokio::test(start_paused = true)]
-async fn what_was_rejected_gives_its_budget_back() {
-    let budget = Arc::new(RetryBudget::new(0.0, 0.0, 10));
+async fn rejection_refunds_the_budget() {
+    let budget = Arc::new(RetryBudget::new().ratio(0.0).per_second(0.0).reserve(10));
     let retry = retry().budget(Arc::clone(&budget)).build().unwrap();
     // The second attempt is sent and paid for; the third isn't.
     let stack = retry.layer(breaker().layer(service_fn(reset)));
@@ -308,10 +310,10 @@ async fn what_was_rejected_gives_its_budget_back() {
     assert_eq!(budget.remaining(), 8);
 }
 
-/// Nor is it paid for twice, or not at all, if it is sent when the circuit lets it through.
+/// A retry that is sent once the circuit admits it costs one withdrawal.
 #[tokio::test(start_paused = true)]
-async fn what_is_sent_after_a_wait_for_a_circuit_is_paid_for_once() {
-    let budget = Arc::new(RetryBudget::new(0.0, 0.0, 10));
+async fn retry_after_circuit_wait_is_paid_once() {
+    let budget = Arc::new(RetryBudget::new().ratio(0.0).per_second(0.0).reserve(10));
     let retry =
         retry().max_attempts(3).deadline(60 * SECOND).budget(Arc::clone(&budget)).build().unwrap();
     let stack = retry.layer(breaker().layer(service_fn(reset)));

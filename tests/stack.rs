@@ -596,7 +596,7 @@ async fn the_policies_written_by_hand_are_stacks_too() {
 /// one's circuit has turned the call away.
 #[tokio::test(start_paused = true)]
 async fn a_new_round_of_the_regions_costs_budget_whatever_ended_the_last_one() {
-    let budget = Arc::new(RetryBudget::new(0.0, 0.0, 3));
+    let budget = Arc::new(RetryBudget::new().ratio(0.0).per_second(0.0).reserve(3));
     let shared = Arc::clone(&budget);
     let upstream = UpstreamLayer::builder()
         .retry(|retry| retry.max_attempts(9).budget(shared))

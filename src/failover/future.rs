@@ -298,7 +298,7 @@ where
             return false;
         }
         let last = request_state.next_is_last();
-        let again = self.saved.take().and_then(|saved| shared.replay.again(saved, last));
+        let again = self.saved.take().and_then(|saved| shared.replay.restore(saved, last));
         let Some((request, saved)) = again else { return false };
         let criteria = request_state.criteria(request_state.tried(), true);
         let Some((region, region_state, attempt)) = shared.choose(&criteria, &LazyNow::default())

@@ -234,6 +234,6 @@ impl<S, C, R> Shared<S, C, R> {
         {
             return None;
         }
-        self.replay.keep(request)
+        self.replay.save(request)
     }
 }

@@ -11,23 +11,21 @@ use http_body::{Body, Frame, SizeHint};
 use crate::error::BoxError;
 use crate::sync::Mutex;
 
-/// A body that records, up to a bound, what passes through it, so that it can
-/// be sent again from its beginning.
+/// A body that records its data, up to a limit, so that it can be sent again from the beginning.
 ///
-/// The copies of all attempts share one recording, and only the newest copy reads. An earlier
-/// copy may still be uploading when the next attempt begins: it is woken, and its next read
-/// returns the error [`Superseded`]. What the earlier attempts hadn't read yet, the next one reads from
-/// the source.
+/// The copies of all attempts share one recording, and only the newest copy reads. An earlier copy may
+/// still be uploading when the next attempt starts: it is woken, and its next read returns the error
+/// [`Superseded`]. The next attempt reads the rest of the body from the source.
 ///
-/// The bound is on the bytes of data. Trailers are recorded too and don't count; empty frames
+/// The limit applies to the bytes of data. Trailers are recorded too and don't count; empty frames
 /// aren't recorded.
 pub struct ReplayBody<B> {
     recording: Arc<Mutex<Recording<B>>>,
-    /// The number of this copy. The newest copy's is the recording's `newest`.
+    /// The number of this copy, at most the recording's `newest`.
     copy: u64,
     /// The next recorded chunk to replay.
     position: usize,
-    /// Whether the trailers have been replayed.
+    /// Whether the end of the body or its trailers were returned.
     done: bool,
 }
 
@@ -35,27 +33,27 @@ struct Recording<B> {
     chunks: Vec<Bytes>,
     recorded: usize,
     limit: usize,
-    /// What the source said about its length before anything was read.
-    whole: SizeHint,
+    /// The source's size hint before the first read.
+    initial_hint: SizeHint,
     trailers: Option<HeaderMap>,
     source: Source<B>,
     newest: u64,
-    /// The task that waits for the source. It must be woken when a newer copy takes over, as the
-    /// source then wakes only that copy's task.
+    /// The task that waits for the source. It is woken when a newer copy takes over, since the source
+    /// then wakes only the newer copy's task.
     reader: Option<Waker>,
 }
 
 enum Source<B> {
-    /// Not there yet: a copy is just taking its place in the request.
-    Coming,
-    /// There may be more to read, and all that was read is recorded.
-    More(B),
-    /// There may be more to read, but the bound was passed, and no other copy can be made.
+    /// Not moved here yet: it is just being replaced in the request by a copy.
+    Moving,
+    /// There may be more to read, and everything read so far is recorded.
+    Recorded(B),
+    /// There may be more to read, but the limit was exceeded, and no other copy can be made.
     TooLong(B),
-    /// All was read and is recorded.
+    /// Everything was read and is recorded.
     Ended,
-    /// It failed, or ended previous the bound.
-    Spent,
+    /// The source failed, or ended beyond the limit.
+    Unrepeatable,
 }
 
 impl<B> ReplayBody<B>
@@ -63,21 +61,21 @@ where
     B: Body + Unpin,
     B::Error: Into<BoxError>,
 {
-    /// Records a body from now on. Replaces it by a copy to send, which `wrap` makes into a body, and
-    /// returns a copy to keep. Returns `None`, and leaves the body as it is, if its size hint says
-    /// that it is longer than `limit` bytes.
+    /// Records a body from now on. Replaces it by a copy to send, which `wrap` converts into the body's
+    /// type, and returns a copy to keep. Returns `None`, and leaves the body unchanged, if its size hint
+    /// exceeds `limit` bytes.
     pub fn record(body: &mut B, limit: usize, wrap: impl FnOnce(Self) -> B) -> Option<Self> {
-        let whole = body.size_hint();
-        if whole.lower() > limit as u64 {
+        let initial_hint = body.size_hint();
+        if initial_hint.lower() > limit as u64 {
             return None;
         }
         let recording = Recording {
             chunks: Vec::new(),
             recorded: 0,
             limit,
-            whole,
+            initial_hint,
             trailers: None,
-            source: Source::Coming,
+            source: Source::Moving,
             newest: 1,
             reader: None,
         };
@@ -89,24 +87,24 @@ where
             done: false,
         };
         let source = std::mem::replace(body, wrap(copy(1)));
-        recording.lock().source = Source::More(source);
+        recording.lock().source = Source::Recorded(source);
         Some(copy(0))
     }
 
-    /// Returns a copy that reads from the beginning, and fences off all earlier copies. `None` if
-    /// the body was longer than the bound, or its source failed.
+    /// Returns a copy that reads from the beginning, and supersedes all earlier copies. Returns `None`
+    /// if the body was longer than the limit, or its source failed.
     #[must_use]
     pub fn rewind(&self) -> Option<Self> {
         let mut recording = self.recording.lock();
-        if matches!(recording.source, Source::TooLong(_) | Source::Spent) {
+        if matches!(recording.source, Source::TooLong(_) | Source::Unrepeatable) {
             return None;
         }
         recording.newest += 1;
         let copy = recording.newest;
-        let fenced_off = recording.reader.take();
+        let superseded = recording.reader.take();
         drop(recording);
-        if let Some(fenced_off) = fenced_off {
-            fenced_off.wake();
+        if let Some(superseded) = superseded {
+            superseded.wake();
         }
         Some(Self { recording: Arc::clone(&self.recording), copy, position: 0, done: false })
     }
@@ -117,12 +115,12 @@ where
     B: Body + Unpin,
     B::Error: Into<BoxError>,
 {
-    /// Reads a frame from the source, and records it if it fits.
+    /// Reads a frame from the source, and records it if it is within the limit.
     fn poll_source(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let (Source::More(source) | Source::TooLong(source)) = &mut self.source else {
+        let (Source::Recorded(source) | Source::TooLong(source)) = &mut self.source else {
             return Poll::Ready(None);
         };
         let Poll::Ready(frame) = Pin::new(source).poll_frame(cx) else {
@@ -139,7 +137,7 @@ where
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => {
-                self.source = Source::Spent;
+                self.source = Source::Unrepeatable;
                 Poll::Ready(Some(Err(error.into())))
             }
             None => {
@@ -150,31 +148,31 @@ where
     }
 
     fn end(&mut self) {
-        let whole = matches!(self.source, Source::More(_));
-        self.source = if whole { Source::Ended } else { Source::Spent };
+        let complete = matches!(self.source, Source::Recorded(_));
+        self.source = if complete { Source::Ended } else { Source::Unrepeatable };
     }
 
     fn record(&mut self, frame: &Frame<Bytes>) {
-        let whole = matches!(self.source, Source::More(_));
+        let complete = matches!(self.source, Source::Recorded(_));
         if let Some(data) = frame.data_ref() {
             self.recorded = self.recorded.saturating_add(data.len());
             if self.recorded > self.limit {
                 self.stop_recording();
-            } else if whole && !data.is_empty() {
+            } else if complete && !data.is_empty() {
                 self.chunks.push(data.clone());
             }
         } else if let Some(trailers) = frame.trailers_ref() {
-            self.trailers = whole.then(|| trailers.clone());
-            // Nothing follows trailers, and the reader may not ask again after them.
+            self.trailers = complete.then(|| trailers.clone());
+            // Nothing follows trailers, and a reader may not poll again after them.
             self.end();
         }
     }
 
     fn stop_recording(&mut self) {
-        // The reader has read all chunks, or it wouldn't have asked for more.
+        // The reader polls the source only after all chunks.
         self.chunks = Vec::new();
-        self.source = match std::mem::replace(&mut self.source, Source::Spent) {
-            Source::More(source) => Source::TooLong(source),
+        self.source = match std::mem::replace(&mut self.source, Source::Unrepeatable) {
+            Source::Recorded(source) => Source::TooLong(source),
             source => source,
         };
     }
@@ -223,10 +221,10 @@ where
             return false;
         }
         match &recording.source {
-            Source::Coming => false,
-            Source::More(source) | Source::TooLong(source) => source.is_end_stream(),
+            Source::Moving => false,
+            Source::Recorded(source) | Source::TooLong(source) => source.is_end_stream(),
             Source::Ended => self.done || recording.trailers.is_none(),
-            Source::Spent => true,
+            Source::Unrepeatable => true,
         }
     }
 
@@ -234,17 +232,16 @@ where
         let recording = self.recording.lock();
         let replayed: usize = recording.chunks.iter().skip(self.position).map(Bytes::len).sum();
         let rest = match &recording.source {
-            Source::Coming => recording.whole,
-            Source::More(source) | Source::TooLong(source) => source.size_hint(),
-            Source::Ended | Source::Spent => SizeHint::with_exact(0),
+            Source::Moving => recording.initial_hint,
+            Source::Recorded(source) | Source::TooLong(source) => source.size_hint(),
+            Source::Ended | Source::Unrepeatable => SizeHint::with_exact(0),
         };
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower().saturating_add(replayed as u64));
-        // If the length wasn't known the first time, but is now, HTTP/1 would send the body with a
-        // content length, which leaves no place for trailers. As long as the source hasn't ended,
-        // there may be some.
+        // With an exact length, HTTP/1 sends the body with a content length, which allows no trailers.
+        // If the length wasn't known at first, there may be trailers until the source has ended.
         let no_trailers = matches!(recording.source, Source::Ended) && recording.trailers.is_none();
-        let framed_as_before = recording.whole.exact().is_some() || no_trailers;
+        let framed_as_before = recording.initial_hint.exact().is_some() || no_trailers;
         let upper = rest.upper().filter(|_| framed_as_before);
         if let Some(upper) = upper.and_then(|upper| upper.checked_add(replayed as u64)) {
             hint.set_upper(upper);
@@ -259,13 +256,13 @@ impl<B> fmt::Debug for ReplayBody<B> {
     }
 }
 
-/// A newer attempt reads the body now, and this copy must not be sent any further.
+/// The error of a body that a newer attempt sends now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Superseded(());
 
 impl fmt::Display for Superseded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a newer attempt of this request sends its body now")
+        f.write_str("superseded by a newer attempt, which sends the body of this request")
     }
 }
 
@@ -273,9 +270,9 @@ impl Error for Superseded {}
 
 /// A body that can be sent twice.
 ///
-/// Implemented for bodies that are plain bytes, and for streamed bodies of types that can wrap any
-/// other body. Plain bytes are saved whole, whatever the limit: `Bytes` are
-/// shared, a `String` or `Vec` is copied for each call.
+/// Implemented for bodies of plain bytes, and for streamed bodies of types that can wrap any other
+/// body. Plain bytes are saved whole, whatever the limit: `Bytes` are shared, a `String` or `Vec` is
+/// copied for each call.
 #[diagnostic::on_unimplemented(
     message = "the body `{Self}` can't be sent twice as it is",
     label = "a retry doesn't know how to repeat this body",
@@ -283,27 +280,27 @@ impl Error for Superseded {}
     note = "for another body add `.replay_body(MyBody::new)` to the retry layer, or collect it into `bytes::Bytes` first"
 )]
 pub trait RepeatableBody: Sized {
-    /// What is saved of the body while it is being sent.
-    type SavedRequest;
+    /// The saved form of a body that is being sent.
+    type SavedBody;
 
-    /// Returns what is needed to send the body again, up to `limit` bytes if it is
-    /// streamed; see [`Replay::keep`](super::Replay::keep).
-    fn keep(&mut self, limit: usize) -> Option<Self::SavedRequest>;
+    /// Saves the body, up to `limit` bytes if it is streamed; see
+    /// [`Replay::save`](super::Replay::save).
+    fn save(&mut self, limit: usize) -> Option<Self::SavedBody>;
 
-    /// Returns the body once more; see [`Replay::again`](super::Replay::again).
-    fn again(saved: Self::SavedRequest, last: bool) -> Option<(Self, Option<Self::SavedRequest>)>;
+    /// Returns the body to send again; see [`Replay::restore`](super::Replay::restore).
+    fn restore(saved: Self::SavedBody, last: bool) -> Option<(Self, Option<Self::SavedBody>)>;
 }
 
 macro_rules! by_clone {
     ($($body:ty $(where $param:ident $(: $bound:path)?)?;)*) => {$(
         impl$(<$param $(: $bound)?>)? RepeatableBody for $body {
-            type SavedRequest = Self;
+            type SavedBody = Self;
 
-            fn keep(&mut self, _: usize) -> Option<Self> {
+            fn save(&mut self, _: usize) -> Option<Self> {
                 Some(self.clone())
             }
 
-            fn again(saved: Self, last: bool) -> Option<(Self, Option<Self>)> {
+            fn restore(saved: Self, last: bool) -> Option<(Self, Option<Self>)> {
                 Some(if last { (saved, None) } else { (saved.clone(), Some(saved)) })
             }
         }
@@ -325,18 +322,18 @@ by_clone! {
     http_body_util::Empty<D> where D;
 }
 
-/// For types of which any body can be made: a recording body becomes one of them again.
+/// For types that can wrap any body, such as a recording one.
 #[cfg(any(feature = "tonic", feature = "axum", feature = "hyper-util"))]
 macro_rules! by_recording {
     ($($body:ty: $wrap:path;)*) => {$(
         impl RepeatableBody for $body {
-            type SavedRequest = super::ReplayBody<Self>;
+            type SavedBody = ReplayBody<Self>;
 
-            fn keep(&mut self, limit: usize) -> Option<Self::SavedRequest> {
-                super::ReplayBody::record(self, limit, $wrap)
+            fn save(&mut self, limit: usize) -> Option<Self::SavedBody> {
+                ReplayBody::record(self, limit, $wrap)
             }
 
-            fn again(saved: Self::SavedRequest, last: bool) -> Option<(Self, Option<Self::SavedRequest>)> {
+            fn restore(saved: Self::SavedBody, last: bool) -> Option<(Self, Option<Self::SavedBody>)> {
                 let body = saved.rewind()?;
                 Some(($wrap(body), (!last).then_some(saved)))
             }

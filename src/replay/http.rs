@@ -2,26 +2,27 @@ use std::fmt;
 
 use http::{Extensions, HeaderMap, HeaderName, Method, Request, Uri, Version};
 
-use super::{Override, RepeatableBody, Replay, ReplayBody};
+use super::body::{RepeatableBody, ReplayBody};
+use super::strategy::{Override, Replay};
 use crate::error::BoxError;
 
-/// How many bytes of a streamed body are recorded at most, by default.
+/// The default limit of a recording, in bytes.
 const LIMIT: usize = 64 * 1024;
 
-/// Repeats HTTP requests whose bodies are [`RepeatableBody`]. The default.
+/// The default strategy: repeats HTTP requests whose bodies are [`RepeatableBody`].
 #[derive(Clone, Copy, Debug)]
 pub struct HttpReplay {
     pub(super) limit: usize,
 }
 
 impl HttpReplay {
-    /// Records up to 64 KiB of a streamed body.
+    /// Creates a strategy that records up to 64 KiB of a streamed body.
     #[must_use]
     pub const fn new() -> Self {
         Self { limit: LIMIT }
     }
 
-    /// Records up to `bytes` of a streamed body. A longer one is sent once.
+    /// Sets the limit of a recorded body. Default: 64 KiB. A longer body is sent once.
     #[must_use]
     pub const fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
@@ -35,7 +36,7 @@ impl Default for HttpReplay {
     }
 }
 
-/// What is saved of an HTTP request: its head, and what its body keeps of itself.
+/// A saved HTTP request: its head, and the saved form of its body.
 pub struct SavedRequest<B> {
     head: Head,
     body: B,
@@ -47,35 +48,34 @@ impl<B> fmt::Debug for SavedRequest<B> {
     }
 }
 
-/// Whether a request is idempotent by its method (RFC 9110 §9.2.2), or by a key that lets the server
-/// recognise a repetition.
+/// Returns whether a request is idempotent by its method (RFC 9110 §9.2.2), or by a key with which the
+/// server recognises a repetition.
 pub(super) fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
     method.is_idempotent() || has_key(headers)
 }
 
-/// SavedRequest out of line: for most requests the method decides.
 fn has_key(headers: &HeaderMap) -> bool {
     static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-    // Names are compared instead of looked up. Most are standard names, which differ at the first
-    // comparison, and that takes less time than hashing this one.
+    // Names are compared instead of looked up: most are standard names, which differ at the first
+    // comparison, and hashing this one takes longer.
     headers.keys().any(|name| name == IDEMPOTENCY_KEY)
 }
 
 impl<B: RepeatableBody> Replay<Request<B>> for HttpReplay {
-    type SavedRequest = SavedRequest<B::SavedRequest>;
+    type SavedRequest = SavedRequest<B::SavedBody>;
 
-    fn keep(&self, request: &mut Request<B>) -> Option<Self::SavedRequest> {
-        let body = request.body_mut().keep(self.limit)?;
+    fn save(&self, request: &mut Request<B>) -> Option<Self::SavedRequest> {
+        let body = request.body_mut().save(self.limit)?;
         Some(SavedRequest { head: Head::of(request), body })
     }
 
-    fn again(
+    fn restore(
         &self,
         saved: Self::SavedRequest,
         last: bool,
     ) -> Option<(Request<B>, Option<Self::SavedRequest>)> {
-        let (body, rest) = B::again(saved.body, last)?;
-        Some(again(saved.head, body, rest))
+        let (body, rest) = B::restore(saved.body, last)?;
+        Some(restored(saved.head, body, rest))
     }
 
     fn is_idempotent(&self, request: &Request<B>) -> bool {
@@ -83,7 +83,7 @@ impl<B: RepeatableBody> Replay<Request<B>> for HttpReplay {
     }
 
     fn overrides(&self, request: &Request<B>) -> Override {
-        Override::of(request.extensions())
+        Override::from_extensions(request.extensions())
     }
 
     fn headers_mut<'a>(&self, request: &'a mut Request<B>) -> Option<&'a mut HeaderMap> {
@@ -91,14 +91,14 @@ impl<B: RepeatableBody> Replay<Request<B>> for HttpReplay {
     }
 }
 
-fn again<B, K>(head: Head, body: B, rest: Option<K>) -> (Request<B>, Option<SavedRequest<K>>) {
+fn restored<B, K>(head: Head, body: B, rest: Option<K>) -> (Request<B>, Option<SavedRequest<K>>) {
     let saved = rest.map(|body| SavedRequest { head: head.clone(), body });
     (head.with_body(body), saved)
 }
 
 /// Repeats HTTP requests with any body, by recording the body while it is sent.
 ///
-/// Made by [`RetryLayer::replay_body`](crate::RetryLayer::replay_body).
+/// Made by [`RetryBuilder::replay_body`](crate::retry::RetryBuilder::replay_body).
 #[derive(Clone, Copy)]
 pub struct BodyReplay<F> {
     limit: usize,
@@ -106,13 +106,13 @@ pub struct BodyReplay<F> {
 }
 
 impl<F> BodyReplay<F> {
-    /// Records up to 64 KiB of a body. `wrap` makes a recording body into one of the request's own
-    /// type.
+    /// Creates a strategy that records up to 64 KiB of a body. `wrap` converts the recording into the
+    /// request's own body type.
     pub const fn new(wrap: F) -> Self {
         Self { limit: LIMIT, wrap }
     }
 
-    /// Records up to `bytes` of a body. A longer one is sent once.
+    /// Sets the limit of a recorded body. Default: 64 KiB. A longer body is sent once.
     #[must_use]
     pub fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
@@ -134,18 +134,18 @@ where
 {
     type SavedRequest = SavedRequest<ReplayBody<B>>;
 
-    fn keep(&self, request: &mut Request<B>) -> Option<Self::SavedRequest> {
+    fn save(&self, request: &mut Request<B>) -> Option<Self::SavedRequest> {
         let body = ReplayBody::record(request.body_mut(), self.limit, &self.wrap)?;
         Some(SavedRequest { head: Head::of(request), body })
     }
 
-    fn again(
+    fn restore(
         &self,
         saved: Self::SavedRequest,
         last: bool,
     ) -> Option<(Request<B>, Option<Self::SavedRequest>)> {
         let body = saved.body.rewind()?;
-        Some(again(saved.head, (self.wrap)(body), (!last).then_some(saved.body)))
+        Some(restored(saved.head, (self.wrap)(body), (!last).then_some(saved.body)))
     }
 
     fn is_idempotent(&self, request: &Request<B>) -> bool {
@@ -153,7 +153,7 @@ where
     }
 
     fn overrides(&self, request: &Request<B>) -> Override {
-        Override::of(request.extensions())
+        Override::from_extensions(request.extensions())
     }
 
     fn headers_mut<'a>(&self, request: &'a mut Request<B>) -> Option<&'a mut HeaderMap> {
@@ -161,10 +161,9 @@ where
     }
 }
 
-/// The head of a request. http's own `Parts` aren't used: a request must be taken apart to get them and
-/// put together again, and each of the two moves all of it.
+/// The head of a request. http's own `Parts` can't be copied from a borrowed request.
 #[derive(Clone)]
-pub(super) struct Head {
+struct Head {
     method: Method,
     uri: Uri,
     version: Version,
@@ -173,8 +172,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Never inlined, so that it writes the head directly to where it is saved.
-    pub(super) fn of<B>(request: &Request<B>) -> Self {
+    fn of<B>(request: &Request<B>) -> Self {
         Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
@@ -184,7 +182,7 @@ impl Head {
         }
     }
 
-    pub(super) fn with_body<B>(self, body: B) -> Request<B> {
+    fn with_body<B>(self, body: B) -> Request<B> {
         let mut request = Request::new(body);
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;

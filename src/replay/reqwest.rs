@@ -3,10 +3,11 @@ use std::fmt;
 use http::HeaderMap;
 use reqwest::{Body, Request};
 
-use super::http::is_idempotent;
-use super::{HttpReplay, Replay, ReplayBody};
+use super::body::ReplayBody;
+use super::http::{HttpReplay, is_idempotent};
+use super::strategy::Replay;
 
-/// What is saved of a reqwest request. A streamed body can't be cloned and is recorded.
+/// A saved reqwest request. A streamed body, which can't be cloned, is recorded.
 pub struct SavedReqwestRequest {
     request: Request,
     streamed: Option<ReplayBody<Body>>,
@@ -21,11 +22,11 @@ impl fmt::Debug for SavedReqwestRequest {
 impl Replay<Request> for HttpReplay {
     type SavedRequest = SavedReqwestRequest;
 
-    fn keep(&self, request: &mut Request) -> Option<SavedReqwestRequest> {
+    fn save(&self, request: &mut Request) -> Option<SavedReqwestRequest> {
         if let Some(copy) = request.try_clone() {
             return Some(SavedReqwestRequest { request: copy, streamed: None });
         }
-        // Without its body it can be cloned.
+        // Without its body, the request can be cloned.
         let body = request.body_mut().take()?;
         let head = request.try_clone();
         let body = request.body_mut().insert(body);
@@ -33,22 +34,18 @@ impl Replay<Request> for HttpReplay {
         Some(SavedReqwestRequest { request: head?, streamed: Some(streamed) })
     }
 
-    fn again(
+    fn restore(
         &self,
         saved: SavedReqwestRequest,
         last: bool,
     ) -> Option<(Request, Option<SavedReqwestRequest>)> {
         let SavedReqwestRequest { request, streamed } = saved;
-        let body = match &streamed {
-            Some(streamed) => Some(Body::wrap(streamed.rewind()?)),
-            None => None,
-        };
-        let (mut again, rest) =
+        let (mut request, rest) =
             if last { (request, None) } else { (request.try_clone()?, Some(request)) };
-        if body.is_some() {
-            *again.body_mut() = body;
+        if let Some(streamed) = &streamed {
+            *request.body_mut() = Some(Body::wrap(streamed.rewind()?));
         }
-        Some((again, rest.map(|request| SavedReqwestRequest { request, streamed })))
+        Some((request, rest.map(|request| SavedReqwestRequest { request, streamed })))
     }
 
     fn is_idempotent(&self, request: &Request) -> bool {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// How long to wait before each retry.
+/// The wait before each retry.
 ///
 /// ```
 /// use std::time::Duration;
@@ -22,28 +22,28 @@ pub struct Backoff {
     jitter: Jitter,
 }
 
-/// How a wait is randomised, so that clients that failed together don't come back together.
+/// The randomisation of a wait, so that clients that failed together don't return together.
 ///
 /// From Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Jitter {
-    /// A random part of the wait, from none to all of it. Spreads clients best. The default.
+    /// A random part of the wait, between none and all of it. Spreads clients best. The default.
     #[default]
     Full,
     /// Half of the wait, plus a random part of the other half.
     Equal,
-    /// A random time between the base and three times the last wait (before the first wait: three
-    /// times the base), held within the bounds.
+    /// A random time between the base and three times the previous wait (before the first wait, three
+    /// times the base), within the bounds.
     Decorrelated,
-    /// The wait, plus a random time of up to this.
+    /// The wait, plus a random time of up to this duration.
     Additive(Duration),
-    /// Exactly the wait. Clients that failed together come back together.
+    /// Exactly the wait. Clients that failed together return together.
     None,
 }
 
 impl Backoff {
-    /// Waits `base`, then twice that, four times that and so on, up to 10 s, with full jitter.
+    /// Creates a backoff of `base`, doubled before each further retry up to 10 s, with full jitter.
     pub const fn exponential(base: Duration) -> Self {
         Self {
             base,
@@ -54,8 +54,7 @@ impl Backoff {
         }
     }
 
-    /// Waits the same time before each retry, without jitter. If jitter is added, its wait has no
-    /// upper bound.
+    /// Creates a backoff of the same wait before each retry, without jitter and without an upper bound.
     pub const fn constant(wait: Duration) -> Self {
         Self {
             base: wait,
@@ -66,20 +65,21 @@ impl Backoff {
         }
     }
 
-    /// The shortest wait, jitter included. Default: zero.
+    /// Sets the shortest wait, jitter included. Default: zero.
     pub const fn min(mut self, min: Duration) -> Self {
         self.min = min;
         self
     }
 
-    /// The longest wait, jitter included. Default: 10 s; for a [`constant`](Self::constant) backoff,
-    /// no bound. It has no effect if it is shorter than [`min`](Self::min).
+    /// Sets the longest wait, jitter included. Default: 10 s; for a [`constant`](Self::constant)
+    /// backoff, no bound. A value below [`min`](Self::min) has no effect.
     pub const fn max(mut self, max: Duration) -> Self {
         self.max = max;
         self
     }
 
-    /// How each wait is randomised. Default: [`Jitter::Full`].
+    /// Sets the randomisation of each wait. Default: [`Jitter::Full`]; for a
+    /// [`constant`](Self::constant) backoff, [`Jitter::None`].
     pub const fn jitter(mut self, jitter: Jitter) -> Self {
         self.jitter = jitter;
         self
@@ -91,8 +91,7 @@ impl Backoff {
         Waits { backoff: *self, retry: 0, last: None, random: fastrand::Rng::with_seed(seed) }
     }
 
-    /// Returns the wait before retry number `retry`, where the first is 0 and `last` is the wait
-    /// before the one before.
+    /// Returns the wait before retry number `retry`, where the first is 0. `last` is the previous wait.
     pub(super) fn wait(
         &self,
         retry: u32,
@@ -100,19 +99,19 @@ impl Backoff {
         random: &mut fastrand::Rng,
     ) -> Duration {
         let wait = self.clamp(self.raw(retry));
-        let up_to = |most: Duration, random: &mut fastrand::Rng| {
-            let part = most.as_secs_f64() * random.f64();
-            // Rounding may go previous `most`. For `Duration::MAX` it gives no valid duration.
-            Duration::try_from_secs_f64(part).unwrap_or(most).min(most)
+        let mut up_to = |max: Duration| {
+            let part = max.as_secs_f64() * random.f64();
+            // Rounding may exceed `max`; for `Duration::MAX` it returns no valid duration.
+            Duration::try_from_secs_f64(part).unwrap_or(max).min(max)
         };
         let wait = match self.jitter {
             Jitter::None => wait,
-            Jitter::Full => up_to(wait, random),
-            Jitter::Equal => wait / 2 + up_to(wait / 2, random),
-            Jitter::Additive(most) => wait.saturating_add(up_to(most, random)),
+            Jitter::Full => up_to(wait),
+            Jitter::Equal => wait / 2 + up_to(wait / 2),
+            Jitter::Additive(max) => wait.saturating_add(up_to(max)),
             Jitter::Decorrelated => {
-                let most = last.unwrap_or(self.base).saturating_mul(3);
-                self.base.saturating_add(up_to(most.saturating_sub(self.base), random))
+                let max = last.unwrap_or(self.base).saturating_mul(3);
+                self.base.saturating_add(up_to(max.saturating_sub(self.base)))
             }
         };
         self.clamp(wait)
@@ -120,9 +119,9 @@ impl Backoff {
 
     /// Returns the wait before bounds and jitter apply.
     fn raw(&self, retry: u32) -> Duration {
-        /// A nanosecond doubled as many times is longer than the longest duration.
-        const MOST: u32 = 94;
-        let doublings = if self.doubling { retry.min(MOST) } else { 0 };
+        /// A nanosecond doubled as often exceeds `Duration::MAX`.
+        const MAX_DOUBLINGS: u32 = 94;
+        let doublings = if self.doubling { retry.min(MAX_DOUBLINGS) } else { 0 };
         (0..doublings).fold(self.base, |wait, _| wait.saturating_mul(2))
     }
 

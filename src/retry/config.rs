@@ -2,9 +2,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 
-use super::Backoff;
+use super::backoff::Backoff;
 use super::budget::{Budget, RetryBudget};
 use super::decision::{HintUse, Policy};
 use crate::classify::HttpClassifier;
@@ -12,6 +12,14 @@ use crate::error::InvalidConfig;
 use crate::event::Observers;
 use crate::random::RandomSource;
 use crate::replay::{HttpReplay, Replay};
+use crate::unready_clone::UnreadyClone;
+
+/// State that all clones of a service share.
+#[derive(Debug)]
+pub(super) struct Shared<S, C, R> {
+    pub(super) unready: UnreadyClone<S>,
+    pub(super) config: Config<C, R>,
+}
 
 /// The settings of a retry layer.
 #[derive(Clone)]
@@ -21,7 +29,7 @@ pub(crate) struct Config<C, R> {
     pub(super) budget: Option<Arc<dyn Budget>>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) attempt_timeout: Option<Duration>,
-    /// Whether a layer below ends attempts that take too long.
+    /// Whether a layer below has an attempt timeout.
     pub(crate) timed_below: bool,
     pub(super) credential_error: bool,
     pub(super) keep_last_response: bool,
@@ -77,7 +85,7 @@ impl<C, R> Config<C, R> {
         Ok(())
     }
 
-    /// Changes the classifier and the replay strategy.
+    /// Replaces the classifier and the replay strategy.
     pub(super) fn map<C2, R2>(self, f: impl FnOnce(C, R) -> (C2, R2)) -> Config<C2, R2> {
         let (classifier, replay) = f(self.classifier, self.replay);
         Config {
@@ -97,49 +105,52 @@ impl<C, R> Config<C, R> {
         }
     }
 
-    /// Writes this layer's headers into the first attempt's request, with an idempotency key only
-    /// if it may be `repeated`. Returns whether the request has such a key then.
-    #[inline(never)]
-    pub(super) fn stamp<Req>(&self, request: &mut Req, repeated: bool) -> bool
-    where
-        R: Replay<Req>,
-    {
-        self.count(request, 0);
-        let bits = || {
-            let drawn = || self.random.draw(|random| random.u128(..));
-            if self.random.is_seeded() { drawn() } else { unique_bits() }
-        };
-        let headers = self.headers_mut(request).filter(|_| repeated);
-        headers.is_some_and(|headers| self.attempt_headers.key(headers, bits))
-    }
-
-    /// Writes into the request which retry it is, if the layer is set to.
-    pub(super) fn count<Req>(&self, request: &mut Req, retry: u32)
-    where
-        R: Replay<Req>,
-    {
-        if let Some(headers) = self.headers_mut(request) {
-            self.attempt_headers.count(headers, retry);
-        }
-    }
-
-    /// Whether calls have a deadline, unless a request overrides it.
-    pub(super) fn is_bounded(&self) -> bool {
+    /// Returns whether calls have a deadline, unless a request overrides it.
+    pub(super) fn has_deadline(&self) -> bool {
         self.deadline.is_some_and(|deadline| deadline < Duration::MAX)
     }
 
-    /// Whether an attempt has a timeout that ends before the deadline.
-    pub(super) fn attempts_end(&self) -> bool {
-        let ends = |timeout| self.deadline.is_none_or(|deadline| timeout < deadline);
-        self.timed_below || self.attempt_timeout.is_some_and(ends)
+    /// Returns whether attempts have a timeout that ends before the deadline.
+    pub(super) fn has_attempt_timeout(&self) -> bool {
+        let is_shorter = |timeout| self.deadline.is_none_or(|deadline| timeout < deadline);
+        self.timed_below || self.attempt_timeout.is_some_and(is_shorter)
     }
 
-    /// Returns the request's headers if there is something to write into them.
-    fn headers_mut<'a, Req>(&self, request: &'a mut Req) -> Option<&'a mut HeaderMap>
+    /// Adds this layer's headers to the first attempt's request, with an idempotency key only if the
+    /// request may be `repeated`. Returns whether the request has such a key.
+    #[inline(never)]
+    pub(super) fn write_headers<Req>(&self, request: &mut Req, repeated: bool) -> bool
     where
         R: Replay<Req>,
     {
-        if self.attempt_headers.any() { self.replay.headers_mut(request) } else { None }
+        self.write_retry_count(request, 0);
+        let (Some(name), true) = (&self.attempt_headers.idempotency_key, repeated) else {
+            return false;
+        };
+        let Some(headers) = self.replay.headers_mut(request) else { return false };
+        if headers.contains_key(name) {
+            return true;
+        }
+        let bits = if self.random.is_seeded() {
+            self.random.draw(|random| random.u128(..))
+        } else {
+            unique_bits()
+        };
+        // An insert fails if the headers are full.
+        HeaderValue::try_from(uuid(bits)).is_ok_and(|key| headers.try_insert(name, key).is_ok())
+    }
+
+    /// Writes the number of the retry, 0 for the first attempt, if the layer is configured to and the
+    /// headers have room.
+    pub(super) fn write_retry_count<Req>(&self, request: &mut Req, retry: u32)
+    where
+        R: Replay<Req>,
+    {
+        if let Some(name) = &self.attempt_headers.retry_count
+            && let Some(headers) = self.replay.headers_mut(request)
+        {
+            _ = headers.try_insert(name, HeaderValue::from(retry));
+        }
     }
 }
 
@@ -153,7 +164,7 @@ impl<C, R> std::fmt::Debug for Config<C, R> {
     }
 }
 
-/// The names of the headers that are written, if any.
+/// The names of the headers that the layer adds to requests, if any.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AttemptHeaders {
     pub(super) idempotency_key: Option<HeaderName>,
@@ -161,38 +172,19 @@ pub(super) struct AttemptHeaders {
 }
 
 impl AttemptHeaders {
-    /// Whether anything is written.
     pub(super) fn any(&self) -> bool {
         self.idempotency_key.is_some() || self.retry_count.is_some()
     }
-
-    /// Gives a request an idempotency key, if that is set, the caller gave it none, and the headers have
-    /// room. Returns whether the request has a key then.
-    pub(super) fn key(&self, headers: &mut HeaderMap, bits: impl FnOnce() -> u128) -> bool {
-        let Some(name) = &self.idempotency_key else { return false };
-        if !headers.contains_key(name) {
-            let Ok(key) = HeaderValue::try_from(uuid(bits())) else { return false };
-            return headers.try_insert(name, key).is_ok();
-        }
-        true
-    }
-
-    /// Writes which retry this is, with 0 for the first attempt, if the headers have room.
-    pub(super) fn count(&self, headers: &mut HeaderMap, retry: u32) {
-        if let Some(name) = &self.retry_count {
-            _ = headers.try_insert(name, HeaderValue::from(retry));
-        }
-    }
 }
 
-/// Returns bits that no other call gets, not even in another process. They come from the keys that the
-/// standard library seeds its hash maps with, which the operating system makes.
-pub(super) fn unique_bits() -> u128 {
+/// Returns random bits that are unique across processes. They come from the keys of the standard
+/// library's hash maps, which the operating system generates.
+fn unique_bits() -> u128 {
     let half = || u128::from(RandomState::new().hash_one(()));
     half() << 64 | half()
 }
 
-/// A random UUID (RFC 9562 §5.4), of version 4 and the usual variant.
+/// Returns a random UUID (RFC 9562 §5.4), of version 4 and the usual variant.
 fn uuid(bits: u128) -> String {
     let bits = bits & !(0xf << 76) & !(0b11 << 62) | 4 << 76 | 0b10 << 62;
     let hex = format!("{bits:032x}");
@@ -201,13 +193,13 @@ fn uuid(bits: u128) -> String {
 }
 
 #[cfg(test)]
-mod attempt_headers_tests {
+mod tests {
     use std::collections::HashSet;
 
     use super::*;
 
     #[test]
-    fn a_key_is_a_random_uuid() {
+    fn uuid_from_bits_has_version_4() {
         assert_eq!(uuid(0), "00000000-0000-4000-8000-000000000000");
         assert_eq!(uuid(u128::MAX), "ffffffff-ffff-4fff-bfff-ffffffffffff");
         let sample = uuid(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
@@ -215,11 +207,11 @@ mod attempt_headers_tests {
     }
 
     #[test]
-    fn no_two_are_the_same() {
+    fn unique_bits_across_threads_never_repeat() {
         let keys = || (0..10_000).map(|_| unique_bits()).collect::<HashSet<_>>();
         let other = std::thread::spawn(keys).join().unwrap();
         assert_eq!(keys().union(&other).count(), 20_000);
-        // Each half is as random as the other.
+        // Both halves are random.
         assert_eq!(keys().iter().map(|bits| bits << 64).collect::<HashSet<_>>().len(), 10_000);
     }
 }

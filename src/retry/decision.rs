@@ -4,18 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Backoff;
+use super::backoff::Backoff;
 use crate::event::{Decision, StopReason};
 use crate::time::Instant;
 use crate::verdict::{Class, Verdict};
 
-/// How a server's hint of when to come back is used.
+/// How a server's hint of when to return is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HintUse {
-    /// Waits for the hint plus the backoff, if that has jitter: no call comes sooner than asked,
-    /// and clients that were given the same hint don't come back together. Without jitter it waits
-    /// for the longer of the two. The default.
+    /// Waits for the hint plus the backoff, if that has jitter, so that clients that received the same
+    /// hint don't return together. Without jitter, waits for the longer of the two. The default.
     #[default]
     Floor,
     /// Waits for the hint. The backoff is used only without a hint.
@@ -25,11 +24,11 @@ pub enum HintUse {
 }
 
 /// The shortest wait for an open circuit.
-const SHORTEST_WAIT: Duration = Duration::from_millis(10);
+const MIN_CIRCUIT_WAIT: Duration = Duration::from_millis(10);
 
 type RetryIf = Arc<dyn Fn(&Verdict) -> bool + Send + Sync>;
 
-/// The settings that a decision is made by.
+/// The settings of a decision.
 #[derive(Clone)]
 pub(crate) struct Policy {
     pub(crate) max_attempts: u32,
@@ -42,30 +41,29 @@ pub(crate) struct Policy {
     pub(super) retry_if: Option<RetryIf>,
 }
 
-/// What is known about a call when an attempt of it has failed.
+/// The state of a call when one of its attempts has failed.
 #[derive(Clone, Copy, Debug)]
 #[allow(clippy::struct_excessive_bools)] // each is a fact of its own
 pub(super) struct AttemptFacts {
-    /// How many attempts were made, not counting those that an open circuit here turned away.
-    pub(super) made: u32,
-    /// How many attempts may be made.
+    /// The number of attempts made, without those that an open circuit rejected locally.
+    pub(super) attempts_made: u32,
     pub(super) max_attempts: u32,
     /// Whether sending the request twice has the same effect as sending it once.
     pub(super) idempotent: bool,
     /// Whether the request, or a copy of it, is left to be sent again.
-    pub(super) saved: bool,
-    /// Whether the next attempt goes to another region, for which this one's hint doesn't hold.
-    pub(super) elsewhere: bool,
-    /// Whether the answer of an earlier attempt is there to be returned.
-    pub(super) answered: bool,
+    pub(super) replayable: bool,
+    /// Whether the next attempt goes to another region, to which this one's hint doesn't apply.
+    pub(super) other_region: bool,
+    /// Whether the result of an earlier attempt can be returned.
+    pub(super) has_previous_result: bool,
     /// Whether an attempt was sent since the budget last paid for a retry.
-    pub(super) owes: bool,
+    pub(super) has_unpaid_attempt: bool,
     pub(super) now: Instant,
     pub(super) deadline: Option<Instant>,
 }
 
-/// Returns whether a verdict is worth another attempt by default: a failure that may pass by
-/// itself is, unless the server says otherwise; a fault of the request is only if the server says so.
+/// Returns whether a verdict is retried by default. A failure that may pass is, unless the server
+/// says otherwise; a faulty request is only if the server says so.
 #[must_use]
 pub fn is_retryable(verdict: &Verdict) -> bool {
     match verdict.class() {
@@ -79,8 +77,8 @@ pub fn is_retryable(verdict: &Verdict) -> bool {
     }
 }
 
-/// Whether an attempt ended on this side before anything was sent, so that the upstream knows
-/// nothing of it. A latched credential isn't meant: it was the upstream that refused it.
+/// Returns whether an attempt was rejected locally, before anything was sent. A latched credential
+/// isn't included: the upstream rejected it.
 pub(super) fn is_rejected_locally(verdict: &Verdict) -> bool {
     matches!(verdict.class(), Class::CircuitOpen | Class::Local) && verdict.is_unsent()
 }
@@ -92,9 +90,9 @@ impl Policy {
         if self.hint_use == HintUse::Ignore { Duration::ZERO } else { self.hint_cap }
     }
 
-    /// Decides. `failed` tells the budget of the failure, `backoff` draws the wait, and `withdraw`
-    /// takes from the budget. Each is called at most once, in this order, and only if the decision
-    /// gets to it.
+    /// Decides. `failed` notifies the budget of the failure, `backoff` draws the wait, and `withdraw`
+    /// withdraws from the budget. Each is called at most once, in this order, and only if the decision
+    /// depends on it.
     pub(super) fn decide(
         &self,
         verdict: &Verdict,
@@ -103,34 +101,33 @@ impl Policy {
         backoff: impl FnOnce(&Backoff) -> Duration,
         withdraw: impl FnOnce() -> bool,
     ) -> Decision {
-        let hint = verdict.hint();
+        let forbidden = verdict.hint().should_retry == Some(false);
         match verdict.class() {
-            Class::Local if facts.answered && is_rejected_locally(verdict) => {
+            Class::Local if facts.has_previous_result && is_rejected_locally(verdict) => {
                 return Decision::Stop(StopReason::RejectedLocally);
             }
             Class::Success | Class::Local => return Decision::Return,
             Class::QuotaExhausted => return Decision::Stop(StopReason::QuotaExhausted),
             Class::CredentialRejected => return Decision::Stop(StopReason::CredentialRejected),
-            // A fault of the request isn't a failure that was stopped, even if the server says not to
-            // retry it.
-            Class::Rejected if hint.should_retry == Some(false) => return Decision::Return,
-            _ if hint.should_retry == Some(false) => {
+            // A faulty request isn't a failure of the upstream, even if the server says not to retry
+            // it.
+            Class::Rejected if forbidden => return Decision::Return,
+            _ if forbidden => {
                 failed();
                 return Decision::Stop(StopReason::ServerSaidNo);
             }
             _ => {}
         }
-        let worth_it = match &self.retry_if {
+        let retryable = match &self.retry_if {
             Some(retry_if) => retry_if(verdict),
             None => is_retryable(verdict),
         };
-        if !worth_it {
+        if !retryable {
             return match verdict.class() {
                 Class::Rejected => Decision::Return,
                 _ => Decision::Stop(StopReason::NotRetryable),
             };
         }
-        // An open circuit here isn't one more failed attempt.
         if verdict.class() != Class::CircuitOpen {
             failed();
         }
@@ -145,18 +142,15 @@ impl Policy {
             || self.non_idempotent
             || verdict.is_unprocessed()
             || verdict.hint().should_retry == Some(true);
-        if facts.made >= facts.max_attempts || facts.max_attempts <= 1 {
+        // If all calls waited for an open circuit, it would not reject calls at once, as it is for.
+        let waits = !self.fail_fast && facts.deadline.is_some();
+        if facts.attempts_made >= facts.max_attempts || facts.max_attempts <= 1 {
             Some(StopReason::MaxAttempts)
         } else if !safe {
             Some(StopReason::NotIdempotent)
-        } else if verdict.class() == Class::CircuitOpen
-            && (self.fail_fast || facts.deadline.is_none())
-            && !facts.elsewhere
-        {
-            // All callers would wait as long as the circuit is open, while its purpose is to answer
-            // at once.
+        } else if verdict.class() == Class::CircuitOpen && !waits && !facts.other_region {
             Some(StopReason::CircuitOpen)
-        } else if !facts.saved {
+        } else if !facts.replayable {
             Some(StopReason::NotReplayable)
         } else {
             None
@@ -170,44 +164,40 @@ impl Policy {
         backoff: impl FnOnce(&Backoff) -> Duration,
         withdraw: impl FnOnce() -> bool,
     ) -> Decision {
-        // The time at which a circuit here lets calls through isn't a server's hint: only the deadline
-        // bounds it.
-        let rejected_locally = verdict.class() == Class::CircuitOpen;
-        let asked = match self.hint_use {
-            _ if facts.elsewhere => None,
-            HintUse::Ignore if !rejected_locally => None,
-            _ => verdict.hint().retry_after,
-        };
-        // A hint isn't shortened: keys are suspended for calling sooner than asked.
-        if let Some(asked) = asked.filter(|asked| !rejected_locally && *asked > self.hint_cap) {
-            return Decision::Stop(StopReason::HintAboveCap {
-                requested: asked,
-                cap: self.hint_cap,
-            });
-        }
-        let wait = match (self.hint_use, asked) {
-            _ if facts.elsewhere => Duration::ZERO,
-            (HintUse::Replace, Some(asked)) => asked,
-            (_, asked) => {
-                let (wait, asked) = (backoff(&self.backoff), asked.unwrap_or_default());
-                // Clients that were given the same hint must not come back together: a backoff
-                // that has jitter goes on top of it.
-                let on_top = if self.backoff.has_jitter() { wait } else { Duration::ZERO };
-                wait.max(asked.saturating_add(on_top))
+        let circuit_open = verdict.class() == Class::CircuitOpen;
+        let wait = if facts.other_region {
+            Duration::ZERO
+        } else {
+            // The time at which a local circuit admits calls isn't a server's hint: only the deadline
+            // bounds it.
+            let obeyed = circuit_open || self.hint_use != HintUse::Ignore;
+            let hint = verdict.hint().retry_after.filter(|_| obeyed);
+            // A hint isn't shortened: providers suspend keys that return too early.
+            if let Some(requested) = hint.filter(|hint| !circuit_open && *hint > self.hint_cap) {
+                let cap = self.hint_cap;
+                return Decision::Stop(StopReason::HintAboveCap { requested, cap });
+            }
+            match (self.hint_use, hint) {
+                (HintUse::Replace, Some(hint)) => hint,
+                (_, hint) => {
+                    let wait = backoff(&self.backoff);
+                    let jitter = if self.backoff.has_jitter() { wait } else { Duration::ZERO };
+                    wait.max(hint.unwrap_or_default().saturating_add(jitter))
+                }
             }
         };
-        // Attempts that are turned away aren't counted, so without a wait they would spin.
-        let wait =
-            if rejected_locally && !facts.elsewhere { wait.max(SHORTEST_WAIT) } else { wait };
+        // Locally rejected attempts aren't counted, so without a wait the call would spin.
+        let must_wait = circuit_open && !facts.other_region;
+        let wait = if must_wait { wait.max(MIN_CIRCUIT_WAIT) } else { wait };
         let left = facts.deadline.map(|deadline| deadline.saturating_duration_since(facts.now));
         if left.is_some_and(|left| wait >= left) {
             return Decision::Stop(StopReason::Deadline);
         }
-        // Waiting for an open circuit costs nothing, as nothing was sent. Going to another region costs
-        // nothing either: the budget bounds the extra load on an upstream that fails, and that region
-        // isn't known to. Each region is tried once per round, and a region that failed is avoided by
-        // all calls. A new round costs, even if the last attempt of the round before was turned away.
-        let costs = !facts.elsewhere && (facts.owes || !rejected_locally);
+        // Waiting for an open circuit is free, since nothing was sent. So is another region: the budget
+        // bounds the extra load on a failing upstream, each region is tried once per round, and all
+        // calls avoid a region that failed. A new round costs, even if the last attempt of the round
+        // before was rejected locally.
+        let costs = !facts.other_region && (facts.has_unpaid_attempt || !circuit_open);
         if costs && !withdraw() {
             return Decision::Stop(StopReason::Budget);
         }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use super::attempt::Attempt;
+use super::config::Shared;
 use super::decision::is_rejected_locally;
-use super::progress::{CallProgress, PollOutcome};
-use super::service::Shared;
+use super::progress::CallProgress;
 use crate::classify::Classify;
 use crate::error::{AttemptTimedOut, BoxError, CredentialRejected, DeadlineExceeded};
 use crate::event::{Decision, StopReason};
@@ -19,9 +20,9 @@ use crate::sharded::ShardRef;
 use crate::time::{self, Instant, Sleep};
 use crate::verdict::{Class, Verdict};
 
-/// How many steps one poll takes at most. A call whose attempts fail at once, without a wait between
-/// them, must let the other tasks of its thread run.
-const STEPS_AT_ONCE: u32 = 64;
+/// The number of steps after which a poll yields to the other tasks of its thread: attempts can fail
+/// at once and without a wait between them.
+const MAX_STEPS_PER_POLL: u32 = 64;
 
 pin_project! {
     /// The future of a [`Retry`](super::Retry).
@@ -33,12 +34,12 @@ pin_project! {
     {
         #[pin]
         state: State<S, Req>,
-        // Ends an attempt that takes too long, or the wait between two attempts.
+        // Ends an attempt at its timeout or deadline, or the wait between two attempts.
         #[pin]
         timer: Option<Sleep>,
         saved: Option<R::SavedRequest>,
-        // `None`: the answer is only passed on, as a retry above counts the attempts, or as the
-        // call's deadline has passed.
+        // `None`: the result is returned without a decision, because an outer retry counts the
+        // attempts or the call's deadline has passed.
         progress: Option<CallProgress<S::Response>>,
         shared: ShardRef<Shared<S, C, R>>,
     }
@@ -50,14 +51,13 @@ pin_project! {
     where
         S: Service<Req>,
     {
-        // An attempt is in flight, or readies the service that it will use. An answer that isn't
-        // retried ends the call; another leads to → `Waiting`.
-        Attempting { #[pin] call: CallWhenReady<S, Req> },
+        // An attempt is in flight, or readies its service. A result that is retried → `Waiting`.
+        Attempting { #[pin] attempt: Attempt<S, Req> },
         // Between two attempts, with the next request. The timer ends it → `Attempting`.
         // Boxed: it is rare, and a request is as large as all the rest.
         Waiting { request: Option<Box<Req>> },
-        // The first attempt failed before it was made, as the service didn't get ready. Goes on as
-        // after an answer. Without an error the call is over.
+        // `poll_ready` failed before the first attempt. A retry of that error → `Waiting`. Without
+        // an error the call is over.
         Unready { error: Option<BoxError>, request: Option<Box<Req>> },
     }
 }
@@ -80,26 +80,26 @@ where
 
 impl<S: Service<Req>, Req> State<S, Req> {
     #[inline]
-    pub(super) fn calling(future: S::Future) -> Self {
-        Self::Attempting { call: CallWhenReady::calling(future) }
+    pub(super) fn called(future: S::Future) -> Self {
+        Self::Attempting { attempt: Attempt::called(future) }
     }
 
     pub(super) fn readying(service: S, request: Req) -> Self {
-        Self::Attempting { call: CallWhenReady::new(service, request) }
+        Self::Attempting { attempt: Attempt::new(service, request) }
     }
 
     /// Returns the request of an attempt whose service didn't get ready, so that it was never sent.
     fn take_unsent(self: Pin<&mut Self>) -> Option<Req> {
         match self.project() {
-            StateProject::Attempting { call } => call.take_unsent(),
+            StateProject::Attempting { attempt } => attempt.take_unsent(),
             StateProject::Unready { request, .. } => request.take().map(|request| *request),
             StateProject::Waiting { .. } => None,
         }
     }
 
-    /// Whether the attempt's service got ready and was called.
+    /// Returns whether the attempt's service got ready and was called.
     fn was_called(&self) -> bool {
-        matches!(self, Self::Attempting { call } if call.was_called())
+        matches!(self, Self::Attempting { attempt } if attempt.was_called())
     }
 }
 
@@ -114,30 +114,29 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        for _ in 0..STEPS_AT_ONCE {
-            let mut answer = match (this.state.as_mut().project(), &mut *this.progress) {
-                (StateProject::Attempting { call }, Some(progress)) => {
-                    progress.poll(&this.shared.config, call, cx)
+        for _ in 0..MAX_STEPS_PER_POLL {
+            let mut result = match (this.state.as_mut().project(), &mut *this.progress) {
+                (StateProject::Attempting { attempt }, Some(progress)) => {
+                    progress.poll(attempt, this.shared.config.attempt_timeout, cx)
                 }
-                _ => match ready!(this.rare_step(cx)) {
+                _ => match ready!(this.poll_rare_state(cx)) {
                     Some(result) => Poll::Ready(result),
                     None => continue,
                 },
             };
-            if answer.is_pending() {
-                answer = this.poll_limits(cx);
+            if result.is_pending() {
+                result = this.poll_limits(cx);
             }
-            // Classified in place: an answer is large, and each move copies it.
-            let verdict = match (&answer, &this.progress) {
+            // Classified in place: a response is large, and each move copies it.
+            let verdict = match (&result, &this.progress) {
                 (Poll::Ready(result), Some(_)) => this.verdict(result),
-                // There is no answer yet, or nothing to decide about it.
-                _ => return answer,
+                _ => return result,
             };
             if verdict.is_success() {
-                return answer;
+                return result;
             }
-            let failed = ready!(answer);
-            if let Some(output) = this.failed(failed, verdict) {
+            let failed = ready!(result);
+            if let Some(output) = this.retry_or_return(failed, verdict) {
                 return Poll::Ready(output);
             }
         }
@@ -153,57 +152,67 @@ where
     C: Classify<S::Response>,
     R: Replay<Req>,
 {
-    /// Takes a step that most calls don't take. `None`: → `Attempting`.
+    /// Polls all but an attempt of this layer's own. Returns `None` when the next attempt starts.
     #[inline(never)]
-    fn rare_step(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<S::Response, BoxError>>> {
+    fn poll_rare_state(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<S::Response, BoxError>>> {
         match self.state.as_mut().project() {
-            // A retry above decides: the answer is only passed on.
-            StateProject::Attempting { call } => {
-                let call_now =
+            StateProject::Attempting { attempt } => {
+                let call =
                     |service: &mut S, request| scope::call_later(true, || service.call(request));
-                call.poll_with(cx, call_now).map(|result| Some(result.map_err(Into::into)))
+                attempt.poll(cx, call).map(|result| Some(result.map_err(Into::into)))
             }
             StateProject::Waiting { request } => {
                 ready!(time::poll_timer(self.timer.as_mut(), cx));
-                let request = request.take().expect("polled after it was done");
+                let request = request.take().expect("future polled after completion");
                 if let Some(progress) = self.progress {
-                    progress.next_attempt();
+                    progress.start_next_attempt();
                 }
                 self.state.set(State::readying(self.shared.unready.unready_clone(), *request));
                 Poll::Ready(None)
             }
             StateProject::Unready { error, .. } => {
-                Poll::Ready(Some(Err(error.take().expect("polled after it was done"))))
+                Poll::Ready(Some(Err(error.take().expect("future polled after completion"))))
             }
         }
     }
 
-    /// Ends an attempt, or the whole call, that has taken too long.
+    /// Ends an attempt at its timeout, or the whole call at its deadline.
     #[inline(never)]
     fn poll_limits(&mut self, cx: &mut Context<'_>) -> Poll<Result<S::Response, BoxError>> {
-        let (StateProject::Attempting { call }, Some(progress)) =
+        let (StateProject::Attempting { attempt }, Some(progress)) =
             (self.state.as_mut().project(), &mut self.progress)
         else {
             return Poll::Pending;
         };
-        let config = &self.shared.config;
-        let passed = ready!(progress.poll_limits(config, call, self.timer.as_mut(), cx));
-        Poll::Ready(match passed {
-            PollOutcome::Timeout(timeout) => Err(AttemptTimedOut::new(timeout).into()),
-            PollOutcome::Deadline { in_flight } => self.past_deadline(in_flight),
+        // The attempt may be waiting for something that the previous response holds.
+        progress.drop_previous_response();
+        let Some(limit) = progress.next_limit() else { return Poll::Pending };
+        if self.timer.as_ref().as_pin_ref().is_none_or(|timer| timer.deadline() != limit) {
+            self.timer.set(Some(time::sleep_until(limit)));
+        }
+        ready!(time::poll_timer(self.timer.as_mut(), cx));
+        let was_called = attempt.was_called();
+        let timeout = progress.end_at(limit, attempt, &self.shared.config);
+        Poll::Ready(match timeout {
+            Some(timeout) => Err(AttemptTimedOut::new(timeout).into()),
+            None => self.deadline_exceeded(was_called),
         })
     }
 
     #[inline]
     fn verdict(&self, result: &Result<S::Response, BoxError>) -> Verdict {
-        let seen = result.as_ref().map_err(|error| &**error as _);
-        self.shared.config.classifier.classify(seen)
+        let result = result.as_ref().map_err(|error| &**error as _);
+        self.shared.config.classifier.classify(result)
     }
 
-    /// Returns what goes to the caller after an answer that isn't a success. `None`: → `Waiting`.
+    /// Decides about a result that isn't a success. Returns the caller's result, or `None` if another
+    /// attempt follows (→ `Waiting`).
     #[cold]
     #[inline(never)]
-    fn failed(
+    fn retry_or_return(
         &mut self,
         result: Result<S::Response, BoxError>,
         verdict: Verdict,
@@ -212,29 +221,35 @@ where
             return Some(result);
         };
         let config = &self.shared.config;
-        let called = self.state.was_called() || progress.is_timed();
-        let verdict = if called { verdict } else { unsent(verdict) };
+        let was_called = self.state.was_called() || progress.has_timeout();
+        let verdict = if was_called { verdict } else { as_unsent(verdict) };
         let now = time::now();
         let unsent = self.state.as_mut().take_unsent();
-        let saved = unsent.is_some() || self.saved.is_some();
-        let mut decision = progress.decide(config, &verdict, saved, now);
+        let replayable = unsent.is_some() || self.saved.is_some();
+        let mut decision = progress.decide(config, &verdict, replayable, now);
         if let Decision::Retry { wait } = decision {
-            // Made now, while the answer can still be returned if the request turns out not to be
-            // repeatable.
-            let last = progress.next_is_last();
-            let again = match (unsent, self.saved.take()) {
+            // The next request is made now, while this result can still be returned if the request
+            // turns out not to be repeatable.
+            let next = match (unsent, self.saved.take()) {
                 (Some(request), saved) => Some((request, saved)),
-                (None, saved) => saved.and_then(|saved| config.replay.again(saved, last)),
+                (None, saved) => {
+                    let last = progress.is_next_last();
+                    saved.and_then(|saved| config.replay.restore(saved, last))
+                }
             };
-            if let Some((mut request, saved)) = again {
-                config.count(&mut request, progress.made());
+            if let Some((mut request, saved)) = next {
+                config.write_retry_count(&mut request, progress.attempts_made());
                 progress.emit(config, verdict, decision);
                 *self.saved = saved;
-                progress.set_aside(config, result, &verdict, !wait.is_zero());
+                progress.keep_result(result, &verdict);
+                if !wait.is_zero() && !config.keep_last_response {
+                    // Frees what the response holds during the wait.
+                    progress.drop_previous_response();
+                }
                 self.wait(now, wait, request);
                 return None;
             }
-            progress.call_off();
+            progress.cancel_retry();
             decision = Decision::Stop(StopReason::NotReplayable);
         }
         progress.emit(config, verdict, decision);
@@ -245,32 +260,32 @@ where
             }
             return Some(Err(rejected.into()));
         }
-        Some(progress.last_answer(result, !is_rejected_locally(&verdict)))
+        Some(progress.final_result(result, !is_rejected_locally(&verdict)))
     }
 
-    /// → `Waiting`. The last attempt is dropped now, not after the wait.
+    /// → `Waiting`. Drops the last attempt before the wait.
     fn wait(&mut self, now: Instant, wait: Duration, request: Req) {
         self.state.set(State::Waiting { request: Some(Box::new(request)) });
         let timer = (!wait.is_zero()).then(|| time::sleep_until(time::after(now, wait)));
         self.timer.set(timer);
     }
 
-    /// Ends the call at its deadline. Drops the attempt, if one is `in_flight`.
-    fn past_deadline(&mut self, in_flight: bool) -> Result<S::Response, BoxError> {
+    /// Ends the call at its deadline. `was_called`: whether an attempt was in flight.
+    fn deadline_exceeded(&mut self, was_called: bool) -> Result<S::Response, BoxError> {
         self.state.set(State::Unready { error: None, request: None });
         let mut progress = self.progress.take();
         let error = DeadlineExceeded::new(progress.as_ref().map_or(1, CallProgress::attempt));
         let Some(progress) = &mut progress else { return Err(error.into()) };
-        progress.call_off();
+        progress.cancel_retry();
         let stop = Decision::Stop(StopReason::Deadline);
         progress.emit(&self.shared.config, error.verdict(), stop);
-        progress.last_answer(Err(error.into()), in_flight)
+        progress.final_result(Err(error.into()), was_called)
     }
 }
 
-/// Corrects the verdict on a service that failed before it was called: the request was never sent,
-/// whatever the error says.
-fn unsent(verdict: Verdict) -> Verdict {
+/// Corrects the verdict on an error of `poll_ready`: the request was never sent, whatever the error
+/// says.
+fn as_unsent(verdict: Verdict) -> Verdict {
     match verdict.class() {
         Class::Transient => {
             Verdict::not_sent().with_cause(verdict.cause()).with_hint(verdict.hint())
@@ -286,98 +301,5 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
-    }
-}
-
-pin_project! {
-    /// An attempt: readies a service of its own, then calls it.
-    #[project = CallProject]
-    pub(super) enum CallWhenReady<S, Req>
-    where
-        S: Service<Req>,
-    {
-        // Boxed: it is rare, and unboxed every call's future would have room for a request.
-        Readying { waiting: Box<(S, Option<Req>)> },
-        Calling { #[pin] future: S::Future },
-        // Ended before its answer. Nothing is held any more.
-        Ended,
-    }
-}
-
-impl<S, Req> CallWhenReady<S, Req>
-where
-    S: Service<Req>,
-{
-    pub(super) fn new(service: S, request: Req) -> Self {
-        Self::Readying { waiting: Box::new((service, Some(request))) }
-    }
-
-    /// An attempt whose service was ready and has been called.
-    #[inline]
-    pub(super) fn calling(future: S::Future) -> Self {
-        Self::Calling { future }
-    }
-
-    /// Drops the service, or the call to it, now.
-    pub(super) fn end(mut self: Pin<&mut Self>) {
-        self.set(Self::Ended);
-    }
-
-    /// Returns the request if the service didn't get ready, so that it was never sent.
-    pub(super) fn take_unsent(self: Pin<&mut Self>) -> Option<Req> {
-        match self.project() {
-            CallProject::Readying { waiting } => waiting.1.take(),
-            CallProject::Calling { .. } | CallProject::Ended => None,
-        }
-    }
-
-    /// Whether the service got ready and was called.
-    pub(super) fn was_called(&self) -> bool {
-        matches!(self, Self::Calling { .. })
-    }
-
-    /// Polls the attempt. `call` makes the call when the service is ready.
-    #[inline]
-    pub(super) fn poll_with(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        call: impl FnOnce(&mut S, Req) -> S::Future,
-    ) -> Poll<Result<S::Response, S::Error>> {
-        if !self.was_called() {
-            ready!(self.as_mut().poll_ready(cx, call))?;
-        }
-        self.poll_called(cx)
-    }
-
-    /// Polls the call that was made.
-    #[inline]
-    pub(super) fn poll_called(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<S::Response, S::Error>> {
-        match self.project() {
-            CallProject::Calling { future } => future.poll(cx),
-            CallProject::Readying { .. } | CallProject::Ended => panic!("polled after it was done"),
-        }
-    }
-
-    /// Readies the service and makes the call. SavedRequest out of line: most calls were made before the
-    /// first poll.
-    #[cold]
-    pub(super) fn poll_ready(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        call: impl FnOnce(&mut S, Req) -> S::Future,
-    ) -> Poll<Result<(), S::Error>> {
-        let CallProject::Readying { waiting } = self.as_mut().project() else {
-            return Poll::Ready(Ok(()));
-        };
-        let (service, request) = &mut **waiting;
-        ready!(service.poll_ready(cx))?;
-        // Without a request it is polled after its end, which no future allows.
-        let request = request.take().expect("polled after it was done");
-        let future = call(service, request);
-        self.set(Self::Calling { future });
-        Poll::Ready(Ok(()))
     }
 }

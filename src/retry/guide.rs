@@ -7,14 +7,14 @@ mod tests {
     use crate::retry::{Backoff, Jitter};
 
     const CLIENTS: u64 = 1000;
-    /// How much time a column stands for.
+    /// The time span of a column.
     const COLUMN: Duration = Duration::from_millis(125);
     const COLUMNS: usize = 60;
-    /// From how many clients in a column on it is drawn so.
+    /// The shade of a column, by its least number of clients.
     const SHADES: [(usize, char); 6] =
         [(1, '.'), (10, ':'), (25, '+'), (50, '*'), (100, 'H'), (500, '#')];
 
-    /// When clients that failed together come back, for three retries.
+    /// Returns how many clients return in each column, for three retries.
     fn columns(jitter: Jitter) -> [usize; COLUMNS] {
         let backoff = Backoff::exponential(Duration::from_secs(1)).jitter(jitter);
         let mut columns = [0; COLUMNS];
@@ -42,9 +42,8 @@ mod tests {
         format!("{name:<13} |{picture}| {worst:>4}")
     }
 
-    /// The guide shows what the code does.
     #[test]
-    fn the_picture_is_drawn_by_the_real_thing() {
+    fn guide_picture_matches_backoff() {
         let rows = [
             row("None", Jitter::None),
             row("Equal", Jitter::Equal),
@@ -53,6 +52,6 @@ mod tests {
             row("Additive(1 s)", Jitter::Additive(Duration::from_secs(1))),
         ];
         let picture = rows.join("\n");
-        assert!(include_str!("guide.md").contains(&picture), "the picture is now\n{picture}");
+        assert!(include_str!("guide.md").contains(&picture), "guide.md must contain\n{picture}");
     }
 }

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use super::config::Config;
+use super::config::{Config, Shared};
 use super::future::{ResponseFuture, State};
 use super::progress::CallProgress;
 use crate::classify::{Classify, HttpClassifier};
@@ -27,24 +27,36 @@ pub struct Retry<S, C = HttpClassifier, R = HttpReplay> {
 enum Readiness {
     #[default]
     Ready,
-    /// It isn't ready yet. The call waits for it, as long as its deadline allows.
-    Later,
-    /// It failed to get ready, and so the next call's first attempt has failed.
+    /// The service is not ready yet. The call waits for it, within its deadline.
+    Pending,
+    /// `poll_ready` failed, which fails the next call's first attempt.
     Failed(BoxError),
 }
 
-/// What all clones of the service share.
-#[derive(Debug)]
-pub(super) struct Shared<S, C, R> {
-    pub(super) unready: UnreadyClone<S>,
-    pub(super) config: Config<C, R>,
-}
-
-impl<S: Clone, C, R> Retry<S, C, R> {
-    pub(super) fn new(inner: S, config: Config<C, R>) -> Self {
-        let shared =
-            Arc::new(ShardedArc::new(Shared { unready: UnreadyClone::new(&inner), config }));
+impl<S, C, R> Retry<S, C, R> {
+    pub(super) fn new(inner: S, config: Config<C, R>) -> Self
+    where
+        S: Clone,
+    {
+        let shared = Shared { unready: UnreadyClone::new(&inner), config };
+        let shared = Arc::new(ShardedArc::new(shared));
         Self { inner, readiness: Readiness::Ready, shared }
+    }
+
+    /// Returns the inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns the inner service, mutably. Attempts after the first use clones of the service that the
+    /// layer was applied to.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Returns the inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
     }
 }
 
@@ -67,10 +79,10 @@ where
     type Error = BoxError;
     type Future = ResponseFuture<S, Req, C, R>;
 
-    /// Ready when the inner service is. If that fails to get ready, it counts as a failed
-    /// attempt of the next call, which may retry it.
+    /// Ready when the inner service is. An error of the inner `poll_ready` counts as a failed attempt of
+    /// the next call, which may retry it.
     ///
-    /// With a [deadline](super::RetryLayer::deadline) it is ready at once: the call itself then waits for
+    /// With a [deadline](super::RetryBuilder::deadline) it is ready at once: the call itself waits for
     /// the inner service, within its deadline.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         if matches!(self.readiness, Readiness::Failed(_)) {
@@ -79,66 +91,56 @@ where
         self.readiness = match self.inner.poll_ready(cx) {
             Poll::Ready(Ok(())) => Readiness::Ready,
             Poll::Ready(Err(error)) => Readiness::Failed(error.into()),
-            Poll::Pending if self.shared.config.is_bounded() => {
-                // The old handle gives up its place in a queue, if it has one.
+            Poll::Pending if self.shared.config.has_deadline() => {
+                // Releases the old handle's place in a queue below.
                 self.inner = self.shared.unready.unready_clone();
-                Readiness::Later
+                Readiness::Pending
             }
             Poll::Pending => return Poll::Pending,
         };
         Poll::Ready(Ok(()))
     }
 
-    /// Not inlined, so that the caller can have the future written where it stays.
     #[inline(never)]
     fn call(&mut self, mut request: Req) -> Self::Future {
-        if CallScope::offered().is_some_and(|outer| outer.has_retry()) {
-            // One loop per call: the retry above counts the attempts.
-            return self.pass_on(request);
-        }
         let shared = self.shared.shard_ref();
+        if CallScope::offered().is_some_and(|outer| outer.has_retry()) {
+            // An outer retry counts the attempts: this layer makes one.
+            let state = match self.readiness {
+                Readiness::Ready => State::called(self.inner.call(request)),
+                _ => self.unready_state(request),
+            };
+            return ResponseFuture::new(state, None, None, shared);
+        }
         let config = &shared.config;
         let mut progress = CallProgress::begin(config, &mut request);
-        // Nothing is saved if no retry can follow.
-        let saved = if progress.may_retry() { config.replay.keep(&mut request) } else { None };
+        // A request that can't be retried isn't copied.
+        let saved = if progress.may_retry() { config.replay.save(&mut request) } else { None };
         if !matches!(self.readiness, Readiness::Ready) {
-            let state = self.unready(request);
+            let state = self.unready_state(request);
             return ResponseFuture::new(state, saved, Some(progress), shared);
         }
-        let within = progress.calling(config.attempt_timeout);
+        let within = progress.start_first_attempt(config.attempt_timeout);
         let future = self.inner.call(request);
         drop(within);
-        ResponseFuture::new(State::calling(future), saved, Some(progress), shared)
+        ResponseFuture::new(State::called(future), saved, Some(progress), shared)
     }
 }
 
 impl<S: Clone, C, R> Retry<S, C, R> {
-    /// Makes one attempt and keeps nothing of the request.
-    #[cold]
-    fn pass_on<Req>(&mut self, request: Req) -> ResponseFuture<S, Req, C, R>
-    where
-        S: Service<Req>,
-        R: Replay<Req>,
-    {
-        let state = match self.readiness {
-            Readiness::Ready => State::calling(self.inner.call(request)),
-            _ => self.unready(request),
-        };
-        ResponseFuture::new(state, None, None, self.shared.shard_ref())
-    }
-
     /// Returns the state of a call whose service isn't ready yet, or failed to get ready.
     #[cold]
-    fn unready<Req>(&mut self, request: Req) -> State<S, Req>
+    fn unready_state<Req>(&mut self, request: Req) -> State<S, Req>
     where
         S: Service<Req>,
     {
+        let fresh = self.shared.unready.unready_clone();
         match mem::take(&mut self.readiness) {
             Readiness::Failed(error) => {
-                self.inner = self.shared.unready.unready_clone();
+                self.inner = fresh;
                 State::Unready { error: Some(error), request: Some(Box::new(request)) }
             }
-            _ => State::readying(self.shared.unready.unready_clone(), request),
+            _ => State::readying(fresh, request),
         }
     }
 }

@@ -63,7 +63,7 @@ where
 
 async fn by_hyper<B>(layer: RetryLayer, url: String, body: B, h2: bool) -> u16
 where
-    B: tower_upstream::replay::RepeatableBody<SavedRequest: Send>,
+    B: tower_upstream::replay::RepeatableBody<SavedBody: Send>,
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
     let client = layer.layer(hyper::<B>(h2));

@@ -13,14 +13,14 @@ fn without_jitter(base: Duration) -> Backoff {
 }
 
 #[test]
-fn it_doubles_up_to_the_bound() {
+fn exponential_doubles_up_to_max() {
     let waits: Vec<_> =
         without_jitter(SECOND).max(Duration::from_secs(60)).waits(0).take(8).collect();
     assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60].map(Duration::from_secs));
 }
 
 #[test]
-fn a_constant_stays_constant() {
+fn constant_any_retry_is_the_same() {
     let backoff = Backoff::constant(SECOND);
     for retry in [0, 1, 31, 32, 64, u32::MAX] {
         assert_eq!(backoff.wait(retry, None, &mut random()), SECOND);
@@ -29,7 +29,7 @@ fn a_constant_stays_constant() {
 
 /// With the bound of an exponential backoff, the jitter would have no effect.
 #[test]
-fn a_constant_takes_jitter_on_top() {
+fn constant_with_additive_jitter_exceeds_base() {
     let backoff = Backoff::constant(SECOND).jitter(Jitter::Additive(SECOND));
     let waits: Vec<_> = backoff.waits(1).take(20).collect();
     assert!(waits.iter().all(|wait| *wait >= SECOND && *wait <= 2 * SECOND));
@@ -37,7 +37,7 @@ fn a_constant_takes_jitter_on_top() {
 }
 
 #[test]
-fn doubling_goes_on_past_thirty_two_times() {
+fn exponential_more_than_32_doublings() {
     let backoff = without_jitter(Duration::from_nanos(1)).max(Duration::MAX);
     assert_eq!(backoff.wait(40, None, &mut random()), Duration::from_nanos(1 << 40));
     let backoff = without_jitter(Duration::from_nanos(1));
@@ -45,7 +45,7 @@ fn doubling_goes_on_past_thirty_two_times() {
 }
 
 #[test]
-fn extremes_saturate() {
+fn backoff_extremes_saturate() {
     let jitters = [
         Jitter::None,
         Jitter::Full,
@@ -71,7 +71,7 @@ fn extremes_saturate() {
 }
 
 #[test]
-fn the_least_wins_over_the_most() {
+fn backoff_min_above_max_wins() {
     let backoff = Backoff::exponential(SECOND).min(2 * SECOND).max(SECOND);
     for wait in backoff.waits(3).take(20) {
         assert_eq!(wait, 2 * SECOND);
@@ -79,22 +79,22 @@ fn the_least_wins_over_the_most() {
 }
 
 #[test]
-fn the_least_holds_after_random() {
+fn backoff_min_bounds_full_jitter() {
     let backoff = Backoff::exponential(SECOND).min(SECOND / 2);
     assert!(backoff.waits(3).take(200).all(|wait| wait >= SECOND / 2));
 }
 
 #[test]
-fn equal_keeps_half_and_additive_only_adds() {
+fn jitter_equal_and_additive_keep_their_bounds() {
     let equal = Backoff::exponential(4 * SECOND).max(4 * SECOND).jitter(Jitter::Equal);
     assert!(equal.waits(1).take(200).all(|wait| wait >= 2 * SECOND && wait <= 4 * SECOND));
     let added = Backoff::constant(SECOND).max(60 * SECOND).jitter(Jitter::Additive(SECOND));
     assert!(added.waits(1).take(200).all(|wait| wait >= SECOND && wait <= 2 * SECOND));
 }
 
-/// `sleep = min(cap, random_between(base, sleep * 3))`, beginning with the base.
+/// `sleep = min(cap, random_between(base, sleep * 3))`, starting with the base.
 #[test]
-fn decorrelated_is_brookers() {
+fn jitter_decorrelated_follows_brooker() {
     let cap = 7 * SECOND;
     let backoff = Backoff::exponential(SECOND).max(cap).jitter(Jitter::Decorrelated);
     let mut at_cap = 0;
@@ -104,7 +104,7 @@ fn decorrelated_is_brookers() {
         for wait in waits {
             assert!(wait >= SECOND && wait <= (3 * last).min(cap), "{wait:?} after {last:?}");
             if last == cap {
-                // The cap cuts off 14 of the 20 parts between the base and 21 s.
+                // The cap cuts off 14 of the 20 seconds between the base and 21 s.
                 at_cap += i32::from(wait == cap) * 6 - i32::from(wait != cap) * 14;
             }
             last = wait;
@@ -114,15 +114,15 @@ fn decorrelated_is_brookers() {
 }
 
 #[test]
-fn the_first_decorrelated_wait_is_left_to_random() {
+fn jitter_decorrelated_first_wait_is_random() {
     let backoff = Backoff::exponential(SECOND).jitter(Jitter::Decorrelated);
     let first: Vec<_> = (0..100).map(|seed| backoff.waits(seed).next().unwrap()).collect();
-    let on_average = first.iter().sum::<Duration>() / 100;
-    assert!(on_average > 3 * SECOND / 2 && on_average < 5 * SECOND / 2, "{on_average:?}");
+    let average = first.iter().sum::<Duration>() / 100;
+    assert!(average > 3 * SECOND / 2 && average < 5 * SECOND / 2, "{average:?}");
 }
 
 #[test]
-fn one_seed_gives_the_same_waits() {
+fn waits_same_seed_is_repeatable() {
     let backoff = Backoff::default();
     assert!(backoff.waits(5).take(50).eq(backoff.waits(5).take(50)));
     assert!(!backoff.waits(5).take(50).eq(backoff.waits(6).take(50)));
@@ -150,7 +150,7 @@ fn jitter() -> impl Strategy<Value = Jitter> {
 
 proptest! {
     #[test]
-    fn no_wait_leaves_its_bounds(
+    fn backoff_any_input_stays_within_bounds(
         base in duration(), min in duration(), max in duration(), jitter in jitter(),
         retry in any::<u32>(), last in proptest::option::of(duration()), seed in any::<u64>(),
     ) {
@@ -160,7 +160,7 @@ proptest! {
     }
 
     #[test]
-    fn random_stays_within_what_it_says(
+    fn jitter_any_input_stays_within_its_range(
         base in duration(), max in duration(), retry in 0..200u32, seed in any::<u64>(),
     ) {
         let mut random = fastrand::Rng::with_seed(seed);

@@ -19,8 +19,8 @@ fn paused<T>(f: impl Future<Output = T>) -> T {
 }
 
 #[test]
-fn the_reserve_is_there_at_first_and_no_more() {
-    let budget = RetryBudget::new(0.0, 0.0, 3);
+fn budget_starts_with_the_reserve() {
+    let budget = RetryBudget::new().ratio(0.0).per_second(0.0).reserve(3);
     assert_eq!(budget.remaining(), 3);
     assert_eq!(withdrawals(&budget), 3);
     budget.deposit();
@@ -30,8 +30,8 @@ fn the_reserve_is_there_at_first_and_no_more() {
 }
 
 #[test]
-fn a_share_of_the_requests_may_be_retried() {
-    let budget = RetryBudget::new(0.2, 0.0, 10);
+fn budget_ratio_of_requests_is_retried() {
+    let budget = RetryBudget::new().ratio(0.2).per_second(0.0).reserve(10);
     withdrawals(&budget);
     for _ in 0..4 {
         budget.deposit();
@@ -44,24 +44,24 @@ fn a_share_of_the_requests_may_be_retried() {
 }
 
 #[test]
-fn a_small_ratio_is_not_rounded_away() {
-    let budget = RetryBudget::new(0.0001, 0.0, 10);
+fn budget_small_ratio_is_not_rounded_away() {
+    let budget = RetryBudget::new().ratio(0.0001).per_second(0.0).reserve(10);
     withdrawals(&budget);
     (0..20_000).for_each(|_| budget.deposit());
     assert_eq!(withdrawals(&budget), 2);
 }
 
 #[test]
-fn a_ratio_is_not_rounded_up() {
-    let budget = RetryBudget::new(0.0006, 0.0, 10);
+fn budget_ratio_is_not_rounded_up() {
+    let budget = RetryBudget::new().ratio(0.0006).per_second(0.0).reserve(10);
     withdrawals(&budget);
     (0..5_000).for_each(|_| budget.deposit());
     assert_eq!(withdrawals(&budget), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_time_that_passes_is_worth_something() {
-    let budget = RetryBudget::new(0.0, 0.1, 10);
+async fn budget_per_second_refills_with_time() {
+    let budget = RetryBudget::new().ratio(0.0).per_second(0.1).reserve(10);
     withdrawals(&budget);
     tokio::time::advance(Duration::from_secs(25)).await;
     assert_eq!(withdrawals(&budget), 2);
@@ -72,23 +72,23 @@ async fn the_time_that_passes_is_worth_something() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn asking_often_loses_no_fraction_of_the_refill() {
+async fn budget_frequent_refills_keep_fractions() {
     for millis in [1, 2, 5, 15, 19, 33] {
-        let budget = RetryBudget::new(0.0, 0.1, 100);
+        let budget = RetryBudget::new().ratio(0.0).per_second(0.1).reserve(100);
         withdrawals(&budget);
         let mut granted = 0;
         for _ in 0..100_000 / millis {
             tokio::time::advance(Duration::from_millis(millis)).await;
             granted += withdrawals(&budget);
         }
-        assert!((9..=10).contains(&granted), "{granted} when asked every {millis} ms");
+        assert!((9..=10).contains(&granted), "{granted} withdrawals, one each {millis} ms");
     }
 }
 
 #[test]
-fn what_makes_no_sense_is_taken_for_zero() {
-    for nonsense in [f64::NAN, f64::NEG_INFINITY, -1.0, -0.0, 0.0, f64::MIN_POSITIVE] {
-        let budget = RetryBudget::new(nonsense, nonsense, 1);
+fn budget_invalid_numbers_are_zero() {
+    for invalid in [f64::NAN, f64::NEG_INFINITY, -1.0, -0.0, 0.0, f64::MIN_POSITIVE] {
+        let budget = RetryBudget::new().ratio(invalid).per_second(invalid).reserve(1);
         assert_eq!(withdrawals(&budget), 1);
         paused(async {
             budget.deposit();
@@ -99,13 +99,13 @@ fn what_makes_no_sense_is_taken_for_zero() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_bound_it_still_keeps_to_the_reserve() {
-    for lots in [f64::INFINITY, f64::MAX, 1e300, 1e12] {
-        let budget = RetryBudget::new(lots, 0.0, 4);
+async fn budget_infinite_rates_keep_to_the_reserve() {
+    for huge in [f64::INFINITY, f64::MAX, 1e300, 1e12] {
+        let budget = RetryBudget::new().ratio(huge).per_second(0.0).reserve(4);
         assert_eq!(withdrawals(&budget), 4);
         budget.deposit();
         assert_eq!(withdrawals(&budget), 4);
-        let budget = RetryBudget::new(0.0, lots, 4);
+        let budget = RetryBudget::new().ratio(0.0).per_second(huge).reserve(4);
         assert_eq!(withdrawals(&budget), 4);
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(withdrawals(&budget), 4);
@@ -113,8 +113,9 @@ async fn without_bound_it_still_keeps_to_the_reserve() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_largest_reserve_overflows_nowhere() {
-    let budget = RetryBudget::new(f64::INFINITY, f64::INFINITY, u32::MAX);
+async fn budget_largest_reserve_does_not_overflow() {
+    let budget =
+        RetryBudget::new().ratio(f64::INFINITY).per_second(f64::INFINITY).reserve(u32::MAX);
     assert_eq!(budget.remaining(), u32::MAX);
     assert!(budget.withdraw(&Verdict::transient()));
     assert_eq!(budget.remaining(), u32::MAX - 1);
@@ -125,8 +126,8 @@ async fn the_largest_reserve_overflows_nowhere() {
 }
 
 #[test]
-fn without_a_reserve_there_are_no_retries() {
-    let budget = RetryBudget::new(1.0, 1000.0, 0);
+fn budget_zero_reserve_allows_no_retries() {
+    let budget = RetryBudget::new().ratio(1.0).per_second(1000.0).reserve(0);
     (0..100).for_each(|_| budget.deposit());
     assert!(!budget.withdraw(&Verdict::transient()));
     budget.release(&Verdict::transient());
@@ -134,8 +135,8 @@ fn without_a_reserve_there_are_no_retries() {
 }
 
 #[test]
-fn giving_back_fills_no_more_than_the_reserve() {
-    let budget = RetryBudget::new(1.0, 0.0, 2);
+fn budget_release_fills_up_to_the_reserve() {
+    let budget = RetryBudget::new().ratio(1.0).per_second(0.0).reserve(2);
     assert!(budget.withdraw(&Verdict::transient()));
     budget.deposit();
     budget.release(&Verdict::transient());
@@ -143,8 +144,8 @@ fn giving_back_fills_no_more_than_the_reserve() {
 }
 
 #[test]
-fn many_threads_get_no_more_than_there_is() {
-    let budget = RetryBudget::new(0.0, 0.0, 1000);
+fn budget_threads_never_overdraw() {
+    let budget = RetryBudget::new().ratio(0.0).per_second(0.0).reserve(1000);
     let granted: u32 = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| withdrawals(&budget))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
@@ -152,44 +153,45 @@ fn many_threads_get_no_more_than_there_is() {
     assert_eq!(granted, 1000);
 }
 
-/// A timeout costs three. Anything else costs nothing, which is taken as one.
-fn dear_timeouts(verdict: &Verdict) -> u32 {
+/// Returns 3 for a timeout, and otherwise 0, which is taken as 1.
+fn costly_timeouts(verdict: &Verdict) -> u32 {
     if *verdict == TIMEOUT { 3 } else { 0 }
 }
 
 const TIMEOUT: Verdict = Verdict::transient().with_cause(Cause::Timeout);
 
 #[test]
-fn what_a_retry_costs_depends_on_what_failed() {
-    let budget = RetryBudget::new(0.0, 0.0, 8).cost_fn(dear_timeouts);
+fn budget_cost_fn_charges_by_verdict() {
+    let budget = RetryBudget::new().ratio(0.0).per_second(0.0).reserve(8).cost_fn(costly_timeouts);
     assert!(budget.withdraw(&TIMEOUT));
     assert_eq!(budget.remaining(), 5);
     assert!(budget.withdraw(&Verdict::not_sent()));
     assert_eq!(budget.remaining(), 4);
     assert!(budget.withdraw(&TIMEOUT));
-    assert!(!budget.withdraw(&TIMEOUT), "there is one left");
+    assert!(!budget.withdraw(&TIMEOUT), "one retry is left");
     assert!(budget.withdraw(&Verdict::not_sent()));
     budget.release(&TIMEOUT);
     assert_eq!(budget.remaining(), 3);
-    let dear = RetryBudget::new(0.0, 0.0, u32::MAX).cost_fn(|_| u32::MAX);
-    assert_eq!(withdrawals(&dear), 1);
+    let costly =
+        RetryBudget::new().ratio(0.0).per_second(0.0).reserve(u32::MAX).cost_fn(|_| u32::MAX);
+    assert_eq!(withdrawals(&costly), 1);
 }
 
 #[test]
-fn a_budget_of_towers_is_asked_and_paid() {
-    // A deposit worth two withdrawals, and nothing else.
+fn tower_budget_deposits_and_withdraws() {
+    // Each deposit pays for two withdrawals.
     let budget = tower::retry::budget::TpsBudget::new(Duration::from_secs(10), 0, 2.0);
-    let budget: Arc<dyn Budget> = Arc::new(TowerBudget(budget));
-    let asked = || budget.withdraw(&Verdict::transient());
-    assert!(!asked());
+    let budget: Arc<dyn Budget> = Arc::new(TowerBudget::new(budget));
+    let withdraw = || budget.withdraw(&Verdict::transient());
+    assert!(!withdraw());
     budget.deposit();
-    assert_eq!([asked(), asked(), asked()], [true, true, false]);
+    assert_eq!([withdraw(), withdraw(), withdraw()], [true, true, false]);
     budget.release(&Verdict::transient());
-    assert!(!asked(), "tower's takes nothing back");
+    assert!(!withdraw(), "tower's budget has no refund");
 }
 
-/// A client's requests all fail, and each is retried up to twice if the budget allows. Returns how many
-/// sends it makes at this rate in ten minutes, and how many at most in any one minute.
+/// Returns the number of sends in ten minutes, and the maximum of one minute, of a client at this rate
+/// whose requests all fail and are retried up to twice if the budget allows.
 async fn sends_of_a_failing_client(budget: RetryBudget, per_minute: u32) -> (u32, u32) {
     let (mut total, mut worst) = (0, 0);
     for _ in 0..10 {
@@ -207,19 +209,20 @@ async fn sends_of_a_failing_client(budget: RetryBudget, per_minute: u32) -> (u32
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_default_fits_small_quotas() {
-    // A client at half its quota stays within it while everything fails. Requests beyond it would be
-    // answered 429, and a client that goes on sending is suspended.
+async fn budget_default_fits_small_quotas() {
+    // A client at half its quota stays within it while everything fails.
     for quota in [60, 120, 600, 6_000] {
         let (total, worst) = sends_of_a_failing_client(RetryBudget::default(), quota / 2).await;
         assert!(worst <= quota, "{worst} in a minute of {quota}");
-        let (requests, reserve_and_floor) = (f64::from(quota / 2 * 10), 10.0 + 0.1 * 600.0);
+        let (requests, reserve_and_rate) = (f64::from(quota / 2 * 10), 10.0 + 0.1 * 600.0);
         assert!(
-            f64::from(total) <= requests * 1.2 + reserve_and_floor + 1.0,
+            f64::from(total) <= requests * 1.2 + reserve_and_rate + 1.0,
             "{total} of {requests}"
         );
     }
-    let (_, worst) = sends_of_a_failing_client(RetryBudget::new(0.2, 0.03, 3), 10).await;
+    let (_, worst) =
+        sends_of_a_failing_client(RetryBudget::new().ratio(0.2).per_second(0.03).reserve(3), 10)
+            .await;
     assert!(worst <= 20, "{worst} in a minute of 20");
 }
 
@@ -227,10 +230,10 @@ async fn the_default_fits_small_quotas() {
 enum Step {
     Request,
     Retry,
-    /// One that costs three.
+    /// A retry that costs three.
     AfterTimeout,
-    /// A retry that is called off at once.
-    CalledOff,
+    /// A retry that is cancelled at once.
+    Cancelled,
     Pass(u64),
 }
 
@@ -239,7 +242,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Request),
         6 => Just(Step::Retry),
         2 => Just(Step::AfterTimeout),
-        1 => Just(Step::CalledOff),
+        1 => Just(Step::Cancelled),
         1 => (0..3_000u64).prop_map(Step::Pass),
     ]
 }
@@ -247,14 +250,14 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn over_any_span_retries_are_bounded(
+    fn budget_any_span_bounds_retries(
         ratio in 0.0..2.0f64, rate in 0.0..5.0f64, reserve in 0..12u32,
         steps in proptest::collection::vec(step(), 1..120),
     ) {
-        // For each step: requests, milliseconds and what retries cost, which is one at least.
+        // For each step: requests, seconds and the cost of retries.
         let mut log = Vec::new();
         paused(async {
-            let budget = RetryBudget::new(ratio, rate, reserve).cost_fn(dear_timeouts);
+            let budget = RetryBudget::new().ratio(ratio).per_second(rate).reserve(reserve).cost_fn(costly_timeouts);
             for step in steps {
                 match step {
                     Step::Request => {
@@ -263,7 +266,7 @@ proptest! {
                     }
                     Step::Retry => log.push((0.0, 0.0, u32::from(budget.withdraw(&Verdict::transient())))),
                     Step::AfterTimeout => log.push((0.0, 0.0, 3 * u32::from(budget.withdraw(&TIMEOUT)))),
-                    Step::CalledOff => {
+                    Step::Cancelled => {
                         if budget.withdraw(&Verdict::transient()) {
                             budget.release(&Verdict::transient());
                         }

@@ -10,23 +10,23 @@ const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-/// A policy and the facts of a call, for a table to vary.
+/// A policy and the facts of a call, which the tables vary.
 #[derive(Clone, Debug)]
 #[allow(clippy::struct_excessive_bools)] // each is a column of the table
 struct Given {
     policy: Policy,
     attempt: u32,
     idempotent: bool,
-    saved: bool,
-    elsewhere: bool,
-    answered: bool,
-    owes: bool,
+    replayable: bool,
+    other_region: bool,
+    has_previous_result: bool,
+    has_unpaid_attempt: bool,
     left: Option<Duration>,
     budget: bool,
 }
 
-/// Three attempts, a wait of a second, hints up to a minute; the first attempt
-/// of an idempotent request that can be sent again, and budget for it.
+/// Returns three attempts, a wait of a second and hints of up to a minute; the first attempt of an
+/// idempotent, replayable request; and budget for a retry.
 fn given() -> Given {
     let policy = Policy {
         max_attempts: 3,
@@ -41,10 +41,10 @@ fn given() -> Given {
         policy,
         attempt: 1,
         idempotent: true,
-        saved: true,
-        elsewhere: false,
-        answered: false,
-        owes: true,
+        replayable: true,
+        other_region: false,
+        has_previous_result: false,
+        has_unpaid_attempt: true,
         left: None,
         budget: true,
     }
@@ -55,28 +55,28 @@ impl Given {
         Self { attempt, ..self }
     }
 
-    /// A `POST`, say.
+    /// As for a `POST`.
     fn not_idempotent(self) -> Self {
         Self { idempotent: false, ..self }
     }
 
-    fn not_kept(self) -> Self {
-        Self { saved: false, ..self }
+    fn not_replayable(self) -> Self {
+        Self { replayable: false, ..self }
     }
 
     /// A failover below has another region.
-    fn elsewhere(self) -> Self {
-        Self { elsewhere: true, ..self }
+    fn to_other_region(self) -> Self {
+        Self { other_region: true, ..self }
     }
 
-    /// An earlier attempt was answered.
-    fn answered(self) -> Self {
-        Self { answered: true, ..self }
+    /// The result of an earlier attempt is kept.
+    fn with_previous_result(self) -> Self {
+        Self { has_previous_result: true, ..self }
     }
 
-    /// Nothing was sent yet, or all that was is paid for.
-    fn owes_nothing(self) -> Self {
-        Self { owes: false, ..self }
+    /// Nothing was sent since the budget last paid.
+    fn nothing_unpaid(self) -> Self {
+        Self { has_unpaid_attempt: false, ..self }
     }
 
     fn left(self, left: Duration) -> Self {
@@ -92,48 +92,48 @@ impl Given {
         self
     }
 
-    fn retry_if(self, answer: bool) -> Self {
-        self.policy(|policy| policy.retry_if = Some(Arc::new(move |_| answer)))
+    fn retry_if(self, retry: bool) -> Self {
+        self.policy(|policy| policy.retry_if = Some(Arc::new(move |_| retry)))
     }
 
     fn hint_use(self, hint_use: HintUse) -> Self {
         self.policy(|policy| policy.hint_use = hint_use)
     }
 
-    /// Whether a retry after this verdict is paid for.
+    /// Returns whether the budget pays for a retry after this verdict.
     fn is_costly(&self, verdict: &Verdict) -> bool {
-        !self.elsewhere && (self.owes || verdict.class() != Class::CircuitOpen)
+        !self.other_region && (self.has_unpaid_attempt || verdict.class() != Class::CircuitOpen)
     }
 
-    /// The decision, and how often the budget was asked.
+    /// Returns the decision and the number of withdrawals.
     fn decide(&self, verdict: Verdict) -> (Decision, u32) {
-        let (decision, asked, _) = self.decide_and_count(verdict);
-        (decision, asked)
+        let (decision, withdrawals, _) = self.decide_and_count(verdict);
+        (decision, withdrawals)
     }
 
-    /// The decision, how often the budget was asked, and how often it was told of a failure.
+    /// Returns the decision, the number of withdrawals and the number of failures that the budget received.
     fn decide_and_count(&self, verdict: Verdict) -> (Decision, u32, u32) {
         let now = time::now();
         let facts = AttemptFacts {
-            made: self.attempt,
+            attempts_made: self.attempt,
             max_attempts: self.policy.max_attempts,
             idempotent: self.idempotent,
-            saved: self.saved,
-            elsewhere: self.elsewhere,
-            answered: self.answered,
-            owes: self.owes,
+            replayable: self.replayable,
+            other_region: self.other_region,
+            has_previous_result: self.has_previous_result,
+            has_unpaid_attempt: self.has_unpaid_attempt,
             now,
             deadline: self.left.map(|left| now + left),
         };
-        let (mut asked, mut failures) = (0, 0);
+        let (mut withdrawals, mut failures) = (0, 0);
         let failed = || failures += 1;
         let backoff = |backoff: &Backoff| backoff.wait(0, None, &mut fastrand::Rng::with_seed(1));
         let withdraw = || {
-            asked += 1;
+            withdrawals += 1;
             self.budget
         };
         let decision = self.policy.decide(&verdict, facts, failed, backoff, withdraw);
-        (decision, asked, failures)
+        (decision, withdrawals, failures)
     }
 }
 
@@ -173,19 +173,19 @@ const fn stop(reason: StopReason) -> Decision {
 #[track_caller]
 fn check(rows: &[(Given, Verdict, Decision)]) {
     for (number, (given, verdict, expected)) in rows.iter().enumerate() {
-        let (decision, asked) = given.decide(*verdict);
+        let (decision, withdrawals) = given.decide(*verdict);
         assert_eq!(decision, *expected, "row {number}: {verdict:?}");
         let costs = match decision {
             Decision::Retry { .. } => given.is_costly(verdict),
             Decision::Return => false,
             Decision::Stop(reason) => reason == StopReason::Budget,
         };
-        assert_eq!(asked, u32::from(costs), "row {number}: how often the budget was asked");
+        assert_eq!(withdrawals, u32::from(costs), "row {number}: withdrawals from the budget");
     }
 }
 
 #[test]
-fn what_each_class_means() {
+fn decide_each_class_retries_what_may_pass() {
     use StopReason::{CredentialRejected, NotIdempotent, QuotaExhausted};
     let safe = given;
     let post = || given().not_idempotent();
@@ -216,16 +216,16 @@ fn what_each_class_means() {
             stop(StopReason::CircuitOpen),
         ),
         (
-            safe().elsewhere().policy(|policy| policy.fail_fast = true),
+            safe().to_other_region().policy(|policy| policy.fail_fast = true),
             verdict(Class::CircuitOpen),
             retry(0),
         ),
         (post().left(secs(60)), verdict(Class::CircuitOpen), retry(1)),
         (safe(), verdict(Class::Local), Decision::Return),
         (post(), verdict(Class::Local), Decision::Return),
-        (safe().answered(), verdict(Class::Local), stop(StopReason::RejectedLocally)),
+        (safe().with_previous_result(), verdict(Class::Local), stop(StopReason::RejectedLocally)),
         (
-            safe().answered(),
+            safe().with_previous_result(),
             Verdict::new(Class::Local).with_cause(Cause::Deadline),
             Decision::Return,
         ),
@@ -234,9 +234,9 @@ fn what_each_class_means() {
 }
 
 #[test]
-fn what_the_server_says() {
+fn decide_server_hint_is_obeyed() {
     use StopReason::{HintAboveCap, ServerSaidNo};
-    let above = |asked| stop(HintAboveCap { requested: secs(asked), cap: secs(60) });
+    let above = |requested| stop(HintAboveCap { requested: secs(requested), cap: secs(60) });
     check(&[
         // The hint is the shortest wait; the backoff may be longer.
         (given(), hinted(Class::Throttled, 5), retry(5)),
@@ -266,11 +266,11 @@ fn what_the_server_says() {
             retry(86_400),
         ),
         (given().left(secs(60)), hinted(Class::CircuitOpen, 30), retry(30)),
-        // A circuit here isn't the server: its word is neither ignored nor capped.
+        // The hint of a local circuit is neither ignored nor capped.
         (given().left(secs(99)), hinted(Class::CircuitOpen, 90), retry(90)),
         (given().left(secs(99)).hint_use(HintUse::Ignore), hinted(Class::CircuitOpen, 9), retry(9)),
         (given().left(secs(90)), hinted(Class::CircuitOpen, 90), stop(StopReason::Deadline)),
-        // Whether to retry at all.
+        // `x-should-retry`.
         (given(), said(Class::Throttled, false), stop(ServerSaidNo)),
         (given(), said(Class::Transient, false), stop(ServerSaidNo)),
         (given().retry_if(true), said(Class::Transient, false), stop(ServerSaidNo)),
@@ -286,37 +286,37 @@ fn what_the_server_says() {
 
 /// Like any other 404, one with `x-should-retry: false` isn't a failure of the upstream.
 #[test]
-fn a_servers_no_makes_no_failure_of_a_rejected_request() {
+fn decide_rejected_request_with_server_no_returns() {
     check(&[
         (given(), said(Class::Rejected, false), Decision::Return),
         (given().retry_if(true), said(Class::Rejected, false), Decision::Return),
     ]);
 }
 
-/// Another region is called at once and without cost, whatever this one asked for. All else holds.
+/// Another region is called at once and without cost, whatever the hint. All other rules apply.
 #[test]
-fn what_goes_elsewhere_waits_for_nothing_and_costs_nothing() {
+fn decide_other_region_is_immediate_and_free() {
     use StopReason::{Deadline, MaxAttempts, NotIdempotent, NotReplayable, ServerSaidNo};
-    let elsewhere = || given().elsewhere();
+    let other = || given().to_other_region();
     check(&[
-        (elsewhere(), verdict(Class::Transient), retry(0)),
-        (elsewhere(), hinted(Class::Overloaded, 5), retry(0)),
-        (elsewhere(), hinted(Class::Throttled, 90), retry(0)),
-        (elsewhere().hint_use(HintUse::Replace), hinted(Class::Throttled, 90), retry(0)),
-        (elsewhere(), hinted(Class::CircuitOpen, 90), retry(0)),
-        (elsewhere().left(Duration::from_millis(1)), hinted(Class::Throttled, 90), retry(0)),
-        (elsewhere().left(Duration::ZERO), verdict(Class::Transient), stop(Deadline)),
-        (elsewhere().attempt(3), verdict(Class::Transient), stop(MaxAttempts)),
-        (elsewhere().not_idempotent(), verdict(Class::Transient), stop(NotIdempotent)),
-        (elsewhere().not_kept(), verdict(Class::Transient), stop(NotReplayable)),
-        (elsewhere().no_budget_left(), verdict(Class::Transient), retry(0)),
-        (elsewhere(), said(Class::Transient, false), stop(ServerSaidNo)),
-        (elsewhere(), verdict(Class::Rejected), Decision::Return),
+        (other(), verdict(Class::Transient), retry(0)),
+        (other(), hinted(Class::Overloaded, 5), retry(0)),
+        (other(), hinted(Class::Throttled, 90), retry(0)),
+        (other().hint_use(HintUse::Replace), hinted(Class::Throttled, 90), retry(0)),
+        (other(), hinted(Class::CircuitOpen, 90), retry(0)),
+        (other().left(Duration::from_millis(1)), hinted(Class::Throttled, 90), retry(0)),
+        (other().left(Duration::ZERO), verdict(Class::Transient), stop(Deadline)),
+        (other().attempt(3), verdict(Class::Transient), stop(MaxAttempts)),
+        (other().not_idempotent(), verdict(Class::Transient), stop(NotIdempotent)),
+        (other().not_replayable(), verdict(Class::Transient), stop(NotReplayable)),
+        (other().no_budget_left(), verdict(Class::Transient), retry(0)),
+        (other(), said(Class::Transient, false), stop(ServerSaidNo)),
+        (other(), verdict(Class::Rejected), Decision::Return),
     ]);
 }
 
 #[test]
-fn what_the_layer_was_notified() {
+fn decide_retry_if_overrides_default() {
     use StopReason::NotRetryable;
     check(&[
         (given().retry_if(false), verdict(Class::Throttled), stop(NotRetryable)),
@@ -335,28 +335,32 @@ fn what_the_layer_was_notified() {
 }
 
 #[test]
-fn the_first_reason_in_order_is_notified() {
+fn decide_several_reasons_reports_the_first() {
     use StopReason::{
         Budget, CircuitOpen, Deadline, HintAboveCap, MaxAttempts, NotIdempotent, NotReplayable,
     };
-    let worst = || given().not_idempotent().not_kept().left(Duration::ZERO).no_budget_left();
+    let worst = || given().not_idempotent().not_replayable().left(Duration::ZERO).no_budget_left();
     check(&[
         (worst().attempt(3), hinted(Class::Transient, 90), stop(MaxAttempts)),
         (worst(), hinted(Class::Transient, 90), stop(NotIdempotent)),
         (worst(), hinted(Class::Throttled, 90), stop(NotReplayable)),
         (
-            Given { saved: true, ..worst() },
+            Given { replayable: true, ..worst() },
             hinted(Class::Throttled, 90),
             stop(HintAboveCap { requested: secs(90), cap: secs(60) }),
         ),
         (Given { left: None, ..worst() }, verdict(Class::CircuitOpen), stop(CircuitOpen)),
-        (Given { saved: true, ..worst() }, hinted(Class::Throttled, 9), stop(Deadline)),
-        (Given { saved: true, left: None, ..worst() }, hinted(Class::Throttled, 9), stop(Budget)),
+        (Given { replayable: true, ..worst() }, hinted(Class::Throttled, 9), stop(Deadline)),
+        (
+            Given { replayable: true, left: None, ..worst() },
+            hinted(Class::Throttled, 9),
+            stop(Budget),
+        ),
     ]);
 }
 
 #[test]
-fn how_often_and_until_when() {
+fn decide_attempts_deadline_and_budget_bound_retries() {
     use StopReason::{Budget, Deadline, MaxAttempts};
     let at_most = |attempts| given().policy(|policy| policy.max_attempts = attempts);
     let transient = verdict(Class::Transient);
@@ -368,7 +372,7 @@ fn how_often_and_until_when() {
         (at_most(1), transient, stop(MaxAttempts)),
         (at_most(u32::MAX).attempt(u32::MAX - 1), transient, retry(1)),
         (at_most(u32::MAX).attempt(u32::MAX), transient, stop(MaxAttempts)),
-        // Nothing would be left of the time after the wait.
+        // No time would be left after the wait.
         (given().left(secs(1)), transient, stop(Deadline)),
         (given().left(Duration::from_millis(1001)), transient, retry(1)),
         (given().left(secs(5)), hinted(Class::Throttled, 5), stop(Deadline)),
@@ -384,7 +388,7 @@ fn how_often_and_until_when() {
         (given().no_budget_left(), verdict(Class::NotSent), stop(Budget)),
         (given().no_budget_left().left(secs(9)), verdict(Class::CircuitOpen), stop(Budget)),
         (
-            given().no_budget_left().left(secs(9)).owes_nothing(),
+            given().no_budget_left().left(secs(9)).nothing_unpaid(),
             verdict(Class::CircuitOpen),
             retry(1),
         ),
@@ -392,7 +396,7 @@ fn how_often_and_until_when() {
 }
 
 #[test]
-fn only_what_may_pass_is_retryable() {
+fn is_retryable_only_for_passing_failures() {
     for class in CLASSES {
         let passes = matches!(
             class,
@@ -404,8 +408,8 @@ fn only_what_may_pass_is_retryable() {
         );
         assert_eq!(is_retryable(&verdict(class)), passes, "{class:?}");
         assert!(!is_retryable(&said(class, false)), "{class:?}");
-        let told = passes || class == Class::Rejected;
-        assert_eq!(is_retryable(&said(class, true)), told, "{class:?}");
+        let requested = passes || class == Class::Rejected;
+        assert_eq!(is_retryable(&said(class, true)), requested, "{class:?}");
     }
 }
 
@@ -421,7 +425,7 @@ fn any_given() -> impl Strategy<Value = Given> {
     let facts = (1..7u32, any::<[bool; 5]>(), proptest::option::of(0..90_000u64), any::<bool>());
     (policy, facts).prop_map(|(policy, (attempt, facts, left, budget))| {
         let (max_attempts, wait, hint_use, cap, [non_idempotent, fail_fast], retry_if) = policy;
-        let [idempotent, saved, elsewhere, answered, owes] = facts;
+        let [idempotent, replayable, other_region, has_previous_result, has_unpaid_attempt] = facts;
         let policy = Policy {
             max_attempts,
             backoff: Backoff::constant(Duration::from_millis(wait)),
@@ -429,10 +433,20 @@ fn any_given() -> impl Strategy<Value = Given> {
             hint_cap: Duration::from_millis(cap),
             non_idempotent,
             fail_fast,
-            retry_if: retry_if.map(|answer| Arc::new(move |_: &Verdict| answer) as RetryIf),
+            retry_if: retry_if.map(|retry| Arc::new(move |_: &Verdict| retry) as RetryIf),
         };
         let left = left.map(Duration::from_millis);
-        Given { policy, attempt, idempotent, saved, elsewhere, answered, owes, left, budget }
+        Given {
+            policy,
+            attempt,
+            idempotent,
+            replayable,
+            other_region,
+            has_previous_result,
+            has_unpaid_attempt,
+            left,
+            budget,
+        }
     })
 }
 
@@ -447,11 +461,10 @@ fn any_verdict() -> impl Strategy<Value = Verdict> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
     #[test]
-    fn a_retry_breaks_no_rule(given in any_given(), verdict in any_verdict()) {
-        let (decision, asked) = given.decide(verdict);
+    fn decide_any_input_keeps_the_invariants(given in any_given(), verdict in any_verdict()) {
+        let (decision, withdrawals) = given.decide(verdict);
         let costs = given.is_costly(&verdict);
-        let Given { policy, attempt, idempotent, saved, elsewhere, answered, left, budget, .. } =
-            given;
+        let Given { policy, attempt, idempotent, replayable, other_region, left, budget, .. } = given;
         let hint = verdict.hint();
         match decision {
             Decision::Retry { wait } => {
@@ -461,7 +474,7 @@ proptest! {
                 ));
                 prop_assert!(hint.should_retry != Some(false));
                 prop_assert!(attempt < policy.max_attempts);
-                prop_assert!(saved);
+                prop_assert!(replayable);
                 prop_assert!(
                     idempotent
                         || policy.non_idempotent
@@ -470,34 +483,34 @@ proptest! {
                 );
                 let rejected_locally = verdict.class() == Class::CircuitOpen;
                 let obeyed = policy.hint_use != HintUse::Ignore;
-                if elsewhere {
+                if other_region {
                     prop_assert_eq!(wait, Duration::ZERO);
-                } else if let Some(asked) = hint.retry_after && (rejected_locally || obeyed) {
-                    prop_assert!(wait >= asked && (rejected_locally || asked <= policy.hint_cap));
+                } else if let Some(hint) = hint.retry_after && (rejected_locally || obeyed) {
+                    prop_assert!(wait >= hint && (rejected_locally || hint <= policy.hint_cap));
                 }
                 prop_assert!(left.is_none_or(|left| wait < left));
-                prop_assert!(!rejected_locally || elsewhere || !policy.fail_fast && left.is_some());
+                prop_assert!(!rejected_locally || other_region || !policy.fail_fast && left.is_some());
                 prop_assert!(budget || !costs);
-                prop_assert_eq!(asked, u32::from(costs));
+                prop_assert_eq!(withdrawals, u32::from(costs));
             }
             Decision::Stop(StopReason::Budget) => {
                 prop_assert!(costs && !budget);
-                prop_assert_eq!(asked, 1);
+                prop_assert_eq!(withdrawals, 1);
             }
-            Decision::Stop(_) | Decision::Return => prop_assert_eq!(asked, 0),
+            Decision::Stop(_) | Decision::Return => prop_assert_eq!(withdrawals, 0),
         }
-        // No failure is returned without a word, and no success is made a failure.
+        // No failure is returned without a reason, and no success becomes a failure.
         let quiet = matches!(verdict.class(), Class::Success | Class::Rejected | Class::Local);
         prop_assert!(quiet || decision != Decision::Return);
         prop_assert!(!verdict.is_success() || decision == Decision::Return);
-        let rejected_locally = if answered { stop(StopReason::RejectedLocally) } else { Decision::Return };
+        let rejected_locally = if given.has_previous_result { stop(StopReason::RejectedLocally) } else { Decision::Return };
         prop_assert!(verdict.class() != Class::Local || decision == rejected_locally);
     }
 }
 
 #[test]
-fn the_budget_receives_what_is_worth_another_attempt_whether_there_is_one_or_not() {
-    let told = |given: &Given, verdict| given.decide_and_count(verdict).2;
+fn decide_retryable_failure_notifies_budget_once() {
+    let failures = |given: &Given, verdict| given.decide_and_count(verdict).2;
     let no = Hint::NONE.with_should_retry(false);
     let rows = [
         (given(), Verdict::transient(), 1),
@@ -505,7 +518,7 @@ fn the_budget_receives_what_is_worth_another_attempt_whether_there_is_one_or_not
         (given(), Verdict::overloaded().with_hint(no), 1),
         (given().attempt(3), Verdict::transient(), 1),
         (given().not_idempotent(), Verdict::transient(), 1),
-        (given().not_kept(), Verdict::transient(), 1),
+        (given().not_replayable(), Verdict::transient(), 1),
         (given(), Verdict::new(Class::CircuitOpen), 0),
         (given(), Verdict::success(), 0),
         (given(), Verdict::rejected(), 0),
@@ -514,6 +527,6 @@ fn the_budget_receives_what_is_worth_another_attempt_whether_there_is_one_or_not
         (given(), Verdict::credential_rejected(), 0),
     ];
     for (given, verdict, expected) in rows {
-        assert_eq!(told(&given, verdict), expected, "{verdict:?}");
+        assert_eq!(failures(&given, verdict), expected, "{verdict:?}");
     }
 }

@@ -27,7 +27,7 @@ impl Subject for Retry {
     type Plain = RetryLayer<ErrorClassifier, CloneReplay>;
 
     fn observed(observer: impl Observer) -> Self {
-        let budget = Arc::new(RetryBudget::new(0.0, 0.0, Self::BUDGET));
+        let budget = Arc::new(RetryBudget::new().ratio(0.0).per_second(0.0).reserve(Self::BUDGET));
         let layer = RetryLayer::builder()
             .backoff(Backoff::constant(Duration::from_secs(1)))
             .budget(Arc::clone(&budget))
@@ -103,16 +103,20 @@ impl Subject for Retry {
         }
         for ratio in FRACTIONS {
             for tokens in COUNTS {
-                let what = format!("RetryThrottle::new({tokens}, {ratio})");
-                let budget = RetryThrottle::new(tokens, ratio);
+                let what =
+                    format!("RetryThrottle::new().max_tokens({tokens}).token_ratio({ratio})");
+                let budget = RetryThrottle::new().max_tokens(tokens).token_ratio(ratio);
                 all.push(Extreme::checked(what, layer().budget(budget).build()));
             }
         }
         for ratio in FRACTIONS {
             for per_second in FRACTIONS {
                 for reserve in COUNTS {
-                    let what = format!("RetryBudget::new({ratio}, {per_second}, {reserve})");
-                    let budget = RetryBudget::new(ratio, per_second, reserve);
+                    let what = format!(
+                        "RetryBudget::new().ratio({ratio}).per_second({per_second}).reserve({reserve})"
+                    );
+                    let budget =
+                        RetryBudget::new().ratio(ratio).per_second(per_second).reserve(reserve);
                     all.push(Extreme::checked(what, layer().budget(Arc::new(budget)).build()));
                 }
             }

@@ -44,7 +44,7 @@ pub(crate) fn layered(with: Layered<'_>) -> Result<Client, InvalidConfig> {
         .deadline(Duration::from_secs(180))
         .attempt_timeout(Duration::from_secs(5))
         // Two bursts can be repeated at once, as where the limit is lowered or a region goes under one.
-        .retry(|retry| retry.max_attempts(5).budget(RetryBudget::new(0.2, 0.1, 40)))
+        .retry(|retry| retry.max_attempts(5).budget(RetryBudget::new().reserve(40)))
         .quota(Quota::per_minute(60))
         .regions(regions)
         .failover(|failover| failover.health_checks(HealthChecks::new(with.plain)))
