@@ -9,6 +9,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
+#[cfg(feature = "alert")]
+use tokio::time::Timeout;
 pub(crate) use tokio::time::{Instant, Sleep};
 
 /// Now, on tokio's clock. Works outside a runtime too.
@@ -22,6 +24,13 @@ pub(crate) fn now() -> Instant {
 #[allow(clippy::disallowed_methods)]
 pub(crate) fn sleep_until(deadline: Instant) -> Sleep {
     tokio::time::sleep_until(deadline)
+}
+
+/// Waits for a future until a deadline.
+#[allow(clippy::disallowed_methods)]
+#[cfg(feature = "alert")]
+pub(crate) fn timeout_at<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
+    tokio::time::timeout_at(deadline, future)
 }
 
 /// Polls a timer; without one there is nothing to wait for.

@@ -13,7 +13,6 @@ use super::rule::{Meter, Objective, Rule, RuleMatcher, Slo};
 use super::sink::Sink;
 use super::sinks::{SinkSet, Subscriptions};
 use super::state::AlertState;
-use super::task::timeout_at;
 use crate::error::{BoxError, InvalidConfig};
 use crate::event::{Alert, Event, Observer, Observers, Severity};
 use crate::sharded::ShardedArc;
@@ -86,7 +85,7 @@ impl Alerts {
         if !self.engine.scheduler.is_running() {
             self.engine.notify_scheduler();
         }
-        timeout_at(deadline, self.engine.stats.wait_until_empty()).await.is_some()
+        time::timeout_at(deadline, self.engine.stats.wait_until_empty()).await.is_ok()
     }
 }
 
@@ -322,7 +321,7 @@ impl AlertsBuilder {
         self.objectives.iter().try_for_each(Slo::check)?;
         let times = Times { quiet: self.times.quiet.max(self.times.group_wait), ..self.times };
         let subscriptions = Subscriptions::new(self.sinks.iter().map(|config| config.min_severity));
-        let stats = Arc::<DeliveryStats>::default();
+        let delivery_stats = Arc::<DeliveryStats>::default();
         let worker = |config| {
             SinkWorker::new(config, self.queue, self.delivery_timeout, self.observers.clone())
         };
@@ -331,14 +330,14 @@ impl AlertsBuilder {
             Lifecycle::new(self.max_keys, times, subscriptions),
             self.history,
             self.sinks.into_iter().map(worker).collect(),
-            Arc::clone(&stats),
+            Arc::clone(&delivery_stats),
         );
         let engine = Engine {
             meter: Meter::new(&self.rules, self.objectives)?,
             rules: RuleMatcher::new(self.rules),
             observers: self.observers,
             state: Mutex::new(state),
-            stats,
+            stats: delivery_stats,
             scheduler: Arc::default(),
         };
         Ok(Alerts { engine: Arc::new(ShardedArc::new(engine)) })

@@ -7,7 +7,7 @@ use super::delivery::DeliveryStats;
 use super::observation::Observation;
 use super::rule::{CallStart, Meter, RuleMatcher};
 use super::state::{AlertState, Report};
-use super::task::{BackgroundTask, timeout_at};
+use super::task::BackgroundTask;
 use crate::event::{
     AlertChange, AlertChanged, AlertDelivered, Decision, DeliveryResult, Event, Observers,
 };
@@ -143,7 +143,7 @@ async fn schedule(engine: Weak<Engine>, scheduler: Arc<BackgroundTask>) {
     while let Some(next) = engine.upgrade().map(|engine| engine.run_scheduled()) {
         if let Some(next) = next {
             let next = next.max(time::after(time::now(), Engine::MIN_INTERVAL));
-            _ = timeout_at(next, scheduler.notified()).await;
+            _ = time::timeout_at(next, scheduler.notified()).await;
         } else {
             scheduler.notified().await;
         }

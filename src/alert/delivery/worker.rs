@@ -10,10 +10,9 @@ use http::{Request, Response};
 use tokio::task::JoinSet;
 use tower_service::Service;
 
-use super::queue::DeliveryQueue;
-use super::stats::{DeliveryTicket, TicketResult};
+use super::queue::{DeliveryQueue, DeliveryTicket, TicketResult};
 use crate::alert::sink::Sink;
-use crate::alert::task::{BackgroundTask, timeout_at};
+use crate::alert::task::BackgroundTask;
 use crate::classify::{Classify, HttpClassifier};
 use crate::error::BoxError;
 use crate::event::{Alert, AlertDelivered, DeliveryResult, Observers, Severity};
@@ -100,7 +99,7 @@ impl SinkConfig {
         loop {
             let attempt_timeout = MAX_ATTEMPT.min(timeout / 4);
             let attempt_deadline = time::after(time::now(), attempt_timeout).min(deadline);
-            let attempt = timeout_at(attempt_deadline, (self.send)(request.clone())).await;
+            let attempt = time::timeout_at(attempt_deadline, (self.send)(request.clone())).await;
             let timed_out = Attempt { is_retryable: true, ..Attempt::default() };
             let attempt = attempt.unwrap_or(timed_out);
             let wait = random.draw(|random| backoff.mul_f64(random.f64()));

@@ -108,7 +108,7 @@ impl Lifecycle {
             let coalesced = entry.subscribers(now, &policy).len();
             return Effect { due_at: None, coalesced };
         };
-        self.insert(observation, entry);
+        self.insert(observation, &entry);
         Effect { due_at: entry.due_at(&policy), coalesced }
     }
 
@@ -125,7 +125,7 @@ impl Lifecycle {
             if ended.generation.is_some() && self.len < self.max_len {
                 let mut entry = Entry::new(now);
                 entry.is_outdated(ended.generation, now);
-                self.insert(ended, entry);
+                self.insert(ended, &entry);
             }
             return (Vec::new(), effect);
         };
@@ -223,9 +223,9 @@ impl Lifecycle {
         self.families.get_mut(&family(kind, facts))?.get_mut(label)
     }
 
-    fn insert(&mut self, observation: &Observation<'_>, entry: Entry) {
+    fn insert(&mut self, observation: &Observation<'_>, entry: &Entry) {
         let family = family(observation.kind, &observation.facts);
-        self.families.entry(family).or_default().insert(observation.label.into(), entry);
+        self.families.entry(family).or_default().insert(observation.label.into(), *entry);
         self.len += 1;
     }
 

@@ -157,7 +157,9 @@ impl Meter {
     /// Returns the number of a measure, which is added if it is new.
     fn add_measure(&mut self, measure: Measure, windows: &[Duration]) -> usize {
         self.is_timed |= matches!(measure, Measure::Slower(_));
-        windows.iter().for_each(|length| self.shorten_interval(Window::bucket(*length)));
+        for length in windows {
+            self.shorten_interval(Window::bucket(*length));
+        }
         self.measures.iter().position(|known| *known == measure).unwrap_or_else(|| {
             self.measures.push(measure);
             self.measures.len() - 1
@@ -236,7 +238,9 @@ impl Meter {
         let counted: Vec<_> = state.totals.iter_mut().enumerate().map(update).collect();
         for (check, ..) in state.groups.iter_mut().flat_map(|group| &mut group.rules) {
             if let Check::Limit(_, measure, windows) = check {
-                windows.iter_mut().for_each(|window| window.add(elapsed, counted[*measure]));
+                for window in windows {
+                    window.add(elapsed, counted[*measure]);
+                }
             }
         }
         for (_, measure, window) in &mut state.objectives {

@@ -40,7 +40,7 @@ impl Alertmanager {
 }
 
 impl Sink for Alertmanager {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "alertmanager"
     }
 
@@ -51,8 +51,8 @@ impl Sink for Alertmanager {
     fn request(&self, alerts: &[Arc<Alert>]) -> Result<Request<Bytes>, BoxError> {
         let entries = |alert: &Arc<Alert>| {
             let previous = alert.previous_severity;
-            let previous = previous.map(|previous| entry(alert, previous, rfc3339(alert.at)));
-            [entry(alert, alert.severity, ends_at(alert))].into_iter().chain(previous)
+            let previous = previous.map(|previous| entry(alert, previous, &rfc3339(alert.at)));
+            [entry(alert, alert.severity, &ends_at(alert))].into_iter().chain(previous)
         };
         post(&self.url(), &alerts.iter().flat_map(entries).collect())
     }
@@ -81,7 +81,7 @@ impl Webhook {
 }
 
 impl Sink for Webhook {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "webhook"
     }
 
@@ -94,7 +94,7 @@ impl Sink for Webhook {
         let group = json!({ "alertname": first.kind.name(), "service": &*first.service });
         let status = if first.resolved { "resolved" } else { "firing" };
         let entry = |alert: &Arc<Alert>| {
-            let mut entry = entry(alert, alert.severity, ends_at(alert));
+            let mut entry = entry(alert, alert.severity, &ends_at(alert));
             entry["status"] = json!(status);
             entry["generatorURL"] = json!("");
             entry["fingerprint"] = json!(alert.key);
@@ -120,7 +120,7 @@ impl Sink for Webhook {
     }
 }
 
-fn entry(alert: &Alert, severity: Severity, ends_at: String) -> Value {
+fn entry(alert: &Alert, severity: Severity, ends_at: &str) -> Value {
     json!({
         "labels": labels(alert, severity),
         "annotations": {

@@ -57,7 +57,7 @@ impl Slack {
 }
 
 impl Sink for Slack {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "slack"
     }
 
@@ -152,7 +152,7 @@ impl Teams {
 }
 
 impl Sink for Teams {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "teams"
     }
 

@@ -48,7 +48,7 @@ impl PagerDuty {
 }
 
 impl Sink for PagerDuty {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "pagerduty"
     }
 
@@ -158,7 +158,7 @@ impl Opsgenie {
 }
 
 impl Sink for Opsgenie {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "opsgenie"
     }
 
