@@ -1,4 +1,4 @@
-//! Responses that are looked into, on a paused clock: what the layers above learn, and that the body stays whole.
+//! Responses that are read, on a paused clock: the verdict for the layers above, and the whole body.
 
 #![cfg(all(feature = "peek", feature = "retry", feature = "circuit-breaker"))]
 
@@ -28,19 +28,19 @@ use tower_upstream::{CircuitBreakerLayer, RetryLayer, cause_ref};
 
 const SPENT: &str = r#"{"error": {"type": "insufficient_quota", "code": "insufficient_quota"}}"#;
 
-/// What a body does when it is read.
+/// The result of a read from a body.
 #[derive(Clone, Debug, PartialEq)]
 enum Step {
     Data(Vec<u8>),
     Trailers(HeaderMap),
     Fails,
-    /// Comes this many milliseconds later.
+    /// Pending for this many milliseconds.
     Waits(u64),
 }
 
 use Step::{Data, Fails, Trailers, Waits};
 
-/// A body that follows a script, and panics when it is read after its end.
+/// A body that follows a script, and panics if it is read after its end.
 struct Script {
     steps: VecDeque<Step>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -122,7 +122,7 @@ fn json(status: u16, body: Script) -> Response<Script> {
     response(status, "application/json; charset=utf-8", body)
 }
 
-/// Returns this response as the layer passes it on.
+/// Returns the response as the layer passes it on.
 async fn peek(layer: &PeekLayer, response: Response<Script>) -> Response<PeekBody<Script>> {
     let mut response = Some(response);
     let client = service_fn(move |(): ()| {
@@ -136,7 +136,7 @@ fn class<B>(response: &Response<B>) -> Class {
     HttpClassifier::new().classify(Ok(response)).class()
 }
 
-/// Returns what comes out of a body: data in one piece, trailers, and whether it failed.
+/// Returns the data of a body, its trailers, and whether it failed.
 async fn drain(body: PeekBody<Script>) -> (Vec<u8>, Option<HeaderMap>, bool) {
     let mut body = body;
     let (mut data, mut trailers) = (Vec::new(), None);
@@ -153,14 +153,14 @@ async fn drain(body: PeekBody<Script>) -> (Vec<u8>, Option<HeaderMap>, bool) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_reports_more_than_its_status() {
+async fn failure_body_refines_the_verdict() {
     let response = peek(&PeekLayer::new(), json(429, text(SPENT))).await;
     assert_eq!(class(&response), Class::QuotaExhausted);
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), SPENT);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_read_and_what_is_not() {
+async fn responses_are_read_by_status_and_content_type() {
     let all = PeekLayer::builder().also_successes().build().unwrap();
     let exact = PeekLayer::builder().limit(SPENT.len()).build().unwrap();
     let below = PeekLayer::builder().limit(SPENT.len() - 1).build().unwrap();
@@ -192,7 +192,7 @@ async fn what_is_read_and_what_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_compressed_body_is_left_alone() {
+async fn compressed_body_is_not_read() {
     for (encoding, read) in [("gzip", false), ("identity", true)] {
         let mut response = json(429, text(SPENT));
         response.headers_mut().insert("content-encoding", HeaderValue::from_static(encoding));
@@ -202,7 +202,7 @@ async fn a_compressed_body_is_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_in_pieces_is_put_together() {
+async fn body_in_several_frames_is_joined() {
     let (head, tail) = SPENT.split_at(20);
     let pieces = body([Data(head.into()), Waits(900), Data(tail.into())]);
     let response = peek(&PeekLayer::new(), json(429, pieces)).await;
@@ -211,7 +211,7 @@ async fn a_body_in_pieces_is_put_together() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_takes_too_long_is_handed_on_as_far_as_it_came() {
+async fn timeout_passes_on_the_partially_read_body() {
     let (head, tail) = SPENT.split_at(20);
     let start = Instant::now();
     let slow = body([Data(head.into()), Waits(60_000), Data(tail.into())]);
@@ -227,7 +227,7 @@ async fn a_body_that_takes_too_long_is_handed_on_as_far_as_it_came() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn extremes_neither_panic_nor_hang() {
+async fn extreme_settings_neither_panic_nor_hang() {
     for timeout in [Duration::ZERO, Duration::MAX] {
         for limit in [0, 1, usize::MAX] {
             let layer = PeekLayer::builder().limit(limit).timeout(timeout).build();
@@ -241,7 +241,7 @@ async fn extremes_neither_panic_nor_hang() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn empty_frames_count() {
+async fn empty_frames_count_as_bytes() {
     let endless = body(std::iter::repeat_n(Data(Vec::new()), 100_000));
     let response = peek(&PeekLayer::builder().limit(10).build().unwrap(), json(429, endless)).await;
     let unread = format!("{:?}", response.body());
@@ -249,7 +249,7 @@ async fn empty_frames_count() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_breaks_breaks_where_it_did() {
+async fn failed_body_fails_at_the_same_place() {
     let response = peek(&PeekLayer::new(), json(500, body([Data(b"{".into()), Fails]))).await;
     assert_eq!(class(&response), Class::Transient);
     assert_eq!(drain(response.into_body()).await, (b"{".into(), None, true));
@@ -263,7 +263,7 @@ fn trailers(pairs: &[(&'static str, &'static str)]) -> Step {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_status_of_a_unary_grpc_call_is_in_its_trailers() {
+async fn grpc_unary_reads_status_in_trailers() {
     let failed = || body([Data(vec![0; 5]), trailers(&[("grpc-status", "14")])]);
     let pushback = || body([trailers(&[("grpc-status", "8"), ("grpc-retry-pushback-ms", "250")])]);
     let fine = || body([Data(vec![0; 5]), trailers(&[("grpc-status", "0")])]);
@@ -283,11 +283,11 @@ async fn the_status_of_a_unary_grpc_call_is_in_its_trailers() {
 
     let verdict = HttpClassifier::new().classify(Ok(&peek(&layer, grpc(pushback())).await));
     assert_eq!(verdict.hint().retry_after, Some(Duration::from_millis(250)));
-    assert!(!verdict.is_unprocessed(), "it had started to answer");
+    assert!(!verdict.is_unprocessed(), "the response had started");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_judge_of_ones_own_is_asked_first() {
+async fn classify_body_fn_decides_first() {
     let layer = PeekLayer::builder()
         .classify_body_fn(|response| {
             assert_eq!(response.verdict().class(), Class::Rejected);
@@ -303,7 +303,7 @@ async fn a_judge_of_ones_own_is_asked_first() {
 
 type Client = BoxCloneSyncService<Request<()>, Response<Script>, BoxError>;
 
-/// A client that always gives this answer, and how many times it was called.
+/// Returns a client that always returns this response, and the number of its calls.
 fn client(status: u16, text: &'static str) -> (Arc<AtomicUsize>, Client) {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
@@ -315,7 +315,7 @@ fn client(status: u16, text: &'static str) -> (Arc<AtomicUsize>, Client) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_spent_quota_is_not_retried() {
+async fn exhausted_quota_is_not_retried() {
     let retry = RetryLayer::builder().backoff(Backoff::constant(Duration::ZERO)).build().unwrap();
     let (calls, bare) = client(429, SPENT);
     retry.layer(bare).oneshot(Request::new(())).await.unwrap();
@@ -330,7 +330,7 @@ async fn a_spent_quota_is_not_retried() {
 
 #[cfg(feature = "upstream")]
 #[tokio::test(start_paused = true)]
-async fn the_recommended_stack_stands_over_it() {
+async fn upstream_layer_accepts_peek_below() {
     let (calls, client) = client(429, SPENT);
     let stack = tower_upstream::UpstreamLayer::builder().build().unwrap();
     let stack = stack.over(PeekLayer::new().layer(client));
@@ -339,7 +339,7 @@ async fn the_recommended_stack_stands_over_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn errors_inside_successes_are_retried_and_open_the_circuit() {
+async fn errors_in_successes_are_retried_and_open_the_circuit() {
     const OVERLOADED: &str = r#"{"type": "error", "error": {"type": "overloaded_error"}}"#;
     let (calls, client) = client(200, OVERLOADED);
     let stack = ServiceBuilder::new()
@@ -354,20 +354,21 @@ async fn errors_inside_successes_are_retried_and_open_the_circuit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_success_passes_at_once_and_readiness_is_the_clients() {
+async fn success_passes_at_once() {
     let (_, client) = client(200, "fine");
     let mut stack = PeekLayer::new().layer(client);
     poll_fn(|cx| stack.poll_ready(cx)).now_or_never().expect("ready at once").unwrap();
-    let answer = stack.call(Request::new(())).now_or_never().expect("answered at once").unwrap();
-    assert!(answer.extensions().is_empty());
+    let response =
+        stack.call(Request::new(())).now_or_never().expect("an immediate response").unwrap();
+    assert!(response.extensions().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_dropped_lets_go_of_the_body() {
+async fn dropped_call_drops_the_body() {
     let held = Arc::new(());
-    let answer = Arc::clone(&held);
+    let in_client = Arc::clone(&held);
     let client = service_fn(move |_: Request<()>| {
-        let held = Arc::clone(&answer);
+        let held = Arc::clone(&in_client);
         let body = body([Waits(500)]).map_err(move |broken| {
             let _ = &held;
             broken
@@ -376,7 +377,7 @@ async fn a_call_that_is_dropped_lets_go_of_the_body() {
     });
     let mut call = Box::pin(PeekLayer::new().layer(client).oneshot(Request::new(())));
     assert!(call.as_mut().now_or_never().is_none(), "it is reading");
-    // The service, if it is still there, holds one; the body another.
+    // The service, if it still exists, holds one; the body another.
     let holding = Arc::strong_count(&held);
     drop(call);
     assert!(holding > 1);
@@ -384,7 +385,7 @@ async fn a_call_that_is_dropped_lets_go_of_the_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_fails_to_get_ready_says_so() {
+async fn readiness_error_is_returned() {
     let mut client = PeekLayer::new().layer(NeverReady);
     let error = poll_fn(|cx| client.poll_ready(cx)).await.unwrap_err();
     assert!(error.is::<Broken>());
@@ -407,7 +408,7 @@ impl Service<()> for NeverReady {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failing_client_fails_unchanged() {
+async fn client_error_is_returned_unchanged() {
     let failing = service_fn(|(): ()| async { Err::<Response<Script>, _>(BoxError::from(Broken)) });
     let error = PeekLayer::new().layer(failing).oneshot(()).await.unwrap_err();
     assert!(error.is::<Broken>());
@@ -428,11 +429,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn whatever_is_read_comes_out_again(steps in steps(), limit in 1..200usize) {
+    fn body_any_frames_and_limit_stays_whole(steps in steps(), limit in 1..200usize) {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            // A body that wasn't read comes out as it is.
+            // A body that wasn't read is passed on unchanged.
             let untouched = body(steps.clone());
             let length = untouched.size_hint().exact();
             let untouched = peek(&PeekLayer::new(), response(200, "", untouched)).await;

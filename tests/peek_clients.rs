@@ -1,4 +1,4 @@
-//! Answers that are looked into over real connections: hyper-util, reqwest, tonic, and an axum service.
+//! Responses that are read over real connections: hyper-util, reqwest, tonic, and an axum service.
 
 #![cfg(all(
     feature = "axum",
@@ -39,7 +39,7 @@ use crate::greeter::greeter_client::GreeterClient;
 
 const SPENT: &str = r#"{"error": {"type": "insufficient_quota", "code": "insufficient_quota"}}"#;
 
-/// Says that the quota is spent, in two pieces, with trailers.
+/// Returns a response for an exhausted quota, in two frames, with trailers.
 fn spent() -> Response {
     let (head, tail) = SPENT.split_at(30);
     let pieces = [head, tail].map(Ok::<_, std::convert::Infallible>);
@@ -50,40 +50,40 @@ fn spent() -> Response {
     Response::builder().status(429).header("trailer", "x-sum").body(Body::new(body)).unwrap()
 }
 
-/// An app that gives this answer, and how many times it was asked.
-fn app(answer: fn() -> Response) -> (Router, Arc<AtomicUsize>) {
-    let asked = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&asked);
-    let answer = move || {
+/// Returns an app that always returns this response, and the number of its requests.
+fn app(respond: fn() -> Response) -> (Router, Arc<AtomicUsize>) {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&requests);
+    let respond = move || {
         count.fetch_add(1, Ordering::Relaxed);
-        std::future::ready(answer())
+        std::future::ready(respond())
     };
-    (Router::new().fallback(any(answer)), asked)
+    (Router::new().fallback(any(respond)), requests)
 }
 
-async fn serve(answer: fn() -> Response) -> (SocketAddr, Arc<AtomicUsize>) {
-    let (app, asked) = app(answer);
+async fn serve(respond: fn() -> Response) -> (SocketAddr, Arc<AtomicUsize>) {
+    let (app, requests) = app(respond);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-    (address, asked)
+    (address, requests)
 }
 
 fn retry() -> RetryBuilder {
     RetryLayer::builder().backoff(Backoff::constant(Duration::ZERO)).retry_non_idempotent()
 }
 
-/// A call over a client of `http` requests: asked once, and the body whole.
-async fn check<S, B, R>(client: S, url: String, asked: Arc<AtomicUsize>)
+/// Checks a call over a client of `http` requests: one request, and the whole body.
+async fn check<S, B, R>(client: S, url: String, requests: Arc<AtomicUsize>)
 where
     S: Service<Request<B>, Response = http::Response<R>, Error = BoxError>,
     B: Default,
     R: http_body::Body<Data = Bytes, Error: std::fmt::Debug>,
 {
-    // hyper's server sends trailers over HTTP/1 only to clients that ask for them.
+    // hyper's server sends trailers over HTTP/1 only to clients that request them.
     let request = Request::get(url).header("te", "trailers").body(B::default()).unwrap();
     let response = client.oneshot(request).await.unwrap();
-    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    assert_eq!(requests.load(Ordering::Relaxed), 1);
     assert_eq!(HttpClassifier::new().classify(Ok(&response)).class(), Class::QuotaExhausted);
     let body = response.into_body().collect().await.unwrap();
     assert_eq!(body.trailers().unwrap()["x-sum"], "7");
@@ -93,39 +93,39 @@ where
 #[tokio::test]
 async fn hyper_util_over_http_1_and_2() {
     for h2 in [false, true] {
-        let (address, asked) = serve(spent).await;
+        let (address, requests) = serve(spent).await;
         let client =
             Client::builder(TokioExecutor::new()).http2_only(h2).build_http::<Full<Bytes>>();
         let client = ServiceBuilder::new()
             .layer(retry().build().unwrap())
             .layer(PeekLayer::new())
             .service(client);
-        check(client, format!("http://{address}/"), asked).await;
+        check(client, format!("http://{address}/"), requests).await;
     }
 }
 
 #[tokio::test]
-async fn an_axum_service() {
-    let (app, asked) = app(spent);
+async fn axum_service_in_process() {
+    let (app, requests) = app(spent);
     let client =
         ServiceBuilder::new().layer(retry().build().unwrap()).layer(PeekLayer::new()).service(app);
-    check::<_, Body, _>(client, "http://upstream.test/".to_owned(), asked).await;
+    check::<_, Body, _>(client, "http://upstream.test/".to_owned(), requests).await;
 }
 
 #[tokio::test]
-async fn reqwest_keeps_its_url_and_its_body() {
-    let (address, asked) = serve(spent).await;
+async fn reqwest_response_keeps_url_and_body() {
+    let (address, requests) = serve(spent).await;
     let http = reqwest::Client::builder().retry(reqwest::retry::never()).build().unwrap();
     let request = http.get(format!("http://{address}/v1/models?q=1")).build().unwrap();
     let client =
         ServiceBuilder::new().layer(retry().build().unwrap()).layer(PeekLayer::new()).service(http);
     let response = client.oneshot(request).await.unwrap();
-    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    assert_eq!(requests.load(Ordering::Relaxed), 1);
     assert_eq!(response.url().as_str(), format!("http://{address}/v1/models?q=1"));
     assert_eq!(response.text().await.unwrap(), SPENT);
 }
 
-/// A gRPC message, and then a failure.
+/// Returns a gRPC message followed by a failure in trailers.
 fn fails_in_trailers() -> Response {
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", "14".parse().unwrap());
@@ -136,9 +136,9 @@ fn fails_in_trailers() -> Response {
 }
 
 #[tokio::test]
-async fn a_tonic_client_retries_what_failed_in_trailers_and_sees_it_all_the_same() {
+async fn tonic_failure_in_trailers_is_retried_and_returned() {
     for (peeks, attempts) in [(false, 1), (true, 3)] {
-        let (address, asked) = serve(fails_in_trailers).await;
+        let (address, requests) = serve(fails_in_trailers).await;
         let endpoint =
             tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
         let channel = endpoint.connect_lazy();
@@ -153,6 +153,6 @@ async fn a_tonic_client_retries_what_failed_in_trailers_and_sees_it_all_the_same
         };
         let status = status.unwrap_err();
         assert_eq!((status.code(), status.message()), (tonic::Code::Unavailable, "gone"));
-        assert_eq!(asked.load(Ordering::Relaxed), attempts);
+        assert_eq!(requests.load(Ordering::Relaxed), attempts);
     }
 }

@@ -1,4 +1,4 @@
-//! Bodies that are sent again: what comes out of each copy, and when.
+//! Repeated bodies: the data of each copy.
 
 #![cfg(feature = "retry")]
 
@@ -22,25 +22,25 @@ use tower_upstream::retry::RetryBuilder;
 use tower_upstream::retry::{Backoff, Budget, Decision, RetryBudget, StopReason};
 use tower_upstream::{BoxError, RetryLayer, cause_ref};
 
-/// What a source does when it is read.
+/// The result of a read from a source.
 #[derive(Clone, Debug)]
 enum Step {
     Data(Vec<u8>),
     Trailers(&'static str),
     Fails,
-    /// Makes the reader wait once.
+    /// Pending once.
     Waits,
-    /// Knows its length from here on.
+    /// The length is known from here on.
     Learns,
 }
 
 use Step::{Data, Fails, Learns, Trailers, Waits};
 
-/// A body that follows a script, and panics when it is read after its end.
+/// A body that follows a script, and panics if it is read after its end.
 #[derive(Debug)]
 struct Source {
     steps: VecDeque<Step>,
-    /// Whether it knows its length, and that it is at its end.
+    /// Whether it knows its length and its end.
     knows: bool,
     over: bool,
     waker: Arc<Mutex<Option<Waker>>>,
@@ -66,7 +66,7 @@ impl Source {
 }
 
 impl Body for Source {
-    // Data in two chunks, to check that both are taken.
+    // Data of two chunks.
     type Data = bytes::buf::Chain<Bytes, Bytes>;
     type Error = std::io::Error;
 
@@ -116,7 +116,7 @@ fn data(text: &str) -> Step {
 
 type Copies = (ReplayBody<Source>, ReplayBody<Source>);
 
-/// Returns the copy to send and the one to keep, if the source fits.
+/// Returns the copy to send and the one to keep, if the source is within the limit.
 fn try_record(mut source: Source, limit: usize) -> Option<Copies> {
     let mut first = None;
     let take = |copy| {
@@ -131,7 +131,7 @@ fn record(source: Source, limit: usize) -> Copies {
     try_record(source, limit).unwrap()
 }
 
-/// Reads one frame from a body that never waits.
+/// Reads one frame from a body that is never pending.
 fn frame(body: &mut ReplayBody<Source>) -> Option<Result<Frame<Bytes>, BoxError>> {
     match task::spawn(poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx))).poll() {
         Poll::Ready(frame) => frame,
@@ -139,19 +139,19 @@ fn frame(body: &mut ReplayBody<Source>) -> Option<Result<Frame<Bytes>, BoxError>
     }
 }
 
-/// Reads to the end: what came as data, and as trailers.
+/// Reads to the end, and returns the data and the trailers.
 fn read(body: &mut ReplayBody<Source>) -> Result<(Vec<u8>, Option<HeaderMap>), BoxError> {
     let (mut bytes, mut trailers) = (Vec::new(), None);
     while let Some(frame) = frame(body) {
         match frame?.into_data() {
             Ok(data) => bytes.extend_from_slice(&data),
             Err(frame) => {
-                assert!(trailers.is_none(), "trailers came twice");
+                assert!(trailers.is_none(), "trailers twice");
                 trailers = frame.into_trailers().ok();
             }
         }
     }
-    assert!(frame(body).is_none(), "it went on after its end");
+    assert!(frame(body).is_none(), "a frame after the end");
     Ok((bytes, trailers))
 }
 
@@ -165,7 +165,7 @@ fn is_superseded(body: &mut ReplayBody<Source>) -> bool {
 }
 
 #[test]
-fn each_copy_begins_at_the_beginning() {
+fn rewind_starts_at_the_beginning() {
     let (mut first, kept) = record(Source::new([data("one "), data("two")]), 7);
     assert_eq!(text(&mut first), "one two");
     for _ in 0..3 {
@@ -174,7 +174,7 @@ fn each_copy_begins_at_the_beginning() {
 }
 
 #[test]
-fn what_the_first_copy_left_the_next_one_reads() {
+fn rewind_reads_the_rest_from_the_source() {
     let (mut first, kept) = record(Source::new([data("one "), data("two "), data("three")]), 100);
     assert_eq!(frame(&mut first).unwrap().unwrap().into_data().unwrap(), "one ");
     let mut second = kept.rewind().unwrap();
@@ -184,7 +184,7 @@ fn what_the_first_copy_left_the_next_one_reads() {
 }
 
 #[test]
-fn a_body_that_was_answered_before_it_was_read_is_whole() {
+fn rewind_unread_body_is_whole() {
     let (first, kept) = record(Source::new([data("one "), Trailers("x")]), 100);
     drop(first);
     let (bytes, seen) = read(&mut kept.rewind().unwrap()).unwrap();
@@ -192,7 +192,7 @@ fn a_body_that_was_answered_before_it_was_read_is_whole() {
 }
 
 #[test]
-fn an_earlier_copy_is_fenced_off() {
+fn superseded_copy_fails() {
     let (mut first, kept) = record(Source::new([data("one "), data("two")]), 100);
     frame(&mut first).unwrap().unwrap();
     let mut second = kept.rewind().unwrap();
@@ -200,14 +200,14 @@ fn an_earlier_copy_is_fenced_off() {
     let mut third = kept.rewind().unwrap();
     assert!(is_superseded(&mut first) && is_superseded(&mut second));
     assert_eq!(text(&mut third), "one two");
-    // Also at its end, where it might otherwise pass for a whole body.
+    // Also at its end: it must not look like a whole body.
     let _fourth = kept.rewind().unwrap();
     assert!(!third.is_end_stream());
     assert!(is_superseded(&mut third));
 }
 
 #[test]
-fn a_fenced_copy_never_says_that_it_is_at_its_end() {
+fn superseded_copy_is_never_at_its_end() {
     let (mut first, kept) = record(Source::new([data("one"), Trailers("x")]), 100);
     _ = kept.rewind().unwrap();
     assert!(!first.is_end_stream() && !kept.is_end_stream());
@@ -218,10 +218,10 @@ fn a_fenced_copy_never_says_that_it_is_at_its_end() {
     assert!(!first.is_end_stream());
 }
 
-/// The source wakes only the task that read it last. A copy that waited before
-/// would otherwise wait for ever, and its connection with it.
+/// The source wakes only the task that read it last. Without a wake, a superseded copy would never end,
+/// nor would its connection.
 #[test]
-fn a_copy_that_waits_is_woken_when_it_is_fenced_off() {
+fn superseded_copy_is_woken() {
     let source = Source::new([data("one "), Waits, data("two")]);
     let waker = Arc::clone(&source.waker);
     let (mut first, kept) = record(source, 100);
@@ -237,7 +237,7 @@ fn a_copy_that_waits_is_woken_when_it_is_fenced_off() {
 }
 
 #[test]
-fn who_moves_between_tasks_is_woken_where_it_is() {
+fn copy_moved_between_tasks_wakes_the_last_task() {
     let (first, kept) = record(Source::new([Waits, Waits, data("one")]), 100);
     let mut first = Some(first);
     let mut here = task::spawn(());
@@ -251,7 +251,7 @@ fn who_moves_between_tasks_is_woken_where_it_is() {
 }
 
 #[test]
-fn the_cap_itself_still_fits() {
+fn limit_is_inclusive() {
     for cap in [6, 7] {
         let source = Source::new([data("abc"), data("def")]).unknown_length();
         let (mut first, kept) = record(source, cap);
@@ -264,7 +264,7 @@ fn the_cap_itself_still_fits() {
 }
 
 #[test]
-fn past_the_cap_a_body_is_sent_once_and_whole() {
+fn limit_exceeded_sends_the_whole_body_once() {
     let steps = [data("abc"), data("def"), data(""), data("ghi"), Trailers("x")];
     let (mut first, kept) = record(Source::new(steps).unknown_length(), 5);
     frame(&mut first).unwrap().unwrap();
@@ -281,7 +281,7 @@ fn past_the_cap_a_body_is_sent_once_and_whole() {
 }
 
 #[test]
-fn past_the_cap_nothing_is_held_on_to() {
+fn limit_exceeded_frees_the_recording() {
     let steps = [data("abc"), data("def"), data("ghi")];
     let (mut first, _kept) = record(Source::new(steps).unknown_length(), 5);
     let recorded = frame(&mut first).unwrap().unwrap().into_data().unwrap();
@@ -292,7 +292,7 @@ fn past_the_cap_nothing_is_held_on_to() {
 }
 
 #[test]
-fn a_later_copy_may_pass_the_cap_too() {
+fn limit_exceeded_by_a_later_copy() {
     let (mut first, kept) = record(Source::new([data("abc"), data("def")]).unknown_length(), 5);
     frame(&mut first).unwrap().unwrap();
     let mut second = kept.rewind().unwrap();
@@ -301,7 +301,7 @@ fn a_later_copy_may_pass_the_cap_too() {
 }
 
 #[test]
-fn a_body_that_says_it_is_longer_is_left_alone() {
+fn limit_below_size_hint_is_not_recorded() {
     let mut source = Source::new([data("abc"), data("def")]);
     let kept = ReplayBody::record(&mut source, 5, |_| panic!("it is wrapped"));
     assert!(kept.is_none());
@@ -309,7 +309,7 @@ fn a_body_that_says_it_is_longer_is_left_alone() {
 }
 
 #[test]
-fn who_wraps_a_recording_learns_how_long_it_is() {
+fn wrapped_copy_has_the_size_hint_of_the_source() {
     let mut source = Source::new([data("abc"), data("def")]);
     let kept = ReplayBody::record(&mut source, 6, |copy| {
         assert_eq!(copy.size_hint().exact(), Some(6));
@@ -317,11 +317,11 @@ fn who_wraps_a_recording_learns_how_long_it_is() {
         Source::new([])
     });
     assert!(kept.is_some());
-    assert!(source.steps.is_empty(), "what was wrapped is in the source's place");
+    assert!(source.steps.is_empty(), "the wrapped copy replaces the source");
 }
 
 #[test]
-fn a_failing_source_ends_the_body_for_good() {
+fn failed_source_cannot_be_rewound() {
     let (mut first, kept) = record(Source::new([data("abc"), Fails]), 5);
     frame(&mut first).unwrap().unwrap();
     let error = frame(&mut first).unwrap().unwrap_err();
@@ -331,16 +331,16 @@ fn a_failing_source_ends_the_body_for_good() {
 }
 
 #[test]
-fn trailers_come_once_a_copy() {
+fn trailers_are_returned_once_per_copy() {
     let (mut first, kept) = record(Source::new([data("abc"), Trailers("x")]), 100);
     let all = (b"abc".to_vec(), Some(trailers("x")));
     assert_eq!(read(&mut first).unwrap(), all);
     assert_eq!(read(&mut kept.rewind().unwrap()).unwrap(), all);
 }
 
-/// hyper sends a body that knows its length over HTTP/1 with a `Content-Length`, and then no trailers.
+/// hyper sends a body of known length over HTTP/1 with a `Content-Length`, and no trailers.
 #[test]
-fn a_copy_with_trailers_knows_its_length_only_if_the_source_did() {
+fn size_hint_with_trailers_is_exact_only_if_source_was() {
     for knows in [true, false] {
         let source = Source::new([data("abc"), Trailers("x")]);
         let source = if knows { source } else { source.unknown_length() };
@@ -351,9 +351,9 @@ fn a_copy_with_trailers_knows_its_length_only_if_the_source_did() {
     }
 }
 
-/// A source that learns late how much is left may still have trailers.
+/// A source whose length is known late may still have trailers.
 #[test]
-fn a_copy_of_a_source_that_learns_its_length_leaves_room_for_trailers() {
+fn size_hint_learned_late_leaves_room_for_trailers() {
     let steps = [data("abc"), Learns, data("def"), data("ghi"), Trailers("x")];
     let (mut first, kept) = record(Source::new(steps).unknown_length(), 100);
     for _ in 0..2 {
@@ -364,9 +364,9 @@ fn a_copy_of_a_source_that_learns_its_length_leaves_room_for_trailers() {
     assert_eq!(read(&mut again).unwrap(), (b"abcdefghi".to_vec(), Some(trailers("x"))));
 }
 
-/// HTTP/2 stops reading at the trailers, without asking for the end behind them.
+/// HTTP/2 stops reading at the trailers, without polling for the end.
 #[test]
-fn trailers_come_again_where_the_end_behind_them_was_never_read() {
+fn trailers_are_replayed_without_reading_past_them() {
     let (mut first, kept) = record(Source::new([data("abc"), Trailers("x")]), 100);
     frame(&mut first).unwrap().unwrap();
     assert!(frame(&mut first).unwrap().unwrap().is_trailers());
@@ -376,7 +376,7 @@ fn trailers_come_again_where_the_end_behind_them_was_never_read() {
 }
 
 #[test]
-fn empty_frames_pass_and_take_no_space() {
+fn empty_frames_pass_unrecorded() {
     let steps = std::iter::repeat_n(data(""), 10_000).chain([data("abc")]);
     let (mut first, kept) = record(Source::new(steps).unknown_length(), 3);
     let mut frames = 0;
@@ -390,7 +390,7 @@ fn empty_frames_pass_and_take_no_space() {
 }
 
 #[test]
-fn it_can_go_wherever_its_source_can() {
+fn replay_body_is_send_if_its_source_is() {
     fn goes<T: Send + Sync>() {}
     // `BoxBody` requires `Sync`, which few bodies are.
     goes::<ReplayBody<http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>>>();
@@ -408,7 +408,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-/// Before each frame: what a copy says of what is to come must be true.
+/// Checks the size hint and `is_end_stream` before each frame.
 fn read_and_check(body: &mut ReplayBody<Source>, most: usize, exact: bool) -> (Vec<u8>, bool) {
     let (mut bytes, mut trailers) = (Vec::new(), false);
     let mut said = Vec::new();
@@ -416,7 +416,7 @@ fn read_and_check(body: &mut ReplayBody<Source>, most: usize, exact: bool) -> (V
         said.push((bytes.len(), body.size_hint()));
         let ended = body.is_end_stream();
         let Some(frame) = frame(body) else { break };
-        assert!(!ended, "a frame came after the end");
+        assert!(!ended, "a frame after the end");
         match frame.unwrap().into_data() {
             Ok(data) => bytes.extend_from_slice(&data),
             Err(_) => trailers = true,
@@ -435,7 +435,7 @@ fn read_and_check(body: &mut ReplayBody<Source>, most: usize, exact: bool) -> (V
 
 proptest! {
     #[test]
-    fn every_copy_is_the_whole_body(
+    fn rewind_any_sequence_returns_the_whole_body(
         steps in steps(), knows in any::<bool>(), limit in 0..24usize,
         reads in proptest::collection::vec(0..12usize, 0..4),
     ) {
@@ -470,7 +470,7 @@ proptest! {
     }
 }
 
-/// Through the layer: every attempt's body, and the reason why there was no further one.
+/// The final status, the body of each attempt, and the reason for the last decision.
 type Sent = Arc<Mutex<Vec<Bytes>>>;
 
 #[derive(Clone, Default)]
@@ -479,8 +479,8 @@ struct Seen {
     stopped: Arc<Mutex<Option<StopReason>>>,
 }
 
-/// Sends `body` through `layer` to a client that reads all of it with `read`,
-/// and answers twice with 503, then with 200.
+/// Sends `body` through `layer` to a client that reads all of it with `read`, and responds twice with
+/// 503, then with 200.
 async fn send<L, B, F>(
     layer: impl FnOnce(RetryBuilder) -> L,
     body: B,
@@ -540,7 +540,7 @@ fn thrice(text: &'static str) -> (u16, Vec<Bytes>, Option<StopReason>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn plain_bodies_are_sent_again() {
+async fn plain_bodies_are_repeated() {
     let same = |layer: RetryBuilder| layer.build().unwrap();
     assert_eq!(send(same, (), async |()| Ok(Bytes::new())).await, thrice(""));
     assert_eq!(send(same, Bytes::from("text"), async |body| Ok(body)).await, thrice("text"));
@@ -561,7 +561,7 @@ async fn plain_bodies_are_sent_again() {
 
 #[cfg(feature = "hyper-util")]
 #[tokio::test(start_paused = true)]
-async fn the_bodies_of_http_body_util_are_sent_again() {
+async fn http_body_util_bodies_are_repeated() {
     use http_body_util::{Empty, Full};
 
     let same = |layer: RetryBuilder| layer.build().unwrap();
@@ -574,7 +574,7 @@ async fn the_bodies_of_http_body_util_are_sent_again() {
 
 #[cfg(feature = "axum")]
 #[tokio::test(start_paused = true)]
-async fn axums_body_is_sent_again() {
+async fn axum_body_is_repeated() {
     use axum::body::Body;
 
     assert_eq!(
@@ -595,7 +595,7 @@ async fn axums_body_is_sent_again() {
 
 #[cfg(feature = "tonic")]
 #[tokio::test(start_paused = true)]
-async fn tonics_body_is_sent_again() {
+async fn tonic_body_is_repeated() {
     use tonic::body::Body;
 
     let body = Body::new(http_body_util::Full::<Bytes>::from("text"));
@@ -609,7 +609,7 @@ async fn tonics_body_is_sent_again() {
     );
 }
 
-/// A body of one's own that can hold any other.
+/// A custom body that can hold any other.
 struct Mine(Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>);
 
 impl Mine {
@@ -646,20 +646,20 @@ impl Body for Mine {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_of_ones_own_is_sent_again() {
+async fn custom_body_is_repeated() {
     let source = Source::new([data("te"), data(""), data("xt"), Trailers("x")]);
     let wrapping = |layer: RetryBuilder| layer.replay_body(Mine::new).build().unwrap();
     assert_eq!(send(wrapping, Mine::new(source), collect).await, thrice("text"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_is_too_long_is_sent_once() {
+async fn body_over_limit_is_sent_once() {
     let once = |text: &'static str| (503, vec![Bytes::from(text)], Some(StopReason::NotReplayable));
     let wrapping = |layer: RetryBuilder| {
         let replay = BodyReplay::new(|body: ReplayBody<Mine>| Mine::new(body)).limit(3);
         layer.replay(replay).build().unwrap()
     };
-    // Known from its size hint, and found out only while it is sent.
+    // Known from its size hint, and detected only while it is sent.
     let source = || Source::new([data("te"), data("xt")]);
     assert_eq!(send(wrapping, Mine::new(source()), collect).await, once("text"));
     let unknown = Mine::new(source().unknown_length());
@@ -674,7 +674,7 @@ async fn a_body_that_is_too_long_is_sent_once() {
     _ = HttpReplay::new();
 }
 
-/// A client that fails to get ready for the first two attempts, each in its own way.
+/// A client whose readiness fails twice, first in `poll_ready` and then in the call.
 #[cfg(feature = "axum")]
 #[derive(Clone)]
 struct Unready<S> {
@@ -706,10 +706,10 @@ where
     }
 }
 
-/// It can't be sent twice, but it wasn't sent even once.
+/// The body can't be sent twice, but was never sent.
 #[cfg(feature = "axum")]
 #[tokio::test(start_paused = true)]
-async fn a_body_that_is_too_long_survives_a_client_that_fails_to_get_ready() {
+async fn body_over_limit_is_retried_if_never_sent() {
     let unready = tower::layer::layer_fn(|inner| Unready { inner, failures: Arc::default() });
     let limited = |layer: RetryBuilder| {
         let retry = layer.replay(HttpReplay::new().limit(3)).build().unwrap();
@@ -721,7 +721,7 @@ async fn a_body_that_is_too_long_survives_a_client_that_fails_to_get_ready() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_sent_again_costs_no_budget() {
+async fn body_not_replayable_costs_no_budget() {
     let budget = Arc::new(RetryBudget::new().ratio(0.0).per_second(0.0).reserve(1));
     let shared: Arc<dyn Budget> = budget.clone();
     let limited = |layer: RetryBuilder| {
@@ -738,7 +738,7 @@ async fn what_cannot_be_sent_again_costs_no_budget() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_is_given_up_while_it_uploads_leaves_a_whole_body() {
+async fn upload_dropped_by_timeout_is_repeated_whole() {
     let source = Source::new([data("te"), Waits, data("xt")]).unknown_length();
     let hasty = |layer: RetryBuilder| {
         layer
@@ -748,14 +748,13 @@ async fn an_attempt_that_is_given_up_while_it_uploads_leaves_a_whole_body() {
             .build()
             .unwrap()
     };
-    // The first attempt waits for a body that wakes nobody, until it is given up.
+    // The first attempt waits for a body that never wakes it, until its timeout.
     assert_eq!(send(hasty, Mine::new(source), collect).await, thrice("text"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upload_that_outlives_its_attempt_takes_nothing_from_the_next() {
-    // The first attempt is answered early, with its body still in other hands,
-    // as an HTTP/2 connection's are.
+async fn upload_outliving_its_attempt_is_superseded() {
+    // The first response arrives while the connection still holds the body, as with HTTP/2.
     let uploads: Arc<Mutex<Vec<Mine>>> = Arc::default();
     let first = Arc::clone(&uploads);
     let client = service_fn(move |request: Request<Mine>| {
@@ -781,7 +780,7 @@ async fn an_upload_that_outlives_its_attempt_takes_nothing_from_the_next() {
 
 #[cfg(feature = "reqwest")]
 #[tokio::test(start_paused = true)]
-async fn reqwests_requests_are_sent_again_whatever_their_body() {
+async fn reqwest_requests_are_repeated_with_any_body() {
     use http_body_util::BodyExt as _;
 
     async fn collect(mut request: reqwest::Request) -> Result<Bytes, BoxError> {
@@ -817,8 +816,8 @@ async fn reqwests_requests_are_sent_again_whatever_their_body() {
             reqwest::Request::new(http::Method::PUT, "http://host/things".parse().unwrap());
         *request.body_mut() = Some(body);
         let layer = RetryLayer::builder().replay(HttpReplay::new().limit(limit)).build().unwrap();
-        let answer = layer.layer(client).oneshot(request).await.unwrap();
-        assert_eq!(answer.status(), 503);
+        let response = layer.layer(client).oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 503);
         assert_eq!(*sent.lock().unwrap(), vec!["text"; attempts]);
     }
 }

@@ -9,11 +9,11 @@ use crate::storm::Storm;
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 340.0;
 const MARGIN: f64 = 50.0;
-/// What the vertical axis ends at, in multiples of the offered load.
+/// The top of the vertical axis, in multiples of the offered load.
 const TOP: f64 = 5.0;
 const COLOURS: [&str; 4] = ["#c0392b", "#e08e0b", "#2471a3", "#1e8449"];
 
-/// Draws the storms, and says where to.
+/// Draws the storms, and returns the path of the drawing.
 pub(crate) fn write(storms: &[Storm]) -> io::Result<PathBuf> {
     let target = env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     let target = target.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"));
@@ -73,7 +73,7 @@ fn draw(storms: &[Storm]) -> Result<String, std::fmt::Error> {
         let y = MARGIN + 14.0 + 16.0 * row as f64;
         writeln!(
             svg,
-            r##"<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/><text x="{}" y="{y}" fill="{colour}" text-anchor="end">{name}: {:.2}x at worst</text>"##,
+            r##"<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/><text x="{}" y="{y}" fill="{colour}" text-anchor="end">{name}: {:.2}x peak</text>"##,
             right - 6.0,
             storm.peak()
         )?;

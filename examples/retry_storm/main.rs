@@ -1,13 +1,13 @@
-//! A retry storm, with and without what prevents it: 10,000 clients, a server of fixed capacity that
-//! fails for half a minute, in virtual time.
+//! A retry storm, with and without jitter and a budget: 10,000 clients and a server of fixed capacity
+//! that fails for half a minute, in virtual time.
 //!
 //! ```sh
 //! cargo run --release --example retry_storm
 //! ```
 //!
-//! Prints, for each policy, the worst second's load as a multiple of what was asked of it, and how long
-//! after the outage everything was well again; and draws the load over time. Exits with 1
-//! unless a budget keeps that peak at 1.5 or less, and each run without one has a peak of 2 or more.
+//! Prints for each policy the peak load as a multiple of the offered load, and the time to recover after
+//! the outage; and draws the load over time. Exits with 1 unless a budget keeps the peak at 1.5 or less,
+//! and each run without one has a peak of 2 or more.
 
 mod chart;
 mod server;
@@ -21,10 +21,10 @@ use tower_upstream::retry::{Backoff, Jitter};
 
 use self::storm::{Storm, run};
 
-/// The worst load that a budget may let through, as a multiple of the offered one.
-const MOST_WITH_BUDGET: f64 = 1.5;
-/// The least load that counts as a storm.
-const LEAST_WITHOUT: f64 = 2.0;
+/// The highest allowed peak with a budget, as a multiple of the offered load.
+const MAX_PEAK_WITH_BUDGET: f64 = 1.5;
+/// The lowest peak that counts as a storm.
+const MIN_PEAK_WITHOUT: f64 = 2.0;
 
 fn main() -> std::io::Result<ExitCode> {
     let backoff = Backoff::exponential(Duration::from_millis(250));
@@ -50,15 +50,18 @@ fn main() -> std::io::Result<ExitCode> {
         };
         let storm = run(name, retry);
         println!("{storm}");
-        as_expected &=
-            if budget { storm.peak() <= MOST_WITH_BUDGET } else { storm.peak() >= LEAST_WITHOUT };
+        as_expected &= if budget {
+            storm.peak() <= MAX_PEAK_WITH_BUDGET
+        } else {
+            storm.peak() >= MIN_PEAK_WITHOUT
+        };
         storms.push(storm);
     }
     let path = chart::write(&storms)?;
     println!("\nthe load over time: {}", path.display());
     if !as_expected {
         eprintln!(
-            "a budget must keep the peak at {MOST_WITH_BUDGET}, and without one it must reach {LEAST_WITHOUT}"
+            "a budget must keep the peak at {MAX_PEAK_WITH_BUDGET}, and without one it must reach {MIN_PEAK_WITHOUT}"
         );
         return Ok(ExitCode::FAILURE);
     }

@@ -1,5 +1,5 @@
-//! A server that handles a fixed number of requests per second, turns the others away, and fails for a
-//! while.
+//! A server that handles a fixed number of requests per second, rejects the others, and fails during
+//! an outage.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -14,14 +14,14 @@ use tower::Service;
 #[derive(Clone)]
 pub(crate) struct Server {
     started: Instant,
-    /// How many requests it can handle in a second.
+    /// The number of requests that it can handle in a second.
     capacity: usize,
     /// The seconds during which it fails.
     outage: Range<usize>,
     seconds: Arc<Mutex<Vec<Second>>>,
 }
 
-/// How many requests arrived in one second, and how many were turned away.
+/// The number of requests that arrived in one second, and of those rejected.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Second {
     pub(crate) arrived: usize,
@@ -29,7 +29,7 @@ pub(crate) struct Second {
 }
 
 impl Server {
-    /// Needs tokio's clock.
+    /// Creates a server whose time starts now, by tokio's clock.
     pub(crate) fn new(capacity: usize, outage: Range<usize>) -> Self {
         Self { started: Instant::now(), capacity, outage, seconds: Arc::default() }
     }
@@ -38,7 +38,7 @@ impl Server {
         self.seconds.lock().expect("no thread panicked").clone()
     }
 
-    fn answer(&self) -> StatusCode {
+    fn status(&self) -> StatusCode {
         let now = usize::try_from(self.started.elapsed().as_secs()).expect("a short run");
         let mut seconds = self.seconds.lock().expect("no thread panicked");
         if seconds.len() <= now {
@@ -65,7 +65,7 @@ impl Service<Request<()>> for Server {
 
     fn call(&mut self, _: Request<()>) -> Self::Future {
         let mut response = Response::new(());
-        *response.status_mut() = self.answer();
+        *response.status_mut() = self.status();
         ready(Ok(response))
     }
 }

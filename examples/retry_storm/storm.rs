@@ -1,4 +1,4 @@
-//! One run: the clients, and the load that they made.
+//! One run: the clients, and their load.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use crate::server::{Second, Server};
 const CLIENTS: u32 = 10_000;
 /// Clients of one process share its retry layer, and so its budget.
 const PROCESSES: u32 = 10;
-/// How long a client waits from one request to the next.
+/// The time between two requests of a client.
 const EVERY: Duration = Duration::from_secs(10);
-/// What all clients ask for in a second.
+/// The requests of all clients in a second.
 const OFFERED: usize = 1_000;
 /// A fifth more than that.
 const CAPACITY: usize = 1_200;
@@ -40,7 +40,7 @@ pub(crate) fn run(name: &'static str, retry: impl Fn(u64) -> RetryLayer) -> Stor
         for process in 0..PROCESSES {
             let client = retry(process.into()).layer(server.clone());
             for number in (process..CLIENTS).step_by(PROCESSES as usize) {
-                clients.spawn(ask_again_and_again(client.clone(), EVERY * number / CLIENTS));
+                clients.spawn(send_periodically(client.clone(), EVERY * number / CLIENTS));
             }
         }
         let failed = clients.join_all().await.into_iter().sum();
@@ -49,7 +49,7 @@ pub(crate) fn run(name: &'static str, retry: impl Fn(u64) -> RetryLayer) -> Stor
 }
 
 /// Sends requests at a fixed pace, whether or not they succeed, and counts those that fail.
-async fn ask_again_and_again<S>(mut client: S, offset: Duration) -> usize
+async fn send_periodically<S>(mut client: S, offset: Duration) -> usize
 where
     S: Service<Request<()>, Response = http::Response<()>, Error = tower_upstream::BoxError>,
 {
@@ -61,24 +61,25 @@ where
             break;
         }
         sleep_until(start + at).await;
-        let answer = async { client.ready().await?.call(Request::new(())).await };
-        failed += usize::from(answer.await.is_ok_and(|answer| answer.status() != StatusCode::OK));
+        let result = async { client.ready().await?.call(Request::new(())).await };
+        failed +=
+            usize::from(result.await.is_ok_and(|response| response.status() != StatusCode::OK));
     }
     failed
 }
 
 impl Storm {
-    /// The load of each second, as a multiple of what clients asked for.
+    /// Returns the load of each second, as a multiple of the offered load.
     pub(crate) fn loads(&self) -> impl Iterator<Item = f64> {
         self.seconds.iter().take(END).map(|second| second.arrived as f64 / OFFERED as f64)
     }
 
-    /// The worst second's load.
+    /// Returns the highest load of a second.
     pub(crate) fn peak(&self) -> f64 {
         self.loads().fold(0.0, f64::max)
     }
 
-    /// How many seconds after the outage nothing more was turned away.
+    /// Returns the seconds after the outage until no request is rejected any more.
     pub(crate) fn recovered_in(&self) -> Option<usize> {
         let last = self.seconds.iter().rposition(|second| second.rejected > 0)?;
         (last + 1 < END).then(|| (last + 1).saturating_sub(OUTAGE.end))

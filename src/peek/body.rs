@@ -4,32 +4,34 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
-/// A body of which a piece may have been read already. Its reader still gets all of it.
+use crate::classify::Outcome;
+use crate::verdict::Verdict;
+
+/// A body whose beginning may have been read. Its reader still receives all of it.
 ///
 /// Frames, trailers, errors and the size hint are those of the inner body.
 pub struct PeekBody<B: Body> {
     read: VecDeque<Result<Frame<Bytes>, B::Error>>,
-    /// How much of the limit is used.
-    taken: usize,
-    /// `None`: the body has ended or failed.
+    /// The part of the limit that is used.
+    used: usize,
+    /// `None` once the body has ended or failed.
     rest: Option<B>,
 }
 
 impl<B: Body + Unpin> PeekBody<B> {
     pub(super) fn new(body: B) -> Self {
-        Self { read: VecDeque::new(), taken: 0, rest: Some(body) }
+        Self { read: VecDeque::new(), used: 0, rest: Some(body) }
     }
 
-    /// Reads until it has `limit` bytes or the body ends. An empty frame counts as a byte, as
-    /// there could be any number of them.
+    /// Reads up to `limit` bytes. An empty frame counts as one byte, since their number is unbounded.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<()> {
-        while self.taken < limit {
+        while self.used < limit {
             let Some(frame) = ready!(self.poll_rest(cx)) else { break };
             let data = frame.as_ref().ok().and_then(Frame::data_ref);
-            self.taken = self.taken.saturating_add(data.map_or(0, Bytes::len).max(1));
+            self.used = self.used.saturating_add(data.map_or(0, Bytes::len).max(1));
             self.read.push_back(frame);
         }
         Poll::Ready(())
@@ -53,7 +55,7 @@ impl<B: Body + Unpin> PeekBody<B> {
         self.read.iter().filter_map(|frame| frame.as_ref().ok()?.data_ref())
     }
 
-    /// Returns the data that was read, in one piece.
+    /// Returns the data that was read, as one buffer.
     pub(super) fn bytes(&self) -> Bytes {
         let mut data = self.data();
         match (data.next(), data.next()) {
@@ -117,5 +119,49 @@ impl<B: Body + Default + Unpin> Default for PeekBody<B> {
 impl<B: Body> fmt::Debug for PeekBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PeekBody").field("frames_read", &self.read.len()).finish_non_exhaustive()
+    }
+}
+
+/// The head of a response, and the beginning of its body.
+#[derive(Clone, Copy)]
+pub struct BodyPrefix<'a> {
+    status: StatusCode,
+    headers: &'a HeaderMap,
+    body: &'a [u8],
+}
+
+impl<'a> BodyPrefix<'a> {
+    pub(super) const fn new(status: StatusCode, headers: &'a HeaderMap, body: &'a [u8]) -> Self {
+        Self { status, headers, body }
+    }
+
+    /// Returns the status.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Returns the headers.
+    #[must_use]
+    pub const fn headers(&self) -> &'a HeaderMap {
+        self.headers
+    }
+
+    /// Returns the body, or its beginning if it exceeds the limit.
+    #[must_use]
+    pub const fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
+    /// Returns the verdict on the head alone.
+    pub fn verdict(&self) -> Verdict {
+        Outcome::head(self.status, self.headers).verdict()
+    }
+}
+
+impl fmt::Debug for BodyPrefix<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Headers and body can hold secrets.
+        f.debug_struct("BodyPrefix").field("status", &self.status).finish_non_exhaustive()
     }
 }

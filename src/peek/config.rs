@@ -1,4 +1,4 @@
-//! Which responses are read, and how far.
+//! The settings: which responses are read, and how far.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,8 +7,9 @@ use std::time::Duration;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 
+use super::body::BodyPrefix;
 use super::json;
-use crate::classify::{Outcome, grpc};
+use crate::classify::grpc;
 use crate::verdict::Verdict;
 
 type ClassifyBody = Arc<dyn Fn(&BodyPrefix<'_>) -> Option<Verdict> + Send + Sync>;
@@ -36,20 +37,20 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Whether a response with this head is read.
+    /// Returns whether a response with this head is read.
     pub(super) fn reads(&self, status: StatusCode, headers: &HeaderMap) -> bool {
         let content_type = text(headers, CONTENT_TYPE.as_str());
         if status == StatusCode::OK && begins(content_type, "application/grpc") {
             return self.grpc && !headers.contains_key("grpc-status");
         }
         let encoding = text(headers, CONTENT_ENCODING.as_str());
-        let plain = encoding.is_empty() || encoding.eq_ignore_ascii_case("identity");
-        let looked_into = status.as_u16() >= 400 || (self.successes && is_json(content_type));
+        let uncompressed = encoding.is_empty() || encoding.eq_ignore_ascii_case("identity");
+        let may_have_error = status.as_u16() >= 400 || (self.successes && is_json(content_type));
         // A stream of events may never end.
-        plain && looked_into && !begins(content_type, "text/event-stream")
+        uncompressed && may_have_error && !begins(content_type, "text/event-stream")
     }
 
-    /// Returns what was read means, if that differs from what the head means.
+    /// Returns the verdict on the body, if it differs from the verdict on the head.
     pub(super) fn classify_body(
         &self,
         body_prefix: &BodyPrefix<'_>,
@@ -64,12 +65,12 @@ impl Config {
     }
 }
 
-/// Returns a header's value, or an empty text.
+/// Returns a header's value, or an empty string.
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-/// Whether this is `application/json`, or one of the many types that end in `+json`.
+/// Returns whether this is `application/json` or a type that ends in `+json`.
 fn is_json(content_type: &str) -> bool {
     const SUFFIX: &str = "+json";
     let essence = content_type.split(';').next().unwrap_or_default().trim();
@@ -78,7 +79,7 @@ fn is_json(content_type: &str) -> bool {
         || end.is_some_and(|end| end.eq_ignore_ascii_case(SUFFIX))
 }
 
-/// Whether a content type begins with this, in upper or lower case (RFC 9110 §8.3.1).
+/// Returns whether a content type begins with this, ignoring case (RFC 9110 §8.3.1).
 fn begins(content_type: &str, with: &str) -> bool {
     content_type.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with))
 }
@@ -91,49 +92,5 @@ impl fmt::Debug for Config {
             .field("successes", &self.successes)
             .field("grpc", &self.grpc)
             .finish_non_exhaustive()
-    }
-}
-
-/// A response's head, and what was read of its body.
-#[derive(Clone, Copy)]
-pub struct BodyPrefix<'a> {
-    status: StatusCode,
-    headers: &'a HeaderMap,
-    body: &'a [u8],
-}
-
-impl<'a> BodyPrefix<'a> {
-    pub(super) const fn new(status: StatusCode, headers: &'a HeaderMap, body: &'a [u8]) -> Self {
-        Self { status, headers, body }
-    }
-
-    /// Returns the status.
-    #[must_use]
-    pub const fn status(&self) -> StatusCode {
-        self.status
-    }
-
-    /// Returns the headers.
-    #[must_use]
-    pub const fn headers(&self) -> &'a HeaderMap {
-        self.headers
-    }
-
-    /// Returns the body, or its beginning if it is longer than what is read.
-    #[must_use]
-    pub const fn body(&self) -> &'a [u8] {
-        self.body
-    }
-
-    /// Returns what the head alone means.
-    pub fn verdict(&self) -> Verdict {
-        Outcome::head(self.status, self.headers).verdict()
-    }
-}
-
-impl fmt::Debug for BodyPrefix<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without headers and body, which can hold secrets.
-        f.debug_struct("BodyPrefix").field("status", &self.status).finish_non_exhaustive()
     }
 }

@@ -1,40 +1,40 @@
-//! Understands the errors that APIs report in JSON, as a plain function of what was read.
+//! Verdicts on the errors that APIs report in JSON.
 
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
-use super::BodyPrefix;
+use super::body::BodyPrefix;
 use crate::classify::grpc;
 use crate::classify::http::{hint as of_headers, status_verdict};
 use crate::hint::{Hint, protobuf_duration};
 use crate::verdict::{Cause, Class, GrpcCode, Verdict};
 
-/// Returns what the body means, if that differs from what the head means.
+/// Returns the verdict on the body, if it differs from the verdict on the head.
 pub(super) fn verdict(body_prefix: &BodyPrefix<'_>) -> Option<Verdict> {
     let root: Value = serde_json::from_slice(body_prefix.body()).ok()?;
     let error = error(&root)?;
     let head = body_prefix.verdict();
     let named = named(error);
-    // A name counts before a status where it is more exact than a status can be.
+    // A name takes precedence over a status if it is more exact.
     let exact = named.filter(|named| is_more_exact(named.class()));
-    let told = if head.is_success() {
-        let told = exact.or_else(|| numbered(error)).or(named);
-        told.unwrap_or(Verdict::rejected().with_cause(head.cause()))
+    let verdict = if head.is_success() {
+        let verdict = exact.or_else(|| numbered(error)).or(named);
+        verdict.unwrap_or(Verdict::rejected().with_cause(head.cause()))
     } else {
         exact.map_or(head, |exact| exact.with_cause(head.cause()))
     };
-    // The head of a success wasn't searched for a hint yet.
-    let asked = of_headers(told.class(), body_prefix.headers());
-    let told = told.with_hint(hint(error, asked));
-    (told != head).then_some(told)
+    // The verdict on a success has no hint yet.
+    let of_head = of_headers(verdict.class(), body_prefix.headers());
+    let verdict = verdict.with_hint(hint(error, of_head));
+    (verdict != head).then_some(verdict)
 }
 
-/// Returns the object, or the text, that reports the error.
+/// Returns the object or string that describes the error.
 fn error(root: &Value) -> Option<&Value> {
-    // Gemini wraps the error in an array if the answer was to be streamed. In an array of several
-    // items, as for a batch, an error belongs to one item, not to the call.
+    // Gemini wraps the error of a streamed response in an array. In an array of several items, as for a
+    // batch, an error belongs to one item, not to the call.
     let root = match root.as_array().map(Vec::as_slice) {
         Some([only]) => only,
         _ => root,
@@ -53,7 +53,7 @@ fn is_more_exact(class: Class) -> bool {
 
 /// Returns the verdict on the error's names, of which the most specific is tried first.
 fn named(error: &Value) -> Option<Verdict> {
-    if retry_delay(error).is_none() && names_a_days_quota(error) {
+    if retry_delay(error).is_none() && is_daily_quota(error) {
         return Some(Verdict::quota_exhausted().with_cause(status(429)));
     }
     let reason = details(error, "ErrorInfo").find_map(|info| info.get("reason"));
@@ -61,7 +61,7 @@ fn named(error: &Value) -> Option<Verdict> {
     names.into_iter().flatten().filter_map(Value::as_str).find_map(of_name)
 }
 
-/// Returns what a name means, with the status that goes with it.
+/// Returns the verdict on a name, with the corresponding status as its cause.
 fn of_name(name: &str) -> Option<Verdict> {
     let (verdict, code) = match name {
         "insufficient_quota" | "billing_hard_limit_reached" | "billing_not_active" => {
@@ -88,7 +88,7 @@ fn of_name(name: &str) -> Option<Verdict> {
     Some(verdict.with_cause(status(code)))
 }
 
-/// Returns the verdict on an error's number, if that is a status that says failure.
+/// Returns the verdict on an error's number, if that is the status of a failure.
 fn numbered(error: &Value) -> Option<Verdict> {
     let code = error.get("code")?;
     let number = code.as_u64().or_else(|| code.as_str()?.parse().ok())?;
@@ -110,20 +110,20 @@ fn details<'a>(error: &'a Value, name: &'a str) -> impl Iterator<Item = &'a Valu
     })
 }
 
-/// Whether the error names a quota of a day. Google also does so for limits that are over in a minute, but
-/// then adds a `RetryInfo`, which counts.
-fn names_a_days_quota(error: &Value) -> bool {
+/// Returns whether the error names a daily quota. Google also does so for limits that reset within a
+/// minute, but then adds a `RetryInfo`, which takes precedence.
+fn is_daily_quota(error: &Value) -> bool {
     let violations = details(error, "QuotaFailure").filter_map(|failure| failure.get("violations"));
     let mut ids =
         violations.filter_map(Value::as_array).flatten().filter_map(|one| one.get("quotaId"));
     ids.any(|id| id.as_str().is_some_and(|id| id.contains("PerDay")))
 }
 
-/// Returns the head's hint, or that of `RetryInfo` if it is longer. A `RetryInfo` also counts before
-/// a wait for exhausted limits, which the server didn't ask for.
+/// Returns the head's hint, or that of `RetryInfo` if it is longer. A `RetryInfo` also takes precedence
+/// over a wait derived from exhausted limits, which the server didn't request.
 fn hint(error: &Value, head: Hint) -> Hint {
     match (retry_delay(error), head.retry_after.filter(|_| !head.of_limits)) {
-        (Some(delay), asked) if asked.is_none_or(|asked| asked < delay) => {
+        (Some(delay), of_head) if of_head.is_none_or(|of_head| of_head < delay) => {
             head.with_retry_after(delay)
         }
         _ => head,

@@ -3,8 +3,9 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
+use super::body::BodyPrefix;
 use super::config::Config;
-use super::{BodyPrefix, Peek};
+use super::service::Peek;
 use crate::error::InvalidConfig;
 use crate::verdict::Verdict;
 

@@ -1,9 +1,9 @@
-//! Reads what only a body or trailers say, and makes it a verdict for all layers.
+//! Reads the error in a response's body or trailers, for the verdict of all layers.
 //!
-//! A 429 can mean *wait a second* or *your money is spent*; only the body says which. Some
-//! providers report an error inside a `200`, and gRPC reports most errors in trailers. A [`PeekLayer`]
-//! next to the client reads such a response up to a bound, leaves what it found for the
-//! layers above ([`ResponseVerdict`](crate::classify::ResponseVerdict)), and passes the whole body on:
+//! A 429 can mean a short wait or an exhausted quota; only the body says which. Some providers report
+//! an error inside a `200`, and gRPC reports most errors in trailers. A [`PeekLayer`] next to the client
+//! reads such a response up to a limit, attaches its verdict for the layers above
+//! ([`ResponseVerdict`](crate::classify::ResponseVerdict)), and passes the whole body on:
 //!
 //! ```
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -18,7 +18,7 @@
 //!
 //! let client = ServiceBuilder::new()
 //!     .layer(RetryLayer::builder().observer(observer_fn(|event: &Event<'_>| {
-//!         // Without the layer below it would have been sent three times.
+//!         // Without the peek layer, it would have been sent three times.
 //!         assert!(event.to_string().ends_with("not retried: quota exhausted"));
 //!     })).build()?)
 //!     .layer(PeekLayer::new())
@@ -26,32 +26,31 @@
 //!         Ok::<_, BoxError>(http::Response::builder().status(429).body(Body::from(SPENT))?)
 //!     }));
 //!
-//! let answer = client.oneshot(http::Request::new(())).await?;
-//! assert_eq!(answer.status(), 429);
+//! let response = client.oneshot(http::Request::new(())).await?;
+//! assert_eq!(response.status(), 429);
 //! # use http_body_util::BodyExt;
-//! assert_eq!(answer.into_body().collect().await?.to_bytes(), SPENT);
+//! assert_eq!(response.into_body().collect().await?.to_bytes(), SPENT);
 //! # Ok(()) }
 //! ```
 //!
-//! # What is read
+//! # Which responses are read
 //!
-//! | response | what is read | by default |
+//! | response | part that is read | by default |
 //! |---|---|---|
 //! | a status of 400 or more | its body | yes |
 //! | a success in JSON | its body, for an error in it | with [`also_successes`](PeekBuilder::also_successes) |
 //! | a gRPC response without a status in its head | up to its trailers | with [`grpc_unary`](PeekBuilder::grpc_unary) |
 //! | `text/event-stream`, other successes | never | |
 //!
-//! It reads at most [`limit`](PeekBuilder::limit) bytes, for at most [`timeout`](PeekBuilder::timeout). From a
-//! body that is longer, takes longer, is compressed or isn't JSON it learns nothing, and the verdict on the
-//! head stands.
+//! It reads at most [`limit`](PeekBuilder::limit) bytes, for at most [`timeout`](PeekBuilder::timeout). For a
+//! body that is longer, takes longer, is compressed or isn't JSON, the verdict on the head is used.
 //!
-//! Reading a body to its end also frees its HTTP/1 connection for the next attempt. If an answer is
+//! Reading a body to its end also frees its HTTP/1 connection for the next attempt. If a response is
 //! dropped, hyper keeps the connection only if the body arrived together with its head.
 //!
-//! # What is understood
+//! # Which errors are recognised
 //!
-//! | provider | says | verdict |
+//! | provider | error | verdict |
 //! |---|---|---|
 //! | OpenAI and compatible | `insufficient_quota`, `billing_hard_limit_reached`, `billing_not_active` | quota exhausted |
 //! | | `invalid_api_key`, `account_deactivated`, `access_terminated` | credential rejected |
@@ -59,23 +58,23 @@
 //! | Anthropic | `rate_limit_error`; `overloaded_error`; `api_error`, `timeout_error` | throttled; overloaded; transient |
 //! | | `authentication_error`; `billing_error` | credential rejected; quota exhausted |
 //! | | `permission_error`, `invalid_request_error`, `not_found_error` | rejected |
-//! | Google, Gemini | `status` as of gRPC; `RetryInfo`'s `retryDelay` | as of gRPC; how long to wait |
-//! | | `QuotaFailure` of a day's quota without a `RetryInfo`; `BILLING_DISABLED` | quota exhausted |
+//! | Google, Gemini | `status` as of gRPC; `RetryInfo`'s `retryDelay` | as of gRPC; hint |
+//! | | `QuotaFailure` of a daily quota without a `RetryInfo`; `BILLING_DISABLED` | quota exhausted |
 //! | | `API_KEY_INVALID`, `CONSUMER_SUSPENDED` | credential rejected |
 //! | Aggregators such as `openrouter.ai` | a numeric `code` inside a `200` | as that status |
 //!
-//! If the head says failure, the body overrules it only where it is more exact: throttled,
-//! overloaded, quota exhausted or credential rejected. An unknown error inside a success counts as
-//! a fault of the request. For errors of another provider use [`judge_fn`](PeekBuilder::classify_body_fn).
+//! If the head is a failure, the body overrides it only where it is more exact: throttled, overloaded,
+//! quota exhausted or credential rejected. An unknown error inside a success counts as a faulty request.
+//! For errors of another provider use [`classify_body_fn`](PeekBuilder::classify_body_fn).
 //!
-//! # Where it stands, and over what
+//! # Position in the stack
 //!
-//! Innermost, below the breaker and the attempt's timeout, so that all layers see what it found. With
-//! an `UpstreamLayer` write `upstream.over(PeekLayer::new().layer(client))`.
+//! Innermost, below the breaker and the attempt timeout, so that all layers receive its verdict. With an
+//! `UpstreamLayer` write `upstream.over(PeekLayer::new().layer(client))`.
 //!
 //! It takes an `http::Response` with any body that is `Unpin` (hyper's `Incoming`, axum's, tonic's) and
-//! makes its body a [`PeekBody`]. A `reqwest::Response` keeps its type. Below a
-//! tonic client it reads the status in the trailers, but not the protobuf details beside it.
+//! wraps its body in a [`PeekBody`]. A `reqwest::Response` keeps its type. Below a tonic client it reads
+//! the status in the trailers, but not the protobuf details beside it.
 
 mod body;
 mod config;
@@ -83,9 +82,6 @@ mod json;
 mod layer;
 mod service;
 
-pub use self::body::PeekBody;
-pub use self::config::BodyPrefix;
+pub use self::body::{BodyPrefix, PeekBody};
 pub use self::layer::{PeekBuilder, PeekLayer};
-pub use self::service::Peek;
-pub use self::service::PeekResponse;
-pub use self::service::ResponseFuture;
+pub use self::service::{Peek, PeekResponse, ResponseFuture};

@@ -9,14 +9,14 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use super::body::{BodyPrefix, PeekBody};
 use super::config::Config;
-use super::{BodyPrefix, PeekBody};
 use crate::classify::ResponseVerdict;
 use crate::error::BoxError;
 use crate::head::HttpResponse;
 use crate::time::{self, Sleep};
 
-/// A service whose failing responses are read. Made by [`PeekLayer`](super::PeekLayer).
+/// A service that reads the beginning of failed responses. Made by [`PeekLayer`](super::PeekLayer).
 #[derive(Clone, Debug)]
 pub struct Peek<S> {
     inner: S,
@@ -26,6 +26,21 @@ pub struct Peek<S> {
 impl<S> Peek<S> {
     pub(super) fn new(inner: S, config: Arc<Config>) -> Self {
         Self { inner, config }
+    }
+
+    /// Returns the inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns the inner service, mutably.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Returns the inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
     }
 }
 
@@ -61,10 +76,9 @@ pin_project! {
 pin_project! {
     #[project = StateProject]
     enum State<F, Res: PeekResponse> {
-        // The client has been called. A response that isn't read ends the call; another leads to
-        // → `Reading`.
+        // The inner service was called. A response that must be read → `Reading`.
         Calling { #[pin] future: F },
-        // The body is being read, until it ends, the limit is reached, or the time is up.
+        // The body is read until it ends, or the limit or the timeout is reached.
         Reading {
             #[pin] timer: Option<Sleep>,
             response: Option<(Parts, PeekBody<Res::Body>)>,
@@ -103,21 +117,21 @@ where
                     this.state.set(State::Reading { timer: None, response });
                 }
                 StateProject::Reading { timer, response } => {
-                    let (_, body) = response.as_mut().expect("polled after it was done");
+                    let (_, body) = response.as_mut().expect("future polled after completion");
                     if body.poll_read(cx, this.config.limit).is_pending() {
-                        ready!(poll_time_is_up(timer, this.config, cx));
+                        ready!(poll_timeout(timer, this.config, cx));
                     }
                     let response =
                         response.take().map(|(head, body)| judged::<Res>(this.config, head, body));
-                    return Poll::Ready(Ok(response.expect("it was there just now")));
+                    return Poll::Ready(Ok(response.expect("future polled after completion")));
                 }
             }
         }
     }
 }
 
-/// Ready when the body's time is up, which begins when the body is first waited for.
-fn poll_time_is_up(
+/// Polls the timeout of the body, which starts when the body is first pending.
+fn poll_timeout(
     mut timer: Pin<&mut Option<Sleep>>,
     config: &Config,
     cx: &mut Context<'_>,
@@ -128,7 +142,7 @@ fn poll_time_is_up(
     time::poll_timer(timer, cx)
 }
 
-/// Returns the response with what was read put back, and with the verdict in its extensions.
+/// Returns the response with the complete body, and with the verdict in its extensions.
 fn judged<Res: PeekResponse>(
     config: &Config,
     mut head: Parts,
@@ -148,24 +162,24 @@ impl<F, Res: PeekResponse> fmt::Debug for ResponseFuture<F, Res> {
     }
 }
 
-/// A response whose body can be read and put back.
+/// A response whose body can be read and restored.
 ///
 /// Implemented for `http::Response<B>` and, with the feature `reqwest`, for `reqwest::Response`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` isn't a response whose body can be looked into",
+    message = "`{Self}` isn't a response whose body can be read",
     note = "`http::Response<B>` where `B: Body + Unpin` and, with the feature `reqwest`, the `Response` of reqwest 0.13 are understood"
 )]
 pub trait PeekResponse: HttpResponse {
     /// The body of the response.
     type Body: Body + Unpin;
 
-    /// The response that is passed on.
+    /// The response that the layer returns.
     type Peeked;
 
-    /// Takes the response apart.
+    /// Splits the response.
     fn into_parts(self) -> (Parts, Self::Body);
 
-    /// Puts the response together again.
+    /// Joins the parts of a response.
     fn from_parts(head: Parts, body: PeekBody<Self::Body>) -> Self::Peeked;
 
     /// Returns the response unread.
@@ -197,7 +211,7 @@ impl PeekResponse for reqwest::Response {
     fn into_parts(self) -> (Parts, reqwest::Body) {
         use reqwest::ResponseBuilderExt;
 
-        // Its URL would be lost otherwise: reqwest keeps it in an extension that only reqwest can make.
+        // Keeps the URL, which reqwest stores in an extension that only reqwest can create.
         let url = http::Response::builder().url(self.url().clone()).body(());
         let (mut head, body) = http::Response::from(self).into_parts();
         if let Ok(url) = url {

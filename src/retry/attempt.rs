@@ -30,7 +30,6 @@ where
     }
 
     /// An attempt whose service was ready and has been called.
-    #[inline]
     pub(super) fn called(future: S::Future) -> Self {
         Self::Called { future }
     }
@@ -54,7 +53,6 @@ where
     }
 
     /// Polls the attempt. `call` calls the service once it is ready.
-    #[inline]
     pub(super) fn poll(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -69,7 +67,6 @@ where
         }
     }
 
-    #[cold]
     fn poll_ready(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

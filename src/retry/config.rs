@@ -118,7 +118,6 @@ impl<C, R> Config<C, R> {
 
     /// Adds this layer's headers to the first attempt's request, with an idempotency key only if the
     /// request may be `repeated`. Returns whether the request has such a key.
-    #[inline(never)]
     pub(super) fn write_headers<Req>(&self, request: &mut Req, repeated: bool) -> bool
     where
         R: Replay<Req>,

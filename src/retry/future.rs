@@ -67,7 +67,6 @@ where
     S: Service<Req>,
     R: Replay<Req>,
 {
-    #[inline]
     pub(super) fn new(
         state: State<S, Req>,
         saved: Option<R::SavedRequest>,
@@ -79,7 +78,6 @@ where
 }
 
 impl<S: Service<Req>, Req> State<S, Req> {
-    #[inline]
     pub(super) fn called(future: S::Future) -> Self {
         Self::Attempting { attempt: Attempt::called(future) }
     }
@@ -153,7 +151,6 @@ where
     R: Replay<Req>,
 {
     /// Polls all but an attempt of this layer's own. Returns `None` when the next attempt starts.
-    #[inline(never)]
     fn poll_rare_state(
         &mut self,
         cx: &mut Context<'_>,
@@ -180,7 +177,6 @@ where
     }
 
     /// Ends an attempt at its timeout, or the whole call at its deadline.
-    #[inline(never)]
     fn poll_limits(&mut self, cx: &mut Context<'_>) -> Poll<Result<S::Response, BoxError>> {
         let (StateProject::Attempting { attempt }, Some(progress)) =
             (self.state.as_mut().project(), &mut self.progress)
@@ -202,7 +198,6 @@ where
         })
     }
 
-    #[inline]
     fn verdict(&self, result: &Result<S::Response, BoxError>) -> Verdict {
         let result = result.as_ref().map_err(|error| &**error as _);
         self.shared.config.classifier.classify(result)
@@ -210,8 +205,6 @@ where
 
     /// Decides about a result that isn't a success. Returns the caller's result, or `None` if another
     /// attempt follows (→ `Waiting`).
-    #[cold]
-    #[inline(never)]
     fn retry_or_return(
         &mut self,
         result: Result<S::Response, BoxError>,

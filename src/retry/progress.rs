@@ -35,7 +35,6 @@ pub(super) struct CallProgress<Res> {
 
 impl<Res> CallProgress<Res> {
     /// Begins a call: reads the request's overrides and adds the layer's headers.
-    #[inline]
     pub(super) fn begin<Req, C, R>(config: &Config<C, R>, request: &mut Req) -> Self
     where
         R: Replay<Req>,
@@ -59,7 +58,6 @@ impl<Res> CallProgress<Res> {
     }
 
     /// Returns whether a second attempt can follow the first.
-    #[inline]
     pub(super) fn may_retry(&self) -> bool {
         self.max_attempts > 1
     }
@@ -83,7 +81,6 @@ impl<Res> CallProgress<Res> {
     }
 
     /// Enters the call's scope for the first attempt, whose service is ready.
-    #[inline]
     pub(super) fn start_first_attempt(&mut self, timeout: Option<Duration>) -> Within<'_> {
         self.times_out_at = timeout.and_then(deadline_after);
         self.scope.calling()
@@ -96,7 +93,6 @@ impl<Res> CallProgress<Res> {
     }
 
     /// Polls the attempt, within the call's scope.
-    #[inline]
     pub(super) fn poll<S, Req>(
         &mut self,
         attempt: Pin<&mut Attempt<S, Req>>,
@@ -247,14 +243,12 @@ impl<Res> CallProgress<Res> {
 }
 
 /// Returns whether the deadline of the current call has passed.
-#[cold]
 fn is_past_deadline() -> bool {
     let deadline = CallScope::current().and_then(|scope| scope.deadline());
     deadline.is_some_and(|deadline| deadline <= time::now())
 }
 
 /// Returns the end of something that starts now. `Duration::MAX` is no limit.
-#[inline(never)]
 fn deadline_after(limit: Duration) -> Option<Instant> {
     (limit < Duration::MAX).then(|| time::after(time::now(), limit))
 }

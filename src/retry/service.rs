@@ -129,7 +129,6 @@ where
 
 impl<S: Clone, C, R> Retry<S, C, R> {
     /// Returns the state of a call whose service isn't ready yet, or failed to get ready.
-    #[cold]
     fn unready_state<Req>(&mut self, request: Req) -> State<S, Req>
     where
         S: Service<Req>,

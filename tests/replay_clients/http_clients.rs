@@ -13,44 +13,44 @@ use tower::{BoxError, Layer, ServiceExt, service_fn};
 use tower_upstream::RetryLayer;
 use tower_upstream::retry::StopReason;
 
-use crate::server::Answer::{Fails, FailsEarly};
-use crate::server::{Brought, Server};
+use crate::server::Reply::{Fails, FailsEarly};
+use crate::server::{Received, Server};
 use crate::{RAISED_CAP, retry, upload};
 
-/// How a client sends the upload through a retry layer, and the status that came of it.
+/// A function that sends the upload through a retry layer, and returns the status.
 trait Sends: AsyncFn(RetryLayer, String) -> u16 {}
 
 impl<F: AsyncFn(RetryLayer, String) -> u16> Sends for F {}
 
-fn whole() -> Brought {
-    Brought::of(&upload::whole(), Some("7"))
+fn whole() -> Received {
+    Received::of(&upload::whole(), Some("7"))
 }
 
-/// All that is claimed, of one client.
+/// Checks one client.
 async fn check(send: impl Sends) {
-    // Under a raised cap each attempt brings it all.
+    // Within the limit, each attempt sends the whole body.
     let server = Server::start(&[Fails, Fails]).await;
     let (layer, stopped) = retry(Some(RAISED_CAP));
     assert_eq!(send(layer, server.url()).await, 200);
-    assert_eq!(server.brought(), vec![Some(whole()); 3]);
+    assert_eq!(server.received(), vec![Some(whole()); 3]);
     assert_eq!(*stopped.lock().unwrap(), None);
 
-    // Also when the first attempt was answered before its body was read.
+    // Also if the first response precedes the reading of its body.
     let server = Server::start(&[FailsEarly]).await;
     let (layer, _) = retry(Some(RAISED_CAP));
     assert_eq!(send(layer, server.url()).await, 200);
-    assert_eq!(server.brought(), [None, Some(whole())]);
+    assert_eq!(server.received(), [None, Some(whole())]);
 
-    // Over the cap it is sent once, unchanged.
+    // Over the limit, the body is sent once, unchanged.
     let server = Server::start(&[Fails]).await;
     let (layer, stopped) = retry(None);
     assert_eq!(send(layer, server.url()).await, 503);
-    assert_eq!(server.brought(), [Some(whole())]);
+    assert_eq!(server.received(), [Some(whole())]);
     assert_eq!(*stopped.lock().unwrap(), Some(StopReason::NotReplayable));
 }
 
 fn request<B>(url: String, body: B) -> Request<B> {
-    // Over HTTP/1 hyper sends no trailers that weren't announced.
+    // Over HTTP/1, hyper sends only announced trailers.
     Request::put(url).header("trailer", upload::SUM).body(body).unwrap()
 }
 
@@ -88,7 +88,7 @@ async fn hyper_util_over_http_1_and_2() {
 }
 
 #[tokio::test]
-async fn axums_body() {
+async fn axum_body() {
     check(async |layer, url| {
         by_hyper(layer, url, axum::body::Body::new(upload::body()), false).await
     })
@@ -111,24 +111,25 @@ async fn reqwest_over_http_1_and_2() {
     }
 }
 
-/// Takes an axum body apart, as a service of axum's in the same process does.
-async fn take_in(body: axum::body::Body) -> Brought {
+/// Collects an axum body, as an axum service in the same process does.
+async fn collect_upload(body: axum::body::Body) -> Received {
     let body = body.collect().await.unwrap();
     let sum = body.trailers().and_then(|trailers| trailers.get(upload::SUM)).cloned();
     let sum = sum.as_ref().map(|sum| sum.to_str().unwrap());
-    Brought::of(&body.to_bytes(), sum)
+    Received::of(&body.to_bytes(), sum)
 }
 
 #[tokio::test]
-async fn an_axum_service_without_a_socket() {
-    let brought = Arc::new(Mutex::new(Vec::new()));
-    let noted = Arc::clone(&brought);
+async fn axum_service_in_process() {
+    let received = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&received);
     let service = service_fn(move |request: Request<axum::body::Body>| {
         let noted = Arc::clone(&noted);
         async move {
             let attempt = noted.lock().unwrap().len();
-            // The first one isn't read before it is answered.
-            let taken = if attempt == 0 { None } else { Some(take_in(request.into_body()).await) };
+            // The response to the first one precedes the reading of its body.
+            let taken =
+                if attempt == 0 { None } else { Some(collect_upload(request.into_body()).await) };
             noted.lock().unwrap().push(taken);
             let status = if attempt < 2 { 503 } else { 200 };
             Ok::<_, BoxError>(Response::builder().status(status).body(axum::body::Body::empty())?)
@@ -137,7 +138,7 @@ async fn an_axum_service_without_a_socket() {
     let (layer, _) = retry(Some(RAISED_CAP));
     let request = request("http://upstream.test".to_owned(), axum::body::Body::new(upload::body()));
     assert_eq!(layer.layer(service).oneshot(request).await.unwrap().status(), 200);
-    assert_eq!(*brought.lock().unwrap(), [None, Some(whole()), Some(whole())]);
+    assert_eq!(*received.lock().unwrap(), [None, Some(whole()), Some(whole())]);
 }
 
 const _: fn() = || {

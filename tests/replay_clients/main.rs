@@ -1,5 +1,5 @@
-//! A streamed body of 1 MiB, sent again by every client over a real server, which compares what each
-//! attempt brought: every byte, and the trailers.
+//! A streamed body of 1 MiB, repeated by every client to a real server, which checks each byte and the
+//! trailers of each attempt.
 
 #![cfg(all(
     feature = "axum",
@@ -25,10 +25,10 @@ use tower_upstream::event::{Event, observer_fn};
 use tower_upstream::replay::HttpReplay;
 use tower_upstream::retry::{Backoff, Decision, StopReason};
 
-/// Room for the whole upload, gRPC's framing included.
+/// A limit above the whole upload, gRPC's framing included.
 const RAISED_CAP: usize = 2 * upload::LENGTH;
 
-/// Retries at once, and why they ended.
+/// Returns a retry without waits, and the reason for its last decision.
 fn retry(cap: Option<usize>) -> (RetryLayer, Arc<Mutex<Option<StopReason>>>) {
     let stopped = Arc::new(Mutex::new(None));
     let reason = Arc::clone(&stopped);

@@ -1,4 +1,4 @@
-//! A server that answers by a script and notes what each attempt brought.
+//! A server that follows a script and records the upload of each attempt.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,24 +16,24 @@ use tokio::net::TcpListener;
 
 use crate::upload;
 
-/// What is done with an attempt.
+/// The response to an attempt.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Answer {
-    /// 503, once all of the body has come.
+pub(crate) enum Reply {
+    /// 503, after the whole body was read.
     Fails,
-    /// 503 before any of the body is read.
+    /// 503, before the body is read.
     FailsEarly,
 }
 
-/// What an attempt brought.
+/// The upload of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Brought {
+pub(crate) struct Received {
     length: usize,
     hash: u64,
     sum: Option<String>,
 }
 
-impl Brought {
+impl Received {
     pub(crate) fn of(body: &[u8], sum: Option<&str>) -> Self {
         Self { length: body.len(), hash: hash(body), sum: sum.map(ToOwned::to_owned) }
     }
@@ -48,20 +48,20 @@ fn hash(body: &[u8]) -> u64 {
 #[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    script: Arc<Mutex<VecDeque<Answer>>>,
-    brought: Arc<Mutex<Vec<Option<Brought>>>>,
+    script: Arc<Mutex<VecDeque<Reply>>>,
+    received: Arc<Mutex<Vec<Option<Received>>>>,
 }
 
 impl Server {
-    /// Answers by this script, then with success; over HTTP/1 and HTTP/2.
-    pub(crate) async fn start(script: &[Answer]) -> Self {
+    /// Starts a server that follows this script, then responds with success; over HTTP/1 and HTTP/2.
+    pub(crate) async fn start(script: &[Reply]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Self {
             address: listener.local_addr().unwrap(),
             script: Arc::new(Mutex::new(script.iter().copied().collect())),
-            brought: Arc::default(),
+            received: Arc::default(),
         };
-        let app = Router::new().fallback(any(answer)).with_state(server.clone());
+        let app = Router::new().fallback(any(respond)).with_state(server.clone());
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         server
     }
@@ -70,27 +70,27 @@ impl Server {
         format!("http://{}/upload", self.address)
     }
 
-    /// What each attempt brought; `None` for one that wasn't read.
-    pub(crate) fn brought(&self) -> Vec<Option<Brought>> {
-        self.brought.lock().unwrap().clone()
+    /// Returns the upload of each attempt; `None` for one that wasn't read.
+    pub(crate) fn received(&self) -> Vec<Option<Received>> {
+        self.received.lock().unwrap().clone()
     }
 }
 
-async fn answer(State(server): State<Server>, request: Request) -> Response {
+async fn respond(State(server): State<Server>, request: Request) -> Response {
     let step = server.script.lock().unwrap().pop_front();
     let grpc = request.headers().get("content-type").is_some_and(|kind| kind == "application/grpc");
-    let brought = match step {
-        Some(Answer::FailsEarly) => None,
+    let received = match step {
+        Some(Reply::FailsEarly) => None,
         _ => match request.into_body().collect().await {
             Ok(body) => {
                 let sum = body.trailers().and_then(|trailers| trailers.get(upload::SUM));
                 let sum = sum.map(|sum| sum.to_str().unwrap().to_owned());
-                Some(Brought::of(&body.to_bytes(), sum.as_deref()))
+                Some(Received::of(&body.to_bytes(), sum.as_deref()))
             }
             Err(error) => panic!("the body broke off: {error}"),
         },
     };
-    server.brought.lock().unwrap().push(brought);
+    server.received.lock().unwrap().push(received);
     match (grpc, step.is_none()) {
         (false, succeeds) => {
             Response::builder().status(if succeeds { 200 } else { 503 }).body(Body::empty())
@@ -100,7 +100,7 @@ async fn answer(State(server): State<Server>, request: Request) -> Response {
             .header("grpc-status", "14")
             .body(Body::empty()),
         (true, true) => {
-            // An empty message, and trailers that say that all went well.
+            // An empty message, and trailers with the status OK.
             let mut trailers = HeaderMap::new();
             trailers.insert("grpc-status", "0".parse().unwrap());
             let message = http_body_util::Full::new(bytes::Bytes::from_static(&[0; 5]));

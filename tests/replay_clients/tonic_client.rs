@@ -1,4 +1,4 @@
-//! tonic's generated client, which streams messages.
+//! tonic's generated client, with a stream of messages.
 
 use futures_util::StreamExt;
 use prost::Message;
@@ -9,16 +9,16 @@ use tower_upstream::{PeekLayer, RetryLayer};
 
 use crate::greeter::GreetRequest;
 use crate::greeter::greeter_client::GreeterClient;
-use crate::server::Answer::{Fails, FailsEarly};
-use crate::server::{Brought, Server};
+use crate::server::Reply::{Fails, FailsEarly};
+use crate::server::{Received, Server};
 use crate::{RAISED_CAP, retry, upload};
 
 fn message(piece: Vec<u8>) -> GreetRequest {
     GreetRequest { name: String::from_utf8(piece).unwrap() }
 }
 
-/// The pieces as gRPC frames them: a flag, a length, and the message.
-fn whole() -> Brought {
+/// Returns the upload in gRPC's framing: a flag, a length, and the message.
+fn whole() -> Received {
     let mut framed = Vec::new();
     for piece in upload::pieces() {
         let message = message(piece).encode_to_vec();
@@ -26,7 +26,7 @@ fn whole() -> Brought {
         framed.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
         framed.extend(message);
     }
-    Brought::of(&framed, None)
+    Received::of(&framed, None)
 }
 
 fn channel(server: &Server) -> Channel {
@@ -43,27 +43,27 @@ async fn greet_all(layer: RetryLayer, server: &Server) -> tonic::Code {
 }
 
 #[tokio::test]
-async fn tonics_generated_client_streams_again() {
+async fn tonic_generated_client_repeats_a_stream() {
     let server = Server::start(&[Fails, Fails]).await;
     let (layer, stopped) = retry(Some(RAISED_CAP));
     assert_eq!(greet_all(layer, &server).await, tonic::Code::Ok);
-    assert_eq!(server.brought(), vec![Some(whole()); 3]);
+    assert_eq!(server.received(), vec![Some(whole()); 3]);
     assert_eq!(*stopped.lock().unwrap(), None);
 
     let server = Server::start(&[FailsEarly]).await;
     let (layer, _) = retry(Some(RAISED_CAP));
     assert_eq!(greet_all(layer, &server).await, tonic::Code::Ok);
-    assert_eq!(server.brought(), [None, Some(whole())]);
+    assert_eq!(server.received(), [None, Some(whole())]);
 
     let server = Server::start(&[Fails]).await;
     let (layer, stopped) = retry(None);
     assert_eq!(greet_all(layer, &server).await, tonic::Code::Unavailable);
-    assert_eq!(server.brought(), [Some(whole())]);
+    assert_eq!(server.received(), [Some(whole())]);
     assert_eq!(*stopped.lock().unwrap(), Some(StopReason::NotReplayable));
 }
 
 #[tokio::test]
-async fn tonics_generated_client_gets_its_answer_whole_when_it_was_looked_into() {
+async fn tonic_generated_client_with_peek_receives_all() {
     let server = Server::start(&[]).await;
     let peek = PeekLayer::builder().grpc_unary().build().unwrap();
     let channel =

@@ -1,4 +1,4 @@
-//! What is uploaded: in pieces, of a length that nobody says beforehand.
+//! The upload: several chunks, without a known length.
 
 use std::convert::Infallible;
 
@@ -12,7 +12,7 @@ pub(crate) const LENGTH: usize = 1024 * 1024;
 const PIECE: usize = 16 * 1024;
 pub(crate) const SUM: &str = "x-sum";
 
-/// The pieces, each unlike the others.
+/// Returns the chunks, all different.
 pub(crate) fn pieces() -> impl Iterator<Item = Vec<u8>> + Send + Sync + 'static {
     (0..LENGTH / PIECE)
         .map(|number| (0..PIECE).map(|at| b'a' + ((number * 7 + at) % 26) as u8).collect())
@@ -22,7 +22,7 @@ pub(crate) fn whole() -> Vec<u8> {
     pieces().flatten().collect()
 }
 
-/// The pieces as they come, with a pause for other tasks between them.
+/// Returns a stream of the chunks that yields to other tasks between them.
 pub(crate) fn slowly() -> impl Stream<Item = Vec<u8>> + Send + Sync + 'static {
     stream::iter(pieces()).then(|piece| async {
         tokio::task::yield_now().await;
@@ -30,12 +30,12 @@ pub(crate) fn slowly() -> impl Stream<Item = Vec<u8>> + Send + Sync + 'static {
     })
 }
 
-/// The same as a body, with trailers.
+/// Returns the upload as a body, with trailers.
 pub(crate) fn body()
 -> impl http_body::Body<Data = Bytes, Error = Infallible> + Send + Sync + 'static {
     let frames = slowly().map(|piece| Ok(Frame::data(Bytes::from(piece))));
     let mut trailers = HeaderMap::new();
     trailers.insert(SUM, HeaderValue::from_static("7"));
-    // Pinned, as an async block can't be moved once it is read.
+    // An async block must be pinned to be polled.
     Box::pin(StreamBody::new(frames).with_trailers(std::future::ready(Some(Ok(trailers)))))
 }

@@ -5,13 +5,13 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use crate::peek::BodyPrefix;
 use crate::verdict::{Cause, Class, GrpcCode, Verdict};
 
-fn notified_with(status: u16, headers: &HeaderMap, body: &str) -> Option<Verdict> {
+fn verdict_with(status: u16, headers: &HeaderMap, body: &str) -> Option<Verdict> {
     let status = StatusCode::from_u16(status).unwrap();
     super::verdict(&BodyPrefix::new(status, headers, body.as_bytes()))
 }
 
-fn told(status: u16, body: &str) -> Option<Verdict> {
-    notified_with(status, &HeaderMap::new(), body)
+fn verdict(status: u16, body: &str) -> Option<Verdict> {
+    verdict_with(status, &HeaderMap::new(), body)
 }
 
 fn google(status: &str, details: &str) -> String {
@@ -28,7 +28,7 @@ const RETRY_INFO: &str =
     r#"{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.5s"}"#;
 
 #[test]
-fn what_the_providers_say() {
+fn json_provider_errors_have_expected_classes() {
     let openai = |kind: &str, code: &str| {
         format!(
             r#"{{"error": {{"message": "m", "type": "{kind}", "param": null, "code": {code}}}}}"#
@@ -59,7 +59,7 @@ fn what_the_providers_say() {
             openai("invalid_request_error", "\"invalid_api_key\""),
             Some(Class::CredentialRejected),
         ),
-        // The head said so already.
+        // Same class as the head.
         (401, openai("invalid_request_error", "\"invalid_api_key\""), None),
         (429, openai("requests", "\"rate_limit_exceeded\""), None),
         // Less exact than the head.
@@ -85,7 +85,7 @@ fn what_the_providers_say() {
         (403, reason("CONSUMER_SUSPENDED"), Some(Class::CredentialRejected)),
         (403, reason("BILLING_DISABLED"), Some(Class::QuotaExhausted)),
         (403, reason("SERVICE_DISABLED"), None),
-        // What isn't an error, or isn't JSON, says nothing.
+        // Neither an error nor JSON.
         (429, String::new(), None),
         (429, "<html>insufficient_quota</html>".to_owned(), None),
         (429, "{\"error\": {\"code\": \"insufficient_quota\"".to_owned(), None),
@@ -95,13 +95,13 @@ fn what_the_providers_say() {
         (429, "{\"a\":".repeat(10_000), None),
     ];
     for (status, body, expected) in rows {
-        let told = told(status, &body).map(|verdict| verdict.class());
-        assert_eq!(told, expected, "{status} {body:.200}");
+        let class = verdict(status, &body).map(|verdict| verdict.class());
+        assert_eq!(class, expected, "{status} {body:.200}");
     }
 }
 
 #[test]
-fn errors_inside_a_success() {
+fn json_error_inside_success_is_classified() {
     let status = |code| Cause::Status(StatusCode::from_u16(code).unwrap());
     let rows = [
         (r#"{"error": {"code": 429, "message": "m"}}"#, Class::Throttled, status(429)),
@@ -114,7 +114,7 @@ fn errors_inside_a_success() {
         ),
         (r#"{"error": {"type": "overloaded_error"}}"#, Class::Overloaded, status(529)),
         (r#"{"error": {"type": "permission_error"}}"#, Class::Rejected, status(403)),
-        // The number is the status that the upstream answered, unless the name is more exact.
+        // The number is the status of the upstream, unless the name is more exact.
         (
             r#"{"error": {"code": 401, "type": "invalid_request_error"}}"#,
             Class::CredentialRejected,
@@ -141,7 +141,7 @@ fn errors_inside_a_success() {
         (r#"{"error": "no such model"}"#, Class::Rejected, status(200)),
     ];
     for (body, class, cause) in rows {
-        let verdict = told(200, body).expect(body);
+        let verdict = verdict(200, body).expect(body);
         assert_eq!((verdict.class(), verdict.cause()), (class, cause), "{body}");
     }
     let silent = [
@@ -154,16 +154,16 @@ fn errors_inside_a_success() {
         r#"[{"error": {"code": 401}}, {"id": 2}]"#,
     ];
     for body in silent {
-        assert_eq!(told(200, body), None, "{body}");
+        assert_eq!(verdict(200, body), None, "{body}");
     }
 }
 
 #[test]
-fn googles_retry_info_is_a_hint_unless_the_head_asks_for_more() {
-    let asked = |headers: &HeaderMap, delay: &str| {
+fn json_retry_info_longer_than_head_is_the_hint() {
+    let hint_of = |headers: &HeaderMap, delay: &str| {
         let info = RETRY_INFO.replace("34.5s", delay);
-        let told = notified_with(429, headers, &google("RESOURCE_EXHAUSTED", &info));
-        told.and_then(|verdict| verdict.hint().retry_after)
+        let verdict = verdict_with(429, headers, &google("RESOURCE_EXHAUSTED", &info));
+        verdict.and_then(|verdict| verdict.hint().retry_after)
     };
     let none = HeaderMap::new();
     let rows = [
@@ -177,58 +177,58 @@ fn googles_retry_info_is_a_hint_unless_the_head_asks_for_more() {
         ("infs", None),
         ("NaNs", None),
         ("99999999999999999999s", None),
-        // As good as zero, and what no duration is written as.
+        // Rounds to zero; not the format of a duration.
         ("0.0005s", None),
         ("1e1s", None),
     ];
     for (delay, expected) in rows {
-        assert_eq!(asked(&none, delay), expected, "{delay}");
+        assert_eq!(hint_of(&none, delay), expected, "{delay}");
     }
     let mut minute = HeaderMap::new();
     minute.insert("retry-after", HeaderValue::from_static("60"));
-    assert_eq!(asked(&minute, "61s"), Some(Duration::from_secs(61)));
-    assert_eq!(asked(&minute, "34s"), None, "the head's verdict stands");
+    assert_eq!(hint_of(&minute, "61s"), Some(Duration::from_secs(61)));
+    assert_eq!(hint_of(&minute, "34s"), None, "the head's verdict stands");
 }
 
-/// A `RetryInfo` says when to come back; an exhausted limit of a day doesn't.
+/// A `RetryInfo` is a request of the server; the reset of an exhausted daily limit isn't.
 #[test]
-fn retry_info_counts_for_more_than_limits_at_their_end() {
+fn json_retry_info_overrides_exhausted_limits() {
     let mut headers = HeaderMap::new();
     headers.insert("x-ratelimit-remaining-requests", HeaderValue::from_static("0"));
     headers.insert("x-ratelimit-reset-requests", HeaderValue::from_static("10h0m0s"));
-    let told = notified_with(429, &headers, &google("RESOURCE_EXHAUSTED", RETRY_INFO)).unwrap();
-    assert_eq!(told.hint().retry_after, Some(Duration::from_millis(34_500)));
-    assert!(!told.hint().of_limits);
+    let verdict = verdict_with(429, &headers, &google("RESOURCE_EXHAUSTED", RETRY_INFO)).unwrap();
+    assert_eq!(verdict.hint().retry_after, Some(Duration::from_millis(34_500)));
+    assert!(!verdict.hint().of_limits);
     let unavailable = google("UNAVAILABLE", RETRY_INFO).replace("429", "503");
-    let told = notified_with(503, &headers, &unavailable).unwrap();
-    assert!(told.is_unprocessed(), "it says when to come back");
+    let verdict = verdict_with(503, &headers, &unavailable).unwrap();
+    assert!(verdict.is_unprocessed(), "it has a hint");
 }
 
-/// A gateway answers 200, and passes on the headers of the server that refused.
+/// A gateway responds 200, with the headers of the server that rejected the request.
 #[test]
-fn what_the_head_of_a_success_asks_for_counts_for_the_error_inside() {
-    let asked = |name: &'static str, value, body: &str| {
+fn json_error_inside_success_keeps_hints_of_head() {
+    let hint_of = |name: &'static str, value, body: &str| {
         let mut headers = HeaderMap::new();
         headers.insert("x-ratelimit-remaining", HeaderValue::from_static("0"));
         headers.insert(name, HeaderValue::from_static(value));
-        notified_with(200, &headers, body).unwrap().hint()
+        verdict_with(200, &headers, body).unwrap().hint()
     };
     let throttled = r#"{"error": {"code": 429}}"#;
-    let hint = asked("retry-after", "30", throttled);
+    let hint = hint_of("retry-after", "30", throttled);
     assert_eq!(hint.retry_after, Some(Duration::from_secs(30)));
-    assert_eq!(asked("x-should-retry", "false", throttled).should_retry, Some(false));
-    // An exhausted limit is the reason for a refusal, but for no other failure.
-    let limit = |body| asked("x-ratelimit-reset", "20", body).retry_after;
+    assert_eq!(hint_of("x-should-retry", "false", throttled).should_retry, Some(false));
+    // An exhausted limit explains a throttled request, but no other failure.
+    let limit = |body| hint_of("x-ratelimit-reset", "20", body).retry_after;
     assert_eq!(limit(throttled), Some(Duration::from_secs(20)));
     assert_eq!(limit(r#"{"error": {"code": 500}}"#), None);
 }
 
 #[test]
-fn the_status_and_what_the_head_asked_for_stay() {
+fn json_verdict_keeps_status_and_hint_of_head() {
     let mut headers = HeaderMap::new();
     headers.insert("retry-after", HeaderValue::from_static("7"));
     let verdict =
-        notified_with(429, &headers, r#"{"error": {"code": "insufficient_quota"}}"#).unwrap();
+        verdict_with(429, &headers, r#"{"error": {"code": "insufficient_quota"}}"#).unwrap();
     assert_eq!(verdict.cause(), Cause::Status(StatusCode::TOO_MANY_REQUESTS));
     assert_eq!(verdict.hint().retry_after, Some(Duration::from_secs(7)));
 }
