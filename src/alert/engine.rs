@@ -43,6 +43,7 @@ impl Engine {
     }
 
     /// Records that a call begins.
+    #[inline]
     pub(super) fn begin(self: &Arc<Self>) -> CallStart {
         let Some(meter) = &self.meter else {
             return CallStart::default();

@@ -74,6 +74,7 @@ where
         Poll::Ready(result)
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         self.call = Some(Call::begin(&self.alerts));
         let inner = self.inner.call(request);
@@ -89,6 +90,7 @@ struct Call {
 }
 
 impl Call {
+    #[inline]
     fn begin(alerts: &Alerts) -> Self {
         let engine = alerts.engine.shard_ref();
         Self { start: engine.begin(), engine }
@@ -132,6 +134,7 @@ where
 {
     type Output = Result<Res, BoxError>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Projection { inner, call, classifier } = self.project();
         let result = inner.poll(cx);

@@ -26,6 +26,7 @@ impl ResultCounters {
 
     /// Counts a success. Returns `true` for the first of a shard and then for every 64th, so that the
     /// caller can check whether the scheduler runs.
+    #[inline]
     pub(super) fn success(&self) -> bool {
         self.0.local().successes.fetch_add(1, Ordering::Relaxed).is_multiple_of(64)
     }
