@@ -86,7 +86,7 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
         self
     }
 
-    /// What counts as success and failure, in slot of [`CallResult::by_default`].
+    /// Sets what counts as success and failure. Default: [`CallResult::by_default`].
     ///
     /// ```
     /// use tower_upstream::CircuitBreakerLayer;
@@ -138,7 +138,7 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
     /// probes. Default: 1 and 1.
     ///
     /// One failure opens it again. A probe that is dropped, or says nothing of the
-    /// upstream's health, gives its slot back.
+    /// upstream's health, releases its slot.
     pub fn half_open(self, probes: u32, successes: u32) -> Self {
         self.recovery(Recovery::HalfOpen { probes, close_at: CloseAt::Successes(successes) })
     }
@@ -148,7 +148,7 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
     /// that.
     ///
     /// Probes may fail as long as that share can still be reached. A probe that is dropped or
-    /// neutral gives its slot back, as with [`half_open`](Self::half_open).
+    /// neutral releases its slot, as with [`half_open`](Self::half_open).
     pub fn half_open_rate(self, probes: u32, rate: f64) -> Self {
         self.recovery(Recovery::HalfOpen { probes, close_at: CloseAt::Rate(rate) })
     }
@@ -165,7 +165,7 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
     }
 
     /// How long the probes of a half-open circuit may take, before others are
-    /// let through in their slot. More than zero; default: 60 s.
+    /// admitted in their place. More than zero; default: 60 s.
     pub fn probe_lease(mut self, lease: Duration) -> Self {
         self.settings.config.probe_lease = lease;
         self
@@ -201,13 +201,13 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
         self
     }
 
-    /// The observer that hears of changes of state and of rejections.
+    /// Sets the observer of changes of state and of rejections.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.settings.observers = Observers::new(observer);
         self
     }
 
-    /// Adds a observers: it hears what the observer hears.
+    /// Adds observers beside the configured one.
     pub(crate) fn also_observe(mut self, observers: &Observers) -> Self {
         self.settings.observers = self.settings.observers.and(observers);
         self
@@ -217,8 +217,8 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
     /// events, status and subscribers show what would have happened. Meant for trying out a policy
     /// before it is in force.
     ///
-    /// A call that would have been turned away isn't counted anywhere: in earnest it wouldn't have
-    /// been made.
+    /// A call that would have been rejected isn't counted anywhere, since without the dry run it
+    /// would not have been sent.
     pub fn dry_run(mut self) -> Self {
         self.settings.config.dry_run = true;
         self
@@ -227,13 +227,13 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
 
 /// What the layer looks at in requests and answers.
 impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
-    /// How answers are judged. Default: [`HttpClassifier`].
+    /// Sets the classifier of responses and errors. Default: [`HttpClassifier`].
     pub fn classifier<C2>(self, classifier: C2) -> CircuitBreakerBuilder<C2, K, L> {
         let Self { classifier: _, key, credential, settings } = self;
         CircuitBreakerBuilder { classifier, key, credential, settings }
     }
 
-    /// How answers are judged: a closure over status, headers and error.
+    /// Sets the classifier to a closure over status, headers and error.
     pub fn classify_fn<F>(self, f: F) -> CircuitBreakerBuilder<ClassifyFn<F>, K, L>
     where
         F: Fn(Outcome<'_>) -> Verdict,
@@ -300,7 +300,7 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
         CircuitBreakerBuilder { classifier, key, credential, settings }
     }
 
-    /// The layer.
+    /// Builds the layer.
     ///
     /// # Errors
     ///

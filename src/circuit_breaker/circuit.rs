@@ -10,7 +10,6 @@ use super::config::{Config, OpenCause};
 use super::latch::CredentialRejections;
 use super::observers::CircuitObservers;
 use super::permit::Permit;
-use super::rejection_cache::RejectionCache;
 use super::shared_state::{Admitted, AtomicState, OpenCircuitCount, StateChange};
 use super::state_machine::Admission;
 use super::status::{CallCounters, CallTotals, CircuitStatus, LastFailure};
@@ -23,13 +22,12 @@ use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::time::{self, Instant, TimeOrigin};
 use crate::verdict::{Cause, Verdict};
 
-/// The [`AtomicState`] decides. The circuit around it has the name, reads the clock, keeps totals and
-/// tells observers.
+/// One circuit: its [`AtomicState`] with a name, totals and observers. The circuit reads the clock and
+/// emits the events; the state decides.
 #[derive(Debug)]
 pub(super) struct Circuit {
     shared_state: AtomicState,
     last_failure: LastFailure,
-    rejection_cache: RejectionCache,
     name: Arc<str>,
     common: Arc<SharedConfig>,
     /// True if a success only has to be counted: default counting, and no call is timed.
@@ -50,22 +48,13 @@ impl Circuit {
         let shared_state =
             AtomicState::new(&common.config, Arc::clone(&common.tripped), common.random(), now);
         if let Some(open) = common.forced() {
-            // Not told: the circuit was never in another state, and it is made under the registry's
-            // lock.
+            // No event: the circuit was never in another state, and the registry's lock is held.
             shared_state.force(open, FORCED, now);
         }
         let (last_failure, plain) = (LastFailure::new(now), common.config.are_plain());
-        Self {
-            shared_state,
-            last_failure,
-            rejection_cache: RejectionCache::new(),
-            name,
-            common,
-            plain,
-        }
+        Self { shared_state, last_failure, name, common, plain }
     }
 
-    #[inline]
     pub(super) fn common(&self) -> &SharedConfig {
         &self.common
     }
@@ -76,48 +65,32 @@ impl Circuit {
         self.shared_state.passes_all().filter(|_| self.plain)
     }
 
-    /// Lets a call through, or says why not.
-    #[inline]
+    /// Returns a permit for a call, or its rejection.
     pub(super) fn admit(circuit: &ShardedCircuit) -> Result<Permit, Box<CircuitOpen>> {
         match circuit.shared_state.passes_all() {
             Some(generation) => Ok(Permit::new(circuit.shard_ref(), generation, false)),
-            None => circuit.admit_slow(|| circuit.shard_ref()),
+            None => circuit.admit_locked(|| circuit.shard_ref()),
         }
     }
 
-    /// Asks again for a call that already has a handle.
+    /// Returns a new permit for a call that already has a handle.
     pub(super) fn admit_again(handle: &CircuitHandle) -> Result<Permit, Box<CircuitOpen>> {
-        handle.admit_slow(|| handle.clone())
+        handle.admit_locked(|| handle.clone())
     }
 
-    #[cold]
-    fn admit_slow(
+    fn admit_locked(
         &self,
         handle: impl FnOnce() -> CircuitHandle,
     ) -> Result<Permit, Box<CircuitOpen>> {
         let now = time::now();
-        let generation = self.shared_state.generation();
-        match self.rejection_cache.reject(generation, now) {
-            Some(open) => self.reject(generation, open),
-            None => self.admit_locked(handle, now),
-        }
-    }
-
-    #[inline(never)]
-    fn admit_locked(
-        &self,
-        handle: impl FnOnce() -> CircuitHandle,
-        now: Instant,
-    ) -> Result<Permit, Box<CircuitOpen>> {
         let config = &self.common.config;
         let Admitted { admission, generation, state, changed } =
             self.shared_state.admit(config, now);
         match admission {
             Admission::Pass { probe } => {
                 let permit = Permit::new(handle(), generation, probe);
-                // With the permit in hand: should an observer panic, dropping it gives a probe's
-                // slot back. A state change made by `admit` always comes with a pass, so it is
-                // told only here.
+                // Emitted while the permit exists: if an observer panics, dropping the permit
+                // releases the probe's slot. Only a call that passes changes the state here.
                 self.emit_change(changed);
                 Ok(permit)
             }
@@ -129,30 +102,16 @@ impl Circuit {
                 Ok(Permit::uncounted(handle(), generation))
             }
             Admission::Reject { until } => {
-                if let Some(until) = until {
-                    self.rejection_cache.remember(
-                        generation,
-                        (now, until),
-                        changed.open_cause,
-                        &self.name,
-                    );
-                }
                 let open = rejection(&self.name, state, changed.open_cause, now, until);
-                self.reject(generation, open)
+                let (reason, retry_after) = (open.reason(), open.retry_after());
+                let event = || CircuitRejected::new(&self.name, generation, reason, retry_after);
+                self.common.observers.emit(event);
+                Err(open)
             }
         }
     }
 
-    #[inline]
-    fn reject(&self, generation: u32, open: Box<CircuitOpen>) -> Result<Permit, Box<CircuitOpen>> {
-        let (reason, retry_after) = (open.reason(), open.retry_after());
-        let event = || CircuitRejected::new(&self.name, generation, reason, retry_after);
-        self.common.observers.emit(event);
-        Err(open)
-    }
-
     /// Whether calls are timed.
-    #[inline]
     pub(super) fn times_calls(&self) -> bool {
         !self.plain && self.common.config.times_calls()
     }
@@ -167,15 +126,14 @@ impl Circuit {
         self.common.config.counting.count(verdict)
     }
 
-    /// Takes in a success in the common case: nothing has failed, and no call is timed. Returns
-    /// whether it did; if not, [`report`](Self::report) must. That comes to the same, in four times
-    /// the instructions.
+    /// Records a success without the lock if nothing has failed and no call is timed. Returns false
+    /// if [`report`](Self::report) must record it.
     #[inline]
     pub(super) fn succeeded(&self, generation: u32) -> bool {
         self.plain && self.shared_state.succeed(generation, time::now)
     }
 
-    /// Takes in how a call that was let through has ended, and how long it took if calls are timed.
+    /// Records the result of an admitted call, and its duration if calls are timed.
     pub(super) fn report(
         &self,
         (generation, probe): (u32, bool),
@@ -185,7 +143,7 @@ impl Circuit {
     ) {
         let config = &self.common.config;
         if count == CallResult::Failure {
-            self.last_failure.is_at(time::now());
+            self.last_failure.record(time::now());
         }
         let slow = config.is_slow(took);
         if probe {
@@ -203,7 +161,7 @@ impl Circuit {
         }
     }
 
-    /// A call was dropped before it ended. A probe gives its slot back.
+    /// Releases the slot of a probe that was dropped before it ended.
     pub(super) fn abandoned(&self, generation: u32, probe: bool) {
         if probe {
             let (config, ended) = (&self.common.config, (CallResult::Neutral, None));
@@ -217,7 +175,6 @@ impl Circuit {
         }
     }
 
-    #[cold]
     fn trip(&self, generation: u32, reason: OpenReason, verdict: &Verdict) {
         let config = &self.common.config;
         let reason = config.counting.reason(reason, verdict).unwrap_or(reason);
@@ -225,11 +182,10 @@ impl Circuit {
         self.emit_change(self.shared_state.trip(config, generation, open_cause, time::now()));
     }
 
-    #[cold]
     fn probed(&self, generation: u32, count: CallResult, slow: bool, verdict: &Verdict) {
         let config = &self.common.config;
         let count = match config.counting.of_probe(count, verdict) {
-            // An upstream that is still too slow isn't back.
+            // A slow upstream has not recovered.
             CallResult::Success if slow => CallResult::Failure,
             count => count,
         };
@@ -245,17 +201,17 @@ impl Circuit {
         ));
     }
 
-    /// Closes the circuit and forgets its failures. Returns the change, for the caller to tell.
+    /// Closes the circuit and clears its counts. Returns the change, for the caller to emit.
     pub(super) fn reset(&self) -> StateChange {
         self.shared_state.reset(time::now())
     }
 
-    /// Forgets what a closed circuit has counted.
+    /// Clears the counts of a closed circuit.
     pub(super) fn reset_counts(&self, now: Instant) {
         self.shared_state.reset_counts(now);
     }
 
-    /// Holds it open or closed until it is reset. Returns the change, for the caller to tell.
+    /// Holds the circuit open or closed until a reset. Returns the change, for the caller to emit.
     pub(super) fn force(&self, open: bool) -> StateChange {
         self.shared_state.force(open, FORCED, time::now())
     }
@@ -267,7 +223,7 @@ impl Circuit {
         self.shared_state.release_if_idle(&self.common.config, self.last_failure.get(), now);
     }
 
-    /// Tells of a change of state. The caller holds no lock.
+    /// Emits a change of state. The caller holds no lock.
     pub(super) fn emit_change(&self, changed: StateChange) {
         if changed.transition.is_some_and(|transition| transition.to.is_open()) {
             self.common.opened.notify_waiters();
@@ -319,7 +275,7 @@ impl Keyed for ShardedCircuit {
 }
 
 /// Returns the rejection by a circuit in this state. `until` is the time at which a call may pass.
-pub(super) fn rejection(
+fn rejection(
     circuit: &Arc<str>,
     state: CircuitState,
     open_cause: Option<OpenCause>,

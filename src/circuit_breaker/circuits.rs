@@ -67,7 +67,6 @@ impl Circuits {
     }
 
     /// Whether any circuit that was called lately isn't closed.
-    #[inline]
     pub(super) fn is_any_open(&self) -> bool {
         self.common.tripped.is_any()
     }
@@ -82,21 +81,21 @@ impl Circuits {
         }
     }
 
-    /// Forgets what closed circuits have counted.
+    /// Clears the counts of closed circuits.
     pub(super) fn reset_counts(&self) {
         let now = time::now();
         self.all().iter().for_each(|circuit| circuit.reset_counts(now));
     }
 
     /// Holds every circuit open or closed, also those of new keys. Returns the changes, for the
-    /// caller to tell.
+    /// caller to emit.
     pub(super) fn force(&self, open: bool) -> Vec<Change> {
         // First: a circuit that is made meanwhile sees this, or is among those changed below.
         self.common.force(Some(open));
         self.change_all(|circuit| circuit.force(open))
     }
 
-    /// Closes every circuit and forgets its failures. Returns the changes, for the caller to tell.
+    /// Closes every circuit and clears its counts. Returns the changes, for the caller to emit.
     pub(super) fn reset(&self) -> Vec<Change> {
         self.common.force(None);
         self.change_all(Circuit::reset)
@@ -111,14 +110,14 @@ impl Circuits {
     }
 }
 
-/// A change of a circuit that isn't told yet.
+/// A change of a circuit that is not emitted yet.
 pub(super) struct Change {
     circuit: Arc<ShardedCircuit>,
     changed: StateChange,
 }
 
 impl Change {
-    /// Tells it. The caller holds no lock.
+    /// Emits the change. The caller holds no lock.
     pub(super) fn emit(self) {
         self.circuit.emit_change(self.changed);
     }

@@ -98,7 +98,7 @@ impl Config {
         }
         self.open_for.check()?;
         if self.probe_lease.is_zero() {
-            return Err(InvalidConfig::new("a probe needs some time: a lease above zero"));
+            return Err(InvalidConfig::new("probe_lease is zero; set it above zero"));
         }
         self.check_recovery()?;
         Ok(self.with_default_policy())
@@ -285,7 +285,7 @@ impl OpenDuration {
     }
 
     /// This time, made longer by the jitter.
-    pub(super) fn sharded(&self, time: Duration, random: &mut fastrand::Rng) -> Duration {
+    pub(super) fn with_jitter(&self, time: Duration, random: &mut fastrand::Rng) -> Duration {
         if self.jitter == 0.0 {
             return time;
         }
@@ -301,7 +301,7 @@ impl From<Duration> for OpenDuration {
     }
 }
 
-/// OpenCause a circuit opened: the reason, and the cause of the last result.
+/// Why a circuit opened: the reason, and the cause of the last result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OpenCause {
     pub(super) reason: OpenReason,
@@ -349,7 +349,7 @@ mod open_for_tests {
         let times = |seed| {
             let mut random = fastrand::Rng::with_seed(seed);
             let jittery = OpenDuration::fixed(10 * SECOND).jitter(0.5);
-            let times = (0..100).map(|_| jittery.sharded(10 * SECOND, &mut random));
+            let times = (0..100).map(|_| jittery.with_jitter(10 * SECOND, &mut random));
             times.collect::<Vec<_>>()
         };
         assert!(times(1).iter().all(|time| (10 * SECOND..=15 * SECOND).contains(time)));
@@ -358,6 +358,6 @@ mod open_for_tests {
         assert_ne!(times(1), times(2));
         let mut random = fastrand::Rng::with_seed(1);
         let longest = OpenDuration::fixed(Duration::MAX).jitter(1.0);
-        assert_eq!(longest.sharded(Duration::MAX, &mut random), Duration::MAX);
+        assert_eq!(longest.with_jitter(Duration::MAX, &mut random), Duration::MAX);
     }
 }

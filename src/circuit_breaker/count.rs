@@ -20,7 +20,7 @@ impl CallResult {
     ///
     /// Failures are [`Overloaded`](Class::Overloaded), [`NotSent`](Class::NotSent) and
     /// [`Transient`](Class::Transient), except for the statuses 409 and 425, and gRPC's `ABORTED`.
-    /// Those are neutral. So is a throttled call, as a server that asks for patience is well, and
+    /// Those are neutral. So is a throttled call, as the upstream is healthy, and
     /// so is a rejected one. As a probe's result each of these is a success, since it proves the
     /// upstream alive.
     #[must_use]
@@ -34,8 +34,8 @@ impl CallResult {
         }
     }
 
-    /// What it counts as for a probe: a sign of life is a success. Otherwise a circuit could never
-    /// close for a client whose key is suspended.
+    /// Returns what a probe's result counts as: a proof of life is a success. Otherwise a circuit
+    /// could never close for a client whose key is suspended.
     fn of_probe(self, verdict: &Verdict) -> Self {
         match self {
             Self::Neutral if verdict.is_proof_of_life() => Self::Success,
@@ -44,8 +44,8 @@ impl CallResult {
     }
 }
 
-/// OpenCause a verdict speaks against the credential that was used. `None` if it doesn't, or if it wasn't
-/// the upstream that said so.
+/// Returns the reason to latch the credential of a call. `None` if the verdict is not a refusal of
+/// the credential by the upstream.
 pub(super) fn credential_rejection(verdict: &Verdict) -> Option<OpenReason> {
     match verdict.class() {
         _ if verdict.is_unsent() => None,
@@ -70,7 +70,6 @@ pub(super) enum CountingPolicy {
 type Closure = dyn Fn(&Verdict) -> CallResult + Send + Sync;
 
 impl CountingPolicy {
-    #[inline]
     pub(super) fn count(&self, verdict: &Verdict) -> CallResult {
         match self {
             Self::ByDefault => CallResult::by_default(verdict),
@@ -99,8 +98,8 @@ impl CountingPolicy {
         }
     }
 
-    /// OpenCause a circuit opens at this verdict, given the `reason` that its policy found. `None`: for
-    /// the reason for which it was open before.
+    /// Returns the reason for which a circuit opens at this verdict, given the trip policy's `reason`.
+    /// `None` keeps the reason of the previous opening.
     pub(super) fn reason(&self, reason: OpenReason, verdict: &Verdict) -> Option<OpenReason> {
         match self {
             Self::ByDefault | Self::By(_) => Some(reason),

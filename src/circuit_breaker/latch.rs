@@ -125,15 +125,13 @@ impl Latches {
         &self.circuits
     }
 
-    #[inline]
     pub(super) fn is_watching(&self) -> bool {
         self.refusals.any()
     }
 
     /// Lets a call with this credential through, or says why not. `Ok(None)`: no latch applies.
-    /// That includes calls whose credential can't be seen, as a new key couldn't be told from the
+    /// That includes calls whose credential can't be seen, as a new key can't be distinguished from the
     /// old one.
-    #[cold]
     pub(super) fn admit(
         &self,
         credential: &KeyRef<'_>,
@@ -174,13 +172,11 @@ impl CredentialRejections {
         Self { start: TimeOrigin::new(time::now()), last: AtomicU64::new(0) }
     }
 
-    #[inline]
     pub(super) fn any(&self) -> bool {
         self.last.load(Ordering::Acquire) != 0
     }
 
     /// A credential was refused.
-    #[cold]
     pub(super) fn notice(&self) {
         self.last.fetch_max(self.now(), Ordering::AcqRel);
     }

@@ -84,7 +84,6 @@ impl BreakerState {
     }
 
     /// Whether calls are checked by their credentials, since one was refused lately.
-    #[inline]
     pub(super) fn watches_credentials(&self) -> bool {
         self.latches.as_ref().is_some_and(Latches::is_watching)
     }
@@ -94,7 +93,7 @@ impl BreakerState {
         self.latches.as_ref().map(Latches::circuits)
     }
 
-    /// Changes all circuits, those of credentials too if `latches`. What changed is told only
+    /// Changes all circuits, those of credentials too if `latches`. Changes are emitted only
     /// afterwards, without the lock: an observer may change them again.
     pub(super) fn change_all(&self, latches: bool, change: impl Fn(&Circuits) -> Vec<Change>) {
         let changing = self.changing.lock();

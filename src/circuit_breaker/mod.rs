@@ -44,7 +44,7 @@
 //!       │ time      │ says so              up │  │ probes fail
 //!       │ is up     │                         ▼  │
 //!   ┌────────────┐ ─┘   enough probes     ┌──────────┐
-//!   │ Recovering │ ◀───────────────────── │ HalfOpen │
+//!   │   RampUp   │ ◀───────────────────── │ HalfOpen │
 //!   └────────────┘      succeed           └──────────┘
 //!
 //!   ┌────────────┐  ┌──────────────┐  a handle holds it so, from any
@@ -52,7 +52,7 @@
 //!   └────────────┘  └──────────────┘
 //! ```
 //!
-//! *Recovering* takes no time unless [`recover_over`](CircuitBreakerBuilder::recover_over) gives it
+//! *Ramp-up* takes no time unless [`recover_over`](CircuitBreakerBuilder::recover_over) gives it
 //! some: then a growing share of the calls passes. *Half-open* is left out with
 //! [`no_half_open`](CircuitBreakerBuilder::no_half_open). A result counts only in the state that
 //! let its call through: a late one, of a call made before the circuit opened, neither opens nor
@@ -83,7 +83,7 @@
 //! # Latch
 //!
 //! A provider suspends the key of a client that goes on calling after it was refused, and every
-//! call with a spent quota is one more credential_rejection. So each *credential* has a circuit of its own as
+//! call with a spent quota is one more refusal. So each *credential* has a circuit of its own as
 //! well, whatever the breaker's key is. A credential that is refused often enough
 //! ([`CredentialRejected`](crate::classify::Class::CredentialRejected),
 //! [`QuotaExhausted`](crate::classify::Class::QuotaExhausted)) is latched: nothing more is sent
@@ -99,12 +99,12 @@
 //!   └─────────┘ ◀───────────────────────── └─────────┘ ── 10 min, 20 … ─▶ one probe
 //!     ▲     │     the probe succeeds, or a reset
 //!     │     │
-//!     │     ▼ no credential_rejection for 10 minutes
-//!   the first credential_rejection
+//!     │     ▼ no refusal for 10 minutes
+//!   the first refusal
 //! ```
 //!
 //! The latch is on by default: a suspended key costs its owner more than a few calls that are
-//! turned away, and those say why. But one 401 is not enough: an endpoint that the key may not use,
+//! rejected, and those say why. But one 401 is not enough: an endpoint that the key may not use,
 //! or a token that has just expired, answers 401 too. So it takes refusals in a row, without a
 //! success of that credential in between: one that makes the breaker start to watch credentials,
 //! and two more ([`CredentialLatch::refusals`]). When the watch ends their count is forgotten, as a
@@ -112,30 +112,30 @@
 //! says that it means a suspension; then it counts as a 401 does.
 //!
 //! While no credential is refused, none is watched, and a call pays one atomic load for that. For
-//! ten minutes after a credential_rejection, and while a credential is latched, each call pays a look-up and an
+//! ten minutes after a refusal, and while a credential is latched, each call pays a look-up and an
 //! allocation. A latched credential that is no longer used, as another has taken its slot, keeps
-//! the watch going until a day after the last credential_rejection.
+//! the watch going until a day after the last refusal.
 //!
 //! A credential that a layer below adds isn't seen here and is never latched: a new one couldn't be
-//! told from the old. Where requests aren't HTTP requests,
+//! distinguished from the old. Where requests aren't HTTP requests,
 //! [say](CircuitBreakerBuilder::credential) where the credential is, or that there is none:
 //! `.credential(AllCalls)`.
 //!
-//! # For whoever is on call
+//! # Operation
 //!
-//! A [handle](CircuitBreakerLayer::handle) shows every circuit, tells of
+//! A [handle](CircuitBreakerLayer::handle) shows every circuit, reports
 //! [changes](CircuitBreakerHandle::subscribe), holds circuits open or closed, and resets them. A
 //! [dry run](CircuitBreakerBuilder::dry_run) reports and never rejects.
 //!
 //! # Where it stands in the stack
 //!
-//! Below a retry, which waits for an open circuit if there's time. Below a rate limiter, which gets
-//! a call's permit back if its circuit is open. Above the attempt's timeout, so that timeouts are
+//! Below a retry, which waits for an open circuit if there's time. Below a rate limiter, which refunds
+//! a call's permit if its circuit is open. Above the attempt's timeout, so that timeouts are
 //! seen here. Keep one circuit for each region or host: [`CircuitBreakerBuilder::by_authority`].
 //!
 //! # Readiness
 //!
-//! An open circuit answers without asking the inner service, which may never get ready. So while
+//! An open circuit rejects a call without polling the inner service, which may never get ready. So while
 //! any circuit of the layer isn't closed, `poll_ready` is ready at once, and a call that is let
 //! through waits for the inner service itself; should its circuit open meanwhile, it isn't sent.
 //! Tasks that wait in `poll_ready` when a circuit opens are woken. (A circuit that nobody has
@@ -153,7 +153,6 @@ mod latch;
 mod layer;
 mod observers;
 mod permit;
-mod rejection_cache;
 #[cfg(feature = "serde")]
 mod serialize;
 mod service;

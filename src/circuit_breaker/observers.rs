@@ -32,7 +32,7 @@ pub struct CircuitTransition {
     pub open_for: Duration,
 }
 
-/// Those who hear of a layer's circuits: its observer and its subscribers.
+/// The observer and the subscribers of a layer's circuits.
 #[derive(Clone, Debug)]
 pub(super) struct CircuitObservers {
     observers: Observers,
@@ -51,12 +51,12 @@ impl CircuitObservers {
         self.subscribers.subscribe()
     }
 
-    /// Tells the observer. The caller holds no lock.
+    /// Emits an event to the observer. The caller holds no lock.
     pub(super) fn emit<'a, E: Into<Event<'a>>>(&self, event: impl FnOnce() -> E) {
         self.observers.emit(event);
     }
 
-    /// Tells subscribers and the observer of a change of state. The caller holds no lock.
+    /// Emits a change of state to subscribers and the observer. The caller holds no lock.
     pub(super) fn emit_change(
         &self,
         circuit: &Arc<str>,
@@ -65,13 +65,13 @@ impl CircuitObservers {
         let Some(transition) = transition else { return };
         let Transition { from, to, generation, open_for } = transition;
         let reason = open_cause.map(|open_cause| open_cause.reason);
-        // Subscribers first: an observer may change the state itself, and subscribers must hear of
-        // that after this change.
+        // Subscribers first: an observer may change the state itself, and subscribers must receive
+        // that change after this one.
         if self.subscribers.receiver_count() > 0 {
             let circuit = Arc::clone(circuit);
-            let told = CircuitTransition { circuit, from, to, generation, reason, open_for };
+            let transition = CircuitTransition { circuit, from, to, generation, reason, open_for };
             // Fails only if the last subscriber has just gone.
-            _ = self.subscribers.send(told);
+            _ = self.subscribers.send(transition);
         }
         let cause = open_cause.map_or(Cause::Unknown, |open_cause| open_cause.cause);
         self.emit(|| CircuitChanged::new(circuit, from, to, generation, reason, cause, open_for));

@@ -10,7 +10,7 @@ use crate::verdict::{Cause, Verdict};
 
 /// Shows that a circuit let a call through. Small enough to be handed over in registers.
 ///
-/// If it is dropped without a report, the call wasn't made, and a probe gives its slot back.
+/// If it is dropped without a report, the call wasn't made, and a probe's slot is released.
 #[derive(Debug)]
 pub(super) struct Permit {
     circuit: CircuitHandle,
@@ -21,7 +21,6 @@ pub(super) struct Permit {
 }
 
 impl Permit {
-    #[inline]
     pub(super) fn new(circuit: CircuitHandle, generation: u32, probe: bool) -> Self {
         Self { circuit, generation, probe, reported: false }
     }
@@ -33,7 +32,7 @@ impl Permit {
 
     fn renew(&mut self) -> Result<(), Box<CircuitOpen>> {
         if !self.circuit.is_at(self.generation) {
-            // The state that granted it is over, so there is no slot to give back and nothing to
+            // The state that granted it is over, so there is no slot to release and nothing to
             // report.
             self.reported = true;
             *self = Circuit::admit_again(&self.circuit)?;
@@ -41,7 +40,6 @@ impl Permit {
         Ok(())
     }
 
-    #[inline]
     fn times_calls(&self) -> bool {
         self.circuit.times_calls()
     }
@@ -66,8 +64,7 @@ impl Permit {
         self.circuit.report((self.generation, self.probe), count, verdict, took);
     }
 
-    /// Gives back what it holds. No report can follow.
-    #[cold]
+    /// Releases the probe's slot. No report can follow.
     fn withdraw(&mut self) {
         if !self.reported {
             self.reported = true;
@@ -95,7 +92,6 @@ impl Permit {
 }
 
 impl Drop for Permit {
-    #[inline]
     fn drop(&mut self) {
         if !self.reported {
             self.withdraw();
@@ -122,13 +118,11 @@ enum Sent {
 }
 
 impl CallPermit {
-    #[inline]
     pub(super) fn new(permit: Permit, credential: Option<Box<Permit>>) -> Self {
         Self { permit, credential, sent: Sent::No }
     }
 
     /// For a call that was sent through a closed circuit, and isn't timed.
-    #[inline]
     pub(super) fn sent_untimed(circuit: CircuitHandle, generation: u32) -> Self {
         let permit = Permit::new(circuit, generation, false);
         Self { permit, credential: None, sent: Sent::Yes }
@@ -148,7 +142,6 @@ impl CallPermit {
     }
 
     /// The call is being sent.
-    #[inline]
     pub(super) fn sent(&mut self) {
         let timed = self.permit.times_calls() || self.credential.is_some();
         self.sent = if timed { Sent::At(time::now()) } else { Sent::Yes };
@@ -170,7 +163,6 @@ impl CallPermit {
         }
     }
 
-    #[inline(never)]
     fn report_all(&mut self, verdict: &Verdict) {
         if !self.counts() {
             return;
@@ -186,14 +178,13 @@ impl CallPermit {
     }
 
     /// Whether the call's result is still to be reported. In a dry run, a call that either circuit
-    /// would have turned away counts in neither: in earnest it wouldn't have been made.
+    /// would have rejected counts in neither, since otherwise it would not have been sent.
     fn counts(&self) -> bool {
         let credential = self.credential.as_ref();
         !self.permit.reported && credential.is_none_or(|credential| !credential.reported)
     }
 
     /// The caller has dropped the call.
-    #[cold]
     fn abandon(&mut self) {
         if !self.counts() {
             return;
@@ -210,7 +201,6 @@ impl CallPermit {
 }
 
 impl Drop for CallPermit {
-    #[inline]
     fn drop(&mut self) {
         if !self.permit.reported {
             self.abandon();

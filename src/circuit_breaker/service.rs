@@ -47,7 +47,6 @@ struct Shared<S> {
 
 impl<S> Shared<S> {
     /// Whether `poll_ready` leaves the inner service alone, as some circuit isn't closed.
-    #[inline]
     fn is_tripped(&self) -> bool {
         self.tripped.is_any() && !self.breaker.circuits.common.config.dry_run
     }
@@ -73,16 +72,14 @@ impl<S: Clone, C: Clone, K: Clone, L: Clone> CircuitBreaker<S, C, K, L> {
 }
 
 impl<S: Clone, C, K, L> CircuitBreaker<S, C, K, L> {
-    /// Lets go of the inner service's readiness, or its slot in a queue for that: a fresh handle
-    /// takes the old one's slot.
-    #[inline]
-    fn let_go(&mut self) {
+    /// Releases the inner service's readiness, or its position in a queue for it, by replacing the
+    /// handle.
+    fn release_readiness(&mut self) {
         if !matches!(self.readiness, Readiness::Unready) {
             self.replace_inner();
         }
     }
 
-    #[cold]
     fn replace_inner(&mut self) {
         self.readiness = Readiness::Unready;
         self.inner = self.shared.unready.unready_clone();
@@ -118,7 +115,7 @@ where
     type Future = ResponseFuture<S, Req, C>;
 
     /// Ready when the inner service is, or at once while a circuit isn't closed:
-    /// what is down may never get ready, and an open circuit must answer all the same.
+    /// an upstream that is down may never get ready, and an open circuit must still reject.
     /// Which circuit a call goes through is known only with its request.
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
@@ -128,7 +125,7 @@ where
                 break;
             }
             if tripped {
-                self.let_go();
+                self.release_readiness();
                 break;
             }
             match self.inner.poll_ready(cx) {
@@ -147,10 +144,9 @@ where
         Poll::Ready(Ok(()))
     }
 
-    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        // The circuit is asked now, at the moment of state, and not in `poll_ready`: a readiness
-        // that isn't used must not cost a probe its slot.
+        // The permit is acquired here and not in `poll_ready`: an unused readiness must not take a
+        // probe's slot.
         let breaker = &self.shared.breaker;
         if breaker.watches_credentials() {
             return self.call_watched(request);
@@ -175,7 +171,7 @@ where
     }
 }
 
-/// Tells the layers above that the call is being sent.
+/// Records in the call scope that the call is being sent.
 #[inline]
 fn note_sent() {
     if CallScope::offered().is_some() {
@@ -186,25 +182,22 @@ fn note_sent() {
 impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
     /// Ready when a circuit has opened, which makes the breaker ready. Looks again after the task
     /// has registered, as a circuit may have opened just before.
-    #[cold]
     fn poll_opened(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.readiness = Readiness::Asked;
         let opened = self.watch.poll(&self.shared.breaker.circuits.common.opened, cx);
         if self.shared.is_tripped() { Poll::Ready(()) } else { opened }
     }
 
-    /// Answers a call that isn't let through.
+    /// Rejects a call.
     fn reject<Req>(&mut self, open: Box<CircuitOpen>) -> ResponseFuture<S, Req, C>
     where
         S: Service<Req>,
     {
-        self.let_go();
+        self.release_readiness();
         ResponseFuture { state: CallState::rejected(open) }
     }
 
-    /// Makes a call that was let through and needs more than its success to be counted. Kept out of
-    /// line: `call` would otherwise carry its clean-up code for plain calls too.
-    #[inline(never)]
+    /// Makes a call that was let through and needs more than its success to be counted.
     fn call_admitted<Req>(
         &mut self,
         mut permit: CallPermit,
@@ -227,7 +220,6 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
 
     /// Makes a call while credentials are watched: asks the credential's circuit first, then the
     /// call's own.
-    #[cold]
     fn call_watched<Req>(&mut self, request: Req) -> ResponseFuture<S, Req, C>
     where
         S: Service<Req>,
@@ -250,7 +242,6 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
 
     /// Makes a call that was let through while the inner service isn't ready: `poll_ready` failed,
     /// or didn't wait for it.
-    #[cold]
     fn call_unready<Req>(&mut self, request: Req, permit: CallPermit) -> ResponseFuture<S, Req, C>
     where
         S: Service<Req>,
@@ -316,15 +307,12 @@ where
 }
 
 impl<Res, C: Classify<Res>> InFlight<Res> for SentCall<C> {
-    // Without it LLVM doesn't inline this into `poll`, its only caller, and the whole verdict has
-    // to be built.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn on_response(&mut self, response: &mut Res) {
         self.permit.report(&self.classifier.classify(Ok(response)));
     }
 
-    #[cold]
     fn on_error(&mut self, error: BoxError) -> BoxError {
         self.permit.report(&self.classifier.classify(Err(&*error)));
         error
@@ -344,7 +332,7 @@ where
     fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         let ready = ready!(self.service.poll_ready(cx));
         ready.map_err(|error| InFlight::<S::Response>::on_error(&mut self.passed, error.into()))?;
-        // WaitingCall for readiness took time, in which the circuit may have opened.
+        // The circuit may have opened during the wait for readiness.
         Poll::Ready(self.passed.permit.renew().map_err(|open| open as BoxError))
     }
 
@@ -383,7 +371,7 @@ pub(super) enum Readiness {
     Failed(BoxError),
 }
 
-/// Hears of circuits that open while the inner service isn't ready.
+/// Waits for a circuit to open while the inner service isn't ready.
 ///
 /// The notification is made when an inner service isn't ready for the first time, and then kept.
 #[derive(Debug, Default)]
@@ -395,10 +383,10 @@ impl Watch {
     pub(super) fn poll(&mut self, opened: &Arc<Notify>, cx: &mut Context<'_>) -> Poll<()> {
         let notified = || Arc::clone(opened).notified_owned();
         let watch = self.0.get_or_insert_with(|| Box::pin(notified()));
-        let heard = watch.as_mut().poll(cx);
-        if heard.is_ready() {
+        let opened_since = watch.as_mut().poll(cx);
+        if opened_since.is_ready() {
             watch.set(notified());
         }
-        heard
+        opened_since
     }
 }

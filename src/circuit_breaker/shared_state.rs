@@ -15,7 +15,7 @@ use crate::time::{self, Instant};
 /// the lock. The word is written only under the lock, except for the counts of failures, which
 /// calls change by [`count`](Self::count).
 ///
-/// It reads no clock and tells nobody: its callers do, outside the lock.
+/// It reads no clock and emits no event: its callers do, outside the lock.
 #[derive(Debug)]
 pub(super) struct AtomicState {
     word: AtomicU64,
@@ -24,7 +24,7 @@ pub(super) struct AtomicState {
     tripped: Arc<OpenCircuitCount>,
 }
 
-/// The decision on a call that wants to pass.
+/// The decision on a call, and the state that made it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Admitted {
     pub(super) admission: Admission,
@@ -33,14 +33,14 @@ pub(super) struct Admitted {
     pub(super) changed: StateChange,
 }
 
-/// What something did to the state, to be told to observers.
+/// A change of the state, for the caller to emit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StateChange {
     pub(super) transition: Option<Transition>,
     pub(super) open_cause: Option<OpenCause>,
 }
 
-/// How the state is at one moment.
+/// The state at one time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StateSnapshot {
     pub(super) state: CircuitState,
@@ -69,20 +69,17 @@ impl AtomicState {
     }
 
     /// Returns the generation if every call passes. This is one atomic load.
-    #[inline]
     pub(super) fn passes_all(&self) -> Option<u32> {
         let word = PackedState::unpack(self.word.load(Ordering::Acquire));
         word.state.passes_all().then_some(word.generation)
     }
 
     /// Whether it is still in the state that granted a permit of this generation.
-    #[inline]
     pub(super) fn is_at(&self, generation: u32) -> bool {
         self.generation() == generation
     }
 
     /// The number of its state.
-    #[inline]
     pub(super) fn generation(&self) -> u32 {
         PackedState::unpack(self.word.load(Ordering::Acquire)).generation
     }
@@ -109,9 +106,8 @@ impl AtomicState {
             && self.windows.as_ref().is_none_or(|windows| windows.success(generation, now))
     }
 
-    /// Remembers for how long a failed or slow call's server asked to be left alone. Called before
-    /// that result is counted, so that the call whose result opens the circuit sees what all of
-    /// them asked for.
+    /// Records the server's hint of a failed or slow call. Called before that result is counted, so
+    /// that the opening of the circuit takes all hints into account.
     pub(super) fn note(
         &self,
         config: &Config,
@@ -134,7 +130,6 @@ impl AtomicState {
 
     /// Counts a result, if the state counts results. Returns the reason if this must open the
     /// circuit. `now` is called only if windows are kept.
-    #[inline]
     pub(super) fn count(
         &self,
         config: &Config,
@@ -196,12 +191,12 @@ impl AtomicState {
         })
     }
 
-    /// Closes it and forgets its failures.
+    /// Closes the circuit and clears its counts.
     pub(super) fn reset(&self, now: Instant) -> StateChange {
         self.change(now, None, |inner| inner.state_machine.reset(now))
     }
 
-    /// Forgets what a closed circuit has counted.
+    /// Clears the counts of a closed circuit.
     pub(super) fn reset_counts(&self, now: Instant) {
         let mut inner = self.inner.lock();
         inner.state_machine.reset_counts();
@@ -311,8 +306,8 @@ pub(super) const GENERATIONS: u32 = 1 << 23;
 pub(super) const MAX_COUNT: u32 = (1 << 19) - 1;
 
 const COUNT_BITS: u32 = 19;
-const PHASE_SHIFT: u32 = 2 * COUNT_BITS;
-const GENERATION_SHIFT: u32 = PHASE_SHIFT + 3;
+const STATE_SHIFT: u32 = 2 * COUNT_BITS;
+const GENERATION_SHIFT: u32 = STATE_SHIFT + 3;
 
 /// The failures that the simple trip policies count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -336,9 +331,8 @@ impl PackedState {
         Self { generation, state, counts: Counts::default() }
     }
 
-    #[inline]
     pub(super) fn pack(self) -> u64 {
-        let phase: u64 = match self.state {
+        let state: u64 = match self.state {
             CircuitState::Closed => 0,
             CircuitState::Open => 1,
             CircuitState::HalfOpen => 2,
@@ -347,15 +341,14 @@ impl PackedState {
             CircuitState::ForcedClosed => 5,
         };
         u64::from(self.generation % GENERATIONS) << GENERATION_SHIFT
-            | phase << PHASE_SHIFT
+            | state << STATE_SHIFT
             | u64::from(self.counts.consecutive.min(MAX_COUNT)) << COUNT_BITS
             | u64::from(self.counts.leaky.min(MAX_COUNT))
     }
 
-    #[inline]
     #[allow(clippy::cast_possible_truncation)] // each field is masked to its bits
     pub(super) fn unpack(word: u64) -> Self {
-        let state = match (word >> PHASE_SHIFT) & 7 {
+        let state = match (word >> STATE_SHIFT) & 7 {
             0 => CircuitState::Closed,
             1 => CircuitState::Open,
             2 => CircuitState::HalfOpen,
@@ -372,7 +365,7 @@ impl PackedState {
     }
 }
 
-/// What a [`AtomicState`](super::shared_state::AtomicState) has behind its lock.
+/// The part of an [`AtomicState`] behind its lock.
 #[derive(Debug)]
 pub(super) struct LockedState {
     pub(super) state_machine: StateMachine,
@@ -417,7 +410,7 @@ impl LockedState {
         last_failure: Option<Instant>,
         now: Instant,
     ) -> bool {
-        let last = self.state_machine.mattered(config).max(last_failure);
+        let last = self.state_machine.last_relevant(config).max(last_failure);
         let over = |last| time::after(last, config.memory()) <= now;
         !self.state_machine.is_forced() && last.is_none_or(over)
     }
@@ -433,7 +426,6 @@ impl OpenCircuitCount {
         Self(AtomicUsize::new(0))
     }
 
-    #[inline]
     pub(super) fn is_any(&self) -> bool {
         self.0.load(Ordering::Acquire) > 0
     }

@@ -1,10 +1,10 @@
-//! The circuit's state state_machine: plain functions of `(state, now, event)`.
+//! The circuit's state machine: functions of `(state, now, event)`.
 //!
 //! The [module](super) draws its states. Every arrow starts a new *generation*. A call remembers
 //! the generation that let it through, and its result counts in no other: a timeout of a call begun
 //! before the circuit opened can't reopen one that has recovered since.
 //!
-//! Nothing here reads a clock, takes a lock or tells anybody.
+//! Nothing here reads a clock, takes a lock or emits an event.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ enum State {
     Closed,
     Open { until: Instant },
     HalfOpen { in_flight: u32, succeeded: u32, failed: u32, last_admitted: Instant },
-    // Each call adds the time since recovery began; one passes whenever that sums up to `ramp`.
-    Recovering { credit: Duration },
+    // Each call adds the time since the ramp-up began; one passes whenever that sums up to `ramp`.
+    RampUp { credit: Duration },
     ForcedOpen,
     ForcedClosed,
 }
@@ -36,12 +36,12 @@ pub(super) struct Transition {
     pub(super) open_for: Duration,
 }
 
-/// The answer to a call that wants to pass.
+/// The decision on a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
     /// It passes.
     Pass { probe: bool },
-    /// It is turned away. No call passes before `until`, if that is known.
+    /// It is rejected. No call passes before `until`, if that is known.
     Reject { until: Option<Instant> },
 }
 
@@ -69,7 +69,7 @@ impl StateMachine {
             State::Closed => CircuitState::Closed,
             State::Open { .. } => CircuitState::Open,
             State::HalfOpen { .. } => CircuitState::HalfOpen,
-            State::Recovering { .. } => CircuitState::RampUp,
+            State::RampUp { .. } => CircuitState::RampUp,
             State::ForcedOpen => CircuitState::ForcedOpen,
             State::ForcedClosed => CircuitState::ForcedClosed,
         }
@@ -83,30 +83,30 @@ impl StateMachine {
         self.since
     }
 
-    /// When time alone changes the state: from then on an open circuit lets a call through, and a
-    /// recovering one lets all through.
+    /// When time alone changes the state: from then on an open circuit admits a probe, and a
+    /// ramp-up ends.
     pub(super) fn until(&self, config: &Config) -> Option<Instant> {
         match self.state {
             State::Open { until } => Some(until),
-            State::Recovering { .. } => Some(time::after(self.since, config.ramp)),
+            State::RampUp { .. } => Some(time::after(self.since, config.ramp)),
             _ => None,
         }
     }
 
-    /// Whether somebody holds it open or closed.
+    /// Whether a handle holds the circuit open or closed.
     pub(super) fn is_forced(&self) -> bool {
         matches!(self.state, State::ForcedOpen | State::ForcedClosed)
     }
 
-    /// The last time at which a circuit that isn't closed is known to have mattered to its callers.
-    pub(super) fn mattered(&self, config: &Config) -> Option<Instant> {
+    /// Returns the last time at which the state of a circuit that isn't closed affected a call.
+    pub(super) fn last_relevant(&self, config: &Config) -> Option<Instant> {
         match self.state {
             State::HalfOpen { last_admitted, .. } => Some(last_admitted),
             _ => self.until(config),
         }
     }
 
-    /// A call wants to pass.
+    /// Decides on a call, and enters the next state if its time has come.
     pub(super) fn admit(
         &mut self,
         config: &Config,
@@ -120,7 +120,7 @@ impl StateMachine {
                 Recovery::Reset => self.recover(config, now),
                 Recovery::HalfOpen { .. } => self.go(half_open(now), now),
             }),
-            State::Recovering { .. } if self.ramp_is_over(config, now) => {
+            State::RampUp { .. } if self.ramp_is_over(config, now) => {
                 Some(self.go(State::Closed, now))
             }
             _ => None,
@@ -131,9 +131,9 @@ impl StateMachine {
     fn admit_now(&mut self, config: &Config, now: Instant) -> Admission {
         match &mut self.state {
             State::Closed | State::ForcedClosed => Admission::Pass { probe: false },
-            // Nobody knows when a handle will let go of it.
+            // The time at which a handle resets the circuit is unknown.
             State::Open { .. } | State::ForcedOpen => Admission::Reject { until: None },
-            State::Recovering { credit } => {
+            State::RampUp { credit } => {
                 let ramped = now.saturating_duration_since(self.since);
                 *credit = credit.saturating_add(ramped);
                 if *credit < config.ramp {
@@ -150,7 +150,7 @@ impl StateMachine {
                     return Admission::Pass { probe: true };
                 }
                 if now < time::after(*last_admitted, config.probe_lease) {
-                    // Nobody knows when a probe ends, only when its lease does.
+                    // The time at which a probe ends is unknown.
                     return Admission::Reject { until: None };
                 }
                 // The probes hang. Another round begins, in which their results no longer count.
@@ -206,13 +206,13 @@ impl StateMachine {
         }
     }
 
-    /// Closes the circuit and forgets what it knew.
+    /// Closes the circuit and resets the growth of its open duration.
     pub(super) fn reset(&mut self, now: Instant) -> Option<Transition> {
         (self.doublings, self.held) = (0, Duration::ZERO);
-        self.told(State::Closed, now)
+        self.go_if_changed(State::Closed, now)
     }
 
-    /// Forgets what a closed circuit has counted, also of calls that are still under way.
+    /// Starts a new generation of a closed circuit: results of calls in flight no longer count.
     pub(super) fn reset_counts(&mut self) {
         if self.state == State::Closed {
             self.generation = next(self.generation);
@@ -221,12 +221,13 @@ impl StateMachine {
 
     /// Holds the circuit open or closed, until it is reset.
     pub(super) fn force(&mut self, open: bool, now: Instant) -> Option<Transition> {
-        let transition = self.told(if open { State::ForcedOpen } else { State::ForcedClosed }, now);
+        let transition =
+            self.go_if_changed(if open { State::ForcedOpen } else { State::ForcedClosed }, now);
         let open_for = if open { Duration::MAX } else { Duration::ZERO };
         transition.map(|transition| Transition { open_for, ..transition })
     }
 
-    fn told(&mut self, state: State, now: Instant) -> Option<Transition> {
+    fn go_if_changed(&mut self, state: State, now: Instant) -> Option<Transition> {
         let transition = self.go(state, now);
         (transition.from != transition.to).then_some(transition)
     }
@@ -238,7 +239,7 @@ impl StateMachine {
         let asked = asked.unwrap_or_default().min(config.hint_cap);
         self.held = config.open_for.doubled(doublings).max(asked);
         self.doublings = more(&config.open_for, doublings);
-        let open_for = config.open_for.sharded(self.held, &mut self.random);
+        let open_for = config.open_for.with_jitter(self.held, &mut self.random);
         let transition = self.go(State::Open { until: time::after(now, open_for) }, now);
         Transition { open_for, ..transition }
     }
@@ -254,13 +255,13 @@ impl StateMachine {
         self.doublings.saturating_sub(u32::try_from(taken_back).unwrap_or(u32::MAX))
     }
 
-    /// The upstream is back.
+    /// Enters the ramp-up, or closes the circuit if there is none.
     fn recover(&mut self, config: &Config, now: Instant) -> Transition {
         let state = if config.ramp.is_zero() {
             State::Closed
         } else {
             // Enough credit for the first call to pass.
-            State::Recovering { credit: config.ramp }
+            State::RampUp { credit: config.ramp }
         };
         self.go(state, now)
     }

@@ -20,19 +20,19 @@ pub struct CircuitStatus {
     pub at: Instant,
     /// Whether calls pass.
     pub state: CircuitState,
-    /// The number of the state, as in [`CircuitEvent::generation`](super::CircuitEvent::generation).
+    /// The number of the state, as in [`CircuitChanged::generation`](crate::event::CircuitChanged::generation).
     pub generation: u32,
     /// When it entered this state.
     pub since: Instant,
-    /// When an open circuit lets the next call through, or a recovering one lets all through.
+    /// When an open circuit lets the next call through, or a ramp-up ends.
     pub until: Option<Instant>,
     /// What opened it last; `None` if nothing has.
     pub reason: Option<OpenReason>,
     /// What was seen then; [`Cause::Unknown`] if nothing was.
     pub cause: Cause,
     /// Calls let through that have ended, over the circuit's lifetime.
-    /// Those turned away aren't counted, nor those that a
-    /// [dry run](super::CircuitBreakerBuilder::dry_run) would turn away.
+    /// Excludes calls that were rejected, or that a
+    /// [dry run](super::CircuitBreakerBuilder::dry_run) would reject.
     pub calls: u64,
     /// Those of [`calls`](Self::calls) that counted as successes.
     pub successes: u64,
@@ -51,8 +51,7 @@ impl CircuitStatus {
         if self.calls == 0 { 0.0 } else { self.successes as f64 / self.calls as f64 }
     }
 
-    /// Of several circuits, the one with the greatest rank is what somebody who asks wants to know
-    /// of.
+    /// Returns the rank by which the worst of several circuits is chosen.
     pub(super) fn rank(&self) -> (u8, Option<Instant>, u64) {
         (self.state.severity(), self.last_failure, self.calls)
     }
@@ -111,7 +110,7 @@ impl LastFailure {
         Self { start: TimeOrigin::new(start), at: AtomicU64::new(0) }
     }
 
-    pub(super) fn is_at(&self, now: Instant) {
+    pub(super) fn record(&self, now: Instant) {
         self.at.fetch_max(self.start.nanos(now).saturating_add(1), Ordering::Relaxed);
     }
 

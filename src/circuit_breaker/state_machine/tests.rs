@@ -186,13 +186,13 @@ proptest! {
         for step in steps {
             let at = start + Duration::from_millis(now);
             let before = state_machine.state();
-            let mut told = None;
+            let mut changed = None;
             match step {
                 Step::Wait(wait) => now += wait,
                 Step::Call => {
                     let expected = model.admit(calls.len(), now);
                     let (admission, transition) = state_machine.admit(&config, at);
-                    told = transition;
+                    changed = transition;
                     match (admission, expected) {
                         (Admission::Pass { probe }, Ok(expected)) => {
                             prop_assert_eq!(probe, expected);
@@ -211,7 +211,7 @@ proptest! {
                     if call.probe && !std::mem::replace(&mut call.ended, true) {
                         model.ended(number, call.begun, count, now, asked);
                         let hint = Some(Duration::from_millis(asked));
-                        told = state_machine.probed(&config, at, call.generation, count, hint);
+                        changed = state_machine.probed(&config, at, call.generation, count, hint);
                     }
                 }
                 Step::Trip(index, asked) if !calls.is_empty() => {
@@ -221,20 +221,20 @@ proptest! {
                             model.open(now, asked);
                         }
                         let hint = Some(Duration::from_millis(asked));
-                        told = state_machine.trip(&config, at, call.generation, hint);
+                        changed = state_machine.trip(&config, at, call.generation, hint);
                     }
                 }
                 Step::Reset => {
                     model.enter(Phase::Closed);
-                    told = state_machine.reset(at);
+                    changed = state_machine.reset(at);
                 }
                 Step::End(..) | Step::Trip(..) => {}
             }
             prop_assert_eq!(state_machine.state(), model.state());
-            // Every change of state is told, and nothing else is.
-            prop_assert_eq!(told.is_some(), before != state_machine.state());
-            if let Some(told) = told {
-                prop_assert_eq!((told.from, told.to), (before, state_machine.state()));
+            // Every change of state is returned, and nothing else is.
+            prop_assert_eq!(changed.is_some(), before != state_machine.state());
+            if let Some(changed) = changed {
+                prop_assert_eq!((changed.from, changed.to), (before, state_machine.state()));
             }
             if let Phase::Open { until } = model.phase {
                 let seen = state_machine.until(&config).unwrap().saturating_duration_since(start);
@@ -313,8 +313,8 @@ impl Driven {
     fn probe(&mut self, count: CallResult) -> Option<Duration> {
         assert!(self.passes());
         let generation = self.state_machine.generation();
-        let told = self.state_machine.probed(&self.config, self.now, generation, count, None);
-        told.filter(|told| told.to == CircuitState::Open).map(|told| told.open_for)
+        let changed = self.state_machine.probed(&self.config, self.now, generation, count, None);
+        changed.filter(|changed| changed.to == CircuitState::Open).map(|changed| changed.open_for)
     }
 }
 

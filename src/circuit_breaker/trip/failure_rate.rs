@@ -148,7 +148,6 @@ impl RateTrip {
 
     /// Takes one call in, and returns whether the rate is reached. `now` is called only for a
     /// window of time.
-    #[inline]
     pub(super) fn record(&mut self, bad: bool, now: impl FnOnce() -> Instant) -> bool {
         let (failures, calls) = match &mut self.window {
             Window::Calls(window) => window.record(bad),

@@ -27,7 +27,6 @@ pub(super) struct CountTrip {
 
 impl CountTrip {
     /// Returns the counts after one more result, and the reason to open if a threshold is reached.
-    #[inline]
     pub(super) fn after(self, counts: Counts, count: CallResult) -> (Counts, Option<OpenReason>) {
         let next = match count {
             CallResult::Neutral => counts,

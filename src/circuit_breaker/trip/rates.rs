@@ -29,7 +29,6 @@ impl Rates {
 
     /// Takes one result in, and returns the reason to open if a rate is reached. `now` is called
     /// once at most. A result of another generation than the windows' is late and changes nothing.
-    #[inline]
     pub(super) fn record(
         &mut self,
         count: CallResult,

@@ -39,9 +39,6 @@ impl Windows {
         self.are_settled() || self.take_success(generation, now)
     }
 
-    /// Kept out of line: otherwise `success`, which mostly changes nothing, isn't inlined into its
-    /// caller.
-    #[inline(never)]
     fn take_success(&self, generation: u32, now: impl FnOnce() -> Instant) -> bool {
         let mut rates = self.rates.lock();
         let takes = !rates.may_fill();
@@ -117,7 +114,6 @@ impl CallWindow {
     }
 
     /// Takes a result in, and returns the window's failures and calls.
-    #[inline]
     pub(super) fn record(&mut self, failed: bool) -> (u64, u64) {
         let (word, bit) = (self.next / 64, 1 << (self.next % 64));
         let leaves = self.bits[word] & bit != 0;
