@@ -153,7 +153,7 @@ impl Rule {
     }
 
     /// Matches an account whose money or quota is spent. Needs a classifier that returns
-    /// [`Verdict::quota_exhausted`](crate::Verdict::quota_exhausted).
+    /// [`Verdict::quota_exhausted`](crate::classify::Verdict::quota_exhausted).
     pub fn quota_exhausted() -> Self {
         Self::observed(AlertKind::QuotaExhausted)
     }
