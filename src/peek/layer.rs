@@ -63,7 +63,7 @@ impl PeekBuilder {
     }
 
     /// Sets how long a body may take after its head. Default: 1 s. After that, the response is passed
-    /// on with a verdict of what was read.
+    /// on with a verdict on the data read so far.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.config.timeout = timeout;
         self

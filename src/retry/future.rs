@@ -276,8 +276,8 @@ where
     }
 }
 
-/// Corrects the verdict on an error of `poll_ready`: the request was never sent, whatever the error
-/// says.
+/// Corrects the verdict on an error of `poll_ready`: the request was never sent, whatever the class of
+/// the error.
 fn as_unsent(verdict: Verdict) -> Verdict {
     match verdict.class() {
         Class::Transient => {

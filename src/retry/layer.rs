@@ -263,8 +263,8 @@ impl<C, R> RetryBuilder<C, R> {
         self.map(|classifier, _| (classifier, replay))
     }
 
-    /// Repeats requests with bodies of any other type. `wrap` creates such a body from one that records
-    /// what is sent. Up to 64 KiB are recorded; for another limit, pass a [`BodyReplay`] to
+    /// Repeats requests with bodies of any other type. `wrap` creates such a body from a recording one.
+    /// Up to 64 KiB are recorded; for another limit, pass a [`BodyReplay`] to
     /// [`replay`](Self::replay).
     ///
     /// ```
