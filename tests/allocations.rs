@@ -169,7 +169,7 @@ async fn circuit_breaker() {
         builders().leaky_failures(5),
         builders().failure_rate(rate),
         builders().failure_rate(minute).consecutive_failures(5),
-        builders().half_open(2, 2),
+        builders().half_open_probes(2).half_open_successes(2),
         builders().observer(observer_fn(|_: &Event<'_>| {})),
     ] {
         let layer = builder.build().expect("a valid configuration");

@@ -28,7 +28,8 @@ pub(crate) fn circuit_breaker() -> CircuitBreakerBuilder<HttpClassifier, ByAutho
         .consecutive_failures(5)
         .open_for(Duration::from_secs(30))
         .hint_cap(Duration::ZERO)
-        .half_open(3, 2)
+        .half_open_probes(3)
+        .half_open_successes(2)
         .count_fn(|verdict| match (verdict.cause(), verdict.class()) {
             (Cause::Status(status), _) => {
                 let raised = status.as_u16() >= 500

@@ -13,7 +13,7 @@
 //! | 30 s timeout per attempt | `attempt_timeout(30 s)` |
 //! | opens after 5 failures in a row | `consecutive_failures(5)` |
 //! | a leaky count that opens at 10 | `leaky_failures(10)` |
-//! | half-open after 30 s with at most 3 calls, 2 successes close | `open_for(30 s)`, `half_open(3, 2)` |
+//! | half-open after 30 s with at most 3 calls, 2 successes close | `open_for(30 s)`, `half_open_probes(3).half_open_successes(2)` |
 //! | closed after 60 s from zero | `open_for(60 s)`, `no_half_open()` |
 //! | what counts as a failure | `count_fn(..)` |
 //! | one breaker per region | `by_authority()`; `by_region()` in a stack |

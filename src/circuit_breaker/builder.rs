@@ -133,24 +133,36 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
         self
     }
 
-    /// Half-open, lets a call through as a probe while fewer than `probes` are in flight or have
-    /// succeeded, and closes after `successes` successes: both at least 1, and successes at most
-    /// probes. Default: 1 and 1.
+    /// Sets how many calls a half-open circuit admits as probes, at least 1. Default: 1.
     ///
-    /// One failure opens it again. A probe that is dropped, or says nothing of the
-    /// upstream's health, releases its slot.
-    pub fn half_open(self, probes: u32, successes: u32) -> Self {
-        self.recovery(Recovery::HalfOpen { probes, close_at: CloseAt::Successes(successes) })
+    /// A call is admitted while fewer probes are in flight or have ended. A probe that is dropped, or
+    /// whose result is neutral, releases its slot. Undoes [`no_half_open`](Self::no_half_open), as do the
+    /// other two settings of the half-open state.
+    pub fn half_open_probes(self, probes: u32) -> Self {
+        let close_at = self.settings.config.recovery.close_at();
+        self.recovery(Recovery::HalfOpen { probes, close_at })
     }
 
-    /// Half-open, lets `probes` calls through as probes, at least 1, and closes if the share `rate` of them
-    /// succeeds: above 0, at most 1. It closes or opens as soon as the other probes can't change
-    /// that.
+    /// Sets how many probes must succeed to close the circuit, from 1 to the number of
+    /// [probes](Self::half_open_probes). One failure opens it again. Default: 1.
     ///
-    /// Probes may fail as long as that share can still be reached. A probe that is dropped or
-    /// neutral releases its slot, as with [`half_open`](Self::half_open).
-    pub fn half_open_rate(self, probes: u32, rate: f64) -> Self {
-        self.recovery(Recovery::HalfOpen { probes, close_at: CloseAt::Rate(rate) })
+    /// Replaces [`half_open_rate`](Self::half_open_rate).
+    pub fn half_open_successes(self, successes: u32) -> Self {
+        self.close_at(CloseAt::Successes(successes))
+    }
+
+    /// Sets the share of [probes](Self::half_open_probes) that must succeed to close the circuit: above
+    /// 0, at most 1. The circuit closes or opens as soon as the remaining probes can't change the
+    /// result.
+    ///
+    /// Replaces [`half_open_successes`](Self::half_open_successes).
+    pub fn half_open_rate(self, rate: f64) -> Self {
+        self.close_at(CloseAt::Rate(rate))
+    }
+
+    fn close_at(self, close_at: CloseAt) -> Self {
+        let probes = self.settings.config.recovery.probes();
+        self.recovery(Recovery::HalfOpen { probes, close_at })
     }
 
     /// Closes by time alone, without probes: once [`open_for`](Self::open_for)
@@ -177,11 +189,10 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
         self
     }
 
-    /// Once recovered, lets a share of the calls through that grows from none to all within
-    /// `duration`, so that an upstream which is just back isn't hit by everybody at once. Results
-    /// count as in a closed circuit, and what was counted is kept when it closes. Default: zero,
-    /// which lets all calls through at once.
-    pub fn recover_over(mut self, duration: Duration) -> Self {
+    /// Sets the time over which the share of admitted calls grows from none to all after the circuit
+    /// has recovered. Results count as in a closed circuit, and the counts are kept when it closes.
+    /// Default: zero, which admits all calls at once.
+    pub fn ramp(mut self, duration: Duration) -> Self {
         self.settings.config.ramp = duration;
         self
     }

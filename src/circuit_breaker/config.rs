@@ -16,6 +16,24 @@ pub(super) enum Recovery {
     Reset,
 }
 
+impl Recovery {
+    /// Returns the number of probes, or the default where there are none.
+    pub(super) fn probes(self) -> u32 {
+        match self {
+            Self::HalfOpen { probes, .. } => probes,
+            Self::Reset => 1,
+        }
+    }
+
+    /// Returns what closes the half-open circuit, or the default where there is no such state.
+    pub(super) fn close_at(self) -> CloseAt {
+        match self {
+            Self::HalfOpen { close_at, .. } => close_at,
+            Self::Reset => CloseAt::Successes(1),
+        }
+    }
+}
+
 /// What closes a half-open circuit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum CloseAt {

@@ -52,7 +52,7 @@
 //!   └────────────┘  └──────────────┘
 //! ```
 //!
-//! *Ramp-up* takes no time unless [`recover_over`](CircuitBreakerBuilder::recover_over) gives it
+//! *Ramp-up* takes no time unless [`ramp`](CircuitBreakerBuilder::ramp) gives it
 //! some: then a growing share of the calls passes. *Half-open* is left out with
 //! [`no_half_open`](CircuitBreakerBuilder::no_half_open). A result counts only in the state that
 //! let its call through: a late one, of a call made before the circuit opened, neither opens nor

@@ -6,7 +6,7 @@ use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn half_open_lets_so_many_probes_through_at_once() {
-    let (client, handle) = build(builder().half_open(3, 2));
+    let (client, handle) = build(builder().half_open_probes(3).half_open_successes(2));
     fails(&client, 3).await;
     advance(10 * SECOND).await;
     let mut probes: Vec<_> = (0..3).map(|_| send_later(&client)).collect();
@@ -27,7 +27,7 @@ async fn half_open_lets_so_many_probes_through_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn one_failed_probe_opens_it_again() {
-    let (client, handle) = build(builder().half_open(3, 3));
+    let (client, handle) = build(builder().half_open_probes(3).half_open_successes(3));
     fails(&client, 3).await;
     advance(10 * SECOND).await;
     passes(&client, 200).await;
@@ -72,7 +72,7 @@ async fn a_probe_that_says_nothing_releases_its_slot() {
 #[tokio::test(start_paused = true)]
 async fn a_circuit_whose_probes_are_answered_409_is_half_open_for_ever() {
     for status in [409, 425] {
-        let (client, handle) = build(builder().half_open(2, 2));
+        let (client, handle) = build(builder().half_open_probes(2).half_open_successes(2));
         fails(&client, 3).await;
         advance(10 * SECOND).await;
         passes(&client, status).await;
@@ -108,7 +108,8 @@ async fn a_request_at_fault_proves_the_upstream_alive() {
 
 #[tokio::test(start_paused = true)]
 async fn probes_that_hang_make_room_when_their_lease_ends() {
-    let (client, handle) = build(builder().half_open(2, 2).probe_lease(30 * SECOND));
+    let (client, handle) =
+        build(builder().half_open_probes(2).half_open_successes(2).probe_lease(30 * SECOND));
     fails(&client, 3).await;
     advance(10 * SECOND).await;
     let (hung, mut first) = send_later(&client);
@@ -181,7 +182,8 @@ fn never_more_probes_than_allowed_from_many_threads() {
     let layer = CircuitBreakerLayer::builder()
         .consecutive_failures(1)
         .open_for(Duration::ZERO)
-        .half_open(3, 3)
+        .half_open_probes(3)
+        .half_open_successes(3)
         .count_fn(|verdict| match verdict.class() {
             // Never closes.
             Class::Success => CallResult::Neutral,

@@ -168,7 +168,12 @@ async fn a_subscriber_receives_a_reset_by_an_observer_before_it_receives_what_wa
 #[tokio::test(start_paused = true)]
 async fn a_dry_run_reports_and_never_rejects() {
     let log = events::Log::default();
-    let layer = builder().name("eu").observer(log.clone()).half_open(2, 2).dry_run();
+    let layer = builder()
+        .name("eu")
+        .observer(log.clone())
+        .half_open_probes(2)
+        .half_open_successes(2)
+        .dry_run();
     let (client, handle) = build(layer);
     fails(&client, 3).await;
     assert_eq!(handle.status().state, CircuitState::Open);
@@ -254,7 +259,7 @@ async fn a_dry_run_keeps_the_inner_backpressure() {
 
 #[tokio::test(start_paused = true)]
 async fn a_subscriber_gets_every_transition_in_order() {
-    let (client, handle) = build(builder().recover_over(20 * SECOND));
+    let (client, handle) = build(builder().ramp(20 * SECOND));
     let mut transitions = handle.subscribe();
     fails(&client, 3).await;
     rejected(&client).await;
@@ -303,7 +308,7 @@ async fn a_slow_subscriber_is_notified_how_many_it_missed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_status_says_since_when_until_when_and_why() {
-    let (client, handle) = build(builder().recover_over(20 * SECOND));
+    let (client, handle) = build(builder().ramp(20 * SECOND));
     let start = tokio::time::Instant::now();
     let status = handle.status();
     assert_eq!((status.since, status.until, status.reason), (start, None, None));
@@ -331,7 +336,8 @@ async fn a_status_says_since_when_until_when_and_why() {
 #[cfg(feature = "serde")]
 #[tokio::test(start_paused = true)]
 async fn snapshots_are_data_without_a_credential() {
-    let layer = builder().by_credential().half_open(2, 2).build().unwrap();
+    let layer =
+        builder().by_credential().half_open_probes(2).half_open_successes(2).build().unwrap();
     let client = layer.layer(service_fn(answer));
     let call =
         |status| client.clone().oneshot(to("/", Some(("authorization", "sk-secret")), status));

@@ -64,7 +64,7 @@ async fn a_hint_of_any_failure_but_the_last_is_evicted() {
     fails(&client, 3).await;
     assert_eq!(rejected(&client).await, Some(10 * SECOND));
     // So it is with probes.
-    let (client, handle) = build(builder().half_open_rate(4, 0.7));
+    let (client, handle) = build(builder().half_open_probes(4).half_open_rate(0.7));
     fails(&client, 3).await;
     advance(10 * SECOND).await;
     ask(&client, After(503, 120)).await.unwrap();
@@ -102,7 +102,7 @@ async fn a_cap_of_zero_ignores_hints() {
 
 #[tokio::test(start_paused = true)]
 async fn results_of_calls_started_before_it_opened_change_nothing() {
-    let (client, handle) = build(builder().half_open(2, 2));
+    let (client, handle) = build(builder().half_open_probes(2).half_open_successes(2));
     let (late_success, mut first) = send_later(&client);
     let (late_failure, mut second) = send_later(&client);
     let (third_failure, mut third) = send_later(&client);

@@ -52,7 +52,8 @@ async fn peer_late_failures_open_a_circuit_that_has_recovered() {
 #[tokio::test(start_paused = true)]
 async fn peer_half_open_is_stuck_for_ever() {
     // By dropped probes, and by those that hang.
-    let (client, handle) = build(builder().half_open(2, 2).probe_lease(30 * SECOND));
+    let (client, handle) =
+        build(builder().half_open_probes(2).half_open_successes(2).probe_lease(30 * SECOND));
     fails(&client, 3).await;
     advance(10 * SECOND).await;
     for _ in 0..10 {
@@ -66,12 +67,12 @@ async fn peer_half_open_is_stuck_for_ever() {
     assert_eq!(handle.status().state, CircuitState::Closed);
     drop(hung);
     // And by a policy that can't be met: refused.
-    assert!(builder().half_open(2, 3).build().is_err());
+    assert!(builder().half_open_probes(2).half_open_successes(3).build().is_err());
 }
 
 #[tokio::test(start_paused = true)]
 async fn peer_probe_slots_are_lost() {
-    let (client, handle) = build(builder().half_open(3, 3));
+    let (client, handle) = build(builder().half_open_probes(3).half_open_successes(3));
     fails(&client, 3).await;
     advance(10 * SECOND).await;
     for _ in 0..1_000 {
@@ -97,9 +98,9 @@ fn peer_zero_and_the_largest_number_panic() {
         over_calls(0),
         over_calls(u32::MAX),
         new().slow_call_rate(SECOND, FailureRate::over_calls(0)),
-        new().half_open_rate(1, 0.0),
-        new().half_open_rate(1, 1.1),
-        new().half_open_rate(1, f64::NAN),
+        new().half_open_probes(1).half_open_rate(0.0),
+        new().half_open_probes(1).half_open_rate(1.1),
+        new().half_open_probes(1).half_open_rate(f64::NAN),
         new().open_for(OpenDuration::fixed(SECOND).jitter(-0.1)),
         new().open_for(OpenDuration::fixed(SECOND).jitter(f64::NAN)),
         new().open_for(OpenDuration::fixed(SECOND).jitter(1.1)),
@@ -207,7 +208,7 @@ async fn peer_listeners_are_called_under_the_lock() {
 #[tokio::test(start_paused = true)]
 async fn peer_gauges_show_several_states_at_once() {
     // One who keeps a gauge a state by transitions always has exactly one at 1.
-    let (client, handle) = build(builder().recover_over(5 * SECOND));
+    let (client, handle) = build(builder().ramp(5 * SECOND));
     let mut transitions = handle.subscribe();
     let mut gauges = std::collections::HashMap::from([(CircuitState::Closed, 1_i32)]);
     for round in 0..50 {

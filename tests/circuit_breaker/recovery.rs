@@ -87,7 +87,7 @@ async fn health_takes_the_growth_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rate_of_successes_closes_it() {
-    let (client, handle) = build(builder().half_open_rate(10, 0.8));
+    let (client, handle) = build(builder().half_open_probes(10).half_open_rate(0.8));
     fails(&client, 3).await;
     advance(10 * SECOND).await;
     for status in [500, 200, 200, 500, 200, 200, 200, 200, 200] {
@@ -100,7 +100,7 @@ async fn a_rate_of_successes_closes_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rate_that_cannot_be_reached_any_more_opens_it() {
-    let (client, handle) = build(builder().half_open_rate(10, 0.8));
+    let (client, handle) = build(builder().half_open_probes(10).half_open_rate(0.8));
     fails(&client, 3).await;
     advance(10 * SECOND).await;
     fails(&client, 2).await;
@@ -112,7 +112,7 @@ async fn a_rate_that_cannot_be_reached_any_more_opens_it() {
 
 #[tokio::test(start_paused = true)]
 async fn after_recovery_a_growing_share_of_the_calls_passes() {
-    let (client, handle) = build(builder().recover_over(100 * SECOND));
+    let (client, handle) = build(builder().ramp(100 * SECOND));
     fails(&client, 3).await;
     advance(10 * SECOND).await;
     passes(&client, 200).await;
@@ -143,7 +143,7 @@ async fn after_recovery_a_growing_share_of_the_calls_passes() {
 
 #[tokio::test(start_paused = true)]
 async fn failures_of_a_recovering_circuit_open_it_again() {
-    let (client, handle) = build(builder().recover_over(100 * SECOND).no_half_open());
+    let (client, handle) = build(builder().ramp(100 * SECOND).no_half_open());
     fails(&client, 3).await;
     advance(10 * SECOND).await;
     fails(&client, 1).await;
@@ -165,7 +165,7 @@ async fn failures_of_a_ramp_are_evicted_at_its_end() {
         CircuitBreakerLayer::builder().failure_rate(rate).open_for(10 * SECOND),
     ];
     for policy in policies {
-        let (client, handle) = build(policy.recover_over(20 * SECOND));
+        let (client, handle) = build(policy.ramp(20 * SECOND));
         fails(&client, 3).await;
         advance(10 * SECOND).await;
         passes(&client, 200).await;
@@ -185,7 +185,7 @@ async fn failures_of_a_ramp_are_evicted_at_its_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reset_drops_failures_of_a_ramp() {
-    let (client, handle) = build(builder().recover_over(20 * SECOND).no_half_open());
+    let (client, handle) = build(builder().ramp(20 * SECOND).no_half_open());
     fails(&client, 3).await;
     advance(10 * SECOND).await;
     fails(&client, 1).await;

@@ -81,7 +81,7 @@ impl Config {
             )
             .hint_cap(millis(self.hint_cap))
             .probe_lease(millis(self.lease))
-            .recover_over(millis(self.ramp));
+            .ramp(millis(self.ramp));
         if let Some(failures) = self.consecutive {
             builder = builder.consecutive_failures(small(failures));
         }
@@ -103,9 +103,11 @@ impl Config {
         match self.recovery {
             Recovery::Time => builder.no_half_open(),
             Recovery::Successes { probes, successes } => {
-                builder.half_open(small(probes), small(successes))
+                builder.half_open_probes(small(probes)).half_open_successes(small(successes))
             }
-            Recovery::Rate { probes, at } => builder.half_open_rate(small(probes), hundredths(at)),
+            Recovery::Rate { probes, at } => {
+                builder.half_open_probes(small(probes)).half_open_rate(hundredths(at))
+            }
         }
     }
 

@@ -143,10 +143,10 @@ fn what_could_never_work_is_refused() {
         builder().failure_rate(FailureRate::over_time(Duration::ZERO)),
         builder().failure_rate(over.min_calls(0)),
         builder().failure_rate(over.min_calls(11)),
-        builder().half_open(0, 1),
-        builder().half_open(1, 0),
-        builder().half_open_rate(0, 0.5),
-        builder().half_open(1, u32::MAX),
+        builder().half_open_probes(0).half_open_successes(1),
+        builder().half_open_probes(1).half_open_successes(0),
+        builder().half_open_probes(0).half_open_rate(0.5),
+        builder().half_open_probes(1).half_open_successes(u32::MAX),
     ] {
         let shown = format!("{refused:?}");
         assert!(refused.build().is_err(), "{shown}");

@@ -241,7 +241,7 @@ fn extremes<K>(
         add(format!("slow_call_rate({time:?})"), builder().slow_call_rate(time, slow));
         add(format!("abandoned_after({time:?})"), builder().abandoned_after(time));
         let ramp = builder().consecutive_failures(1).open_for(Duration::ZERO);
-        add(format!("recover_over({time:?})"), ramp.recover_over(time));
+        add(format!("ramp({time:?})"), ramp.ramp(time));
         for max in DURATIONS {
             let growing = OpenDuration::doubling(time).max(max).jitter(1.0);
             let what = format!("open_for(doubling({time:?}), max({max:?}))");
@@ -258,14 +258,20 @@ fn extremes<K>(
             add(format!("failure rate at({fraction})"), builder().failure_rate(rate));
         }
         let at_once = builder().consecutive_failures(1).open_for(Duration::ZERO);
-        add(format!("half_open_rate({fraction})"), at_once.half_open_rate(1, fraction));
+        add(
+            format!("half_open_rate({fraction})"),
+            at_once.half_open_probes(1).half_open_rate(fraction),
+        );
         let jittery = OpenDuration::fixed(Duration::from_secs(1)).jitter(fraction);
         add(format!("jitter({fraction})"), builder().open_for(jittery));
     }
     for probes in [0, 1, u32::MAX] {
         for successes in [0, 1, u32::MAX] {
             let at_once = builder().consecutive_failures(1).open_for(Duration::ZERO);
-            add(format!("half_open({probes}, {successes})"), at_once.half_open(probes, successes));
+            add(
+                format!("half_open_probes({probes}).half_open_successes({successes})"),
+                at_once.half_open_probes(probes).half_open_successes(successes),
+            );
         }
     }
     for keys in SIZES {
