@@ -37,7 +37,7 @@ fn what_cannot_work_is_refused_when_built() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_panics_at_the_ends_of_the_numbers() {
+async fn state_machine_extreme_values_do_not_panic() {
     let new = CircuitBreakerLayer::builder;
     let most = u32::MAX;
     let layers = [
@@ -71,7 +71,7 @@ async fn nothing_panics_at_the_ends_of_the_numbers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_keys_of_their_own_all_calls_share_one_circuit() {
+async fn calls_without_key_share_one_circuit() {
     let layer = builder().by_authority().max_keys(0).build().unwrap();
     let client = layer.layer(service_fn(answer));
     for host in ["a", "b", "c"] {

@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn half_open_lets_so_many_probes_through_at_once() {
+async fn half_open_admits_configured_probes() {
     let (client, handle) = build(builder().half_open_probes(3).half_open_successes(2));
     fails(&client, 3).await;
     advance(10 * SECOND).await;
@@ -43,7 +43,7 @@ async fn one_failed_probe_opens_it_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_blames_the_caller_proves_the_upstream_alive() {
+async fn probe_with_client_error_closes_circuit() {
     for status in [400, 401, 404, 429, 501] {
         let (client, handle) = build(builder());
         fails(&client, 3).await;
@@ -54,7 +54,7 @@ async fn an_answer_that_blames_the_caller_proves_the_upstream_alive() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_says_nothing_releases_its_slot() {
+async fn probe_with_neutral_result_releases_slot() {
     let (client, handle) = build(builder());
     fails(&client, 3).await;
     advance(10 * SECOND).await;
@@ -70,7 +70,7 @@ async fn a_probe_that_says_nothing_releases_its_slot() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_circuit_whose_probes_are_answered_409_is_half_open_for_ever() {
+async fn probes_with_409_keep_circuit_half_open() {
     for status in [409, 425] {
         let (client, handle) = build(builder().half_open_probes(2).half_open_successes(2));
         fails(&client, 3).await;
@@ -98,7 +98,7 @@ async fn a_circuit_whose_probes_are_answered_409_is_half_open_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_at_fault_proves_the_upstream_alive() {
+async fn probe_with_request_error_proves_life() {
     let (client, handle) = build(builder());
     fails(&client, 3).await;
     advance(10 * SECOND).await;
@@ -107,7 +107,7 @@ async fn a_request_at_fault_proves_the_upstream_alive() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn probes_that_hang_make_room_when_their_lease_ends() {
+async fn probe_lease_end_admits_new_probes() {
     let (client, handle) =
         build(builder().half_open_probes(2).half_open_successes(2).probe_lease(30 * SECOND));
     fails(&client, 3).await;
@@ -159,7 +159,7 @@ impl InFlight {
 }
 
 #[test]
-fn never_more_probes_than_allowed_from_many_threads() {
+fn probes_many_threads_never_exceed_limit() {
     struct Leaves(InFlight);
 
     impl Drop for Leaves {
@@ -226,7 +226,7 @@ fn never_more_probes_than_allowed_from_many_threads() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_observer_that_panics_costs_no_probe_its_place() {
+async fn observer_panic_releases_probe_slot() {
     let (client, handle) = build(builder().observer(observer_fn(|event: &Event<'_>| {
         let Event::CircuitChanged(event) = event else { return };
         assert_ne!(event.to, CircuitState::HalfOpen, "the observer panics");
@@ -240,7 +240,7 @@ async fn an_observer_that_panics_costs_no_probe_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upstream_that_panics_costs_no_probe_its_place() {
+async fn upstream_panic_releases_probe_slot() {
     let layer = builder().build().unwrap();
     let client = layer.layer(service_fn(answer));
     fails(&client, 3).await;

@@ -5,7 +5,7 @@ use tokio::sync::broadcast::error::TryRecvError;
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_circuit_that_is_held_open_lets_nothing_through_until_a_reset() {
+async fn forced_open_rejects_until_reset() {
     let (client, handle) = build(builder());
     handle.force_open();
     for _ in 0..10 {
@@ -22,7 +22,7 @@ async fn a_circuit_that_is_held_open_lets_nothing_through_until_a_reset() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_circuit_that_is_held_closed_lets_everything_through_and_counts_nothing() {
+async fn forced_closed_admits_all_and_counts_nothing() {
     let rate = FailureRate::over_calls(3).at(0.1);
     let (client, handle) = build(builder().leaky_failures(3).failure_rate(rate));
     fails(&client, 3).await;
@@ -38,7 +38,7 @@ async fn a_circuit_that_is_held_closed_lets_everything_through_and_counts_nothin
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_breaker_that_is_held_closed_latches_no_credential() {
+async fn latch_forced_closed_latches_nothing() {
     let (client, handle) = build(builder());
     let refused = || to("/", Some(("authorization", "key")), 401);
     for _ in 0..3 {
@@ -54,7 +54,7 @@ async fn a_breaker_that_is_held_closed_latches_no_credential() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn results_from_before_it_was_held_change_nothing_after() {
+async fn late_results_after_force_change_nothing() {
     let (client, handle) = build(builder());
     let (first, mut call) = send_later(&client);
     fails(&client, 2).await;
@@ -115,7 +115,7 @@ async fn new_keys_are_held_as_all_others_are() {
 }
 
 #[test]
-fn two_threads_that_hold_all_circuits_leave_them_held_differently() {
+fn force_all_concurrently_leaves_one_state() {
     let handle = builder().by_authority().build().unwrap().handle();
     for number in 0..50 {
         assert!(handle.force_closed_of(&KeyRef::Number(number)));
@@ -132,7 +132,7 @@ fn two_threads_that_hold_all_circuits_leave_them_held_differently() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_observer_may_hold_all_circuits_when_one_is_held() {
+async fn force_from_observer_does_not_deadlock() {
     let own = Arc::new(OnceLock::<CircuitBreakerHandle>::new());
     let handle = Arc::clone(&own);
     let layer = builder().observer(observer_fn(move |event: &Event<'_>| {
@@ -148,7 +148,7 @@ async fn an_observer_may_hold_all_circuits_when_one_is_held() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subscriber_receives_a_reset_by_an_observer_before_it_receives_what_was_reset() {
+async fn subscriber_reset_by_observer_keeps_order() {
     let own = Arc::new(OnceLock::<CircuitBreakerHandle>::new());
     let handle = Arc::clone(&own);
     let (client, handle) = build(builder().observer(observer_fn(move |event: &Event<'_>| {
@@ -206,7 +206,7 @@ async fn a_dry_run_reports_and_never_rejects() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dry_run_counts_calls_that_it_would_have_rejected() {
+async fn dry_run_would_be_rejections_are_not_results() {
     let (client, handle) = build(builder().dry_run());
     fails(&client, 3).await;
     let before = handle.status();
@@ -258,7 +258,7 @@ async fn a_dry_run_keeps_the_inner_backpressure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subscriber_gets_every_transition_in_order() {
+async fn subscriber_receives_transitions_in_order() {
     let (client, handle) = build(builder().ramp(20 * SECOND));
     let mut transitions = handle.subscribe();
     fails(&client, 3).await;
@@ -295,7 +295,7 @@ async fn a_subscriber_gets_every_transition_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_subscriber_is_notified_how_many_it_missed() {
+async fn subscriber_lagging_learns_missed_count() {
     let (_client, handle) = build(builder());
     let mut transitions = handle.subscribe();
     for _ in 0..100 {
@@ -307,7 +307,7 @@ async fn a_slow_subscriber_is_notified_how_many_it_missed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_status_says_since_when_until_when_and_why() {
+async fn status_shows_since_until_and_reason() {
     let (client, handle) = build(builder().ramp(20 * SECOND));
     let start = tokio::time::Instant::now();
     let status = handle.status();

@@ -25,7 +25,7 @@ async fn hosts_have_circuits_of_their_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_status_of_a_keyed_breaker_is_that_of_its_worst_circuit() {
+async fn status_keyed_breaker_shows_worst_circuit() {
     let layer = builder().by_authority().build().unwrap();
     let (client, handle) = (layer.layer(service_fn(answer)), layer.handle());
     let send = async |uri, status| {
@@ -52,7 +52,7 @@ async fn the_status_of_a_keyed_breaker_is_that_of_its_worst_circuit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn credentials_have_circuits_of_their_own_and_are_never_shown() {
+async fn by_credential_separates_and_hides_credentials() {
     const SECRET: &str = "Bearer sk-very-secret";
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&seen);
@@ -124,7 +124,7 @@ async fn keys_that_failed_long_ago_make_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_open_circuit_that_none_calls_leaves_the_others_their_backpressure() {
+async fn idle_open_circuit_keeps_backpressure_of_others() {
     let (inner, mut upstream) = mock::pair::<Request<Answer>, Response<()>>();
     upstream.allow(0);
     let layer = builder().key_fn(|head| head.header("key")).max_keys(1).build().unwrap();
@@ -153,7 +153,7 @@ async fn an_open_circuit_that_none_calls_leaves_the_others_their_backpressure() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_circuit_whose_probe_hangs_is_not_taken_for_one_that_none_calls() {
+async fn idle_circuit_with_hanging_probe_is_kept() {
     let (inner, mut upstream) = mock::pair::<Request<Answer>, Response<()>>();
     upstream.allow(0);
     let layer = builder().probe_lease(3_600 * SECOND).build().unwrap();

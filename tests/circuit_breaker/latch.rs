@@ -45,7 +45,7 @@ async fn is_latched(client: &impl Upstream, credential: &str) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_credential_is_not_used_again_but_for_a_slow_probe() {
+async fn latch_refused_credential_sends_only_probes() {
     let (client, handle) = latching(latch());
     assert_eq!(until_latched(&client, "old", 401).await, 3);
     let latched = handle.latched();
@@ -67,7 +67,7 @@ async fn a_refused_credential_is_not_used_again_but_for_a_slow_probe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_suspension_that_lifts_by_itself_is_noticed() {
+async fn latch_lifted_suspension_is_noticed() {
     let (client, handle) = latching(latch());
     until_latched(&client, "key", 401).await;
     advance(10 * MINUTE).await;
@@ -77,7 +77,7 @@ async fn a_suspension_that_lifts_by_itself_is_noticed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejection_says_why_and_when_to_come_back() {
+async fn rejection_carries_reason_and_retry_after() {
     let (client, _) = latching(latch());
     until_latched(&client, "key", 401).await;
     advance(MINUTE).await;
@@ -91,7 +91,7 @@ async fn a_rejection_says_why_and_when_to_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_spent_quota_latches_at_least_until_the_server_says() {
+async fn latch_quota_exhausted_lasts_until_hint() {
     let quota = |status| {
         builder().latch(latch()).classify_fn(move |outcome| match outcome.status() {
             Some(seen) if seen == status => {
@@ -123,7 +123,7 @@ async fn a_rotated_credential_passes_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn late_refusals_of_the_old_credential_cannot_latch_the_new_one() {
+async fn latch_late_refusals_do_not_affect_new_credential() {
     let (client, handle) = latching(latch());
     let send_later = |credential: &'static str| {
         let (status, later) = oneshot::channel();
@@ -166,7 +166,7 @@ async fn a_reset_lifts_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_endpoint_that_refuses_does_not_stop_the_others() {
+async fn latch_single_refusing_endpoint_latches_nothing() {
     let (client, handle) = latching(latch());
     for _ in 0..100 {
         assert!(send(&client, "key", Status(401)).await.is_some());
@@ -181,7 +181,7 @@ async fn one_endpoint_that_refuses_does_not_stop_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_of_long_ago_counts_towards_a_latch_whatever_succeeded_since() {
+async fn latch_old_refusal_counts_despite_unseen_successes() {
     let (client, handle) = latching(latch());
     let late = client.clone();
     for _ in 0..2 {
@@ -205,7 +205,7 @@ async fn a_refusal_of_long_ago_counts_towards_a_latch_whatever_succeeded_since()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_suspension_notified_by_a_403_latches_where_the_classifier_says_so() {
+async fn latch_403_classified_as_suspension_latches() {
     let layer = builder().latch(latch()).classify_fn(|outcome| match outcome.status() {
         Some(StatusCode::FORBIDDEN) => Verdict::credential_rejected(),
         _ => outcome.verdict(),
@@ -215,7 +215,7 @@ async fn a_suspension_notified_by_a_403_latches_where_the_classifier_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_of_the_upstream_neither_latch_nor_lift() {
+async fn latch_upstream_failures_are_neutral() {
     let (client, _) = build(builder().consecutive_failures(1_000).latch(latch()));
     send(&client, "key", Status(401)).await;
     send(&client, "key", Status(401)).await;
@@ -242,7 +242,7 @@ async fn failures_of_the_upstream_neither_latch_nor_lift() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_hangs_is_not_followed_by_others_at_once() {
+async fn hanging_probe_blocks_further_probes() {
     let (client, _) = latching(latch());
     until_latched(&client, "key", 401).await;
     advance(10 * MINUTE).await;
@@ -276,7 +276,7 @@ async fn a_burst_after_an_idle_night_is_one_probe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_probe_only_a_reset_or_another_credential_ends_it() {
+async fn latch_without_probe_ends_only_by_reset() {
     let (client, handle) = latching(latch().no_probe());
     until_latched(&client, "key", 401).await;
     for _ in 0..100 {
@@ -321,7 +321,7 @@ async fn it_works_beside_circuits_by_key_over_every_host() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_credential_that_is_not_seen_is_never_latched() {
+async fn latch_unseen_credential_is_never_latched() {
     // Who adds it below the breaker may rotate it there too, and nobody would see.
     let (client, handle) = latching(latch());
     for _ in 0..100 {
@@ -345,7 +345,7 @@ async fn without_a_latch_no_credential_is_latched() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn credentials_are_looked_at_only_for_a_while_after_a_refusal() {
+async fn latch_watches_credentials_for_limited_time() {
     let looked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&looked);
     let key = tower_upstream::key::request_key_fn(move |request: &Request<Answer>| {
@@ -388,7 +388,7 @@ async fn credentials_are_looked_at_only_for_a_while_after_a_refusal() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flood_of_credentials_is_bounded_and_latches_no_one_else() {
+async fn latch_many_credentials_is_bounded() {
     let (client, handle) = build(builder().latch(latch()).max_keys(10));
     for number in 0..100 {
         for _ in 0..4 {
@@ -400,7 +400,7 @@ async fn a_flood_of_credentials_is_bounded_and_latches_no_one_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_latched_call_that_waited_for_readiness_is_not_sent() {
+async fn latch_waiting_call_latched_meanwhile_is_rejected() {
     let (inner, mut upstream) = mock::pair::<Request<Answer>, Response<()>>();
     upstream.allow(0);
     let layer = builder().key_fn(|head| head.header("key")).latch(latch()).build().unwrap();
@@ -422,7 +422,7 @@ async fn a_latched_call_that_waited_for_readiness_is_not_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_rejected_for_its_credential_after_a_wait_is_counted() {
+async fn dry_run_latched_after_wait_is_counted() {
     let (inner, mut upstream) = mock::pair::<Request<Answer>, Response<()>>();
     upstream.allow(0);
     let layer = builder().latch(latch()).build().unwrap();
@@ -452,7 +452,7 @@ async fn a_call_that_is_rejected_for_its_credential_after_a_wait_is_counted() {
 
 #[cfg(feature = "retry")]
 #[tokio::test(start_paused = true)]
-async fn a_retry_above_does_not_wait_for_a_latched_credential() {
+async fn latch_rejection_is_not_awaited_by_retry() {
     use tower::ServiceBuilder;
 
     let layer = builder().latch(latch()).build().unwrap();
@@ -473,7 +473,7 @@ async fn a_retry_above_does_not_wait_for_a_latched_credential() {
 
 #[cfg(feature = "rate-limit")]
 #[tokio::test(start_paused = true)]
-async fn a_rate_limiter_above_gets_its_permits_back_and_stays_open() {
+async fn open_circuit_refunds_rate_limit_permit() {
     use tower::ServiceBuilder;
     use tower_upstream::{Quota, RateLimitLayer};
 

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn an_open_circuit_answers_without_polling_the_inner_service() {
+async fn open_circuit_rejects_without_polling_inner() {
     let (inner, mut upstream) = mock::pair::<Request<()>, Response<()>>();
     upstream.allow(0);
     let layer = CircuitBreakerLayer::builder().consecutive_failures(1).build().unwrap();
@@ -26,7 +26,7 @@ async fn an_open_circuit_answers_without_polling_the_inner_service() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stays_open_for_at_least_as_long_as_the_server_asked() {
+async fn hint_extends_open_duration() {
     let (client, handle) = build(builder().hint_cap(100 * SECOND));
     fails(&client, 2).await;
     ask(&client, After(503, 60)).await.unwrap();
@@ -101,7 +101,7 @@ async fn a_cap_of_zero_ignores_hints() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn results_of_calls_started_before_it_opened_change_nothing() {
+async fn late_results_after_opening_change_nothing() {
     let (client, handle) = build(builder().half_open_probes(2).half_open_successes(2));
     let (late_success, mut first) = send_later(&client);
     let (late_failure, mut second) = send_later(&client);

@@ -21,7 +21,7 @@ async fn opens_at_the_nth_failure_in_a_row() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn errors_are_failures_and_pass_through_unchanged() {
+async fn errors_count_as_failures_and_pass_unchanged() {
     let (client, handle) = build(builder());
     for _ in 0..3 {
         let error = ask(&client, Refused).await.unwrap_err();
@@ -68,7 +68,7 @@ async fn a_leaky_count_never_goes_below_zero() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rate_over_calls_looks_at_the_last_calls_only() {
+async fn rate_over_calls_uses_last_calls_only() {
     let rate = FailureRate::over_calls(10).at(0.5);
     let (client, handle) = build(CircuitBreakerLayer::builder().failure_rate(rate));
     for _ in 0..1_000 {
@@ -95,7 +95,7 @@ async fn a_rate_is_reached_exactly_where_it_was_said() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_window_that_a_success_fills_opens_nothing_whatever_failed() {
+async fn window_filled_by_success_opens_nothing() {
     let over_time = FailureRate::over_time(60 * SECOND);
     for rate in [FailureRate::over_calls(10), FailureRate::over_calls(20).min_calls(10), over_time]
     {
@@ -134,7 +134,7 @@ async fn a_rate_over_time_drops_what_is_past() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_says_nothing_of_the_upstream_is_neutral() {
+async fn neutral_results_do_not_count() {
     let rate = FailureRate::over_calls(4).at(1.0);
     let (client, handle) = build(builder().leaky_failures(3).failure_rate(rate));
     fails(&client, 2).await;

@@ -54,7 +54,7 @@ async fn the_readied_service_is_called_in_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejected_call_leaves_no_place_in_the_inner_queue() {
+async fn rejected_call_releases_inner_queue_position() {
     let layer = builder().build().unwrap();
     let inner = ConcurrencyLimit::new(service_fn(answer), 1);
     let mut busy = inner.clone();
@@ -85,7 +85,7 @@ async fn an_unused_readiness_costs_no_probe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_inner_service_that_fails_to_get_ready_is_a_failed_call() {
+async fn poll_ready_inner_error_counts_as_failure() {
     #[derive(Clone)]
     struct Broken;
 
@@ -121,7 +121,7 @@ async fn an_inner_service_that_fails_to_get_ready_is_a_failed_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_dropped_while_it_waits_for_readiness_releases_its_slot() {
+async fn probe_dropped_while_waiting_releases_slot() {
     let (inner, mut upstream) = mock::pair::<Request<()>, Response<()>>();
     upstream.allow(0);
     let layer = CircuitBreakerLayer::builder().consecutive_failures(1).build().unwrap();
@@ -139,7 +139,7 @@ async fn a_probe_dropped_while_it_waits_for_readiness_releases_its_slot() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_waits_for_readiness_is_not_sent_into_a_circuit_that_opened_since() {
+async fn waiting_call_circuit_opens_meanwhile_is_rejected() {
     let (inner, mut upstream) = mock::pair::<Request<()>, Response<()>>();
     upstream.allow(0);
     let layer = builder().key_fn(|head| head.header("key")).build().unwrap();
@@ -167,7 +167,7 @@ async fn a_call_that_waits_for_readiness_is_not_sent_into_a_circuit_that_opened_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_waits_for_the_inner_service_is_woken_when_the_circuit_opens() {
+async fn poll_ready_circuit_opens_wakes_caller() {
     let (inner, mut upstream) = mock::pair::<Request<Answer>, Response<()>>();
     upstream.allow(0);
     let layer = builder().build().unwrap();
@@ -192,7 +192,7 @@ async fn a_caller_that_waits_for_the_inner_service_is_woken_when_the_circuit_ope
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_circuit_that_opens_while_the_inner_service_is_asked_is_not_missed() {
+async fn poll_ready_circuit_opens_during_poll_is_noticed() {
     /// Opens the circuit when it is asked, and never gets ready.
     #[derive(Clone)]
     struct Opens(CircuitBreakerHandle);

@@ -17,7 +17,7 @@ async fn openings(builder: CircuitBreakerBuilder, times: usize) -> Vec<Duration>
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_time_grows_while_probes_fail_up_to_its_bound() {
+async fn open_duration_doubles_up_to_max() {
     let growing = OpenDuration::doubling(10 * SECOND).max(60 * SECOND).jitter(0.0);
     let seen = openings(builder().open_for(growing), 5).await;
     assert_eq!(seen, [10, 20, 40, 60, 60].map(|seconds| seconds * SECOND));
@@ -26,7 +26,7 @@ async fn the_time_grows_while_probes_fail_up_to_its_bound() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn jitter_makes_it_longer_only_and_is_repeated_by_a_seed() {
+async fn jitter_only_lengthens_and_repeats_by_seed() {
     let jittery =
         |seed| builder().open_for(OpenDuration::fixed(10 * SECOND).jitter(0.2)).seed(seed);
     let first = openings(jittery(1), 20).await;
@@ -37,7 +37,7 @@ async fn jitter_makes_it_longer_only_and_is_repeated_by_a_seed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn circuits_of_one_layer_have_jitter_of_their_own() {
+async fn jitter_differs_between_circuits() {
     let open_for = OpenDuration::fixed(10 * SECOND).jitter(0.5);
     let layer = builder().open_for(open_for).seed(1).key_fn(|head| head.header("key"));
     let layer = layer.build().unwrap();
@@ -52,7 +52,7 @@ async fn circuits_of_one_layer_have_jitter_of_their_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hint_holds_however_short_the_time_and_with_jitter_on_top() {
+async fn hint_exceeds_open_duration_and_gets_jitter() {
     let layer = builder().open_for(OpenDuration::doubling(SECOND).jitter(0.5)).seed(1);
     let (client, _) = build(layer);
     fails(&client, 2).await;
@@ -99,7 +99,7 @@ async fn a_rate_of_successes_closes_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rate_that_cannot_be_reached_any_more_opens_it() {
+async fn half_open_rate_unreachable_reopens() {
     let (client, handle) = build(builder().half_open_probes(10).half_open_rate(0.8));
     fails(&client, 3).await;
     advance(10 * SECOND).await;
@@ -111,7 +111,7 @@ async fn a_rate_that_cannot_be_reached_any_more_opens_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_recovery_a_growing_share_of_the_calls_passes() {
+async fn ramp_up_admits_growing_share_of_calls() {
     let (client, handle) = build(builder().ramp(100 * SECOND));
     fails(&client, 3).await;
     advance(10 * SECOND).await;
@@ -142,7 +142,7 @@ async fn after_recovery_a_growing_share_of_the_calls_passes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_of_a_recovering_circuit_open_it_again() {
+async fn ramp_up_failures_reopen_circuit() {
     let (client, handle) = build(builder().ramp(100 * SECOND).no_half_open());
     fails(&client, 3).await;
     advance(10 * SECOND).await;

@@ -78,7 +78,7 @@ async fn a_slow_probe_has_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_dropped_after_too_long_is_a_timeout_where_asked() {
+async fn abandoned_after_counts_dropped_call_as_timeout() {
     let drop_after = async |client: &_, time| {
         let (_status, call) = send_later(client);
         advance(time).await;
@@ -109,7 +109,7 @@ async fn a_call_dropped_after_too_long_is_a_timeout_where_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_outside_the_breaker_is_counted_where_asked() {
+async fn abandoned_after_counts_outer_timeout() {
     use tower::ServiceBuilder;
 
     let layer = builder().abandoned_after(5 * SECOND).build().unwrap();
@@ -122,7 +122,7 @@ async fn a_timeout_outside_the_breaker_is_counted_where_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_was_never_sent_is_not_one_that_took_too_long() {
+async fn abandoned_unsent_call_is_neutral() {
     let (inner, mut upstream) = mock::pair::<Request<()>, Response<()>>();
     upstream.allow(0);
     let layer = builder().abandoned_after(SECOND).build().unwrap();

@@ -319,7 +319,7 @@ impl Driven {
 }
 
 #[test]
-fn failed_probes_double_the_time_and_health_takes_that_back() {
+fn failed_probes_double_duration_until_healthy() {
     let open_for = OpenDuration::doubling(10 * SECOND).max(40 * SECOND).jitter(0.0);
     let mut circuit = Driven::new(Config { open_for, ..Config::default() });
     assert_eq!(circuit.trip(), 10 * SECOND);
@@ -349,7 +349,7 @@ fn failed_probes_double_the_time_and_health_takes_that_back() {
 }
 
 #[test]
-fn a_ramp_lets_a_growing_share_through_and_then_all() {
+fn ramp_up_share_grows_until_closed() {
     let mut circuit = Driven::new(Config { ramp: 10 * SECOND, ..Config::default() });
     circuit.trip();
     circuit.wait(30 * SECOND);
@@ -367,7 +367,7 @@ fn a_ramp_lets_a_growing_share_through_and_then_all() {
 }
 
 #[test]
-fn a_recovering_circuit_opens_again_for_longer() {
+fn ramp_up_reopens_for_longer() {
     let open_for = OpenDuration::doubling(10 * SECOND).jitter(0.0);
     let mut circuit = Driven::new(Config {
         open_for,

@@ -135,7 +135,7 @@ fn no_failure_is_lost_and_it_opens_once() {
 }
 
 #[test]
-fn whoever_counts_the_last_failure_opens_for_as_long_as_any_asked() {
+fn concurrent_failures_open_for_longest_hint() {
     loom::model(|| {
         let circuit = Circuit::new(consecutive(3));
         assert!(!circuit.end((0, false), CallResult::Failure));
@@ -151,7 +151,7 @@ fn whoever_counts_the_last_failure_opens_for_as_long_as_any_asked() {
 }
 
 #[test]
-fn a_success_among_failures_is_neither_lost_nor_counted_twice() {
+fn concurrent_success_is_counted_once() {
     loom::model(|| {
         let circuit = Circuit::new(consecutive(3));
         let counts = [CallResult::Failure, CallResult::Success, CallResult::Failure];
@@ -205,7 +205,7 @@ fn a_late_probe_neither_opens_nor_closes() {
 }
 
 #[test]
-fn never_more_probes_than_places_and_none_is_lost() {
+fn probes_concurrent_never_exceed_or_lose_slots() {
     loom::model(|| {
         let circuit = Circuit::open(probes(1, 1));
         let in_flight = Arc::new(AtomicUsize::new(0));
@@ -231,7 +231,7 @@ fn never_more_probes_than_places_and_none_is_lost() {
 }
 
 #[test]
-fn a_failed_probe_opens_it_whatever_the_others_do() {
+fn half_open_failed_probe_reopens() {
     loom::model(|| {
         let circuit = Circuit::open(probes(2, 2));
         let permits = [circuit.admit().unwrap(), circuit.admit().unwrap()];
@@ -244,7 +244,7 @@ fn a_failed_probe_opens_it_whatever_the_others_do() {
 }
 
 #[test]
-fn a_window_holds_only_results_of_its_generation() {
+fn window_holds_only_results_of_its_generation() {
     loom::model(|| {
         let rate = FailureRate::over_calls(2).at(1.0);
         let circuit = Circuit::new(Config { rate: Some(rate), ..Config::default() });
@@ -264,7 +264,7 @@ fn a_window_holds_only_results_of_its_generation() {
 }
 
 #[test]
-fn a_success_that_goes_the_short_way_comes_before_failures_or_is_counted_among_them() {
+fn fast_success_is_ordered_before_failures_or_counted() {
     loom::model(|| {
         let circuit = Circuit::new(consecutive(2));
         on_threads(&circuit, 2, |circuit, thread| {
@@ -283,7 +283,7 @@ fn a_success_that_goes_the_short_way_comes_before_failures_or_is_counted_among_t
 }
 
 #[test]
-fn a_success_that_goes_the_short_way_is_in_the_window_of_its_generation_or_in_none() {
+fn fast_success_counts_only_in_its_generation() {
     loom::model(|| {
         let rate = FailureRate::over_calls(3).at(1.0).min_calls(2);
         let circuit = Circuit::new(Config { rate: Some(rate), ..Config::default() });
@@ -301,7 +301,7 @@ fn a_success_that_goes_the_short_way_is_in_the_window_of_its_generation_or_in_no
 }
 
 #[test]
-fn a_success_that_goes_the_short_way_is_in_the_window() {
+fn fast_success_is_counted_in_window() {
     loom::model(|| {
         let rate = FailureRate::over_calls(2).at(1.0);
         let circuit = Circuit::new(Config { rate: Some(rate), ..Config::default() });
@@ -333,7 +333,7 @@ fn a_window_opens_whoever_fills_it() {
 }
 
 #[test]
-fn a_success_that_a_full_window_passes_over_comes_before_the_failures() {
+fn full_window_skipped_success_precedes_failures() {
     loom::model(|| {
         let rate = FailureRate::over_calls(2).at(1.0);
         let circuit = Circuit::new(Config { rate: Some(rate), ..Config::default() });
