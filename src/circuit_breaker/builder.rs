@@ -79,8 +79,8 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
         self
     }
 
-    /// Opens when too large a share of recent calls took `slow` or longer, measured from when a
-    /// call is sent to the head of its answer. A slow probe counts as failed.
+    /// Opens when too large a share of recent calls took `slow` or longer, measured from the
+    /// time a call is sent to the head of its response. A slow probe counts as failed.
     pub fn slow_call_rate(mut self, slow: Duration, rate: FailureRate) -> Self {
         self.settings.config.slow = Some(SlowCalls { from: slow, rate });
         self
@@ -119,15 +119,15 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
 
 /// How a circuit recovers.
 impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
-    /// How long it stays open: always the same [`Duration`], or [growing](OpenDuration::doubling).
-    /// Default: 30 s.
+    /// Sets how long the circuit stays open: a fixed [`Duration`], or one that
+    /// [grows](OpenDuration::doubling). Default: 30 s.
     pub fn open_for(mut self, time: impl Into<OpenDuration>) -> Self {
         self.settings.config.open_for = time.into();
         self
     }
 
-    /// The longest that a server's own hint (`Retry-After` on a 503) can keep
-    /// it open. Default: 5 minutes; zero ignores such hints.
+    /// Sets the longest time for which a server's hint (`Retry-After` on a 503) keeps the circuit
+    /// open. Default: 5 minutes; zero ignores such hints.
     pub fn hint_cap(mut self, cap: Duration) -> Self {
         self.settings.config.hint_cap = cap;
         self
@@ -176,8 +176,8 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
         self
     }
 
-    /// How long the probes of a half-open circuit may take, before others are
-    /// admitted in their place. More than zero; default: 60 s.
+    /// Sets how long probes of a half-open circuit may take before others are admitted in their
+    /// place. Above zero. Default: 60 s.
     pub fn probe_lease(mut self, lease: Duration) -> Self {
         self.settings.config.probe_lease = lease;
         self
@@ -197,16 +197,16 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
         self
     }
 
-    /// Makes the jitter repeatable, for tests and simulations.
+    /// Sets the seed of the jitter, for tests and simulations. Default: random.
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.random = RandomSource::seeded(seed);
         self
     }
 }
 
-/// The layer's name, and its reports.
+/// Name, observer and dry run.
 impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
-    /// The name that errors, events and status show. Default: `upstream`.
+    /// Sets the name in errors, events and status. Default: `upstream`.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.settings.name = name.into();
         self
@@ -236,7 +236,7 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
     }
 }
 
-/// What the layer looks at in requests and answers.
+/// Classification, keys and credentials.
 impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
     /// Sets the classifier of responses and errors. Default: [`HttpClassifier`].
     pub fn classifier<C2>(self, classifier: C2) -> CircuitBreakerBuilder<C2, K, L> {
@@ -252,28 +252,28 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
         self.classifier(classify_fn(f))
     }
 
-    /// A circuit for each key. Default: one for all calls.
+    /// Sets the key by which circuits are kept. Default: one circuit for all calls.
     pub fn key<K2>(self, key: K2) -> CircuitBreakerBuilder<C, K2, L> {
         let Self { classifier, key: _, credential, settings } = self;
         CircuitBreakerBuilder { classifier, key, credential, settings }
     }
 
-    /// A circuit for each host and port.
+    /// Keeps a circuit for each host and port.
     pub fn by_authority(self) -> CircuitBreakerBuilder<C, ByAuthority, L> {
         self.key(ByAuthority)
     }
 
-    /// A circuit for each region of a failover above; without a failover, for each host and port.
+    /// Keeps a circuit for each region of a failover above; without a failover, for each host and port.
     pub fn by_region(self) -> CircuitBreakerBuilder<C, ByRegion, L> {
         self.key(ByRegion)
     }
 
-    /// A circuit for each credential.
+    /// Keeps a circuit for each credential.
     pub fn by_credential(self) -> CircuitBreakerBuilder<C, ByCredential, L> {
         self.key(ByCredential)
     }
 
-    /// A circuit for each text that a closure returns for the request's head. All calls for which
+    /// Keeps a circuit for each text that a closure returns for the request's head. All calls for which
     /// it returns `None` share one circuit.
     pub fn key_fn<F>(self, f: F) -> CircuitBreakerBuilder<C, KeyFn<F>, L>
     where
@@ -282,7 +282,7 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
         self.key(key_fn(f))
     }
 
-    /// How many keys have circuits of their own at once. Default: 1,024. Past that, circuits that
+    /// Sets how many keys have circuits of their own at once. Default: 1,024. Past that, circuits that
     /// haven't failed for ten minutes or more make room. Where there is none of those, new keys
     /// share one circuit. The number of credentials that can be latched has the same bound.
     pub fn max_keys(mut self, keys: usize) -> Self {
@@ -290,7 +290,8 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
         self
     }
 
-    /// When a credential that is refused is [latched](super#latch), and for how long.
+    /// Sets when a refused credential is [latched](super#latch), and for how long. Default:
+    /// [`CredentialLatch::new`].
     pub fn latch(mut self, latch: CredentialLatch) -> Self {
         self.settings.latch = Some(latch);
         self
@@ -302,7 +303,7 @@ impl<C, K, L> CircuitBreakerBuilder<C, K, L> {
         self
     }
 
-    /// Where a request's credential is found, for the [latch](super#latch). Default:
+    /// Sets where a request's credential is found, for the [latch](super#latch). Default:
     /// [`ByCredential`]. What a closure returns is shown in events and status, so let it return a
     /// [`KeyRef::secret`](crate::key::KeyRef::secret). [`AllCalls`] finds no credential, and so none is
     /// latched. Where requests aren't HTTP requests, set `AllCalls` or a closure.

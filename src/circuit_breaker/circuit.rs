@@ -45,8 +45,12 @@ const FORCED: OpenCause = OpenCause { reason: OpenReason::Forced, cause: Cause::
 impl Circuit {
     pub(super) fn new(name: Arc<str>, common: Arc<SharedConfig>) -> Self {
         let now = time::now();
-        let shared_state =
-            AtomicState::new(&common.config, Arc::clone(&common.tripped), common.random(), now);
+        let shared_state = AtomicState::new(
+            &common.config,
+            Arc::clone(&common.open_circuits),
+            common.random(),
+            now,
+        );
         if let Some(open) = common.forced() {
             // No event: the circuit was never in another state, and the registry's lock is held.
             shared_state.force(open, FORCED, now);
@@ -216,7 +220,7 @@ impl Circuit {
         self.shared_state.force(open, FORCED, time::now())
     }
 
-    /// Stops counting as tripped if nobody has called this circuit for long: a tripped one changes
+    /// Stops counting as open if the circuit has had no calls for long: an open one changes
     /// [`poll_ready`](super::CircuitBreaker) for the calls of all circuits. It stays open, and its
     /// next call is a probe.
     pub(super) fn release_if_idle(&self, now: Instant) {
@@ -298,7 +302,7 @@ pub(super) struct SharedConfig {
     pub(super) config: Config,
     pub(super) observers: CircuitObservers,
     pub(super) refusals: Arc<CredentialRejections>,
-    pub(super) tripped: Arc<OpenCircuitCount>,
+    pub(super) open_circuits: Arc<OpenCircuitCount>,
     /// Notified when a circuit opens: wakes tasks that wait in `poll_ready` for the inner service.
     pub(super) opened: Arc<Notify>,
     /// How circuits of new keys are held: open (`true`), closed (`false`) or neither.
@@ -323,7 +327,7 @@ impl SharedConfig {
             config,
             observers,
             refusals,
-            tripped: Arc::new(OpenCircuitCount::new()),
+            open_circuits: Arc::new(OpenCircuitCount::new()),
             opened: Arc::new(Notify::new()),
             forced: Mutex::default(),
             random,

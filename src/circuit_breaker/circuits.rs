@@ -68,10 +68,10 @@ impl Circuits {
 
     /// Whether any circuit that was called lately isn't closed.
     pub(super) fn is_any_open(&self) -> bool {
-        self.common.tripped.is_any()
+        self.common.open_circuits.is_any()
     }
 
-    /// Looks now and then for circuits that nobody calls, so that they no longer count as tripped.
+    /// Looks periodically for circuits without callers, so that they no longer count as open.
     /// An open circuit of a host that is gone for good must not end the backpressure for all
     /// others.
     pub(super) fn release_idle(&self) {

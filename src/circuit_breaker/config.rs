@@ -151,11 +151,11 @@ impl Config {
         self.rate.into_iter().chain(self.slow.map(|slow| slow.rate))
     }
 
-    /// How long after its last failure a circuit still matters: until then it isn't forgotten to
+    /// How long after its last failure a circuit still matters: until then it isn't evicted to
     /// make room.
     pub(super) fn memory(&self) -> Duration {
         let window = self.rates().map(|rate| rate.time()).max().unwrap_or_default();
-        // The sum of both, so that a half-open circuit whose probes hang isn't forgotten between
+        // The sum of both, so that a half-open circuit whose probes hang isn't evicted between
         // two of them.
         let longest = window.max(self.open_for.first()).max(self.probe_lease).max(self.ramp);
         Self::MEMORY.saturating_add(longest)

@@ -90,7 +90,7 @@ impl CountingPolicy {
     pub(super) fn of_probe(&self, count: CallResult, verdict: &Verdict) -> CallResult {
         match self {
             Self::ByDefault | Self::By(_) => count.of_probe(verdict),
-            // A latch sends one probe at a time, far apart. A neutral result would give the probe's
+            // A latch sends one probe at a time, minutes apart. A neutral result would give the probe's
             // slot back at once, and the next call would be another probe; so it counts as a
             // failure.
             Self::CredentialRejections if count == CallResult::Success => CallResult::Success,

@@ -42,7 +42,7 @@ impl CircuitBreakerHandle {
     /// The circuit's status.
     ///
     /// Where circuits are kept by key, this is the one in the worst state: held open, open,
-    /// half-open, recovering, closed, held closed. Of several in that state it is the one that
+    /// half-open, ramp-up, closed, held closed. Of several in that state it is the one that
     /// failed last or, if none has failed, the one with the most calls. Its name says which it is.
     #[must_use]
     pub fn status(&self) -> CircuitStatus {
@@ -81,7 +81,7 @@ impl CircuitBreakerHandle {
         self.breaker.circuits.common.observers.subscribe()
     }
 
-    /// Closes every circuit, lifts every latch, lets go of those that are held, and forgets
+    /// Closes every circuit, also those that are held, lifts every latch, and clears the counts of
     /// failures.
     pub fn reset(&self) {
         self.breaker.change_all(true, Circuits::reset);

@@ -21,7 +21,7 @@ use crate::time::{self, TimeOrigin};
 /// use tower_upstream::CircuitBreakerLayer;
 /// use tower_upstream::circuit_breaker::CredentialLatch;
 ///
-/// // Nothing more is sent until somebody resets the latch, or uses another key.
+/// // Nothing more is sent until the latch is reset, or uses another key.
 /// let latch = CredentialLatch::new().refusals(5).no_probe();
 /// let breaker = CircuitBreakerLayer::builder().latch(latch).build()?;
 /// # let _ = breaker;

@@ -1,8 +1,8 @@
-//! Stop calling what is down.
+//! A circuit breaker: rejects calls to an upstream that is down.
 //!
 //! A client that goes on calling a dead upstream makes every one of its own callers wait for a
 //! timeout, and makes the upstream's recovery harder. A [`CircuitBreakerLayer`] counts failures
-//! and, past a threshold, *opens*: calls are answered at once with [`CircuitOpen`], and nothing is
+//! and, past a threshold, *opens*: calls are rejected at once with [`CircuitOpen`], and nothing is
 //! sent. After a while it is *half-open* and lets a few calls through as probes; if they succeed it
 //! *closes*, and all is as before.
 //!
@@ -25,8 +25,8 @@
 //! ));
 //!
 //! for _ in 0..3 {
-//!     let answer = client.ready().await?.call(http::Request::new(())).await?;
-//!     assert_eq!(answer.status(), 500);
+//!     let response = client.ready().await?.call(http::Request::new(())).await?;
+//!     assert_eq!(response.status(), 500);
 //! }
 //! let error = client.ready().await?.call(http::Request::new(())).await.unwrap_err();
 //! assert!(cause_ref::<CircuitOpen>(&*error).is_some());
@@ -105,10 +105,10 @@
 //!
 //! The latch is on by default: a suspended key costs its owner more than a few calls that are
 //! rejected, and those say why. But one 401 is not enough: an endpoint that the key may not use,
-//! or a token that has just expired, answers 401 too. So it takes refusals in a row, without a
+//! or a token that has just expired, is rejected with 401 too. So it takes refusals in a row, without a
 //! success of that credential in between: one that makes the breaker start to watch credentials,
-//! and two more ([`CredentialLatch::refusals`]). When the watch ends their count is forgotten, as a
-//! success wouldn't be seen from then on. A 403 is the request's own fault, unless a classifier
+//! and two more ([`CredentialLatch::refusals`]). When the watch ends their count is cleared, as
+//! later successes are not observed. A 403 is the request's own fault, unless a classifier
 //! says that it means a suspension; then it counts as a 401 does.
 //!
 //! While no credential is refused, none is watched, and a call pays one atomic load for that. For
@@ -138,8 +138,8 @@
 //! An open circuit rejects a call without polling the inner service, which may never get ready. So while
 //! any circuit of the layer isn't closed, `poll_ready` is ready at once, and a call that is let
 //! through waits for the inner service itself; should its circuit open meanwhile, it isn't sent.
-//! Tasks that wait in `poll_ready` when a circuit opens are woken. (A circuit that nobody has
-//! called for ten minutes no longer counts for this, as it may be that of a host which is gone. The
+//! Tasks that wait in `poll_ready` when a circuit opens are woken. (A circuit without calls
+//! for ten minutes no longer counts for this, as it may be that of a host which is gone. The
 //! next call of another circuit finds it.) An inner service that fails to get ready counts as a
 //! failed call: its error comes from `call`.
 

@@ -23,12 +23,12 @@ use crate::scope::{self, CallScope};
 use crate::time;
 use crate::unready_clone::UnreadyClone;
 
-/// A service behind a circuit breaker. Made by [`CircuitBreakerLayer`].
+/// A service behind a circuit breaker. Built by [`CircuitBreakerLayer`].
 #[derive(Debug)]
 pub struct CircuitBreaker<S, C = HttpClassifier, K = AllCalls, L = ByCredential> {
     inner: S,
     readiness: Readiness,
-    watch: Watch,
+    opened: OpenedWaiter,
     classifier: C,
     key: K,
     credential: L,
@@ -36,19 +36,19 @@ pub struct CircuitBreaker<S, C = HttpClassifier, K = AllCalls, L = ByCredential>
     shared: Arc<Shared<S>>,
 }
 
-/// What one call of `layer()` makes, and all clones of its service share.
+/// The state that all clones of one service share.
 #[derive(Debug)]
 struct Shared<S> {
     unready: UnreadyClone<S>,
     breaker: Arc<BreakerState>,
     /// The one in `breaker`, kept here too because each `poll_ready` reads it.
-    tripped: Arc<OpenCircuitCount>,
+    open_circuits: Arc<OpenCircuitCount>,
 }
 
 impl<S> Shared<S> {
     /// Whether `poll_ready` leaves the inner service alone, as some circuit isn't closed.
-    fn is_tripped(&self) -> bool {
-        self.tripped.is_any() && !self.breaker.circuits.common.config.dry_run
+    fn has_open_circuits(&self) -> bool {
+        self.open_circuits.is_any() && !self.breaker.circuits.common.config.dry_run
     }
 }
 
@@ -56,12 +56,12 @@ impl<S: Clone, C: Clone, K: Clone, L: Clone> CircuitBreaker<S, C, K, L> {
     pub(super) fn new(inner: S, layer: &CircuitBreakerLayer<C, K, L>) -> Self {
         let unready = UnreadyClone::new(&inner);
         let breaker = Arc::clone(&layer.breaker);
-        let tripped = Arc::clone(&breaker.circuits.common.tripped);
-        let shared = Shared { unready, breaker, tripped };
+        let open_circuits = Arc::clone(&breaker.circuits.common.open_circuits);
+        let shared = Shared { unready, breaker, open_circuits };
         Self {
             inner,
             readiness: Readiness::Unready,
-            watch: Watch::default(),
+            opened: OpenedWaiter::default(),
             classifier: layer.classifier.clone(),
             key: layer.key.clone(),
             credential: layer.credential.clone(),
@@ -92,7 +92,7 @@ impl<S: Clone, C: Clone, K: Clone, L: Clone> Clone for CircuitBreaker<S, C, K, L
         Self {
             inner: self.inner.clone(),
             readiness: Readiness::Unready,
-            watch: Watch::default(),
+            opened: OpenedWaiter::default(),
             classifier: self.classifier.clone(),
             key: self.key.clone(),
             credential: self.credential.clone(),
@@ -120,11 +120,11 @@ where
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         loop {
-            let tripped = self.shared.is_tripped();
+            let has_open = self.shared.has_open_circuits();
             if matches!(self.readiness, Readiness::Ready | Readiness::Failed(_)) {
                 break;
             }
-            if tripped {
+            if has_open {
                 self.release_readiness();
                 break;
             }
@@ -183,9 +183,9 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
     /// Ready when a circuit has opened, which makes the breaker ready. Looks again after the task
     /// has registered, as a circuit may have opened just before.
     fn poll_opened(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.readiness = Readiness::Asked;
-        let opened = self.watch.poll(&self.shared.breaker.circuits.common.opened, cx);
-        if self.shared.is_tripped() { Poll::Ready(()) } else { opened }
+        self.readiness = Readiness::Pending;
+        let opened = self.opened.poll(&self.shared.breaker.circuits.common.opened, cx);
+        if self.shared.has_open_circuits() { Poll::Ready(()) } else { opened }
     }
 
     /// Rejects a call.
@@ -250,13 +250,13 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
         let mut passed = SentCall { permit, classifier: self.classifier.clone() };
         match mem::take(&mut self.readiness) {
             Readiness::Unready => {}
-            Readiness::Asked | Readiness::Ready => self.replace_inner(),
+            Readiness::Pending | Readiness::Ready => self.replace_inner(),
             Readiness::Failed(error) => {
                 self.replace_inner();
                 return ResponseFuture { state: CallState::rejected(passed.on_error(error)) };
             }
         }
-        // This call passes while some circuit isn't closed. That may be one which nobody calls.
+        // This call passes while some circuit isn't closed. That may be one without callers.
         self.shared.breaker.circuits.release_idle();
         let (service, scoped) =
             (self.shared.unready.unready_clone(), CallScope::offered().is_some());
@@ -355,15 +355,15 @@ impl<S: Service<Req>, Req, C> fmt::Debug for ResponseFuture<S, Req, C> {
     }
 }
 
-/// What `poll_ready` found.
+/// The result of the last `poll_ready`.
 #[derive(Debug, Default)]
 pub(super) enum Readiness {
-    /// The inner service wasn't asked: a call readies a handle of its own.
+    /// The inner service wasn't polled: a call readies a handle of its own.
     #[default]
     Unready,
-    /// The inner service was asked and isn't ready yet: the handle may hold a slot in a queue for
+    /// The inner service was polled and isn't ready yet: the handle may hold a slot in a queue for
     /// that.
-    Asked,
+    Pending,
     /// The inner service is ready, and holds whatever its readiness takes, such as a permit.
     Ready,
     /// The inner service failed to get ready. The failure belongs to the call
@@ -375,17 +375,17 @@ pub(super) enum Readiness {
 ///
 /// The notification is made when an inner service isn't ready for the first time, and then kept.
 #[derive(Debug, Default)]
-pub(super) struct Watch(Option<Pin<Box<OwnedNotified>>>);
+pub(super) struct OpenedWaiter(Option<Pin<Box<OwnedNotified>>>);
 
-impl Watch {
+impl OpenedWaiter {
     /// Ready if a circuit has opened since the last poll. Otherwise the task is woken when one
     /// opens.
     pub(super) fn poll(&mut self, opened: &Arc<Notify>, cx: &mut Context<'_>) -> Poll<()> {
         let notified = || Arc::clone(opened).notified_owned();
-        let watch = self.0.get_or_insert_with(|| Box::pin(notified()));
-        let opened_since = watch.as_mut().poll(cx);
+        let waiter = self.0.get_or_insert_with(|| Box::pin(notified()));
+        let opened_since = waiter.as_mut().poll(cx);
         if opened_since.is_ready() {
-            watch.set(notified());
+            waiter.set(notified());
         }
         opened_since
     }

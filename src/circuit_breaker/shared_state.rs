@@ -21,7 +21,7 @@ pub(super) struct AtomicState {
     word: AtomicU64,
     inner: Mutex<LockedState>,
     windows: Option<Windows>,
-    tripped: Arc<OpenCircuitCount>,
+    open_circuits: Arc<OpenCircuitCount>,
 }
 
 /// The decision on a call, and the state that made it.
@@ -54,7 +54,7 @@ pub(super) struct StateSnapshot {
 impl AtomicState {
     pub(super) fn new(
         config: &Config,
-        tripped: Arc<OpenCircuitCount>,
+        open_circuits: Arc<OpenCircuitCount>,
         random: fastrand::Rng,
         now: Instant,
     ) -> Self {
@@ -64,7 +64,7 @@ impl AtomicState {
             word: AtomicU64::new(word),
             inner: Mutex::new(LockedState::new(state_machine)),
             windows: Windows::new(config.rate, config.slow.map(|slow| slow.rate), now),
-            tripped,
+            open_circuits,
         }
     }
 
@@ -235,7 +235,7 @@ impl AtomicState {
             windows.clear(generation, now);
         }
         inner.asked = None;
-        self.count_tripped(inner, !state.passes_all());
+        self.count_open(inner, !state.passes_all());
     }
 
     /// As [`publish`](Self::publish), at the end of a ramp: what was counted during the ramp is
@@ -249,15 +249,15 @@ impl AtomicState {
         if let Some(windows) = &self.windows {
             windows.go_on(generation);
         }
-        self.count_tripped(inner, !state.passes_all());
+        self.count_open(inner, !state.passes_all());
     }
 
-    fn count_tripped(&self, inner: &mut LockedState, tripped: bool) {
-        let counted = std::mem::replace(&mut inner.counted, tripped);
-        self.tripped.count(counted, tripped);
+    fn count_open(&self, inner: &mut LockedState, open: bool) {
+        let counted = std::mem::replace(&mut inner.counted, open);
+        self.open_circuits.count(counted, open);
     }
 
-    /// Stops counting the circuit as tripped if it is [past](Self::is_past).
+    /// Stops counting the circuit as open if it is [past](Self::is_past).
     pub(super) fn release_if_idle(
         &self,
         config: &Config,
@@ -266,7 +266,7 @@ impl AtomicState {
     ) {
         let mut inner = self.inner.lock();
         if inner.is_past(config, last_failure, now) {
-            self.count_tripped(&mut inner, false);
+            self.count_open(&mut inner, false);
         }
     }
 
@@ -295,7 +295,7 @@ impl AtomicState {
 
 impl Drop for AtomicState {
     fn drop(&mut self) {
-        self.count_tripped(&mut self.inner.lock(), false);
+        self.count_open(&mut self.inner.lock(), false);
     }
 }
 

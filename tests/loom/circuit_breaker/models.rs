@@ -19,7 +19,7 @@ use crate::time::{self, Instant};
 struct Circuit {
     shared_state: AtomicState,
     config: Config,
-    tripped: Arc<OpenCircuitCount>,
+    open_circuits: Arc<OpenCircuitCount>,
     now: Instant,
 }
 
@@ -28,10 +28,10 @@ impl Circuit {
     fn new(config: Config) -> Arc<Self> {
         let config =
             Config { open_for: OpenDuration::fixed(Duration::ZERO), ..config }.checked().unwrap();
-        let (now, tripped) = (time::now(), Arc::new(OpenCircuitCount::new()));
+        let (now, open_circuits) = (time::now(), Arc::new(OpenCircuitCount::new()));
         let random = fastrand::Rng::with_seed(0);
-        let shared_state = AtomicState::new(&config, Arc::clone(&tripped), random, now);
-        Arc::new(Self { shared_state, config, tripped, now })
+        let shared_state = AtomicState::new(&config, Arc::clone(&open_circuits), random, now);
+        Arc::new(Self { shared_state, config, open_circuits, now })
     }
 
     /// One that has opened.
@@ -84,10 +84,10 @@ impl Circuit {
         self.shared_state.snapshot(&self.config).state
     }
 
-    /// Whether it is counted as tripped is what its state says.
+    /// Whether it is counted as open is what its state says.
     fn assert_counted(&self) {
         let closed = matches!(self.state(), CircuitState::Closed | CircuitState::ForcedClosed);
-        assert_eq!(self.tripped.is_any(), !closed);
+        assert_eq!(self.open_circuits.is_any(), !closed);
     }
 }
 
@@ -378,7 +378,7 @@ fn no_failure_is_lost_at_the_end_of_a_ramp() {
 }
 
 #[test]
-fn what_is_counted_as_tripped_is_what_is() {
+fn open_circuit_count_matches_states() {
     loom::model(|| {
         let circuit = Circuit::new(consecutive(1));
         on_threads(&circuit, 3, |circuit, thread| match thread {
@@ -388,8 +388,8 @@ fn what_is_counted_as_tripped_is_what_is() {
         });
         circuit.assert_counted();
         // One that is forgotten counts no more.
-        let tripped = Arc::clone(&circuit.tripped);
+        let open_circuits = Arc::clone(&circuit.open_circuits);
         drop(circuit);
-        assert!(!tripped.is_any());
+        assert!(!open_circuits.is_any());
     });
 }
