@@ -1,12 +1,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::breaker::BreakerState;
 use super::circuit::SharedConfig;
 use super::circuits::Circuits;
 use super::config::{CloseAt, Config, Recovery, SlowCalls};
-use super::count::CountingPolicy;
-use super::latch::{CredentialRejections, Latches};
-use super::layer::BreakerState;
+use super::count::{CountingPolicy, CredentialRejections};
+use super::latch::Latches;
 use super::observers::CircuitObservers;
 use super::{CallResult, CircuitBreakerLayer, CredentialLatch, FailureRate, OpenDuration};
 use crate::classify::{ClassifyFn, HttpClassifier, Outcome, classify_fn};
@@ -36,6 +36,26 @@ struct Settings {
     latch: Option<CredentialLatch>,
     random: RandomSource,
     observers: Observers,
+}
+
+impl CircuitBreakerLayer {
+    /// A breaker that opens after 5 failures in a row, for 30 s, and closes
+    /// when one probe succeeds.
+    #[allow(clippy::missing_panics_doc)] // the defaults are valid: it never does
+    pub fn new() -> Self {
+        CircuitBreakerBuilder::new().build().expect("the defaults are valid")
+    }
+
+    /// A builder, for all other settings.
+    pub fn builder() -> CircuitBreakerBuilder {
+        CircuitBreakerBuilder::new()
+    }
+}
+
+impl Default for CircuitBreakerLayer {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl CircuitBreakerBuilder {

@@ -7,9 +7,9 @@ use tokio::sync::Notify;
 
 use super::CallResult;
 use super::config::{Config, OpenCause};
-use super::latch::CredentialRejections;
+use super::count::CredentialRejections;
 use super::observers::CircuitObservers;
-use super::permit::Permit;
+use super::permit::CircuitPermit;
 use super::shared_state::{Admitted, AtomicState, OpenCircuitCount, StateChange};
 use super::state_machine::Admission;
 use super::status::{CallCounters, CallTotals, CircuitStatus, LastFailure};
@@ -70,29 +70,29 @@ impl Circuit {
     }
 
     /// Returns a permit for a call, or its rejection.
-    pub(super) fn admit(circuit: &ShardedCircuit) -> Result<Permit, Box<CircuitOpen>> {
+    pub(super) fn admit(circuit: &ShardedCircuit) -> Result<CircuitPermit, Box<CircuitOpen>> {
         match circuit.shared_state.passes_all() {
-            Some(generation) => Ok(Permit::new(circuit.shard_ref(), generation, false)),
+            Some(generation) => Ok(CircuitPermit::new(circuit.shard_ref(), generation, false)),
             None => circuit.admit_locked(|| circuit.shard_ref()),
         }
     }
 
     /// Returns a new permit for a call that already has a handle.
-    pub(super) fn admit_again(handle: &CircuitHandle) -> Result<Permit, Box<CircuitOpen>> {
+    pub(super) fn admit_again(handle: &CircuitHandle) -> Result<CircuitPermit, Box<CircuitOpen>> {
         handle.admit_locked(|| handle.clone())
     }
 
     fn admit_locked(
         &self,
         handle: impl FnOnce() -> CircuitHandle,
-    ) -> Result<Permit, Box<CircuitOpen>> {
+    ) -> Result<CircuitPermit, Box<CircuitOpen>> {
         let now = time::now();
         let config = &self.common.config;
         let Admitted { admission, generation, state, changed } =
             self.shared_state.admit(config, now);
         match admission {
             Admission::Pass { probe } => {
-                let permit = Permit::new(handle(), generation, probe);
+                let permit = CircuitPermit::new(handle(), generation, probe);
                 // Emitted while the permit exists: if an observer panics, dropping the permit
                 // releases the probe's slot. Only a call that passes changes the state here.
                 self.emit_change(changed);
@@ -103,7 +103,7 @@ impl Circuit {
                     changed.open_cause.map_or(OpenReason::Forced, |open_cause| open_cause.reason);
                 let event = || CircuitWouldReject::new(&self.name, generation, reason);
                 self.common.observers.emit(event);
-                Ok(Permit::uncounted(handle(), generation))
+                Ok(CircuitPermit::uncounted(handle(), generation))
             }
             Admission::Reject { until } => {
                 let open = rejection(&self.name, state, changed.open_cause, now, until);

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::FailureRate;
 use super::count::CountingPolicy;
-use super::shared_state::MAX_COUNT;
+use super::packed_state::MAX_COUNT;
 use super::trip::CountTrip;
 use crate::error::{InvalidConfig, OpenReason};
 use crate::verdict::Cause;

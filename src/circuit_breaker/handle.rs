@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
+use super::breaker::BreakerState;
 use super::circuits::Circuits;
-use super::layer::BreakerState;
 use super::{CircuitStatus, CircuitTransition};
 use crate::key::KeyRef;
 

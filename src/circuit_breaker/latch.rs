@@ -5,15 +5,14 @@ use super::OpenDuration;
 use super::circuit::{Circuit, SharedConfig};
 use super::circuits::Circuits;
 use super::config::Config;
-use super::count::CountingPolicy;
+use super::count::{CountingPolicy, CredentialRejections};
 use super::observers::CircuitObservers;
-use super::permit::Permit;
+use super::permit::CircuitPermit;
 use super::trip::CountTrip;
 use crate::error::CircuitOpen;
 use crate::key::KeyRef;
 use crate::random::RandomSource;
-use crate::sync::{AtomicU64, Ordering};
-use crate::time::{self, TimeOrigin};
+use crate::time;
 
 /// When a credential that the upstream refuses is left unused, and for how long.
 ///
@@ -135,7 +134,7 @@ impl Latches {
     pub(super) fn admit(
         &self,
         credential: &KeyRef<'_>,
-    ) -> Result<Option<Box<Permit>>, Box<CircuitOpen>> {
+    ) -> Result<Option<Box<CircuitPermit>>, Box<CircuitOpen>> {
         if !self.keep_watching() || matches!(credential, KeyRef::Shared) {
             return Ok(None);
         }
@@ -156,43 +155,5 @@ impl Latches {
         self.circuits.reset_counts();
         self.refusals.clear(last);
         false
-    }
-}
-
-/// When a credential was last refused, while that matters.
-#[derive(Debug)]
-pub(super) struct CredentialRejections {
-    start: TimeOrigin,
-    /// In nanoseconds from `start`, plus one; 0: not lately.
-    last: AtomicU64,
-}
-
-impl CredentialRejections {
-    pub(super) fn new() -> Self {
-        Self { start: TimeOrigin::new(time::now()), last: AtomicU64::new(0) }
-    }
-
-    pub(super) fn any(&self) -> bool {
-        self.last.load(Ordering::Acquire) != 0
-    }
-
-    /// A credential was refused.
-    pub(super) fn notice(&self) {
-        self.last.fetch_max(self.now(), Ordering::AcqRel);
-    }
-
-    /// Which credential_rejection was the last one, and for how many nanoseconds none has come.
-    pub(super) fn last(&self) -> (u64, u64) {
-        let last = self.last.load(Ordering::Acquire);
-        (last, self.now().saturating_sub(last))
-    }
-
-    /// From now on there were none, unless another one has come since `last`.
-    pub(super) fn clear(&self, last: u64) {
-        _ = self.last.compare_exchange(last, 0, Ordering::AcqRel, Ordering::Acquire);
-    }
-
-    fn now(&self) -> u64 {
-        self.start.nanos(time::now()).saturating_add(1)
     }
 }

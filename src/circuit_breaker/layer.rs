@@ -2,12 +2,10 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::circuits::{Change, Circuits};
-use super::latch::Latches;
-use super::{CircuitBreaker, CircuitBreakerBuilder, CircuitBreakerHandle};
+use super::breaker::BreakerState;
+use super::{CircuitBreaker, CircuitBreakerHandle};
 use crate::classify::HttpClassifier;
 use crate::key::{AllCalls, ByCredential};
-use crate::sync::Mutex;
 
 /// Stops calling an upstream that is down, and finds out when it is back.
 ///
@@ -19,26 +17,6 @@ pub struct CircuitBreakerLayer<C = HttpClassifier, K = AllCalls, L = ByCredentia
     pub(super) key: K,
     pub(super) credential: L,
     pub(super) breaker: Arc<BreakerState>,
-}
-
-impl CircuitBreakerLayer {
-    /// A breaker that opens after 5 failures in a row, for 30 s, and closes
-    /// when one probe succeeds.
-    #[allow(clippy::missing_panics_doc)] // the defaults are valid: it never does
-    pub fn new() -> Self {
-        CircuitBreakerBuilder::new().build().expect("the defaults are valid")
-    }
-
-    /// A builder, for all other settings.
-    pub fn builder() -> CircuitBreakerBuilder {
-        CircuitBreakerBuilder::new()
-    }
-}
-
-impl Default for CircuitBreakerLayer {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 impl<C, K, L> CircuitBreakerLayer<C, K, L> {
@@ -64,42 +42,7 @@ where
     type Service = CircuitBreaker<S, C, K, L>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CircuitBreaker::new(inner, self)
-    }
-}
-
-/// The state of one layer, which all its services share.
-#[derive(Debug)]
-pub(super) struct BreakerState {
-    pub(super) circuits: Circuits,
-    pub(super) latches: Option<Latches>,
-    /// Serialises changes to all circuits, so that two callers can't leave some as one wanted and
-    /// some as the other.
-    changing: Mutex<()>,
-}
-
-impl BreakerState {
-    pub(super) fn new(circuits: Circuits, latches: Option<Latches>) -> Self {
-        Self { circuits, latches, changing: Mutex::default() }
-    }
-
-    /// Whether calls are checked by their credentials, since one was refused lately.
-    pub(super) fn watches_credentials(&self) -> bool {
-        self.latches.as_ref().is_some_and(Latches::is_watching)
-    }
-
-    /// The circuits of credentials.
-    pub(super) fn credentials(&self) -> Option<&Circuits> {
-        self.latches.as_ref().map(Latches::circuits)
-    }
-
-    /// Changes all circuits, those of credentials too if `latches`. Changes are emitted only
-    /// afterwards, without the lock: an observer may change them again.
-    pub(super) fn change_all(&self, latches: bool, change: impl Fn(&Circuits) -> Vec<Change>) {
-        let changing = self.changing.lock();
-        let all = std::iter::once(&self.circuits).chain(self.credentials().filter(|_| latches));
-        let changes: Vec<_> = all.flat_map(change).collect();
-        drop(changing);
-        changes.into_iter().for_each(Change::emit);
+        let Self { classifier, key, credential, breaker } = self.clone();
+        CircuitBreaker::new(inner, breaker, (classifier, key, credential))
     }
 }

@@ -143,6 +143,7 @@
 //! next call of another circuit finds it.) An inner service that fails to get ready counts as a
 //! failed call: its error comes from `call`.
 
+mod breaker;
 mod builder;
 mod circuit;
 mod circuits;
@@ -152,6 +153,7 @@ mod handle;
 mod latch;
 mod layer;
 mod observers;
+mod packed_state;
 mod permit;
 #[cfg(feature = "serde")]
 mod serialize;

@@ -12,7 +12,7 @@ use crate::verdict::{Cause, Verdict};
 ///
 /// If it is dropped without a report, the call wasn't made, and a probe's slot is released.
 #[derive(Debug)]
-pub(super) struct Permit {
+pub(super) struct CircuitPermit {
     circuit: CircuitHandle,
     generation: u32,
     probe: bool,
@@ -20,7 +20,7 @@ pub(super) struct Permit {
     reported: bool,
 }
 
-impl Permit {
+impl CircuitPermit {
     pub(super) fn new(circuit: CircuitHandle, generation: u32, probe: bool) -> Self {
         Self { circuit, generation, probe, reported: false }
     }
@@ -91,7 +91,7 @@ impl Permit {
     }
 }
 
-impl Drop for Permit {
+impl Drop for CircuitPermit {
     fn drop(&mut self) {
         if !self.reported {
             self.withdraw();
@@ -103,9 +103,9 @@ impl Drop for Permit {
 /// watched, its credential's.
 #[derive(Debug)]
 pub(super) struct CallPermit {
-    permit: Permit,
+    permit: CircuitPermit,
     /// Boxed, since it is rare: every call's future would be larger by it.
-    credential: Option<Box<Permit>>,
+    credential: Option<Box<CircuitPermit>>,
     sent: Sent,
 }
 
@@ -118,13 +118,13 @@ enum Sent {
 }
 
 impl CallPermit {
-    pub(super) fn new(permit: Permit, credential: Option<Box<Permit>>) -> Self {
+    pub(super) fn new(permit: CircuitPermit, credential: Option<Box<CircuitPermit>>) -> Self {
         Self { permit, credential, sent: Sent::No }
     }
 
     /// For a call that was sent through a closed circuit, and isn't timed.
     pub(super) fn sent_untimed(circuit: CircuitHandle, generation: u32) -> Self {
-        let permit = Permit::new(circuit, generation, false);
+        let permit = CircuitPermit::new(circuit, generation, false);
         Self { permit, credential: None, sent: Sent::Yes }
     }
 

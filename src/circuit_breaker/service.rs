@@ -9,10 +9,9 @@ use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 use tower_service::Service;
 
-use super::CircuitBreakerLayer;
+use super::breaker::BreakerState;
 use super::circuit::{Circuit, ShardedCircuit};
 use super::latch::Latches;
-use super::layer::BreakerState;
 use super::permit::CallPermit;
 use super::shared_state::OpenCircuitCount;
 use crate::call_state::{CallState, InFlight, PendingCall};
@@ -52,19 +51,22 @@ impl<S> Shared<S> {
     }
 }
 
-impl<S: Clone, C: Clone, K: Clone, L: Clone> CircuitBreaker<S, C, K, L> {
-    pub(super) fn new(inner: S, layer: &CircuitBreakerLayer<C, K, L>) -> Self {
+impl<S: Clone, C, K, L> CircuitBreaker<S, C, K, L> {
+    pub(super) fn new(
+        inner: S,
+        breaker: Arc<BreakerState>,
+        (classifier, key, credential): (C, K, L),
+    ) -> Self {
         let unready = UnreadyClone::new(&inner);
-        let breaker = Arc::clone(&layer.breaker);
         let open_circuits = Arc::clone(&breaker.circuits.common.open_circuits);
         let shared = Shared { unready, breaker, open_circuits };
         Self {
             inner,
             readiness: Readiness::Unready,
             opened: OpenedWaiter::default(),
-            classifier: layer.classifier.clone(),
-            key: layer.key.clone(),
-            credential: layer.credential.clone(),
+            classifier,
+            key,
+            credential,
             last: LastKey::default(),
             shared: Arc::new(shared),
         }

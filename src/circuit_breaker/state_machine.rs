@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use super::config::{Config, Recovery};
-use super::shared_state::GENERATIONS;
+use super::packed_state::GENERATIONS;
 use super::{CallResult, OpenDuration};
 use crate::error::CircuitState;
 use crate::time::{self, Instant};

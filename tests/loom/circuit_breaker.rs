@@ -5,6 +5,8 @@ mod config;
 #[path = "../../src/circuit_breaker/count.rs"]
 mod count;
 mod models;
+#[path = "../../src/circuit_breaker/packed_state.rs"]
+mod packed_state;
 #[path = "../../src/circuit_breaker/shared_state.rs"]
 mod shared_state;
 #[path = "../../src/circuit_breaker/state_machine.rs"]

@@ -1,8 +1,7 @@
 //! When a closed circuit opens.
 //!
-//! Any of the policies opens it. Each is a plain function of what it has seen: two counts that live
-//! in the circuit's atomic word (here), and windows over the last calls or the last while
-//! ([`window`]), of failures and of slow calls ([`rates`]).
+//! Any of the policies opens it: two counts in the circuit's packed state (here), and windows over
+//! the last calls or a period, of failures and of slow calls ([`rates`]).
 
 mod failure_rate;
 mod rates;
@@ -10,7 +9,7 @@ mod windows;
 
 use self::rates::Rates;
 use super::CallResult;
-use super::shared_state::{Counts, MAX_COUNT};
+use super::packed_state::{Counts, MAX_COUNT};
 use crate::error::OpenReason;
 
 pub use self::failure_rate::FailureRate;
