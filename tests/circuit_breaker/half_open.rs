@@ -70,7 +70,7 @@ async fn probe_with_neutral_result_releases_slot() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn probes_with_409_keep_circuit_half_open() {
+async fn probe_with_409_proves_life_neutral_failure_does_not() {
     for status in [409, 425] {
         let (client, handle) = build(builder().half_open_probes(2).half_open_successes(2));
         fails(&client, 3).await;

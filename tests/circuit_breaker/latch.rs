@@ -422,7 +422,7 @@ async fn latch_waiting_call_latched_meanwhile_is_rejected() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dry_run_latched_after_wait_is_counted() {
+async fn latch_call_rejected_after_wait_is_counted() {
     let (inner, mut upstream) = mock::pair::<Request<Answer>, Response<()>>();
     upstream.allow(0);
     let layer = builder().latch(latch()).build().unwrap();
@@ -440,7 +440,7 @@ async fn dry_run_latched_after_wait_is_counted() {
     upstream.allow(1);
     assert_ready!(call.poll()).unwrap_err();
     assert_eq!((handle.status().calls, handle.latched()[0].calls), calls);
-    // Nor is one in its credential's circuit that the upstream's own turns away.
+    // Nor is one in its credential's circuit that the upstream's own circuit rejects.
     handle.reset();
     send(&client, "key", Status(401)).await;
     fails(&client, 3).await;
