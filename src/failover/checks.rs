@@ -378,7 +378,6 @@ impl WaiterHandle {
         }
     }
 
-    #[cold]
     fn start_missing(&self, set: &Arc<RegionSet>) {
         // Outside a runtime a later call will do it.
         let Ok(runtime) = Handle::try_current() else { return };

@@ -89,7 +89,6 @@ where
     }
 
     /// A call whose region has a client that isn't ready.
-    #[cold]
     pub(super) fn ready_race(
         request: Req,
         request_state: RequestState,
@@ -104,7 +103,6 @@ where
     }
 
     /// A call for which no region is fit.
-    #[cold]
     pub(super) fn waiting(
         request: Req,
         request_state: RequestState,
@@ -200,7 +198,6 @@ where
 {
     /// Takes the call one state further. Returns `None` if it did, and the new state is to be polled;
     /// otherwise what this poll returns.
-    #[cold]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Option<Answer<S::Response>> {
         match self.state.as_mut().project() {
             StateProject::Calling { .. } => None,
@@ -265,7 +262,6 @@ where
 
     /// Returns what the caller gets after a failure of this verdict, or `None` if the next region is
     /// called instead.
-    #[cold]
     fn failed(
         &mut self,
         verdict: &Verdict,

@@ -280,7 +280,6 @@ impl Availability {
         }
     }
 
-    #[inline]
     pub(super) const fn from_word(word: u64) -> Self {
         let until = word >> Self::BITS;
         match word & ((1 << Self::BITS) - 1) {

@@ -91,7 +91,6 @@ pub(super) type Selection<'a> = (usize, &'a RegionState, Attempt);
 impl Attempt {
     /// Whether its latency counts. While one region is preferred, latency doesn't choose among regions,
     /// and a sample of the calls is enough to know it.
-    #[inline]
     pub(super) const fn is_measured(&self) -> bool {
         self.chosen || self.is_sample
     }
@@ -118,23 +117,19 @@ impl RegionState {
         }
     }
 
-    #[inline]
     pub(super) fn availability(&self) -> Availability {
         Availability::from_word(self.availability.load(Ordering::Acquire))
     }
 
     /// Whether it stands as [`Availability::Fit`], found out without decoding the word.
-    #[inline]
     pub(super) fn is_fit(&self) -> bool {
         self.availability.load(Ordering::Acquire) == Availability::FIT
     }
 
-    #[inline]
     pub(super) fn is_gone(&self) -> bool {
         self.availability.load(Ordering::Acquire) == Availability::GONE
     }
 
-    #[inline]
     pub(super) fn priority(&self) -> u64 {
         self.priority.load(Ordering::Relaxed)
     }
@@ -188,7 +183,6 @@ impl RegionState {
     }
 
     /// When this generation of its timeline began, in nanoseconds of the origin.
-    #[inline]
     pub(super) fn generation(&self) -> u64 {
         self.since.load(Ordering::Relaxed)
     }
@@ -212,7 +206,6 @@ impl RegionState {
         Latency::from_word(self.latency.0.load(Ordering::Relaxed))
     }
 
-    #[inline]
     pub(super) fn measured(&self, latency: Duration, second: u64) {
         if let Some(next) = self.latency().with(latency, second) {
             self.latency.0.store(next.word(), Ordering::Relaxed);
@@ -348,7 +341,6 @@ struct Calls {
 }
 
 impl TrafficShare {
-    #[inline]
     fn calls(&self, chosen: bool) -> &Calls {
         if chosen { &self.chosen.0 } else { self.preferred.local() }
     }

@@ -25,7 +25,6 @@ pub(super) struct RequestState {
 
 impl RequestState {
     /// A call that sets out to the `first` region, if there is one for it.
-    #[inline]
     pub(super) fn new(
         scope: CallScope,
         retried: bool,
@@ -61,13 +60,11 @@ impl RequestState {
     }
 
     /// The region of the attempt that is under way.
-    #[inline]
     pub(super) fn under_way(&self) -> Option<usize> {
         self.under_way.then_some(self.region)
     }
 
     /// A guard to hold until the attempt has a future, whose drop ends it from then on.
-    #[inline]
     pub(super) fn before_future<'a>(&'a mut self, set: &'a RegionSet) -> BeforeFuture<'a> {
         BeforeFuture { set, request_state: self }
     }
@@ -77,7 +74,6 @@ impl RequestState {
     }
 
     /// Whether the attempt is the last one.
-    #[inline]
     pub(super) fn is_last(&self) -> bool {
         self.scope.tried().len() + 1 >= self.max_attempts
     }
@@ -92,7 +88,6 @@ impl RequestState {
     }
 
     /// An attempt begins in this region.
-    #[inline]
     pub(super) fn goes_to(&mut self, region: usize, region_state: &RegionState, attempt: Attempt) {
         self.scope = self.scope.at_region(region_state.place.name);
         (self.region, self.attempt, self.under_way, self.called_at) = (region, attempt, true, None);
@@ -122,7 +117,6 @@ impl RequestState {
     }
 
     /// The call's future is dropped before its end.
-    #[cold]
     pub(super) fn breaks_off(
         &mut self,
         set: &RegionSet,
@@ -158,7 +152,6 @@ impl RequestState {
         set.succeeded(self.region, region_state, self.attempt.generation);
     }
 
-    #[inline(never)]
     fn took_from(&self, called_at: Instant, set: &RegionSet) {
         // Measured from when it was sent: time in our own queues isn't the region's.
         let (sent_at, now) = (self.scope.sent_at().unwrap_or(called_at), time::now());
@@ -206,7 +199,6 @@ pub(super) struct BeforeFuture<'a> {
 }
 
 impl BeforeFuture<'_> {
-    #[inline]
     pub(super) fn passes(self) {
         std::mem::forget(self);
     }

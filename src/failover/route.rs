@@ -146,7 +146,6 @@ impl<'a> Target<'a> {
             .unwrap_or(path)
     }
 
-    #[inline]
     fn rewrite_host(&self, headers: &mut HeaderMap) {
         // A criteria instead of a look-up: few requests have a `Host` header, and comparing the names that
         // are there takes less time than hashing this one.

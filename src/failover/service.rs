@@ -76,7 +76,6 @@ impl<S: Clone, C, R, K> FailoverServices<S, C, R, K> {
 
 impl<S: Clone, C, R, K> FailoverServices<S, C, R, K> {
     /// This region's client: the one that this handle called last, or a fresh one.
-    #[inline]
     fn client(&mut self, region: usize) -> &mut S {
         let generation = self.shared.generation();
         let same = |last: &LastKey<S>| (last.region, last.generation) == (region, generation);

@@ -120,7 +120,6 @@ impl RegionSet {
     }
 
     /// The region of this number. Numbers come from [`find`](Self::find).
-    #[inline]
     pub(super) fn region_state(&self, region: usize) -> &RegionState {
         self.slots.get(region).expect("a region's number stays its own")
     }
@@ -163,12 +162,10 @@ impl RegionSet {
 
     /// Whether the latency of this call counts. With checks only theirs does: a region that serves calls
     /// would look slower than one that is only asked for its health.
-    #[inline]
     pub(super) fn is_measured(&self, attempt: &Attempt) -> bool {
         self.watch.is_none() && attempt.is_measured()
     }
 
-    #[inline]
     pub(super) fn measured(&self, region: usize, latency: Duration, now: Instant) {
         let second = seconds(self.origin.nanos(now));
         self.region_state(region).measured(latency, second);
@@ -221,7 +218,6 @@ impl RegionSet {
         }
     }
 
-    #[cold]
     fn proved(&self, region: usize, region_state: &RegionState, generation: u64) {
         let (recovery, now) = (&self.settings.recovery, time::now());
         match region_state.availability() {
@@ -357,7 +353,6 @@ impl<T> Slots<T> {
         Self { first: first.into_iter().collect(), later: OnceLock::new() }
     }
 
-    #[inline]
     pub(super) fn get(&self, number: usize) -> Option<&T> {
         match number.checked_sub(self.first.len()) {
             None => self.first.get(number),
@@ -366,7 +361,6 @@ impl<T> Slots<T> {
     }
 
     /// All in the order of their numbers. It ends at the first number of the later ones that is empty.
-    #[inline]
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> + Clone {
         let later = self.later.get().map_or(&[][..], |later| &**later);
         self.first.iter().chain(later.iter().map_while(|slot| slot.get().map(|slot| &**slot)))

@@ -94,7 +94,6 @@ impl<S, C, R> Shared<S, C, R> {
     /// A call sets out to the first region. Under a retry, which keeps the copy and counts the
     /// attempts, it makes one attempt. Under another failover, which uses the retry for its own regions,
     /// it tries several regions here, as without a retry.
-    #[inline]
     pub(super) fn set_out<Req>(
         &self,
         key: &impl Key<Req>,
@@ -125,7 +124,6 @@ impl<S, C, R> Shared<S, C, R> {
     }
 
     /// Chooses the first region.
-    #[inline]
     fn first(
         &self,
         scope: &CallScope,
@@ -142,7 +140,6 @@ impl<S, C, R> Shared<S, C, R> {
         }
     }
 
-    #[inline(never)]
     pub(super) fn look_around(
         &self,
         criteria: SelectionCriteria,
@@ -221,7 +218,6 @@ impl<S, C, R> Shared<S, C, R> {
     }
 
     /// What it takes to send the request to another region, if this failover may do so.
-    #[inline]
     pub(super) fn keep<Req>(
         &self,
         request_state: &RequestState,

@@ -48,7 +48,6 @@ pub(super) struct Recovered {
 
 impl RegionSet {
     /// Wakes the calls that wait for a region: one that took no calls may take some now.
-    #[cold]
     pub(super) fn notify_waiters(&self) {
         self.back.notify_waiters();
     }
