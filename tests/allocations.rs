@@ -239,14 +239,18 @@ async fn a_call_that_one_of_many_open_circuits_rejects_costs_one() {
 #[tokio::test(start_paused = true)]
 async fn rate_limit() {
     let ample = Quota::per_second(1_000_000);
-    for quota in [ample, ample.burst(1_000_000), Quota::per_second(10_000)] {
-        let builder = || RateLimitLayer::builder(quota);
+    for quota in [ample.clone(), ample.burst(1_000_000), Quota::per_second(10_000)] {
+        let builder = || RateLimitLayer::builder(quota.clone());
+        let one = builder().build().unwrap();
+        let no_wait = builder().no_wait().build().unwrap();
+        let by_authority = builder().by_authority().build().unwrap();
+        let by_credential = builder().by_credential().build().unwrap();
+        let by_cost = builder().cost_fn(|_: &Request| 2).build().unwrap();
         for request in [plain, full] {
-            assert_eq!(cost(builder().build().layer(client()), request).await, 0);
-            assert_eq!(cost(builder().no_wait().build().layer(client()), request).await, 0);
-            assert_eq!(cost(builder().by_authority().build().layer(client()), request).await, 0);
-            assert_eq!(cost(builder().by_credential().build().layer(client()), request).await, 0);
-            let by_cost = builder().cost_fn(|_: &Request| 2).build();
+            assert_eq!(cost(one.layer(client()), request).await, 0);
+            assert_eq!(cost(no_wait.layer(client()), request).await, 0);
+            assert_eq!(cost(by_authority.layer(client()), request).await, 0);
+            assert_eq!(cost(by_credential.layer(client()), request).await, 0);
             assert_eq!(cost(by_cost.layer(client()), request).await, 0);
         }
     }
@@ -291,7 +295,12 @@ async fn a_whole_stack_costs_what_its_retry_does() {
         let stack = ServiceBuilder::new()
             .layer(AlertLayer::new(&alerts))
             .layer(RetryLayer::builder().deadline(Duration::from_secs(9)).build().unwrap())
-            .layer(RateLimitLayer::builder(Quota::per_second(100_000)).by_credential().build())
+            .layer(
+                RateLimitLayer::builder(Quota::per_second(100_000))
+                    .by_credential()
+                    .build()
+                    .unwrap(),
+            )
             .layer(CircuitBreakerLayer::builder().by_authority().build().expect("valid"));
         assert_eq!(cost(stack.service(client()), request).await, cost_of_copies(request));
     }

@@ -113,7 +113,7 @@ async fn a_401_is_sent_once() {
     let (address, server) = scripted(&[(401, None)]).await;
     let mut client = ServiceBuilder::new()
         .layer(quick().build().unwrap())
-        .layer(RateLimitLayer::builder(Quota::per_minute(60)).by_credential().build())
+        .layer(RateLimitLayer::builder(Quota::per_minute(60)).by_credential().build().unwrap())
         .layer(CircuitBreakerLayer::new())
         .service(hyper());
     let response = client.ready().await.unwrap().call(get(address)).await.unwrap();

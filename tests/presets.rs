@@ -365,7 +365,7 @@ async fn breaker_b_never_counts_below_zero() {
 
 #[tokio::test(start_paused = true)]
 async fn the_standard_tier_passes_sixty_a_minute_for_each_key() {
-    let limit = rate_limit_standard_tier::rate_limit().build();
+    let limit = rate_limit_standard_tier::rate_limit().build().unwrap();
     let sent: Arc<Mutex<Vec<(String, Instant)>>> = Arc::default();
     let client = {
         let sent = Arc::clone(&sent);

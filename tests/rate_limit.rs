@@ -172,14 +172,14 @@ fn builder(quota: Quota) -> RateLimitBuilder {
 }
 
 fn build(builder: RateLimitBuilder) -> (impl Client, Upstream, RateLimitHandle) {
-    let (layer, upstream) = (builder.build(), Upstream::default());
+    let (layer, upstream) = (builder.build().unwrap(), Upstream::default());
     (layer.layer(upstream.clone()), upstream, layer.handle())
 }
 
 // Quotas.
 
 #[tokio::test(start_paused = true)]
-async fn a_strict_quota_passes_its_limit_in_any_window() {
+async fn strict_quota_sends_its_limit_in_any_window() {
     let (client, upstream, handle) = build(builder(ten_seconds(2)));
     let start = Instant::now();
     let mut tasks = JoinSet::new();
@@ -197,7 +197,7 @@ async fn a_strict_quota_passes_its_limit_in_any_window() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_window_slides_with_each_call() {
+async fn strict_quota_window_slides_with_each_call() {
     let (client, upstream, _) = build(builder(ten_seconds(3)));
     let start = Instant::now();
     for _ in 0..3 {
@@ -214,7 +214,7 @@ async fn the_window_slides_with_each_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_window_is_a_hundredth_longer_here_unless_notified_otherwise() {
+async fn strict_quota_default_margin_is_one_percent() {
     let (client, _, _) = build(builder(Quota::per_minute(1)).no_wait());
     passes(&client, Status(200));
     advance(60 * SECOND).await;
@@ -224,7 +224,7 @@ async fn a_window_is_a_hundredth_longer_here_unless_notified_otherwise() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_paced_quota_passes_its_burst_and_then_its_rate() {
+async fn paced_quota_sends_its_burst_then_its_rate() {
     let (client, upstream, handle) = build(builder(Quota::per_minute(60).burst(3)));
     let start = Instant::now();
     let mut tasks = JoinSet::new();
@@ -242,7 +242,7 @@ async fn a_paced_quota_passes_its_burst_and_then_its_rate() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quota_of_nothing_lets_nothing_through_and_nothing_wait() {
+async fn zero_quota_rejects_calls_at_once() {
     for quota in [Quota::per_second(0), Quota::per_second(5).burst(0)] {
         let (client, upstream, handle) = build(builder(quota).max_wait(Duration::MAX));
         let error = assert_ready_err!(call(&client, Request::new(Status(200))).poll());
@@ -255,9 +255,9 @@ async fn a_quota_of_nothing_lets_nothing_through_and_nothing_wait() {
 // Costs.
 
 #[tokio::test(start_paused = true)]
-async fn a_cost_above_the_quota_is_rejected_at_once() {
+async fn cost_above_quota_is_rejected_at_once() {
     for quota in [ten_seconds(5), Quota::per_second(1).burst(5)] {
-        let layer = builder(quota).cost_fn(by_header).build();
+        let layer = builder(quota).cost_fn(by_header).build().unwrap();
         let client = layer.layer(Upstream::default());
         for cost in [6, u32::MAX] {
             let error = assert_ready_err!(call(&client, costing(cost, Status(200))).poll());
@@ -270,9 +270,9 @@ async fn a_cost_above_the_quota_is_rejected_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cost_of_zero_passes_a_spent_quota_and_a_line() {
+async fn zero_cost_passes_spent_quota_and_queue() {
     for quota in [ten_seconds(1), Quota::per_second(1).burst(1), Quota::per_second(0)] {
-        let layer = builder(quota).cost_fn(by_header).build();
+        let layer = builder(quota).cost_fn(by_header).build().unwrap();
         let client = layer.layer(Upstream::default());
         assert_ready_ok!(call(&client, costing(0, Status(200))).poll());
         let _first = send(&client, costing(1, Status(200)));
@@ -283,8 +283,8 @@ async fn a_cost_of_zero_passes_a_spent_quota_and_a_line() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dear_call_waits_for_all_it_needs_and_none_overtakes_it() {
-    let layer = builder(ten_seconds(10)).cost_fn(by_header).build();
+async fn queue_expensive_call_keeps_fifo_order() {
+    let layer = builder(ten_seconds(10)).cost_fn(by_header).build().unwrap();
     let (upstream, start) = (Upstream::default(), Instant::now());
     let client = layer.layer(upstream.clone());
     let mut tasks = JoinSet::new();
@@ -303,7 +303,7 @@ async fn a_dear_call_waits_for_all_it_needs_and_none_overtakes_it() {
 // The line.
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_waiters_are_served_first_come_first_served() {
+async fn queue_thousand_calls_keep_fifo_order() {
     for quota in [ten_seconds(7), Quota::per_second(100).burst(3)] {
         let (client, upstream, _) = build(builder(quota).max_wait(Duration::MAX));
         let mut tasks = JoinSet::new();
@@ -331,7 +331,7 @@ impl<F: Future + Unpin> Future for Counted<F> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_grant_wakes_a_waiter_or_two_however_many_wait() {
+async fn queue_admission_wakes_one_call_twice_at_most() {
     const WAITERS: usize = 10_000;
     for quota in [ten_seconds(3), Quota::per_second(10).burst(2)] {
         let (client, _, _) = build(builder(quota).max_wait(Duration::MAX));
@@ -354,7 +354,7 @@ async fn a_grant_wakes_a_waiter_or_two_however_many_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiters_that_leave_neither_stall_nor_reorder_the_line() {
+async fn queue_dropped_calls_neither_block_nor_reorder() {
     // At every place, in every state: never polled, waiting, and with the turn.
     for leaves in 0..10 {
         for polled in [false, true] {
@@ -394,7 +394,7 @@ async fn waiters_that_leave_neither_stall_nor_reorder_the_line() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiter_that_was_handed_the_turn_and_is_dropped_hands_it_on() {
+async fn queue_dropped_head_notifies_the_next_call() {
     let (client, upstream, _) = build(builder(ten_seconds(1)));
     passes(&client, Status(200));
     let mut first = send(&client, numbered(1, Status(200)));
@@ -414,7 +414,7 @@ async fn a_waiter_that_was_handed_the_turn_and_is_dropped_hands_it_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_never_polled_holds_none_up() {
+async fn queue_unpolled_call_blocks_no_other_before_its_turn() {
     let (client, upstream, handle) = build(builder(ten_seconds(1)));
     passes(&client, Status(200));
     let unpolled = call(&client, numbered(1, Status(200)));
@@ -428,7 +428,7 @@ async fn a_call_that_is_never_polled_holds_none_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_newcomer_does_not_overtake_the_line() {
+async fn queue_new_call_does_not_overtake() {
     let (client, upstream, _) = build(builder(ten_seconds(1)));
     passes(&client, Status(200));
     let mut first = send(&client, numbered(1, Status(200)));
@@ -442,7 +442,7 @@ async fn a_newcomer_does_not_overtake_the_line() {
 // What isn't waited for.
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_would_be_too_long_is_known_on_arrival() {
+async fn queue_too_long_wait_is_rejected_on_arrival() {
     for quota in [ten_seconds(2), Quota::per_second(1).burst(2)] {
         let (client, _, _) = build(builder(quota).max_wait(20 * SECOND));
         let mut line = Vec::new();
@@ -472,7 +472,7 @@ async fn a_wait_that_would_be_too_long_is_known_on_arrival() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_wait_rejects_what_cannot_pass_at_once() {
+async fn no_wait_rejects_calls_above_the_quota() {
     let (client, _, handle) = build(builder(ten_seconds(1)).no_wait());
     passes(&client, Status(200));
     for _ in 0..3 {
@@ -487,7 +487,7 @@ async fn no_wait_rejects_what_cannot_pass_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_line_rejects() {
+async fn queue_full_rejects_calls() {
     let (client, _, handle) = build(builder(ten_seconds(1)).max_waiting(2));
     passes(&client, Status(200));
     let mut first = send(&client, Request::new(Status(200)));
@@ -503,7 +503,7 @@ async fn a_full_line_rejects() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_behind_a_closed_gate_and_a_line_is_foreseen() {
+async fn queue_prediction_includes_gate_and_waiting_calls() {
     for quota in [ten_seconds(1), Quota::new(1, 10 * SECOND).burst(1)] {
         let (client, _, _) = build(builder(quota).max_wait(75 * SECOND));
         advance(1_000 * SECOND).await;
@@ -524,7 +524,7 @@ async fn a_wait_behind_a_closed_gate_and_a_line_is_foreseen() {
 // What the server says.
 
 #[tokio::test(start_paused = true)]
-async fn a_429_that_says_when_closes_the_gate_for_all() {
+async fn throttled_with_hint_closes_gate_for_all_calls() {
     let (client, upstream, handle) = build(builder(ten_seconds(100)).max_wait(30 * SECOND));
     passes(&client, After(429, 20));
     assert_eq!(handle.status().paused_until, Some(Instant::now() + 20 * SECOND));
@@ -550,7 +550,7 @@ async fn a_429_that_says_when_closes_the_gate_for_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_that_wait_are_rejected_when_the_gate_passes_their_max_wait() {
+async fn throttle_gate_beyond_max_wait_rejects_waiting_calls() {
     let (client, upstream, handle) = build(builder(ten_seconds(2)).max_wait(30 * SECOND));
     let (throttle, later) = oneshot::channel();
     let mut throttled = send(&client, Request::new(ThrottledLater(later)));
@@ -572,7 +572,7 @@ async fn calls_that_wait_are_rejected_when_the_gate_passes_their_max_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_is_capped_and_may_be_ignored() {
+async fn max_pause_caps_pauses_and_zero_ignores_them() {
     let (client, _, handle) = build(builder(ten_seconds(100)).max_pause(5 * SECOND));
     passes(&client, After(429, 3_000));
     assert_eq!(handle.status().paused_until, Some(Instant::now() + 5 * SECOND));
@@ -587,7 +587,7 @@ async fn a_pause_is_capped_and_may_be_ignored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_that_was_notified_by_mistake_can_be_ended() {
+async fn handle_resume_ends_a_pause() {
     let (client, _, handle) = build(builder(ten_seconds(100)).max_wait(Duration::MAX));
     passes(&client, After(429, 3_000));
     let mut waiting = call(&client, numbered(1, Status(200)));
@@ -599,7 +599,7 @@ async fn a_pause_that_was_notified_by_mistake_can_be_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_429_without_a_hint_and_a_503_leave_the_gate_open() {
+async fn throttled_without_hint_leaves_gate_open() {
     let (client, _, handle) = build(builder(ten_seconds(100)));
     passes(&client, Status(429));
     passes(&client, After(503, 30));
@@ -610,7 +610,7 @@ async fn a_429_without_a_hint_and_a_503_leave_the_gate_open() {
 // Refunds.
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_connection_gives_the_units_back_and_wakes_the_head_at_once() {
+async fn refund_of_refused_connection_wakes_the_head() {
     for quota in [ten_seconds(1), Quota::new(1, 10 * SECOND).burst(1)] {
         let (client, upstream, handle) = build(builder(quota));
         let (refuse, later) = oneshot::channel();
@@ -630,13 +630,13 @@ async fn a_refused_connection_gives_the_units_back_and_wakes_the_head_at_once() 
 
 #[cfg(feature = "circuit-breaker")]
 #[tokio::test(start_paused = true)]
-async fn an_open_circuit_below_drains_the_line_at_once() {
+async fn refund_of_open_circuit_drains_the_queue() {
     use tower_upstream::CircuitBreakerLayer;
     use tower_upstream::circuit_breaker::CircuitOpen;
 
     for quota in [ten_seconds(3), ten_seconds(40_000), Quota::new(3, 10 * SECOND).burst(3)] {
         let breaker = CircuitBreakerLayer::builder().consecutive_failures(1).build().unwrap();
-        let limit = builder(quota).cost_fn(by_header).build();
+        let limit = builder(quota).cost_fn(by_header).build().unwrap();
         let full = limit.handle().status().remaining;
         let client = limit.layer(breaker.layer(Upstream::default()));
         let (end, later) = oneshot::channel::<bool>();
@@ -657,9 +657,9 @@ async fn an_open_circuit_below_drains_the_line_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_unit_comes_back_whatever_the_quota() {
+async fn refund_restores_every_unit_of_any_quota() {
     for quota in [ten_seconds(5), ten_seconds(16_384), ten_seconds(16_385), ten_seconds(40_000)] {
-        let layer = builder(quota).no_wait().build();
+        let layer = builder(quota).no_wait().build().unwrap();
         let client = layer.layer(Upstream::default());
         let full = layer.handle().status().remaining;
         // One after the other, and several at once that end in another order.
@@ -688,8 +688,8 @@ async fn every_unit_comes_back_whatever_the_quota() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_refund_of_a_paced_quota_adds_no_burst() {
-    let layer = builder(Quota::per_second(1).burst(10)).no_wait().build();
+async fn refund_late_of_paced_quota_adds_no_burst() {
+    let layer = builder(Quota::per_second(1).burst(10)).no_wait().build().unwrap();
     let client = layer.layer(Upstream::default());
     let (refuse, end) = oneshot::channel();
     let mut refused = send(&client, Request::new(RefusedLater(end)));
@@ -704,10 +704,10 @@ async fn a_late_refund_of_a_paced_quota_adds_no_burst() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_permit_is_refunded_before_the_call_is_sent_and_not_after() {
+async fn refund_of_dropped_call_only_before_it_is_sent() {
     let (inner, mut upstream) = mock::pair::<Request<()>, Response<()>>();
     upstream.allow(1);
-    let limit = builder(ten_seconds(1)).build();
+    let limit = builder(ten_seconds(1)).build().unwrap();
     let mut client = limit.layer(inner);
     client.ready().await.unwrap();
     let mut call = || task::spawn(Box::pin(client.call(Request::new(()))));
@@ -728,10 +728,10 @@ async fn a_permit_is_refunded_before_the_call_is_sent_and_not_after() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_whose_inner_service_breaks_after_the_wait_gives_its_units_back() {
+async fn refund_after_wait_if_inner_service_fails() {
     let (inner, mut upstream) = mock::pair::<Request<()>, Response<()>>();
     upstream.allow(1);
-    let limit = builder(ten_seconds(1)).build();
+    let limit = builder(ten_seconds(1)).build().unwrap();
     let mut client = limit.layer(inner);
     client.ready().await.unwrap();
     let _sent = task::spawn(Box::pin(client.call(Request::new(()))));
@@ -746,9 +746,9 @@ async fn a_call_whose_inner_service_breaks_after_the_wait_gives_its_units_back()
 // Readiness.
 
 #[tokio::test(start_paused = true)]
-async fn a_waiting_call_holds_no_readiness_of_the_inner_service() {
+async fn waiting_call_holds_no_inner_readiness() {
     let inner = ConcurrencyLimit::new(Upstream::default(), 1);
-    let limit = builder(ten_seconds(1)).build();
+    let limit = builder(ten_seconds(1)).build().unwrap();
     let mut client = limit.layer(inner.clone());
     client.ready().await.unwrap().call(Request::new(Status(200))).await.unwrap();
     let mut waiting =
@@ -804,11 +804,11 @@ impl Service<Request<Answer>> for Gated {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_quota_holds_at_the_instant_of_sending() {
+async fn quota_counts_calls_when_they_are_sent() {
     for quota in [ten_seconds(2), Quota::new(2, 10 * SECOND).burst(2)] {
         let gated = Gated { gate: Arc::default(), upstream: Upstream::default() };
         let (gate, upstream) = (Arc::clone(&gated.gate), gated.upstream.clone());
-        let client = builder(quota).build().layer(gated);
+        let client = builder(quota).build().unwrap().layer(gated);
         let start = Instant::now();
         let mut tasks = JoinSet::new();
         for number in 0..10 {
@@ -837,12 +837,12 @@ async fn the_quota_holds_at_the_instant_of_sending() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_has_its_permit_is_not_sent_through_a_closed_gate() {
+async fn admitted_call_is_not_sent_through_closed_gate() {
     for max_wait in [30, 100] {
         let gated = Gated { gate: Arc::default(), upstream: Upstream::default() };
         let (gate, upstream) = (Arc::clone(&gated.gate), gated.upstream.clone());
         let inner = ConcurrencyLimit::new(gated, 2);
-        let layer = builder(ten_seconds(1)).max_wait(max_wait * SECOND).build();
+        let layer = builder(ten_seconds(1)).max_wait(max_wait * SECOND).build().unwrap();
         let client = layer.layer(inner.clone());
         let (throttle, later) = oneshot::channel();
         let mut first = send(&client, numbered(0, ThrottledLater(later)));
@@ -881,7 +881,7 @@ async fn a_call_that_has_its_permit_is_not_sent_through_a_closed_gate() {
 // Keys and sharing.
 
 #[tokio::test(start_paused = true)]
-async fn credentials_have_quotas_of_their_own_and_are_never_shown() {
+async fn by_credential_separates_quotas_and_hides_secrets() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&seen);
     let layer = builder(ten_seconds(1))
@@ -890,7 +890,8 @@ async fn credentials_have_quotas_of_their_own_and_are_never_shown() {
         .observer(observer_fn(move |event: &Event<'_>| {
             log.lock().unwrap().push(format!("{event} {event:?}"));
         }))
-        .build();
+        .build()
+        .unwrap();
     let client = layer.layer(Upstream::default());
     for name in ["authorization", "x-api-key", "api-key", "x-goog-api-key"] {
         for secret in ["sk-secret-1", "sk-secret-2"] {
@@ -915,8 +916,8 @@ async fn credentials_have_quotas_of_their_own_and_are_never_shown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hosts_and_texts_have_quotas_of_their_own() {
-    let layer = builder(ten_seconds(1)).by_authority().no_wait().build();
+async fn by_authority_and_key_fn_separate_quotas() {
+    let layer = builder(ten_seconds(1)).by_authority().no_wait().build().unwrap();
     let client = layer.layer(Upstream::default());
     let to = |uri: &str| Request::builder().uri(uri).body(Status(200)).unwrap();
     assert_ready_ok!(call(&client, to("http://a.test/x")).poll());
@@ -925,7 +926,8 @@ async fn hosts_and_texts_have_quotas_of_their_own() {
     let status = layer.handle().status_of(&KeyRef::text("b.test")).unwrap();
     assert_eq!((&*status.name, status.remaining), ("upstream/b.test", 0));
 
-    let layer = builder(ten_seconds(1)).key_fn(|head| head.header("tenant")).no_wait().build();
+    let layer =
+        builder(ten_seconds(1)).key_fn(|head| head.header("tenant")).no_wait().build().unwrap();
     let client = layer.layer(Upstream::default());
     let of = |tenant: &str| Request::builder().header("tenant", tenant).body(Status(200)).unwrap();
     assert_ready_ok!(call(&client, of("a")).poll());
@@ -936,14 +938,15 @@ async fn hosts_and_texts_have_quotas_of_their_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn spent_quotas_are_not_evicted_for_new_keys() {
+async fn max_keys_keeps_keys_with_spent_units() {
     for quota in [ten_seconds(1), ten_seconds(40_000), Quota::per_second(1).burst(1)] {
         let layer = builder(quota)
             .key_fn(|head| head.header("key"))
             .max_keys(10)
             .no_wait()
             .cost_fn(by_header)
-            .build();
+            .build()
+            .unwrap();
         let client = layer.layer(Upstream::default());
         let cost = layer.handle().status().remaining;
         let request = |key: &str, cost: u32| {
@@ -980,10 +983,10 @@ impl Observer for Log {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_come_in_order() {
+async fn events_are_emitted_in_order() {
     let log = Log::default();
     let limit = builder(ten_seconds(2)).max_wait(15 * SECOND).observer(log.clone());
-    let client = limit.cost_fn(by_header).build().layer(Upstream::default());
+    let client = limit.cost_fn(by_header).build().unwrap().layer(Upstream::default());
     _ = call(&client, costing(3, Hangs)).poll();
     passes(&client, Status(200));
     passes(&client, Refused);
@@ -1010,7 +1013,7 @@ async fn events_come_in_order() {
 // Configuration.
 
 #[tokio::test(start_paused = true)]
-async fn nothing_panics_at_the_ends_of_the_numbers() {
+async fn extreme_settings_do_not_panic() {
     let quotas = [
         Quota::new(0, Duration::ZERO),
         Quota::new(1, Duration::ZERO),
@@ -1032,14 +1035,15 @@ async fn nothing_panics_at_the_ends_of_the_numbers() {
     for quota in quotas {
         for most in [0, 1, usize::MAX] {
             for time in [Duration::ZERO, SECOND, Duration::MAX] {
-                let limit = builder(quota)
+                let limit = builder(quota.clone())
                     .max_wait(time)
                     .max_pause(time)
                     .max_waiting(most)
                     .max_keys(most)
                     .by_authority()
                     .cost_fn(by_header)
-                    .build();
+                    .build()
+                    .unwrap();
                 let client = limit.layer(Upstream::default());
                 let mut calls = Vec::new();
                 for cost in [1, 0, u32::MAX, u32::MAX, 2, 1, 1, u32::MAX] {
@@ -1060,8 +1064,8 @@ async fn nothing_panics_at_the_ends_of_the_numbers() {
 }
 
 #[test]
-fn is_built_and_rejects_outside_a_runtime() {
-    let layer = RateLimitLayer::builder(Quota::per_minute(1)).no_wait().build();
+fn layer_builds_and_rejects_outside_a_runtime() {
+    let layer = RateLimitLayer::builder(Quota::per_minute(1)).no_wait().build().unwrap();
     let client = layer.layer(Upstream::default());
     passes(&client, Status(200));
     let (reason, after) = rejected(&client, Request::new(Hangs));
@@ -1080,8 +1084,8 @@ fn is_built_and_rejects_outside_a_runtime() {
 }
 
 #[test]
-fn no_unit_is_lost_or_won_between_threads() {
-    let layer = RateLimitLayer::builder(Quota::per_hour(1_000)).no_wait().build();
+fn units_on_many_threads_are_conserved() {
+    let layer = RateLimitLayer::builder(Quota::per_hour(1_000)).no_wait().build().unwrap();
     let upstream = Upstream::default();
     let client = Mutex::new(layer.layer(upstream.clone()));
     let sent = AtomicUsize::new(0);

@@ -34,7 +34,7 @@ fn conforms(sent: &[Instant], rate: u32, burst: u32) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_that_wait_are_refused_or_are_dropped_neither_add_to_it_nor_owe() {
+async fn paced_refused_and_dropped_calls_conserve_units() {
     for seed in 0..200 {
         let mut random = fastrand::Rng::with_seed(seed);
         let burst = random.u32(1..6);
@@ -77,11 +77,14 @@ async fn calls_that_wait_are_refused_or_are_dropped_neither_add_to_it_nor_owe() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn late_refunds_add_no_burst_whatever_the_quota_was_meanwhile() {
+async fn paced_late_refund_after_quota_change_adds_no_burst() {
     for seed in 0..500 {
         let mut random = fastrand::Rng::with_seed(seed);
         let (mut rate, mut burst, mut since) = (1, 5, 0);
-        let layer = RateLimitLayer::builder(Quota::per_second(rate).burst(burst)).no_wait().build();
+        let layer = RateLimitLayer::builder(Quota::per_second(rate).burst(burst))
+            .no_wait()
+            .build()
+            .unwrap();
         let sent = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&sent);
         let client =
@@ -120,10 +123,10 @@ async fn late_refunds_add_no_burst_whatever_the_quota_was_meanwhile() {
 }
 
 #[test]
-fn no_unit_is_lost_or_won_between_threads() {
+fn units_on_many_threads_are_conserved() {
     // None is replenished while this runs.
     let day = Quota::new(1, Duration::from_secs(86_400)).burst(1_000);
-    let layer = RateLimitLayer::builder(day).no_wait().build();
+    let layer = RateLimitLayer::builder(day).no_wait().build().unwrap();
     let service = layer.layer(service_fn(|request: Request<bool>| {
         let is_unsent = request.into_body();
         std::future::ready(if is_unsent { Err(refused()) } else { Ok(Response::new(())) })

@@ -46,7 +46,8 @@ async fn check(calls: Quota, tokens: Quota, steps: Vec<Step>) {
     let layer = RateLimitLayer::builder(calls)
         .and(tokens, |request: &Asked| request.body().1)
         .max_wait(Duration::MAX)
-        .build();
+        .build()
+        .unwrap();
     let sent = Arc::new(Mutex::new(Vec::<Sent>::new()));
     let log = Arc::clone(&sent);
     let mut client = layer.layer(service_fn(move |request: Asked| {
@@ -107,7 +108,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn no_window_sees_more_than_its_quotas_and_none_overtakes(
+    fn windows_hold_their_quotas_and_calls_keep_order(
         calls in 1_u32..6,
         tokens in 10_u32..30,
         steps in steps(),

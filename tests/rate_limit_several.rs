@@ -61,12 +61,13 @@ fn limited(called: &mut Called) -> (Option<String>, RateLimitedReason, Duration)
 // Several limits.
 
 #[tokio::test(start_paused = true)]
-async fn a_call_takes_of_all_limits_or_of_none() {
+async fn quotas_are_taken_atomically() {
     let layer = RateLimitLayer::builder(ten_seconds(3))
         .and(ten_seconds(100).of(Resource::Tokens), tokens)
         .and(Quota::per_hour(150).margin(Duration::ZERO).named("cents"), tokens)
         .no_wait()
-        .build();
+        .build()
+        .unwrap();
     let left = || layer.handle().status().limits.iter().map(|limit| limit.remaining).collect();
     let left = || -> Vec<u32> { left() };
     assert_ready_ok!(call!(layer, costing(60)).poll());
@@ -85,13 +86,15 @@ async fn a_call_takes_of_all_limits_or_of_none() {
     let error = assert_ready_err!(call!(layer, costing(101)).poll());
     let above = cause_ref::<CostAboveQuota>(&*error).unwrap();
     assert_eq!((above.limit(), above.cost(), above.capacity()), ("tokens", 101, 100));
-    let names: Vec<_> = layer.handle().status().limits.iter().map(|limit| limit.name).collect();
+    let limits = layer.handle().status().limits;
+    let names: Vec<_> = limits.iter().map(|limit| &*limit.name).collect();
     assert_eq!(names, ["requests", "tokens", "cents"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_one_limit_keeps_its_place_in_all() {
-    let layer = RateLimitLayer::builder(ten_seconds(10)).and(ten_seconds(10), tokens).build();
+async fn queue_call_waiting_for_one_quota_keeps_its_position() {
+    let layer =
+        RateLimitLayer::builder(ten_seconds(10)).and(ten_seconds(10), tokens).build().unwrap();
     assert_ready_ok!(call!(layer, costing(8)).poll());
     let mut dear = call!(layer, costing(5));
     assert_pending!(dear.poll());
@@ -111,11 +114,12 @@ async fn who_waits_for_one_limit_keeps_its_place_in_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_costs_nothing_of_what_binds_passes_after_those_before_it() {
+async fn queue_zero_cost_request_keeps_fifo_order() {
     let layer = RateLimitLayer::builder(Quota::per_minute(100))
         .and(ten_seconds(10).named("cents"), tokens)
         .max_wait(15 * SECOND)
-        .build();
+        .build()
+        .unwrap();
     assert_ready_ok!(call!(layer, costing(10)).poll());
     let mut dear = call!(layer, costing(10));
     assert_pending!(dear.poll());
@@ -137,7 +141,7 @@ fn settling(response: &mut Response<Option<u32>>, usage: Usage) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn usage_that_the_answer_reports_settles_the_cost() {
+async fn settle_fn_settles_cost_from_response() {
     for quota in [ten_seconds(100), Quota::new(100, 100 * SECOND).burst(100)] {
         let observed = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&observed);
@@ -151,7 +155,8 @@ async fn usage_that_the_answer_reports_settles_the_cost() {
                 }
             }))
             .no_wait()
-            .build();
+            .build()
+            .unwrap();
         let left = || layer.handle().status().limits[1].remaining;
         // Less than estimated: the rest comes back.
         assert_ready_ok!(call!(layer, Request::new((50, Some(20)))).poll());
@@ -172,11 +177,12 @@ async fn usage_that_the_answer_reports_settles_the_cost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn usage_that_only_the_body_reports_is_settled_later_and_else_kept() {
+async fn usage_settled_later_adjusts_units() {
     let layer = RateLimitLayer::builder(ten_seconds(100).of(Resource::Tokens))
         .cost_fn(tokens)
         .settle_fn(settling)
-        .build();
+        .build()
+        .unwrap();
     let left = || layer.handle().status().remaining;
     let mut response = assert_ready_ok!(call!(layer, costing(60)).poll());
     let usage = response.extensions_mut().remove::<Usage>().unwrap();
@@ -201,13 +207,14 @@ async fn usage_that_only_the_body_reports_is_settled_later_and_else_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_settlement_after_its_window_gives_nothing_back_twice() {
+async fn usage_settled_after_window_refunds_nothing() {
     for quota in [ten_seconds(10), Quota::new(10, 10 * SECOND).burst(10)] {
         let layer = RateLimitLayer::builder(quota.of(Resource::Tokens))
             .cost_fn(tokens)
             .settle_fn(settling)
             .no_wait()
-            .build();
+            .build()
+            .unwrap();
         let mut response = assert_ready_ok!(call!(layer, costing(10)).poll());
         let usage = response.extensions_mut().remove::<Usage>().unwrap();
         advance(20 * SECOND).await;
@@ -219,35 +226,38 @@ async fn a_settlement_after_its_window_gives_nothing_back_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_settle_fn_that_is_given_before_another_quota_is_called() {
+async fn settle_fn_before_and_is_called() {
     let layer = RateLimitLayer::builder(ten_seconds(100).of(Resource::Tokens))
         .cost_fn(tokens)
         .settle_fn(settling)
         .and(ten_seconds(100).named("cents"), |_: &Request<_>| 1)
-        .build();
+        .build()
+        .unwrap();
     assert_ready_ok!(call!(layer, Request::new((10, Some(3)))).poll());
     assert_eq!(layer.handle().status().remaining, 97);
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_two_quotas_of_one_resource_both_are_settled() {
+async fn usage_settles_all_quotas_of_one_resource() {
     let layer = RateLimitLayer::builder(Quota::per_minute(100))
         .and(Quota::per_minute(1_000).of(Resource::Tokens), tokens)
         .and(Quota::per_hour(10_000).of(Resource::Tokens), tokens)
         .settle_fn(settling)
-        .build();
+        .build()
+        .unwrap();
     assert_ready_ok!(call!(layer, Request::new((10, Some(3)))).poll());
     let left: Vec<_> = layer.handle().status().limits.iter().map(|limit| limit.remaining).collect();
     assert_eq!(left, [99, 997, 9_997]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_settlement_that_is_taken_back_is_not_owed() {
+async fn usage_settled_back_owes_nothing() {
     for quota in [ten_seconds(100), Quota::new(100, 10_000 * SECOND).burst(100)] {
         let layer = RateLimitLayer::builder(quota.of(Resource::Tokens))
             .cost_fn(tokens)
             .settle_fn(settling)
-            .build();
+            .build()
+            .unwrap();
         let mut response = assert_ready_ok!(call!(layer, costing(10)).poll());
         let usage = response.extensions_mut().remove::<Usage>().unwrap();
         for used in [50, 10, 30, 20, 10] {
@@ -259,11 +269,12 @@ async fn a_settlement_that_is_taken_back_is_not_owed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn settled_as_often_as_it_is_notified_each_part_is_spent_when_it_was() {
+async fn usage_settled_repeatedly_charges_each_part_at_its_time() {
     let layer = RateLimitLayer::builder(ten_seconds(100).of(Resource::Tokens))
         .cost_fn(tokens)
         .settle_fn(settling)
-        .build();
+        .build()
+        .unwrap();
     let mut response = assert_ready_ok!(call!(layer, costing(10)).poll());
     let usage = response.extensions_mut().remove::<Usage>().unwrap();
     for used in [20, 40, 35, 5, 60] {
@@ -281,8 +292,8 @@ async fn settled_as_often_as_it_is_notified_each_part_is_spent_when_it_was() {
 // Quotas that change.
 
 #[tokio::test(start_paused = true)]
-async fn a_changed_quota_holds_at_once_and_keeps_everything() {
-    let layer = RateLimitLayer::builder(ten_seconds(4)).by_credential().build();
+async fn set_quota_applies_at_once_and_keeps_spent_units() {
+    let layer = RateLimitLayer::builder(ten_seconds(4)).by_credential().build().unwrap();
     let handle = layer.handle();
     for _ in 0..4 {
         assert_ready_ok!(call!(layer, costing(1)).poll());
@@ -317,12 +328,12 @@ async fn a_changed_quota_holds_at_once_and_keeps_everything() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quota_that_becomes_paced_or_strict_gives_no_burst() {
+async fn set_quota_of_other_kind_adds_no_burst() {
     let paced = || Quota::new(4, 10 * SECOND).burst(4);
     for (before, after) in
         [(ten_seconds(4), paced()), (paced(), ten_seconds(4)), (paced(), paced())]
     {
-        let layer = RateLimitLayer::builder(before).no_wait().build();
+        let layer = RateLimitLayer::builder(before).no_wait().build().unwrap();
         for _ in 0..3 {
             assert_ready_ok!(call!(layer, costing(1)).poll());
         }
@@ -336,7 +347,7 @@ async fn a_quota_that_becomes_paced_or_strict_gives_no_burst() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_longer_window_counts_no_more_than_was_sent() {
+async fn set_quota_longer_window_counts_only_sent_units() {
     let layer = RateLimitLayer::new(Quota::per_second(10));
     for _ in 0..2 {
         assert_ready_ok!(call!(layer, costing(1)).poll());
@@ -353,19 +364,20 @@ async fn a_longer_window_counts_no_more_than_was_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quota_that_is_learned_for_a_instant_keeps_everything_that_was_sent() {
+async fn set_quota_learned_and_back_keeps_sent_units() {
     for quota in [ten_seconds(60), Quota::new(60, 10 * SECOND).burst(60)] {
-        let layer = RateLimitLayer::builder(quota).taught(true).no_wait().build();
+        let layer =
+            RateLimitLayer::builder(quota.clone()).learn_limits(true).no_wait().build().unwrap();
         for _ in 0..58 {
             assert_ready_ok!(call!(layer, costing(1)).poll());
         }
-        layer.handle().set_quota(Quota::taught()).unwrap();
-        layer.handle().set_quota(quota).unwrap();
+        layer.handle().set_quota(Quota::learned()).unwrap();
+        layer.handle().set_quota(quota.clone()).unwrap();
         assert_eq!(layer.handle().status().remaining, 2);
         // What was sent meanwhile counts, too.
-        layer.handle().set_quota(Quota::taught()).unwrap();
+        layer.handle().set_quota(Quota::learned()).unwrap();
         assert_ready_ok!(call!(layer, costing(1)).poll());
-        layer.handle().set_quota(quota).unwrap();
+        layer.handle().set_quota(quota.clone()).unwrap();
         assert_eq!(layer.handle().status().remaining, 1);
         advance(10 * SECOND).await;
         assert_eq!(layer.handle().status().remaining, 60);
@@ -373,14 +385,14 @@ async fn a_quota_that_is_learned_for_a_instant_keeps_everything_that_was_sent() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_paced_quota_that_is_set_again_and_again_comes_back() {
+async fn set_quota_paced_repeatedly_still_replenishes() {
     let quota = |window| Quota::new(2, window * SECOND).burst(2);
     for quotas in [[quota(2), quota(2)], [quota(2), quota(6)]] {
-        let layer = RateLimitLayer::new(quotas[0]);
+        let layer = RateLimitLayer::new(quotas[0].clone());
         assert_ready_ok!(call!(layer, costing(2)).poll());
         // At one a second half of the time, and then at a third of that.
         for quota in quotas.iter().cycle().take(30) {
-            layer.handle().set_quota(*quota).unwrap();
+            layer.handle().set_quota(quota.clone()).unwrap();
             advance(SECOND / 10).await;
         }
         assert_eq!(layer.handle().status().remaining, 2);
@@ -388,7 +400,7 @@ async fn a_paced_quota_that_is_set_again_and_again_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_pace_keeps_what_is_used_and_what_is_replenished_of_it() {
+async fn set_quota_other_pace_keeps_used_units() {
     let layer = RateLimitLayer::new(Quota::per_second(1).burst(4));
     assert_ready_ok!(call!(layer, costing(1)).poll());
     assert_ready_ok!(call!(layer, costing(1)).poll());
@@ -402,21 +414,23 @@ async fn another_pace_keeps_what_is_used_and_what_is_replenished_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_several_quotas_the_one_of_requests_is_changed_by_a_plain_one() {
+async fn set_quota_without_unit_replaces_requests() {
     let layer = RateLimitLayer::builder(Quota::per_minute(60))
         .and(Quota::per_minute(1_000).of(Resource::Tokens), tokens)
-        .build();
+        .build()
+        .unwrap();
     layer.handle().set_quota(Quota::per_minute(30)).unwrap();
     let limits: Vec<_> = layer.handle().status().limits.iter().map(|one| one.limit).collect();
     assert_eq!(limits, [30, 1_000]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quota_that_shares_its_name_is_not_changed() {
+async fn set_quota_ambiguous_name_is_an_error() {
     let layer = RateLimitLayer::builder(Quota::per_minute(60))
         .and(Quota::per_minute(1_000).of(Resource::Tokens), tokens)
         .and(Quota::per_hour(9_000).of(Resource::Tokens), tokens)
-        .build();
+        .build()
+        .unwrap();
     let tokens = Quota::per_minute(500).of(Resource::Tokens);
     let shared = layer.handle().set_quota(tokens).unwrap_err();
     assert!(shared.to_string().contains("several quotas of tokens"), "{shared}");
@@ -424,9 +438,9 @@ async fn a_quota_that_shares_its_name_is_not_changed() {
 }
 
 #[test]
-fn two_changes_at_once_leave_all_keys_with_one_quota() {
+fn set_quota_concurrently_leaves_one_quota_for_all_keys() {
     for _ in 0..1_500 {
-        let layer = RateLimitLayer::builder(Quota::per_minute(1)).by_credential().build();
+        let layer = RateLimitLayer::builder(Quota::per_minute(1)).by_credential().build().unwrap();
         let of_key = |key: u32| {
             let mut request = costing(1);
             request.headers_mut().insert("x-api-key", key.into());
@@ -449,9 +463,9 @@ fn two_changes_at_once_leave_all_keys_with_one_quota() {
 // Time.
 
 #[tokio::test(start_paused = true)]
-async fn a_process_that_was_stopped_sends_no_more_than_its_quota_afterwards() {
+async fn suspended_process_sends_at_most_its_quota_afterwards() {
     for quota in [ten_seconds(5), Quota::new(5, 10 * SECOND).burst(5)] {
-        let layer = RateLimitLayer::builder(quota).max_wait(Duration::MAX).build();
+        let layer = RateLimitLayer::builder(quota).max_wait(Duration::MAX).build().unwrap();
         let sent = Arc::new(AtomicUsize::new(0));
         let mut tasks = JoinSet::new();
         for _ in 0..100 {
@@ -474,10 +488,10 @@ async fn a_process_that_was_stopped_sends_no_more_than_its_quota_afterwards() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gate_opens_gradually_and_another_time_in_each_process() {
+async fn throttle_gate_ramp_up_differs_between_processes() {
     let mut all = Vec::new();
     for seed in 0..20 {
-        let layer = RateLimitLayer::builder(Quota::per_minute(1_000)).seed(seed).build();
+        let layer = RateLimitLayer::builder(Quota::per_minute(1_000)).seed(seed).build().unwrap();
         let refuse = service_fn(|_: Request<()>| async {
             Response::builder().status(429).header("retry-after", 10).body(())
         });
@@ -506,10 +520,10 @@ async fn a_gate_opens_gradually_and_another_time_in_each_process() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_in_its_ramp_makes_no_room() {
+async fn max_keys_keeps_key_during_its_ramp_up() {
     let layer =
         RateLimitLayer::builder(Quota::per_second(10)).by_credential().max_keys(1).no_wait();
-    let layer = layer.build();
+    let layer = layer.build().unwrap();
     let of_key = |key: &'static str| {
         let mut request = costing(1);
         request.headers_mut().insert("x-api-key", key.parse().unwrap());
@@ -529,11 +543,12 @@ async fn a_key_in_its_ramp_makes_no_room() {
 // Keys.
 
 #[tokio::test(start_paused = true)]
-async fn a_credential_has_a_quota_at_each_host() {
+async fn key_of_credential_and_host_separates_quotas() {
     let layer = RateLimitLayer::builder(ten_seconds(1))
         .key(ByBoth(ByCredential, ByAuthority))
         .no_wait()
-        .build();
+        .build()
+        .unwrap();
     let request = |key: &'static str, uri: &str| {
         Request::builder().header("x-api-key", key).uri(uri).body((1, None)).unwrap()
     };

@@ -69,7 +69,7 @@ fn server(windows: Windows, limit: usize) -> Shared {
 }
 
 fn unknown() -> RateLimitLayer {
-    RateLimitLayer::builder(Quota::taught()).max_wait(Duration::MAX).build()
+    RateLimitLayer::builder(Quota::learned()).max_wait(Duration::MAX).build().unwrap()
 }
 
 /// The shares, in hundredths, of calls answered 429 and of the allowed ones that were answered.
@@ -80,7 +80,7 @@ fn shares(server: &Shared, allowed: usize) -> (usize, usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_is_learned_from_answers_alone() {
+async fn learned_limit_follows_responses_alone() {
     for windows in [Windows::Fixed, Windows::Sliding, Windows::SlidingByUnit] {
         for limit in [20, 200] {
             let server = server(windows, limit);
@@ -94,12 +94,15 @@ async fn a_limit_is_learned_from_answers_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_that_is_halved_and_raised_again_is_followed() {
+async fn learned_limit_follows_lowered_and_raised_limit() {
     let kinds = [Windows::Fixed, Windows::Sliding, Windows::SlidingByUnit];
-    let quotas = [Quota::taught(), Quota::new(200, WINDOW)];
-    for (windows, quota) in kinds.into_iter().flat_map(|kind| quotas.map(|quota| (kind, quota))) {
-        let builder = RateLimitLayer::builder(quota).taught(true).max_wait(Duration::MAX);
-        let (server, layer) = (server(windows, 200), builder.build());
+    let quotas = [Quota::learned(), Quota::new(200, WINDOW)];
+    for (windows, quota) in
+        kinds.into_iter().flat_map(|kind| quotas.clone().map(|quota| (kind, quota)))
+    {
+        let builder =
+            RateLimitLayer::builder(quota.clone()).learn_limits(true).max_wait(Duration::MAX);
+        let (server, layer) = (server(windows, 200), builder.build().unwrap());
         calls(&layer, &server, 40, 10).await;
         server.lock().unwrap().set_limit(100);
         calls(&layer, &server, 40, 10).await;
@@ -113,11 +116,11 @@ async fn a_limit_that_is_halved_and_raised_again_is_followed() {
 /// A burst that used up all that is left would make all that comes after it wait for its window's
 /// end.
 #[tokio::test(start_paused = true)]
-async fn while_a_limit_is_lowered_no_window_is_without_an_answer_for_long() {
+async fn learned_lower_limit_is_paced_without_long_gaps() {
     for windows in [Windows::Fixed, Windows::Sliding, Windows::SlidingByUnit] {
         let server = server(windows, 100);
-        let builder = RateLimitLayer::builder(Quota::new(200, WINDOW)).taught(true);
-        let layer = builder.max_wait(Duration::MAX).build();
+        let builder = RateLimitLayer::builder(Quota::new(200, WINDOW)).learn_limits(true);
+        let layer = builder.max_wait(Duration::MAX).build().unwrap();
         // The first burst was sent before any answer could emit.
         calls(&layer, &server, 40, 2).await;
         let (mut longest, mut answered) = (Duration::ZERO, server.lock().unwrap().answered);
@@ -141,11 +144,16 @@ async fn while_a_limit_is_lowered_no_window_is_without_an_answer_for_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_clients_of_one_limit_share_it() {
+async fn learned_limit_is_shared_by_two_clients() {
     // How long each lets calls pass by degrees is random, and what they come to, with it.
     const ROUNDS: u64 = 5;
-    let seeded =
-        |seed| RateLimitLayer::builder(Quota::taught()).max_wait(Duration::MAX).seed(seed).build();
+    let seeded = |seed| {
+        RateLimitLayer::builder(Quota::learned())
+            .max_wait(Duration::MAX)
+            .seed(seed)
+            .build()
+            .unwrap()
+    };
     for windows in [Windows::Fixed, Windows::Sliding, Windows::SlidingByUnit] {
         let mut sum = (0, 0);
         for seed in 0..ROUNDS {
@@ -168,10 +176,11 @@ async fn calls_owned(layer: RateLimitLayer, server: Shared) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_configured_is_never_exceeded() {
+async fn learned_higher_limit_never_exceeds_configured() {
     let server = server(Windows::Fixed, 1_000);
     let quota = Quota::new(50, WINDOW).margin(Duration::ZERO);
-    let layer = RateLimitLayer::builder(quota).taught(true).max_wait(Duration::MAX).build();
+    let layer =
+        RateLimitLayer::builder(quota).learn_limits(true).max_wait(Duration::MAX).build().unwrap();
     calls(&layer, &server, 40, 10).await;
     assert_eq!(server.lock().unwrap().answered, 10 * 50);
 }
@@ -179,13 +188,17 @@ async fn what_is_configured_is_never_exceeded() {
 /// Why it isn't the default: servers have limits of their own for models and endpoints, and an answer
 /// doesn't say which other calls its limit is for.
 #[tokio::test(start_paused = true)]
-async fn calls_under_other_limits_are_held_to_the_lowest_that_is_notified() {
+async fn learned_limits_of_mixed_calls_use_the_lowest() {
     let mut used = Vec::new();
     for taught in [false, true] {
         let small = server(Windows::Sliding, 20);
         let large = server(Windows::Sliding, 200);
         let quota = Quota::new(220, WINDOW);
-        let layer = RateLimitLayer::builder(quota).taught(taught).max_wait(Duration::MAX).build();
+        let layer = RateLimitLayer::builder(quota)
+            .learn_limits(taught)
+            .max_wait(Duration::MAX)
+            .build()
+            .unwrap();
         // A twentieth of all calls are for what is limited more: half of what it allows.
         let end = Instant::now() + WINDOW * 20;
         let mut tasks = JoinSet::new();
@@ -213,27 +226,29 @@ async fn calls_under_other_limits_are_held_to_the_lowest_that_is_notified() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_learned_where_that_is_off() {
+async fn learn_limits_off_learns_nothing() {
     let answer = answers("x-ratelimit-remaining: 0\nx-ratelimit-reset: 60");
     for (taught, remaining) in [(true, 0), (false, 59)] {
-        let layer = RateLimitLayer::builder(Quota::per_minute(60)).taught(taught).build();
+        let layer =
+            RateLimitLayer::builder(Quota::per_minute(60)).learn_limits(taught).build().unwrap();
         layer.layer(service_fn(answer.clone())).call(Request::new(())).await.unwrap();
         assert_eq!(layer.handle().status().remaining, remaining);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quota_is_learned_later_only_where_answers_are_read() {
+async fn set_quota_learned_requires_learn_limits() {
     let set = |taught| {
-        let layer = RateLimitLayer::builder(Quota::per_minute(60)).taught(taught).build();
-        layer.handle().set_quota(Quota::taught())
+        let layer =
+            RateLimitLayer::builder(Quota::per_minute(60)).learn_limits(taught).build().unwrap();
+        layer.handle().set_quota(Quota::learned())
     };
     assert!(set(true).is_ok());
     assert!(set(false).unwrap_err().to_string().contains("build it with"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_limit_is_tried_with_one_call_until_an_answer_reports() {
+async fn learned_quota_probes_until_a_response_reports() {
     let silent = answers("content-type: text/plain");
     let layer = unknown();
     let mut client = layer.layer(service_fn(silent));
@@ -280,7 +295,7 @@ fn answers(
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_headers_of_servers_that_are_out_there() {
+async fn learned_limits_of_known_servers() {
     use Resource::{InputTokens, Requests, Tokens};
     // The headers, what of them is metered, how many of 1,000 are left, and the limit.
     let table = [
@@ -329,8 +344,9 @@ async fn the_headers_of_servers_that_are_out_there() {
         let observed: Vec<_> = limits.iter().map(|(resource, ..)| *resource).collect();
         let layer = RateLimitLayer::builder(Quota::per_hour(1_000).of(observed[0]))
             .and(Quota::per_hour(1_000).of(observed[1]), |_: &Request<()>| 1)
-            .taught(true)
-            .build();
+            .learn_limits(true)
+            .build()
+            .unwrap();
         layer.layer(service_fn(answers(head))).call(Request::new(())).await.unwrap();
         let status = layer.handle().status();
         for (status, (_, remaining, limit)) in status.limits.iter().zip(limits) {
@@ -342,7 +358,7 @@ async fn the_headers_of_servers_that_are_out_there() {
 
 /// A client that starts at the end of a fixed window of the server's.
 #[tokio::test(start_paused = true)]
-async fn a_window_that_turns_out_longer_does_not_stop_a_learned_client_for_all_of_it() {
+async fn learned_longer_window_does_not_block_for_all_of_it() {
     let start = Instant::now();
     let sent = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&sent);
@@ -360,7 +376,11 @@ async fn a_window_that_turns_out_longer_does_not_stop_a_learned_client_for_all_o
             .header("x-ratelimit-reset", reset);
         std::future::ready(response.body(()))
     });
-    let layer = RateLimitLayer::builder(Quota::per_minute(60)).taught(true).no_wait().build();
+    let layer = RateLimitLayer::builder(Quota::per_minute(60))
+        .learn_limits(true)
+        .no_wait()
+        .build()
+        .unwrap();
     let mut client = layer.layer(upstream);
     for _ in 0..2 {
         client.call(Request::new(())).await.unwrap();
@@ -374,15 +394,16 @@ async fn a_window_that_turns_out_longer_does_not_stop_a_learned_client_for_all_o
 
 /// Where what was observed is below a call's cost nothing would be sent any more, and so nothing observed.
 #[tokio::test(start_paused = true)]
-async fn one_answer_that_reports_a_small_limit_does_not_turn_dear_calls_away_for_ever() {
+async fn learned_small_limit_still_admits_expensive_calls() {
     let observed = answers(
         "x-ratelimit-limit-tokens: 10\nx-ratelimit-remaining-tokens: 10\n\
          x-ratelimit-reset-tokens: 60s",
     );
     let layer = RateLimitLayer::builder(Quota::per_minute(100).of(Resource::Tokens))
         .cost_fn(|_: &Request<()>| 50)
-        .taught(true)
-        .build();
+        .learn_limits(true)
+        .build()
+        .unwrap();
     let mut client = layer.layer(service_fn(observed));
     let start = Instant::now();
     for _ in 0..3 {
@@ -394,7 +415,7 @@ async fn one_answer_that_reports_a_small_limit_does_not_turn_dear_calls_away_for
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_that_never_left_are_not_taken_off_what_a_later_answer_leaves() {
+async fn learned_remaining_ignores_refunded_calls() {
     let (answer, later) = oneshot::channel();
     let later = Arc::new(Mutex::new(Some(later)));
     let observed = answers("x-ratelimit-remaining-requests: 50\nx-ratelimit-reset-requests: 60s");
@@ -410,7 +431,8 @@ async fn calls_that_never_left_are_not_taken_off_what_a_later_answer_leaves() {
             Ok(observed(request).await?)
         }
     });
-    let layer = RateLimitLayer::builder(Quota::per_minute(1_000)).taught(true).build();
+    let layer =
+        RateLimitLayer::builder(Quota::per_minute(1_000)).learn_limits(true).build().unwrap();
     let mut client = layer.layer(upstream);
     let mut first = task::spawn(Box::pin(client.call(Request::new(()))));
     assert_pending!(first.poll());
@@ -426,7 +448,7 @@ async fn calls_that_never_left_are_not_taken_off_what_a_later_answer_leaves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_others_have_used_is_kept_after_an_answer_without_a_limit() {
+async fn learned_share_of_others_survives_missing_limit() {
     let no_limit = answers("x-ratelimit-remaining-requests: 5\nx-ratelimit-reset-requests: 1s");
     let of_others = answers(
         "x-ratelimit-limit-requests: 10\nx-ratelimit-remaining-requests: 1\n\
@@ -435,9 +457,10 @@ async fn what_others_have_used_is_kept_after_an_answer_without_a_limit() {
     let layer = RateLimitLayer::builder(Quota::per_second(100))
         .key_fn(|head| head.header("key"))
         .max_keys(1)
-        .taught(true)
+        .learn_limits(true)
         .no_wait()
-        .build();
+        .build()
+        .unwrap();
     let with_key = |key| Request::builder().header("key", key).body(()).unwrap();
     layer.layer(service_fn(no_limit)).call(with_key("a")).await.unwrap();
     let mut client = layer.layer(service_fn(of_others));

@@ -38,7 +38,7 @@ fn breaker() -> CircuitBreakerLayer {
 
 /// Returns a limiter that admits two calls, and rejects others at once.
 fn limit() -> RateLimitLayer {
-    RateLimitLayer::builder(Quota::per_minute(2)).max_wait(Duration::ZERO).build()
+    RateLimitLayer::builder(Quota::per_minute(2)).max_wait(Duration::ZERO).build().unwrap()
 }
 
 /// A response body whose references can be counted.

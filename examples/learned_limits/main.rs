@@ -42,7 +42,7 @@ async fn main() -> Result<ExitCode, BoxError> {
     println!("{WINDOWS} windows of {WINDOW:?}: {LIMIT} calls, then half of it, then all again");
     let mut good = true;
     for windows in [Windows::Fixed, Windows::Sliding, Windows::SlidingByUnit] {
-        for (known, quota) in [("un", Quota::taught()), ("", Quota::new(QUOTA, WINDOW))] {
+        for (known, quota) in [("un", Quota::learned()), ("", Quota::new(QUOTA, WINDOW))] {
             good &=
                 holds(&format!("{windows:?}, {known}known at first"), run(windows, quota).await?);
         }
@@ -68,7 +68,8 @@ fn share(part: usize, whole: usize) -> f64 {
 async fn run(windows: Windows, quota: Quota) -> Result<(usize, usize), BoxError> {
     let server = Arc::new(Mutex::new(Upstream::new(windows, LIMIT, WINDOW)));
     let address = serve(Arc::clone(&server)).await?;
-    let limit = RateLimitLayer::builder(quota).taught(true).max_wait(Duration::MAX).build();
+    let limit =
+        RateLimitLayer::builder(quota).learn_limits(true).max_wait(Duration::MAX).build()?;
     let client = limit.layer(Client::builder(TokioExecutor::new()).build_http());
 
     let start = Instant::now();

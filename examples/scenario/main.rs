@@ -62,7 +62,7 @@ async fn main() -> Result<(), BoxError> {
 
     _ = circuit_breaker_consecutive::circuit_breaker().build()?;
     _ = circuit_breaker_leaky::circuit_breaker().build()?;
-    _ = rate_limit_standard_tier::rate_limit().build();
+    _ = rate_limit_standard_tier::rate_limit().build()?;
     _ = upstream_team_1::upstream().build()?;
     _ = upstream_team_2::upstream().build()?;
     Ok(())

@@ -12,8 +12,9 @@ use super::{Key, KeyRef};
 /// // The provider counts each credential's calls in each region.
 /// let limit = RateLimitLayer::builder(Quota::per_minute(60))
 ///     .key(ByBoth(ByCredential, ByRegion))
-///     .build();
+///     .build()?;
 /// # let _ = limit;
+/// # Ok::<_, tower_upstream::InvalidConfig>(())
 /// ```
 ///
 /// Pairs nest: `ByBoth(ByTenant, ByBoth(ByCredential, ByRegion))`. The inner one is

@@ -1,104 +1,108 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Quota;
-use super::quota::Label;
+use super::cost::MAX_QUOTAS;
+use super::quota::Unit;
 use crate::error::InvalidConfig;
 use crate::event::Observers;
 use crate::hint::Resource;
 use crate::random::RandomSource;
 use crate::sync::Mutex;
 
-/// A layer's settings.
+/// The settings of a layer.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) max_wait: Duration,
     pub(super) max_waiting: usize,
     pub(super) max_pause: Duration,
-    pub(super) taught: bool,
+    pub(super) learns_limits: bool,
     pub(super) seed: Option<u64>,
     pub(super) observers: Observers,
 }
 
-/// What all limiters of one layer go by.
+/// The validated settings and the quotas of a layer, shared by its limiters.
 #[derive(Debug)]
 pub(super) struct Config {
     pub(super) settings: Settings,
-    /// As they are now, for the limiters of new keys.
+    /// The present quotas, for the limiters of new keys.
     pub(super) quotas: Mutex<Vec<Quota>>,
-    /// InFlight while a quota is changed, until all limiters have it.
+    /// Held while a quota is changed in all limiters.
     pub(super) changing: Mutex<()>,
-    names: Box<[&'static str]>,
+    /// The names of the quotas.
+    pub(super) names: Box<[Arc<str>]>,
     random: RandomSource,
 }
 
-/// How long the ramp behind a gate is at most.
-const LONGEST_RAMP: Duration = Duration::from_secs(5);
+/// The longest ramp-up after a pause.
+const MAX_RAMP: Duration = Duration::from_secs(5);
 
 impl Config {
-    pub(super) fn new(quotas: Vec<Quota>, mut settings: Settings) -> Self {
-        settings.taught |= quotas.iter().any(|quota| quota.taught);
-        Self {
-            names: quotas.iter().map(|quota| quota.label.name()).collect(),
+    pub(super) fn new(quotas: Vec<Quota>, mut settings: Settings) -> Result<Self, InvalidConfig> {
+        if quotas.len() > MAX_QUOTAS {
+            return Err(InvalidConfig::new(format!(
+                "a rate limiter has at most {MAX_QUOTAS} quotas, not {}; use two layers",
+                quotas.len()
+            )));
+        }
+        settings.learns_limits |= quotas.iter().any(|quota| quota.is_learned);
+        Ok(Self {
+            names: quotas.iter().map(|quota| Arc::from(quota.unit.name())).collect(),
             quotas: Mutex::new(quotas),
             changing: Mutex::new(()),
             random: settings.seed.into(),
             settings,
-        }
+        })
     }
 
-    /// Puts a quota in the entry of the one with its name. Returns that entry, and the quota with
-    /// its label.
-    pub(super) fn set_quota(&self, quota: Quota) -> Result<(usize, Quota), InvalidConfig> {
-        if quota.taught && !self.settings.taught {
+    /// Replaces the quota of the same name. Returns its index, and the new quota.
+    pub(super) fn set_quota(&self, mut quota: Quota) -> Result<(usize, Quota), InvalidConfig> {
+        if quota.is_learned && !self.settings.learns_limits {
             return Err(InvalidConfig::new(
-                "the layer doesn't read what answers tell; build it with `.taught(true)`",
+                "the layer doesn't read limits from responses; build it with `.learn_limits(true)`",
             ));
         }
+        let index = self.index_to_replace(&quota.unit)?;
         let mut quotas = self.quotas.lock();
-        let at = self.place_of(quota.label)?;
-        quotas[at] = Quota { label: quotas[at].label, ..quota };
-        Ok((at, quotas[at]))
+        quota.unit = quotas[index].unit.clone();
+        quotas[index] = quota.clone();
+        Ok((index, quota))
     }
 
-    /// The entry of the quota that this label means.
-    fn place_of(&self, label: Label) -> Result<usize, InvalidConfig> {
-        let requests = Label::Of(Resource::Requests);
-        // A quota that doesn't say what it counts means the only one, or else the one of requests.
-        let label = match label {
-            Label::Unsaid if self.names.len() == 1 => return Ok(0),
-            Label::Unsaid if self.places_of(label.name()).next().is_none() => requests,
-            label => label,
+    /// Returns the index of the quota that a quota of this unit replaces.
+    fn index_to_replace(&self, unit: &Unit) -> Result<usize, InvalidConfig> {
+        let requests = Unit::Resource(Resource::Requests);
+        // A quota without a unit replaces the only quota, or else the one of requests.
+        let name = match unit {
+            Unit::Unset if self.names.len() == 1 => return Ok(0),
+            Unit::Unset if self.indices(unit.name()).next().is_none() => requests.name(),
+            unit => unit.name(),
         };
-        let mut places = self.places_of(label.name());
-        match (places.next(), places.next()) {
-            (Some(only), None) => Ok(only),
+        let mut indices = self.indices(name);
+        match (indices.next(), indices.next()) {
+            (Some(index), None) => Ok(index),
             (Some(_), Some(_)) => Err(InvalidConfig::new(format!(
-                "the layer has several quotas of {}; give each a name of its own with `.named()`",
-                label.name()
+                "the layer has several quotas of {name}; give each its own name with `.named()`"
             ))),
-            (None, _) => Err(self.none_of(label.name())),
+            (None, _) => Err(self.unknown_name(name)),
         }
     }
 
-    pub(super) fn name_of(&self, entry: usize) -> &'static str {
-        self.names[entry]
+    /// Returns the indices of the quotas of this name.
+    pub(super) fn indices(&self, name: &str) -> impl Iterator<Item = usize> {
+        let names = self.names.iter().enumerate();
+        names.filter_map(move |(index, other)| (**other == *name).then_some(index))
     }
 
-    /// The places of the quotas of this name.
-    pub(super) fn places_of(&self, name: &str) -> impl Iterator<Item = usize> {
-        let places = self.names.iter().enumerate();
-        places.filter_map(move |(at, known)| (*known == name).then_some(at))
-    }
-
-    /// The error that no quota has this name.
-    pub(super) fn none_of(&self, name: &str) -> InvalidConfig {
+    /// Returns the error that no quota has this name.
+    pub(super) fn unknown_name(&self, name: &str) -> InvalidConfig {
         let names = self.names.join(", ");
         InvalidConfig::new(format!("the layer has no quota of {name}; name one of: {names}"))
     }
 
-    /// For how long after a pause calls pass by degrees: as long as the pause, or five seconds if
-    /// that is shorter, less a random share of up to a half, so that processes differ.
+    /// Returns the length of the ramp-up after a pause: the length of the pause, at most
+    /// [`MAX_RAMP`], less a random share of up to a half, so that processes differ.
     pub(super) fn ramp(&self, pause: Duration) -> Duration {
-        pause.min(LONGEST_RAMP).mul_f64(1.0 - self.random.draw(fastrand::Rng::f64) / 2.0)
+        pause.min(MAX_RAMP).mul_f64(1.0 - self.random.draw(fastrand::Rng::f64) / 2.0)
     }
 }

@@ -5,85 +5,83 @@ use std::sync::Arc;
 use governor::nanos::Nanos;
 use governor::state::{NotKeyed, StateStore};
 
-use super::meter::{Judge, Pace, Paced, allowed};
+use super::meter::{Gcra, Pace, PacedMeter, set_arrival};
 use crate::sync::{AtomicU64, CachePadded, Mutex, MutexGuard, Ordering};
 
-/// Where calls pass without the state' lock, while one number alone decides about them: the
-/// theoretical arrival time of the only quota, a paced one.
+/// The lock-free path of a limiter whose only decision is one number: the theoretical arrival time
+/// of its only quota, a paced one.
 ///
-/// The state lend that number to an atomic word, on which governor then decides. A thread that
-/// takes the state' lock takes the number back first, in one swap. It leaves a time in the word
-/// that is so late that governor refuses every call; those calls come to the state. So a call
-/// passes by the word or by the state, never by both.
+/// The state lends that number to an atomic, on which governor then decides. A thread that locks the
+/// state first takes the number back, in one swap. The swap leaves a time that is so late that
+/// governor rejects every call; those calls lock the state. So a call passes by the atomic or by the
+/// state, never by both.
 #[derive(Debug)]
 pub(super) struct FastPath {
     pace: Pace,
-    judge: Judge<Word>,
-    word: Word,
+    gcra: Gcra<AtomicArrival>,
+    arrival: AtomicArrival,
 }
 
-/// What is needed to give back units that passed.
+/// What is needed to refund units that passed by the fast path.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct FastPermit {
+pub(super) struct FastCharge {
     pub(super) at: u64,
-    /// See [`Paced::refund`].
+    /// See [`PacedMeter::refund`].
     pub(super) mark: u64,
 }
 
+/// The number that is lent, as governor's state store.
 #[derive(Clone, Debug)]
-struct Word(Arc<Lent>);
+struct AtomicArrival(Arc<Lent>);
 
 #[derive(Debug)]
 struct Lent {
-    /// The number, or [`AWAY`]. Every call writes it, while most calls only read what else is here.
+    /// The theoretical arrival time, or [`NOT_LENT`]. Every call writes it. Most calls only read the
+    /// other fields, so it has a cache line of its own.
     arrival: CachePadded<AtomicU64>,
-    /// What makes up a [mark](Paced::send) together with the number. Written while that is with the
-    /// state.
+    /// [`PacedMeter::refunded`], which makes a mark of an arrival time.
     refunded: AtomicU64,
 }
 
-/// Later than any time at which something may pass, and so far from the largest number that
-/// governor can add to it without overflow.
-const AWAY: u64 = 1 << 63;
+/// Later than any time at which a call passes, and small enough for governor to add to it without
+/// overflow.
+const NOT_LENT: u64 = 1 << 63;
 
 impl FastPath {
-    /// A fast path for quotas of this pace. At first its number is with the state.
-    pub(super) fn new(pace: Pace) -> Self {
-        let lent = Lent { arrival: CachePadded(AtomicU64::new(AWAY)), refunded: AtomicU64::new(0) };
-        let word = Word(Arc::new(lent));
-        Self { pace, judge: pace.judge(word.clone()), word }
+    fn new(pace: Pace) -> Self {
+        let arrival = CachePadded(AtomicU64::new(NOT_LENT));
+        let arrival = AtomicArrival(Arc::new(Lent { arrival, refunded: AtomicU64::new(0) }));
+        Self { pace, gcra: Gcra::new(pace, arrival.clone()), arrival }
     }
 
-    /// Takes and sends units in one step, if governor allows it on what was lent.
+    /// Takes and sends units in one step, if the number is lent and governor admits them.
     #[inline]
-    pub(super) fn pass(&self, now: u64, units: u32) -> Option<FastPermit> {
+    pub(super) fn try_send(&self, now: u64, units: u32) -> Option<FastCharge> {
         let units = NonZeroU32::new(units).filter(|units| *units <= self.pace.burst)?;
-        let lent = &*self.word.0;
-        // Read before governor decides. If others are refunded in between, the mark is too small.
-        // That only makes this call's own refund smaller, by no more than the time from its state
-        // to its refund.
-        let refunded = lent.refunded.load(Ordering::Acquire);
-        let arrival = self.judge.ask(now, units).ok()?;
-        Some(FastPermit { at: now, mark: arrival.wrapping_add(refunded) })
+        // Read before the decision. If other units are refunded in between, the mark is too small.
+        // That makes the refund of this call smaller, by at most the time between its decision and
+        // its refund.
+        let refunded = self.arrival.0.refunded.load(Ordering::Acquire);
+        let arrival = self.gcra.decide(now, units).ok()?;
+        Some(FastCharge { at: now, mark: arrival.wrapping_add(refunded) })
     }
 
-    /// Lends the number, if its quota has this fast path's pace.
-    pub(super) fn lend(&self, paced: &Paced) {
-        if paced.pace() == self.pace {
-            let lent = &*self.word.0;
-            lent.refunded.store(paced.refunded, Ordering::Relaxed);
-            lent.arrival.0.store(paced.arrival, Ordering::Release);
+    /// Lends the number of a meter that has this pace.
+    fn lend(&self, meter: &PacedMeter) {
+        if meter.pace() == self.pace {
+            self.arrival.0.refunded.store(meter.refunded, Ordering::Relaxed);
+            self.arrival.0.arrival.0.store(meter.arrival, Ordering::Release);
         }
     }
 
-    /// Takes the number back, if it was lent.
-    pub(super) fn take_back(&self) -> Option<u64> {
-        let arrival = self.word.0.arrival.0.swap(AWAY, Ordering::AcqRel);
-        (arrival != AWAY).then_some(arrival)
+    /// Takes the number back, if it is lent.
+    fn take_back(&self) -> Option<u64> {
+        let arrival = self.arrival.0.arrival.0.swap(NOT_LENT, Ordering::AcqRel);
+        (arrival != NOT_LENT).then_some(arrival)
     }
 }
 
-impl StateStore for Word {
+impl StateStore for AtomicArrival {
     type Key = NotKeyed;
 
     #[inline]
@@ -91,87 +89,85 @@ impl StateStore for Word {
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        let word = &self.0.arrival.0;
-        let mut arrival = word.load(Ordering::Acquire);
+        let atomic = &self.0.arrival.0;
+        let mut before = atomic.load(Ordering::Acquire);
         loop {
-            let (answer, after) = decide(Some(Nanos::new(arrival)))?;
-            let next = after.as_u64();
-            match word.compare_exchange_weak(arrival, next, Ordering::AcqRel, Ordering::Acquire) {
+            let (decision, after) = decide(Some(Nanos::new(before)))?;
+            let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+            match atomic.compare_exchange_weak(before, after.as_u64(), success, failure) {
                 Ok(_) => {
-                    allowed(after);
-                    return Ok(answer);
+                    set_arrival(after);
+                    return Ok(decision);
                 }
-                Err(changed) => arrival = changed,
+                Err(changed) => before = changed,
             }
         }
     }
 }
 
-/// The state under their lock, and the fast path beside it.
-#[derive(Debug)]
-pub(super) struct StateLock<B: Lend> {
-    /// `None` if there was nothing to lend when this was made.
-    pub(super) fast_path: Option<FastPath>,
-    state: Mutex<B>,
-}
-
-/// LimiterState that can lend their one number to the fast path.
+/// A state that can lend one number to the fast path.
 pub(super) trait Lend {
-    /// The paced quota, if it alone decides.
-    fn loan(&self) -> Option<&Paced>;
+    /// Returns the paced meter, if it alone decides.
+    fn lendable(&self) -> Option<&PacedMeter>;
 
-    /// Takes back the arrival time that was lent, as it is now.
-    fn take_back(&mut self, arrival: u64);
+    /// Sets the arrival time of the meter that was lent.
+    fn set_arrival(&mut self, arrival: u64);
 }
 
-/// The state, with nothing lent. On drop the paced number is lent to the fast path again, if it alone
-/// decides.
-pub(super) struct Open<'a, B: Lend> {
+/// A state behind its lock, with the fast path beside it.
+#[derive(Debug)]
+pub(super) struct LendingMutex<T: Lend> {
+    /// `None` if the state has nothing to lend at first.
+    pub(super) fast_path: Option<FastPath>,
+    state: Mutex<T>,
+}
+
+/// A locked state, which has lent nothing. It lends its number when the guard is dropped.
+pub(super) struct StateGuard<'a, T: Lend> {
     fast_path: Option<&'a FastPath>,
-    state: MutexGuard<'a, B>,
+    state: MutexGuard<'a, T>,
 }
 
-impl<B: Lend> StateLock<B> {
-    pub(super) fn new(state: B) -> Self {
-        let fast_path = state.loan().map(|loan| FastPath::new(loan.pace()));
-        let state_lock = Self { fast_path, state: Mutex::new(state) };
-        drop(state_lock.state());
-        state_lock
+impl<T: Lend> LendingMutex<T> {
+    pub(super) fn new(state: T) -> Self {
+        let fast_path = state.lendable().map(|meter| FastPath::new(meter.pace()));
+        let mutex = Self { fast_path, state: Mutex::new(state) };
+        // Unlocking lends the number for the first time.
+        drop(mutex.lock());
+        mutex
     }
 
-    #[inline]
-    pub(super) fn state(&self) -> Open<'_, B> {
+    pub(super) fn lock(&self) -> StateGuard<'_, T> {
         let mut state = self.state.lock();
         if let Some(fast_path) = &self.fast_path
             && let Some(arrival) = fast_path.take_back()
         {
-            state.take_back(arrival);
+            state.set_arrival(arrival);
         }
-        Open { fast_path: self.fast_path.as_ref(), state }
+        StateGuard { fast_path: self.fast_path.as_ref(), state }
     }
 }
 
-impl<B: Lend> Drop for Open<'_, B> {
-    #[inline]
+impl<T: Lend> Drop for StateGuard<'_, T> {
     fn drop(&mut self) {
         if let Some(fast_path) = self.fast_path
-            && let Some(loan) = self.state.loan()
+            && let Some(meter) = self.state.lendable()
         {
-            fast_path.lend(loan);
+            fast_path.lend(meter);
         }
     }
 }
 
-impl<B: Lend> Deref for Open<'_, B> {
-    type Target = B;
+impl<T: Lend> Deref for StateGuard<'_, T> {
+    type Target = T;
 
-    fn deref(&self) -> &B {
+    fn deref(&self) -> &T {
         &self.state
     }
 }
 
-impl<B: Lend> DerefMut for Open<'_, B> {
-    fn deref_mut(&mut self) -> &mut B {
+impl<T: Lend> DerefMut for StateGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
         &mut self.state
     }
 }

@@ -4,44 +4,66 @@ use std::time::Duration;
 use tower_layer::Layer;
 
 use super::config::{Config, Settings};
-use super::cost::{And, CostFn, Costs, Quotas, Settled, UnitCost};
+use super::cost::{AndCost, CostFn, UnitCost};
 use super::limiter::Limiter;
-use super::quota::Label;
+use super::permit::SettledCost;
+use super::quota::Unit;
 use super::{Quota, RateLimit, RateLimitHandle, Usage};
 use crate::classify::{ClassifyFn, HttpClassifier, Outcome, classify_fn};
+use crate::error::InvalidConfig;
 use crate::event::{Observer, Observers};
 use crate::head::RequestHead;
+use crate::hint::Resource;
 use crate::key::{AllCalls, ByAuthority, ByCredential, ByRegion, KeyFn, Registry, key_fn};
 use crate::sharded::ShardedArc;
 use crate::verdict::Verdict;
 
-/// Stays under a quota: calls wait for their turn, in order, or are turned away.
+/// A layer that keeps calls below a quota. Calls above it wait in order, or are rejected.
 ///
-/// See the [module](super) for what it does and an example.
+/// See the [module](super) for a guide and an example.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct RateLimitLayer<C = HttpClassifier, K = AllCalls, W = UnitCost> {
-    pub(super) classifier: C,
-    pub(super) key: K,
-    pub(super) cost: W,
-    pub(super) limiters: Arc<Registry<ShardedArc<Limiter>>>,
+    classifier: C,
+    key: K,
+    cost: W,
+    limiters: Arc<Registry<ShardedArc<Limiter>>>,
 }
 
 impl RateLimitLayer {
-    /// A limiter of this quota over all calls, each of which takes one unit and
-    /// waits for up to two minutes.
+    /// Creates a layer with this quota over all calls. Each call costs one unit, and waits for up to
+    /// two minutes.
+    #[allow(clippy::missing_panics_doc)] // The defaults are valid.
     pub fn new(quota: Quota) -> Self {
-        Self::builder(quota).build()
+        Self::builder(quota).build().expect("the defaults are valid")
     }
 
-    /// A builder, for all other settings.
+    /// Creates a builder.
     pub fn builder(quota: Quota) -> RateLimitBuilder {
-        RateLimitBuilder::new(quota)
+        RateLimitBuilder {
+            base: Base {
+                name: Arc::from("upstream"),
+                quotas: vec![quota],
+                default_unit: Unit::Resource(Resource::Requests),
+                max_keys: 1024,
+                settings: Settings {
+                    max_wait: Duration::from_secs(120),
+                    max_waiting: 10_000,
+                    max_pause: Duration::from_secs(3600),
+                    learns_limits: false,
+                    seed: None,
+                    observers: Observers::default(),
+                },
+            },
+            classifier: HttpClassifier::new(),
+            key: AllCalls,
+            cost: UnitCost,
+        }
     }
 }
 
 impl<C, K, W> RateLimitLayer<C, K, W> {
-    /// A handle to look at the limiters.
+    /// Returns a handle that shows the limiters' status and changes their quotas.
     #[must_use]
     pub fn handle(&self) -> RateLimitHandle {
         RateLimitHandle::new(Arc::clone(&self.limiters))
@@ -58,98 +80,86 @@ where
     type Service = RateLimit<S, C, K, W>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RateLimit::new(inner, self)
+        let Self { classifier, key, cost, limiters } = self.clone();
+        RateLimit::new(inner, classifier, key, cost, limiters)
     }
 }
 
-/// Builds a [`RateLimitLayer`].
+/// A builder of a [`RateLimitLayer`].
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct RateLimitBuilder<C = HttpClassifier, K = AllCalls, W = UnitCost> {
-    name: Arc<str>,
-    quotas: Vec<Quota>,
-    max_keys: usize,
-    settings: Settings,
+    base: Base,
     classifier: C,
     key: K,
     cost: W,
 }
 
-impl RateLimitBuilder {
-    pub(super) fn new(quota: Quota) -> Self {
-        Self {
-            name: Arc::from("upstream"),
-            quotas: vec![quota],
-            max_keys: 1024,
-            settings: Settings {
-                max_wait: Duration::from_secs(120),
-                max_waiting: 10_000,
-                max_pause: Duration::from_secs(3600),
-                taught: false,
-                seed: None,
-                observers: Observers::default(),
-            },
-            classifier: HttpClassifier::new(),
-            key: AllCalls,
-            cost: UnitCost,
-        }
-    }
+/// The settings that don't change a builder's type.
+#[derive(Clone, Debug)]
+struct Base {
+    name: Arc<str>,
+    quotas: Vec<Quota>,
+    /// The unit of a first quota without a unit.
+    default_unit: Unit,
+    max_keys: usize,
+    settings: Settings,
 }
 
 impl<C, K, W> RateLimitBuilder<C, K, W> {
-    /// The name that errors, events and status show. Default: `upstream`.
+    /// Sets the name that errors, events and status show. Default: `upstream`.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.name = name.into();
+        self.base.name = name.into();
         self
     }
 
-    /// Replaces the first quota.
+    /// Sets the first quota.
     #[cfg(feature = "upstream")]
     pub(crate) fn quota(mut self, quota: Quota) -> Self {
-        self.quotas[0] = quota;
+        self.base.quotas[0] = quota;
         self
     }
 
-    /// The longest that a call waits. Default: two minutes. A call that would wait longer is turned
-    /// away on arrival, as far as that can be [predicted](super#how-it-decides), with
+    /// Sets the longest wait of a call. Default: two minutes. A call that would wait longer is
+    /// rejected on arrival, as far as its wait can be [predicted](super#how-it-decides), with
     /// [`RateLimited`](super::RateLimited).
     pub fn max_wait(mut self, wait: Duration) -> Self {
-        self.settings.max_wait = wait;
+        self.base.settings.max_wait = wait;
         self
     }
 
-    /// No call waits: what can't pass at once is turned away.
+    /// Rejects calls instead of making them wait.
     pub fn no_wait(self) -> Self {
         self.max_wait(Duration::ZERO).max_waiting(0)
     }
 
-    /// How many calls may wait at once under one key. Default: 10,000.
+    /// Sets the number of calls that may wait at once under one key. Default: 10,000.
     pub fn max_waiting(mut self, calls: usize) -> Self {
-        self.settings.max_waiting = calls;
+        self.base.settings.max_waiting = calls;
         self
     }
 
-    /// The longest that a server can keep every call waiting, by a hint (`Retry-After` on a 429) or
-    /// by an exhausted quota, which does so for a minute if it comes without a hint. Default: an
-    /// hour; zero ignores both.
+    /// Sets the longest pause that a server can request, by a hint (`Retry-After` on a 429) or by an
+    /// exhausted quota, which pauses for a minute if it has no hint. Default: one hour. Zero ignores
+    /// both.
     pub fn max_pause(mut self, pause: Duration) -> Self {
-        self.settings.max_pause = pause;
+        self.base.settings.max_pause = pause;
         self
     }
 
-    /// The observer that hears of waits, rejections and pauses.
+    /// Sets the observer of waits, rejections and pauses.
     pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.settings.observers = Observers::new(observer);
+        self.base.settings.observers = Observers::new(observer);
         self
     }
 
-    /// How answers are judged. Default: [`HttpClassifier`].
+    /// Sets the classifier of responses and errors. Default: [`HttpClassifier`].
     pub fn classifier<C2>(self, classifier: C2) -> RateLimitBuilder<C2, K, W> {
-        let Self { name, quotas, max_keys, settings, classifier: _, key, cost } = self;
-        RateLimitBuilder { name, quotas, max_keys, settings, classifier, key, cost }
+        let Self { base, key, cost, .. } = self;
+        RateLimitBuilder { base, classifier, key, cost }
     }
 
-    /// How answers are judged: a closure over status, headers and error.
+    /// Sets a closure over status, headers and error as the classifier.
     pub fn classify_fn<F>(self, f: F) -> RateLimitBuilder<ClassifyFn<F>, K, W>
     where
         F: Fn(Outcome<'_>) -> Verdict,
@@ -157,28 +167,28 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
         self.classifier(classify_fn(f))
     }
 
-    /// A limit for each key. Default: one for all calls.
+    /// Sets the key. Each key has a limit of its own. Default: one limit for all calls.
     pub fn key<K2>(self, key: K2) -> RateLimitBuilder<C, K2, W> {
-        let Self { name, quotas, max_keys, settings, classifier, key: _, cost } = self;
-        RateLimitBuilder { name, quotas, max_keys, settings, classifier, key, cost }
+        let Self { base, classifier, cost, .. } = self;
+        RateLimitBuilder { base, classifier, key, cost }
     }
 
-    /// A limit for each credential, which is how most providers count.
+    /// Sets a limit for each credential, which is how most providers count.
     pub fn by_credential(self) -> RateLimitBuilder<C, ByCredential, W> {
         self.key(ByCredential)
     }
 
-    /// A limit for each region of a failover above; without a failover, for each host and port.
+    /// Sets a limit for each region of a failover above; without a failover, for each host and port.
     pub fn by_region(self) -> RateLimitBuilder<C, ByRegion, W> {
         self.key(ByRegion)
     }
 
-    /// A limit for each host and port.
+    /// Sets a limit for each host and port.
     pub fn by_authority(self) -> RateLimitBuilder<C, ByAuthority, W> {
         self.key(ByAuthority)
     }
 
-    /// A limit for each text that a closure returns for the request's head. All calls for which it
+    /// Sets a limit for each text that a closure returns for a request's head. All calls for which it
     /// returns `None` share one limit.
     pub fn key_fn<F>(self, f: F) -> RateLimitBuilder<C, KeyFn<F>, W>
     where
@@ -187,16 +197,16 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
         self.key(key_fn(f))
     }
 
-    /// How many keys have limits of their own at once. Default: 1,024. Past that, keys with nothing
-    /// spent make room. Where there is none of those, new keys share one limit.
+    /// Sets the number of keys that have limits of their own at once. Default: 1,024. Above it, keys
+    /// without spent units are evicted. If there are none, new keys share one limit.
     pub fn max_keys(mut self, keys: usize) -> Self {
-        self.max_keys = keys;
+        self.base.max_keys = keys;
         self
     }
 
-    /// Settles what calls cost, once their answers tell. The closure gets the response and the
-    /// [`Usage`] of its call: it settles that now, or puts it where the true cost will be known. It
-    /// isn't called if there is no response. If several are set, the last one counts.
+    /// Sets a closure that settles a call's cost when its response arrives. It receives the response
+    /// and the call's [`Usage`], which it settles at once, or stores where the real cost will be
+    /// known. It isn't called without a response. Of several closures, the last one is used.
     ///
     /// ```
     /// use tower_upstream::hint::Resource;
@@ -208,83 +218,56 @@ impl<C, K, W> RateLimitBuilder<C, K, W> {
     ///     .settle_fn(|response: &mut http::Response<String>, usage: Usage| {
     ///         let used = response.headers().get("x-tokens-used");
     ///         match used.and_then(|used| used.to_str().ok()?.parse().ok()) {
-    ///             Some(used) => usage.settle("tokens", used).expect("there is such a quota"),
-    ///             // Only the body will tell: whoever reads it finds the usage here.
+    ///             Some(used) => usage.settle("tokens", used).expect("the layer counts tokens"),
+    ///             // The code that reads the body settles it.
     ///             None => _ = response.extensions_mut().insert(usage),
     ///         }
     ///     })
-    ///     .build();
+    ///     .build()?;
     /// # let _ = limit;
+    /// # Ok::<_, tower_upstream::InvalidConfig>(())
     /// ```
-    pub fn settle_fn<Res, G>(self, g: G) -> RateLimitBuilder<C, K, Settled<W, G>>
+    pub fn settle_fn<Res, G>(self, g: G) -> RateLimitBuilder<C, K, SettledCost<W, G>>
     where
         G: Fn(&mut Res, Usage),
     {
-        let Self { name, quotas, max_keys, settings, classifier, key, cost } = self;
-        let cost = Settled(cost, g);
-        RateLimitBuilder { name, quotas, max_keys, settings, classifier, key, cost }
+        let Self { base, classifier, key, cost } = self;
+        let cost = SettledCost { costs: cost, settle_fn: g };
+        RateLimitBuilder { base, classifier, key, cost }
     }
 
-    /// Whether answers [teach](super#what-the-learned-says) the layer the server's limits, for
-    /// quotas that count something a server knows of. Default: no, unless there is a
-    /// [`Quota::taught`], which has no other limit. Say yes where all calls of a key are under one
+    /// Sets whether the server's limits are [learned](super#learned-limits) from the headers of
+    /// responses, for quotas of a [resource](Quota::of). Default: `false`, unless there is a
+    /// [`Quota::learned`], which has no other limit. Enable it where all calls of a key are under one
     /// limit of the server's.
     ///
-    /// It keeps a client under a limit that is lowered without notice: calls wait here, where
-    /// otherwise there would be a 429 and its pause. It costs reading the headers of answers, and
-    /// taking the limiter's lock for answers that tell limits.
-    pub fn taught(mut self, taught: bool) -> Self {
-        self.settings.taught = taught;
+    /// It keeps a client below a limit that is lowered without notice: calls wait, instead of being
+    /// rejected with a 429 and its pause. It reads the headers of every response, and locks the
+    /// limiter's state for responses that report limits.
+    pub fn learn_limits(mut self, learn: bool) -> Self {
+        self.base.settings.learns_limits = learn;
         self
     }
 
-    /// Makes what is random repeatable: how long the calls after a pause pass by degrees. Default:
-    /// different each time.
+    /// Sets the seed of the random length of ramp-ups. Default: no seed.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.settings.seed = Some(seed);
+        self.base.settings.seed = Some(seed);
         self
     }
 
-    /// Adds a observers: it hears what the observer hears.
+    /// Adds these observers.
     pub(crate) fn also_observe(mut self, observers: &Observers) -> Self {
-        self.settings.observers = self.settings.observers.and(observers);
+        self.base.settings.observers = self.base.settings.observers.and(observers);
         self
     }
 
-    /// The longest that a server's hint can keep every call waiting.
+    /// Returns the longest pause that a server can request.
     pub(crate) fn longest_pause(&self) -> Duration {
-        self.settings.max_pause
+        self.base.settings.max_pause
     }
-}
 
-impl<C, K> RateLimitBuilder<C, K> {
-    /// How many units of the first quota a request takes. Default: one.
-    ///
-    /// ```
-    /// use tower_upstream::hint::Resource;
-    /// use tower_upstream::{Quota, RateLimitLayer};
-    ///
-    /// // 90,000 tokens a minute, at about four characters a token.
-    /// let limit = RateLimitLayer::builder(Quota::per_minute(90_000).of(Resource::Tokens))
-    ///     .cost_fn(|request: &http::Request<String>| request.body().len().div_ceil(4) as u32)
-    ///     .build();
-    /// # let _ = limit;
-    /// ```
-    ///
-    /// A request that costs more than the quota passes at once is turned away
-    /// with [`CostAboveQuota`](super::CostAboveQuota).
-    pub fn cost_fn<Req, F>(self, f: F) -> RateLimitBuilder<C, K, CostFn<F>>
-    where
-        F: Fn(&Req) -> u32,
-    {
-        let Self { name, quotas, max_keys, settings, classifier, key, cost: _ } = self;
-        RateLimitBuilder { name, quotas, max_keys, settings, classifier, key, cost: CostFn(f) }
-    }
-}
-
-impl<C, K, W: Quotas> RateLimitBuilder<C, K, W> {
-    /// Adds a quota, up to four in all, and what a request takes of it. A call passes all quotas or
-    /// waits; while it waits for one, it takes nothing of the others.
+    /// Adds a quota, and a closure that returns how many of its units a request costs. A call takes
+    /// the units of all quotas, or waits and takes none.
     ///
     /// ```
     /// use http::Request;
@@ -299,35 +282,68 @@ impl<C, K, W: Quotas> RateLimitBuilder<C, K, W> {
     ///     .and(Quota::per_minute(90_000).of(Resource::Tokens), tokens)
     ///     .and(Quota::per_hour(1_000).named("cents"), |request| tokens(request).div_ceil(100))
     ///     .by_credential()
-    ///     .build();
+    ///     .build()?;
     /// # let _ = limit;
+    /// # Ok::<_, tower_upstream::InvalidConfig>(())
     /// ```
     ///
-    /// A quota that counts no resource of a server's needs a [name](Quota::named) of its own, by
-    /// which it is shown, [settled](super::Usage::settle) and
-    /// [changed](super::RateLimitHandle::set_quota). Several quotas may count the same resource,
-    /// such as tokens a minute and tokens a day: they are settled together, and can't be changed. A
-    /// fifth quota doesn't compile.
-    pub fn and<Req, F>(self, quota: Quota, cost: F) -> RateLimitBuilder<C, K, And<W, F>>
+    /// A quota that counts no resource of the server's needs its own [name](Quota::named), by which
+    /// it is shown, [settled](super::Usage::settle) and
+    /// [replaced](super::RateLimitHandle::set_quota). Several quotas may count the same resource,
+    /// such as tokens a minute and tokens a day. They are settled together, and can't be replaced. A
+    /// layer has at most four quotas.
+    pub fn and<Req, F>(mut self, quota: Quota, f: F) -> RateLimitBuilder<C, K, AndCost<W, F>>
     where
         F: Fn(&Req) -> u32,
     {
-        const { assert!(W::COUNT < Costs::MOST, "a layer keeps at most four quotas") };
-        let Self { name, mut quotas, max_keys, settings, classifier, key, cost: others } = self;
-        quotas.push(quota);
-        let cost = And(others, cost);
-        RateLimitBuilder { name, quotas, max_keys, settings, classifier, key, cost }
+        self.base.quotas.push(quota);
+        let Self { base, classifier, key, cost } = self;
+        let cost = AndCost { costs: cost, cost_fn: f };
+        RateLimitBuilder { base, classifier, key, cost }
     }
 
-    /// The layer.
-    pub fn build(self) -> RateLimitLayer<C, K, W> {
-        let Self { name, mut quotas, max_keys, settings, classifier, key, cost } = self;
-        let first = &mut quotas[0].label;
-        *first = first.or(W::FIRST.map_or(Label::Unsaid, Label::Of));
-        let config = Arc::new(Config::new(quotas, settings));
+    /// Builds the layer.
+    ///
+    /// # Errors
+    ///
+    /// If there are more than four quotas.
+    pub fn build(self) -> Result<RateLimitLayer<C, K, W>, InvalidConfig> {
+        let Self { base, classifier, key, cost } = self;
+        let Base { name, mut quotas, default_unit, max_keys, settings } = base;
+        if quotas[0].unit == Unit::Unset {
+            quotas[0].unit = default_unit;
+        }
+        let config = Arc::new(Config::new(quotas, settings)?);
         let limiters = Registry::new(max_keys, move |key| {
             ShardedArc::new(Limiter::new(key.name_in(&name), Arc::clone(&config)))
         });
-        RateLimitLayer { classifier, key, cost, limiters: Arc::new(limiters) }
+        Ok(RateLimitLayer { classifier, key, cost, limiters: Arc::new(limiters) })
+    }
+}
+
+impl<C, K> RateLimitBuilder<C, K> {
+    /// Sets a closure that returns how many units of the first quota a request costs. Default: one.
+    ///
+    /// ```
+    /// use tower_upstream::hint::Resource;
+    /// use tower_upstream::{Quota, RateLimitLayer};
+    ///
+    /// // 90,000 tokens a minute, at about four characters a token.
+    /// let limit = RateLimitLayer::builder(Quota::per_minute(90_000).of(Resource::Tokens))
+    ///     .cost_fn(|request: &http::Request<String>| request.body().len().div_ceil(4) as u32)
+    ///     .build()?;
+    /// # let _ = limit;
+    /// # Ok::<_, tower_upstream::InvalidConfig>(())
+    /// ```
+    ///
+    /// A request that costs more than the quota passes at once is rejected with
+    /// [`CostAboveQuota`](super::CostAboveQuota).
+    pub fn cost_fn<Req, F>(self, f: F) -> RateLimitBuilder<C, K, CostFn<F>>
+    where
+        F: Fn(&Req) -> u32,
+    {
+        let Self { mut base, classifier, key, .. } = self;
+        base.default_unit = Unit::Unset;
+        RateLimitBuilder { base, classifier, key, cost: CostFn { cost_fn: f } }
     }
 }

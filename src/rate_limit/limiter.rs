@@ -1,46 +1,46 @@
-//! One key's limits, shared by all calls under it.
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
+use super::Quota;
 use super::config::Config;
 use super::cost::Costs;
-use super::fast_path::{FastPermit, StateLock};
-use super::queue::{QueueEntry, QueuedCall, WaitQueue};
+use super::fast_path::{FastCharge, LendingMutex};
 use super::quota_state::QuotaState;
-use super::state::{AboveCapacity, Charges, LimiterState, Rejection};
-use super::{Quota, RateLimitStatus};
+use super::state::{Charges, LimiterState, Rejection};
 use crate::error::{BoxError, CostAboveQuota, RateLimited, RateLimitedReason};
-use crate::event::{
-    Event, GateClosed, LimitAboveQuota, LimitRejected, LimitWaiting, PermitRefunded,
-};
+use crate::event::{Event, GateClosed, LimitAboveQuota, LimitRejected, PermitRefunded};
 use crate::key::Keyed;
-use crate::sharded::{ShardRef, ShardedArc};
+use crate::sharded::ShardedArc;
 use crate::time::{self, Instant, TimeOrigin};
 use crate::verdict::{Class, Verdict};
 
-/// The pause after a provider says that the quota is exhausted, but not until when.
-const EXHAUSTED: Duration = Duration::from_secs(60);
+/// The pause after an exhausted quota without a hint.
+const EXHAUSTED_PAUSE: Duration = Duration::from_secs(60);
 
-/// What is left of the quotas, and the queue of waiting calls.
+/// The limiter of one key, shared by all calls under it.
 #[derive(Debug)]
 pub(super) struct Limiter {
     pub(super) name: Arc<str>,
     start: TimeOrigin,
-    pub(super) state_lock: StateLock<LimiterState>,
+    pub(super) state: LendingMutex<LimiterState>,
     pub(super) queue: WaitQueue,
     pub(super) config: Arc<Config>,
 }
 
-/// A call that doesn't pass by the fast path.
+/// The notifications of the waiting calls, which are served first in, first out. The limiter's state
+/// counts the calls.
 #[derive(Debug)]
-pub(super) struct Arrival {
-    pub(super) limiter: ShardRef<Limiter>,
-    pub(super) costs: Costs,
-    pub(super) at: Instant,
+pub(super) struct WaitQueue {
+    /// Notifies the next call that it is the head. A stored notification means that the queue has no
+    /// head.
+    pub(super) head: Arc<Notify>,
+    /// Wakes the head, as more or fewer units may be available than was predicted.
+    pub(super) changed: Arc<Notify>,
 }
 
-/// How long a waiting call waits at most.
+/// How long a call may wait.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WaitLimit {
     since: Instant,
@@ -48,220 +48,206 @@ pub(super) struct WaitLimit {
     reason: RateLimitedReason,
 }
 
+impl WaitQueue {
+    fn new() -> Self {
+        let head = Notify::new();
+        head.notify_one();
+        Self { head: Arc::new(head), changed: Arc::new(Notify::new()) }
+    }
+}
+
 impl Limiter {
     pub(super) fn new(name: Arc<str>, config: Arc<Config>) -> Self {
-        let state_lock = StateLock::new(LimiterState::new(&config.quotas.lock()));
-        Self {
-            name,
-            start: TimeOrigin::new(time::now()),
-            state_lock,
-            queue: WaitQueue::new(),
-            config,
-        }
+        let state = LendingMutex::new(LimiterState::new(&config.quotas.lock()));
+        let start = TimeOrigin::new(time::now());
+        Self { name, start, state, queue: WaitQueue::new(), config }
     }
 
-    /// Nanoseconds from the start.
+    /// Returns the time in nanoseconds since the start.
     #[inline]
-    pub(super) fn nanos(&self, instant: Instant) -> u64 {
-        self.start.nanos(instant)
+    fn nanos(&self, at: Instant) -> u64 {
+        self.start.nanos(at)
     }
 
-    /// Nanoseconds from the start to now. Code that gives units back calls this while it holds the
-    /// state, so that the time is no earlier than any state.
+    /// Returns the present time in nanoseconds since the start.
     pub(super) fn now(&self) -> u64 {
         self.nanos(time::now())
     }
 
-    fn instant(&self, nanos: u64) -> Instant {
+    pub(super) fn instant(&self, nanos: u64) -> Instant {
         self.start.instant(nanos)
     }
 
-    /// Lets a call that is being sent pass by the fast path, if that can be.
+    /// Takes and sends a call's units by the fast path, if it admits them.
     #[inline]
-    pub(super) fn pass_fast(&self, at: Instant, costs: &Costs) -> Option<FastPermit> {
-        self.state_lock.fast_path.as_ref()?.pass(self.nanos(at), costs.units[0])
+    pub(super) fn try_send_fast(&self, at: Instant, costs: &Costs) -> Option<FastCharge> {
+        self.state.fast_path.as_ref()?.try_send(self.nanos(at), costs.units[0])
     }
 
-    fn wait_limit(&self, now: Instant, deadline: Option<Instant>) -> WaitLimit {
-        let until = time::after(now, self.config.settings.max_wait);
+    /// Takes and sends a call's units, if the state admits them.
+    pub(super) fn try_send(&self, at: Instant, costs: &Costs) -> Option<Charges> {
+        self.state.lock().try_send(self.nanos(at), costs)
+    }
+
+    /// Returns the limit of a wait that starts now: the layer's `max_wait` or the call's deadline.
+    pub(super) fn wait_limit(&self, now: Instant, deadline: Option<Instant>) -> WaitLimit {
+        let max_wait = time::after(now, self.config.settings.max_wait);
         match deadline {
-            Some(deadline) if deadline < until => {
-                WaitLimit { since: now, until: deadline, reason: RateLimitedReason::Deadline }
+            Some(until) if until < max_wait => {
+                WaitLimit { since: now, until, reason: RateLimitedReason::Deadline }
             }
-            _ => WaitLimit { since: now, until, reason: RateLimitedReason::MaxWait },
+            _ => WaitLimit { since: now, until: max_wait, reason: RateLimitedReason::MaxWait },
         }
     }
 
-    /// The next try of the call at the head of the queue to take what it costs. If it can't, the
-    /// error is when to try again or, if that is past its wait limit, the rejection.
-    pub(super) fn retake(
+    /// Adds a call to the queue. Returns the estimated wait and the number of calls ahead.
+    ///
+    /// # Errors
+    ///
+    /// If the request costs too much, would wait too long, or the queue is full.
+    pub(super) fn join_queue(
         &self,
-        costs: Costs,
+        costs: &Costs,
+        at: Instant,
         wait_limit: WaitLimit,
-    ) -> Result<(), Result<Instant, BoxError>> {
-        let now = time::now();
-        let mut state = self.state_lock.state();
-        // A quota may have been lowered meanwhile.
-        if let Some(above_capacity) = state.above_capacity(&costs) {
+    ) -> Result<(Duration, usize), BoxError> {
+        let mut state = self.state.lock();
+        if let Some(error) = self.above_capacity(&state, costs) {
             drop(state);
-            return Err(Err(self.reject_above(above_capacity).into()));
+            return Err(self.reject_cost(error));
         }
-        let rejection = match state.take(self.nanos(now), &costs) {
-            Ok(()) => {
-                state.queue.last_wait = Some(now.saturating_duration_since(wait_limit.since));
-                return Ok(());
-            }
-            Err(rejection) => rejection,
+        let predicted = state.predict(self.nanos(at), costs);
+        let ahead = state.waiting;
+        let reason = if predicted.at > self.nanos(wait_limit.until) {
+            wait_limit.reason
+        } else if ahead >= self.config.settings.max_waiting {
+            RateLimitedReason::QueueFull
+        } else {
+            state.join_queue(costs);
+            let wait = self.instant(predicted.at).saturating_duration_since(at);
+            return Ok((wait, ahead));
+        };
+        drop(state);
+        Err(self.reject(reason, at, predicted))
+    }
+
+    /// Takes the units of the call at the head of the queue. Returns `None` if they are taken, or
+    /// when to try again.
+    ///
+    /// # Errors
+    ///
+    /// If the request costs too much after a change of the quota, or would exceed its wait limit.
+    pub(super) fn take(
+        &self,
+        costs: &Costs,
+        wait_limit: WaitLimit,
+    ) -> Result<Option<Instant>, BoxError> {
+        let now = time::now();
+        let mut state = self.state.lock();
+        if let Some(error) = self.above_capacity(&state, costs) {
+            drop(state);
+            return Err(self.reject_cost(error));
+        }
+        let Err(rejection) = state.take(self.nanos(now), costs) else {
+            state.last_wait = Some(now.saturating_duration_since(wait_limit.since));
+            return Ok(None);
         };
         drop(state);
         let at = self.instant(rejection.at);
         if at > wait_limit.until {
-            return Err(Err(self.reject(wait_limit.reason, now, rejection).into()));
+            return Err(self.reject(wait_limit.reason, now, rejection));
         }
-        Err(Ok(at))
+        Ok(Some(at))
     }
 
-    /// Turns away a call in the queue that has no wait limit left. It may stand behind a head that has
-    /// some, if the server's pause came after both had joined.
-    pub(super) fn give_up(&self, costs: Costs, wait_limit: WaitLimit) -> BoxError {
+    /// Rejects a call in the queue whose wait limit has expired. It may be behind a head that may
+    /// wait longer, if the server requested a pause after both had joined.
+    pub(super) fn reject_expired(&self, costs: &Costs, wait_limit: WaitLimit) -> BoxError {
         let now = time::now();
-        let predicted = self.state_lock.state().predict_queued(self.nanos(now), &costs);
-        self.reject(wait_limit.reason, now, predicted).into()
+        let predicted = self.state.lock().predict_queued(self.nanos(now), costs);
+        self.reject(wait_limit.reason, now, predicted)
     }
 
-    fn reject(&self, reason: RateLimitedReason, now: Instant, rejection: Rejection) -> RateLimited {
+    fn reject(&self, reason: RateLimitedReason, now: Instant, rejection: Rejection) -> BoxError {
         let retry_after = self.instant(rejection.at).saturating_duration_since(now);
         self.emit(|| LimitRejected::new(&self.name, retry_after));
-        let rejected = RateLimited::new(Arc::clone(&self.name), reason, retry_after);
-        match rejection.limit {
-            Some(limit) => rejected.with_limit(limit),
-            None => rejected,
+        let error = RateLimited::new(Arc::clone(&self.name), reason, retry_after);
+        match rejection.quota {
+            Some(quota) => error.with_limit(Arc::clone(&self.config.names[quota])).into(),
+            None => error.into(),
         }
     }
 
-    fn reject_above(&self, above_capacity: AboveCapacity) -> CostAboveQuota {
-        let AboveCapacity { cost, capacity, limit } = above_capacity;
-        self.emit(|| LimitAboveQuota::new(&self.name, cost, capacity));
-        CostAboveQuota::new(cost, capacity, limit)
+    /// Returns the error of a request that costs more than a quota ever passes at once.
+    fn above_capacity(&self, state: &LimiterState, costs: &Costs) -> Option<CostAboveQuota> {
+        let mut quotas = state.quotas.iter().zip(costs.units).zip(&self.config.names);
+        quotas.find_map(|((quota, cost), name)| {
+            let capacity = quota.capacity();
+            (cost > capacity).then(|| CostAboveQuota::new(cost, capacity, Arc::clone(name)))
+        })
     }
 
-    /// Does what an answer asks for.
+    fn reject_cost(&self, error: CostAboveQuota) -> BoxError {
+        self.emit(|| LimitAboveQuota::new(&self.name, error.cost(), error.capacity()));
+        error.into()
+    }
+
+    /// Closes the gate if a verdict requests a pause.
     pub(super) fn apply_verdict(&self, verdict: &Verdict) {
         let pause = match verdict.class() {
             Class::Throttled => verdict.hint().retry_after,
-            // A circuit breaker's latch repeats what the server said before, and ends when it is
+            // The latch of a circuit breaker below repeats an earlier response, and ends when it is
             // reset.
             _ if verdict.is_unsent() => None,
-            Class::QuotaExhausted => Some(verdict.hint().retry_after.unwrap_or(EXHAUSTED)),
+            Class::QuotaExhausted => Some(verdict.hint().retry_after.unwrap_or(EXHAUSTED_PAUSE)),
             _ => None,
         };
         let pause = pause.unwrap_or_default().min(self.config.settings.max_pause);
-        if !pause.is_zero() {
-            self.close_gate(pause);
+        if pause.is_zero() {
+            return;
         }
-    }
-
-    fn close_gate(&self, pause: Duration) {
-        let opens = self.now().saturating_add(time::nanos(pause));
+        let opens_at = self.now().saturating_add(time::nanos(pause));
         let ramp = time::nanos(self.config.ramp(pause));
-        // By `change`, so that the head of the queue finds out now if its wait has become too long.
-        if self.change(|state| state.gate.close(opens, ramp)) {
+        // By `change`, so that the head of the queue learns now if its wait has become too long.
+        if self.change(|state| state.gate.close(opens_at, ramp)) {
             self.emit(|| GateClosed::new(&self.name, pause));
         }
     }
 
-    /// Lets calls pass again, whatever the server asked for or observed.
+    /// Opens the gate, and discards the learned limits.
     pub(super) fn resume(&self) {
         self.change(|state| {
             state.gate.open();
-            state.quotas.iter_mut().for_each(QuotaState::clear_learned);
+            state.quotas.iter_mut().for_each(QuotaState::reset_learned);
         });
     }
 
-    /// Puts another quota in this entry from now on.
-    pub(super) fn set_quota(&self, at: usize, quota: &Quota) {
+    /// Replaces one quota from now on.
+    pub(super) fn set_quota(&self, index: usize, quota: &Quota) {
         let now = self.now();
-        self.change(|state| state.set_quota(now, at, quota));
+        self.change(|state| state.set_quota(now, index, quota));
     }
 
-    /// Tells that units came back.
-    pub(super) fn refunded(&self, costs: &Costs) {
-        self.emit(|| PermitRefunded::new(&self.name, costs.units[0]));
+    /// Emits the event that a call's units were refunded.
+    pub(super) fn emit_refunded(&self, units: u32) {
+        self.emit(|| PermitRefunded::new(&self.name, units));
     }
 
-    /// Changes the state, and makes the head of the queue look again. A call that joins later finds
-    /// the change at its first look.
+    /// Changes the state, and wakes the head of the queue. A call that joins later sees the change
+    /// when it becomes the head.
     pub(super) fn change<R>(&self, change: impl FnOnce(&mut LimiterState) -> R) -> R {
-        let mut state = self.state_lock.state();
+        let mut state = self.state.lock();
         let result = change(&mut state);
-        let has_waiters = state.queue.calls > 0;
+        let has_waiters = state.waiting > 0;
         drop(state);
         if has_waiters {
-            self.queue.notify_head();
+            self.queue.changed.notify_one();
         }
         result
     }
 
     pub(super) fn emit<'a, E: Into<Event<'a>>>(&self, event: impl FnOnce() -> E) {
         self.config.settings.observers.emit(event);
-    }
-
-    pub(super) fn status(&self) -> RateLimitStatus {
-        let now = self.now();
-        let state = self.state_lock.state();
-        RateLimitStatus {
-            name: Arc::clone(&self.name),
-            remaining: state.quotas[0].remaining(now),
-            limits: state.quotas.iter().map(|quota_state| quota_state.status(now)).collect(),
-            waiting: state.queue.calls,
-            last_wait: state.queue.last_wait,
-            paused_until: state.gate.closed_until(now).map(|until| self.instant(until)),
-        }
-    }
-}
-
-impl Arrival {
-    /// Lets the call pass at once, as it is being sent.
-    pub(super) fn pass(&self) -> Option<Charges> {
-        let now = self.limiter.nanos(self.at);
-        self.limiter.state_lock.state().pass(now, &self.costs)
-    }
-
-    /// Lets the call wait in the queue, or turns it away.
-    pub(super) fn line_up(self, deadline: Option<Instant>) -> Result<QueuedCall, BoxError> {
-        let wait_limit = self.limiter.wait_limit(self.at, deadline);
-        self.wait(wait_limit)
-    }
-
-    /// The same for a call with this wait limit. One that would wait too long is turned away here,
-    /// and not after the wait.
-    pub(super) fn wait(self, wait_limit: WaitLimit) -> Result<QueuedCall, BoxError> {
-        let Self { limiter, costs, at } = self;
-        let now = limiter.nanos(at);
-        let mut state = limiter.state_lock.state();
-        if let Some(above_capacity) = state.above_capacity(&costs) {
-            drop(state);
-            return Err(limiter.reject_above(above_capacity).into());
-        }
-        let predicted = state.predict(now, &costs);
-        let reason = match predicted.at > limiter.nanos(wait_limit.until) {
-            true => Some(wait_limit.reason),
-            false if state.queue.calls >= limiter.config.settings.max_waiting => {
-                Some(RateLimitedReason::QueueFull)
-            }
-            false => None,
-        };
-        if let Some(reason) = reason {
-            drop(state);
-            return Err(limiter.reject(reason, at, predicted).into());
-        }
-        let ahead = state.queue.calls;
-        state.join(&costs);
-        drop(state);
-        let wait = limiter.instant(predicted.at).saturating_duration_since(at);
-        let entry = QueueEntry::joined(limiter.clone(), costs);
-        limiter.emit(|| LimitWaiting::new(&limiter.name, wait, ahead));
-        Ok(QueuedCall::new(entry, wait_limit))
     }
 }
 
@@ -271,6 +257,6 @@ impl Keyed for ShardedArc<Limiter> {
     }
 
     fn retires(&self, now: Instant) -> bool {
-        self.state_lock.state().retire(self.nanos(now))
+        self.state.lock().retire(self.nanos(now))
     }
 }

@@ -1,9 +1,9 @@
-//! Stay under the provider's limit, and leave none of it unused.
+//! Keeps calls below the provider's limit, and uses all of it.
 //!
-//! A client that finds the limit by running into it pays for every call that is
-//! answered 429, and providers suspend keys for it. A [`RateLimitLayer`] keeps
-//! a [`Quota`] on this side: calls pass while there is some left, and then wait
-//! in order of arrival, or are turned away at once if they would wait too long.
+//! A client without a local limit finds the provider's limit by exceeding it: every call above it is
+//! answered with a 429, and providers suspend credentials for that. A [`RateLimitLayer`] keeps a
+//! [`Quota`] on the client's side. Calls pass while units remain. Other calls wait in order of
+//! arrival, or are rejected at once if they would wait too long.
 //!
 //! ```
 //! use std::time::Duration;
@@ -12,11 +12,11 @@
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), BoxError> {
-//! // The provider allows a key 60 requests a minute; nobody waits over 10 s.
+//! // The provider allows 60 requests a minute per credential. No call waits for more than 10 s.
 //! let limit = RateLimitLayer::builder(Quota::per_minute(60))
 //!     .by_credential()
 //!     .max_wait(Duration::from_secs(10))
-//!     .build();
+//!     .build()?;
 //!
 //! let mut client = ServiceBuilder::new().layer(limit).service(service_fn(
 //!     |_: http::Request<()>| async { Ok::<_, BoxError>(http::Response::new(())) },
@@ -33,69 +33,78 @@
 //!
 //! # How it decides
 //!
-//! [governor] decides each admission, on tokio's clock. A plain quota is strict: never more than
-//! its limit in *any* window. One with a [`burst`](Quota::burst) is paced by GCRA. WaitingCall calls
-//! are served first come, first served, at two wake-ups a grant at most, however many wait. A call
-//! that never left gives back what it took: because the circuit below was open, the connection was
-//! refused, or the caller gave up while the call was still here. What a call took stays spent if it
-//! is dropped after it was passed on: it may have been waiting in a layer below, but nothing tells
-//! of that.
+//! [governor] decides each admission, on tokio's clock. A plain quota is strict: it never passes more
+//! than its limit in *any* window. A quota with a [`burst`](Quota::burst) is paced by GCRA. Waiting
+//! calls are served first in, first out. Each admission wakes one call at most twice, however many
+//! calls wait.
 //!
-//! What a call took counts in time from when it is sent. If the inner service isn't ready, a call
-//! that has its permit waits for that too, and what it took is kept for it. If the server closes
-//! the gate meanwhile, the call gives that back and waits again.
+//! The units of a call that was never sent are refunded: the circuit below was open, the connection
+//! was refused, or the caller dropped the call while it waited here. The units of a call that is
+//! dropped after it was passed to the inner service stay spent. It may have waited in a layer below,
+//! but this layer isn't notified of that.
 //!
-//! How long a call would wait is predicted on arrival, from the units that are wanted before it.
-//! Where costs don't add up to whole quotas (two calls of 6 can't share a window of 10), the wait
-//! is longer than was predicted, and a call can be turned away when its turn comes. A call keeps its
-//! entry in the queue until it is dropped. So waiting calls must be polled: one that isn't, as in a
-//! `buffered` stream that nobody reads, stops all behind it when its turn comes, and until then
-//! makes the waits longer that are predicted for others. Calls in tasks of their own are always
-//! polled.
+//! Units count in time from when the call is sent. If the inner service isn't ready, an admitted call
+//! waits for it, and its units stay reserved. If the server requests a pause meanwhile, the call
+//! releases its units and waits again.
 //!
-//! Several quotas are taken [all or none](RateLimitBuilder::and): requests, tokens, money. What a
-//! call costs is estimated from its request, and [settled](RateLimitBuilder::settle_fn) when its
-//! answer tells: what was too much comes back, what was too little is owed. A quota can be
-//! [changed](RateLimitHandle::set_quota) while calls wait.
+//! The wait of a call is predicted on arrival, from the units that waiting calls will take. Where
+//! costs don't add up to whole quotas (two calls of 6 can't share a window of 10), the wait is longer
+//! than predicted, and a call can be rejected when it reaches the head of the queue.
 //!
-//! # What the server says
+//! A call keeps its position in the queue until it is dropped, so waiting calls must be polled. A
+//! call that isn't polled, as in a `buffered` stream that isn't read, blocks all calls behind it once
+//! it is the head, and until then prolongs their predicted waits. Calls in tasks of their own are
+//! always polled.
 //!
-//! A 429 that says when to come back closes the gate: no call of that key passes before that time,
-//! from whichever clone it comes. An exhausted quota closes the gate for a minute if the answer
-//! doesn't say for how long. Both are bounded by [`max_pause`](RateLimitBuilder::max_pause). The
-//! first call in queue is turned away if it can't wait that long; those behind it are when they
-//! become first, or when their wait limit ends. When the gate opens, one call passes, and twice as
-//! many with each of ten steps. The steps take five seconds at most, or as long as the pause if
-//! that was shorter. So clients that were all stopped at once don't all come back at once.
+//! Several quotas are taken [atomically](RateLimitBuilder::and): requests, tokens, money. A call's
+//! cost is estimated from its request, and [settled](RateLimitBuilder::settle_fn) once its response
+//! states the real cost: excess units are refunded, missing units are owed. A quota can be
+//! [replaced](RateLimitHandle::set_quota) while calls wait.
 //!
-//! Where [`taught`](RateLimitBuilder::taught) is set, and always where a limit is [not
-//! known](Quota::taught), the layer learns limits from the [headers](crate::hint#limits) of
-//! answers, for the quota that [counts](Quota::of) the same resource:
+//! # Pauses
 //!
-//! - How many units are allowed in what time: this is a second limit beside the quota, which it can
-//!   only make stricter. It is lowered at once, and raised in ten steps within a window. A window
-//!   that isn't observed is taken to be as long as the longest reset that is. A limit that is lower
-//!   than the quota is paced over its window, a tenth of it at once: otherwise calls would use it
-//!   up and wait for the window's end.
-//! - How many units are left until the reset: if that is less than what was sent from here would
-//!   leave, others use the same credential, and what they used is kept for them. Answers come out
-//!   of order, so of several numbers for one reset the smallest counts.
-//! - A call that costs more than the observed limit passes when none of that is in use, since the next
-//!   answer may tell a higher one. Only a configured quota makes a cost [too high](CostAboveQuota).
-//! - Of several limits of one resource, the one that is reached first says what is left, and the
-//!   one with the shortest window says how fast calls may go.
+//! A 429 with a hint closes the throttle gate of its key: no call of that key passes before that
+//! time, from any clone. An exhausted quota closes the gate for a minute if its response has no hint.
+//! [`max_pause`](RateLimitBuilder::max_pause) limits both. If the pause exceeds the wait limit of the
+//! call at the head of the queue, the call is rejected. Calls behind it are rejected when they become
+//! the head, or when their wait limits expire.
 //!
-//! Learning takes it for granted that all calls of a key are under the same limit, so it isn't the
-//! default. Where a server has several limits (GitHub's search has one of its own, and at OpenAI
-//! each model has), no answer says which calls its limit is for, and the lowest would hold for all.
-//! If one call in twenty is under a limit of a tenth, 14 % of the larger limit are used instead of
-//! 75 %. Give each limit a [key](crate::key) of its own before you switch this on.
+//! When the gate opens, one call passes, and twice as many with each of ten steps. This ramp-up takes
+//! up to five seconds, or as long as the pause if that was shorter. So clients that were paused
+//! together don't return together.
+//!
+//! # Learned limits
+//!
+//! With [`learn_limits`](RateLimitBuilder::learn_limits), and always for a [learned
+//! quota](Quota::learned), the layer learns limits from the [headers](crate::hint#limits) of
+//! responses, for each quota that [counts](Quota::of) the same resource:
+//!
+//! - The limit and its window. They are a second limit beside the quota, which can only make it
+//!   stricter. The learned limit is lowered at once, and raised in ten steps within a window. A
+//!   window that isn't reported counts as long as the longest reset that is. A learned limit below
+//!   the quota is paced over its window, with a burst of a tenth. Otherwise calls would use it up at
+//!   once, and then wait for the end of the window.
+//! - The units that remain until the reset. If they are fewer than this client's calls would leave,
+//!   other clients use the same credential, and their share is reserved. Responses arrive out of
+//!   order, so the smallest number that is reported for one reset is used.
+//!
+//! A call that costs more than the learned limit passes when none of that limit is in use, as its
+//! response may report a higher limit. Only the configured quota makes a cost [too
+//! high](CostAboveQuota). Of several limits of one resource, the one that is reached first determines
+//! the remaining units, and the one with the shortest window determines the rate.
+//!
+//! Learning assumes that all calls of a key are under the same limit, so it is off by default. Where
+//! a server has several limits (GitHub has a separate one for search, OpenAI one for each model), no
+//! response states which calls its limit applies to, and the lowest would apply to all. If one call
+//! in twenty is under a limit of a tenth, 14 % of the larger limit are used instead of 75 %. Give
+//! each limit its own [key](crate::key) before enabling it.
 //!
 //! [governor]: https://docs.rs/governor
 
 mod config;
 mod cost;
 mod fast_path;
+mod handle;
 mod layer;
 mod learned;
 mod limiter;
@@ -106,14 +115,11 @@ mod quota;
 mod quota_state;
 mod service;
 mod state;
-mod status;
 
-pub use self::cost::{And, Cost, CostFn, Costs, Quotas, Settle, Settled, UnitCost};
-pub use self::layer::RateLimitBuilder;
-pub use self::layer::RateLimitLayer;
-pub use self::permit::Usage;
+pub use self::cost::{AndCost, Cost, CostFn, Costs, UnitCost};
+pub use self::handle::{LimitStatus, RateLimitHandle, RateLimitStatus};
+pub use self::layer::{RateLimitBuilder, RateLimitLayer};
+pub use self::permit::{Settle, SettledCost, Usage};
 pub use self::quota::Quota;
-pub use self::service::RateLimit;
-pub use self::service::ResponseFuture;
-pub use self::status::{LimitStatus, RateLimitHandle, RateLimitStatus};
+pub use self::service::{RateLimit, ResponseFuture};
 pub use crate::error::{CostAboveQuota, RateLimited, RateLimitedReason};

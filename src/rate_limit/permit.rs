@@ -1,210 +1,191 @@
-use std::mem;
+use std::fmt;
 use std::sync::Arc;
 
-use http::HeaderMap;
-
-use super::cost::{Costs, Settle};
-use super::fast_path::FastPermit;
-use super::limiter::{Arrival, Limiter, WaitLimit};
-use super::queue::QueuedCall;
-use super::quota_state::{Charge, Spent};
+use super::cost::{AndCost, Cost, CostFn, Costs, MAX_QUOTAS, Sealed, UnitCost};
+use super::fast_path::FastCharge;
+use super::limiter::Limiter;
+use super::quota_state::Charge;
 use super::state::Charges;
 use crate::classify::Classify;
-use crate::error::{BoxError, InvalidConfig};
+use crate::error::InvalidConfig;
 use crate::event::PermitSettled;
 use crate::hint::Limits;
 use crate::sharded::ShardRef;
 use crate::sync::Mutex;
-use crate::time;
 use crate::verdict::Verdict;
 
-/// What was taken for a call that isn't sent yet. If this is dropped before the call is sent, the
-/// units are given back.
-#[derive(Debug)]
-pub(super) struct Reservation {
-    limiter: ShardRef<Limiter>,
-    costs: Costs,
-    wait_limit: WaitLimit,
-}
-
-/// What was taken for a call that was sent.
+/// The units that a call in flight has spent.
 #[derive(Debug)]
 pub(super) struct Permit {
     limiter: ShardRef<Limiter>,
-    taken: Taken,
+    spent: Spent,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Taken {
-    Fast { units: u32, fast_permit: FastPermit },
-    Locked { costs: Costs, charges: Charges },
-}
-
-impl Reservation {
-    pub(super) fn new(limiter: ShardRef<Limiter>, costs: Costs, wait_limit: WaitLimit) -> Self {
-        Self { limiter, costs, wait_limit }
-    }
-
-    /// The call is being sent: from here on only its answer can tell that it never left.
-    /// `None`: the gate has closed since it was let through.
-    pub(super) fn send(&mut self) -> Option<Permit> {
-        let charges = self.limiter.state_lock.state().send(self.limiter.now(), &self.costs)?;
-        let costs = mem::take(&mut self.costs);
-        Some(Permit::locked(self.limiter.clone(), costs, charges))
-    }
-
-    /// Gives back what was taken, and lines up again with the wait limit that is left.
-    pub(super) fn line_up_anew(&mut self) -> Result<QueuedCall, BoxError> {
-        let (limiter, costs) = (self.limiter.clone(), self.costs);
-        self.restore();
-        Arrival { limiter, costs, at: time::now() }.wait(self.wait_limit)
-    }
-
-    fn restore(&mut self) {
-        let costs = mem::take(&mut self.costs);
-        if !costs.are_nothing() {
-            self.limiter.change(|state| state.restore(&costs));
-            self.limiter.refunded(&costs);
-        }
-    }
-
-    /// Takes in why the call isn't sent.
-    pub(super) fn settle(&self, verdict: &Verdict) {
-        self.limiter.apply_verdict(verdict);
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        self.restore();
-    }
+enum Spent {
+    Fast { units: u32, charge: FastCharge },
+    Locked(Charges),
 }
 
 impl Permit {
-    #[inline]
-    pub(super) fn fast(limiter: ShardRef<Limiter>, costs: &Costs, fast_permit: FastPermit) -> Self {
-        Self { limiter, taken: Taken::Fast { units: costs.units[0], fast_permit } }
+    pub(super) fn fast(limiter: ShardRef<Limiter>, units: u32, charge: FastCharge) -> Self {
+        Self { limiter, spent: Spent::Fast { units, charge } }
     }
 
-    #[inline]
-    pub(super) fn locked(limiter: ShardRef<Limiter>, costs: Costs, charges: Charges) -> Self {
-        Self { limiter, taken: Taken::Locked { costs, charges } }
+    pub(super) fn locked(limiter: ShardRef<Limiter>, charges: Charges) -> Self {
+        Self { limiter, spent: Spent::Locked(charges) }
     }
 
-    /// What was sent, and what is needed to give it back.
-    fn charges(&self) -> (Costs, Charges) {
-        match self.taken {
-            Taken::Fast { units, fast_permit } => (Costs::of(units), fast_permit.into()),
-            Taken::Locked { costs, charges } => (costs, charges),
+    fn charges(&self) -> Charges {
+        match self.spent {
+            Spent::Fast { units, charge: FastCharge { at, mark } } => {
+                let mut charges = Charges::default();
+                charges[0] = Charge::fast(units, at, mark);
+                charges
+            }
+            Spent::Locked(charges) => charges,
         }
     }
 
-    /// Takes in what a response tells.
+    /// Applies what a response means for the limiter and for the call's cost.
     #[inline]
-    pub(super) fn take_in<Res, C, W>(&self, response: &mut Res, classifier: &C, cost: &W)
+    pub(super) fn on_response<Res, C, W>(&self, response: &mut Res, classifier: &C, cost: &W)
     where
         C: Classify<Res>,
         W: Settle<Res>,
     {
         let verdict = classifier.classify(Ok(response));
         if !verdict.is_success() {
-            self.settle(&verdict);
+            self.on_failure(&verdict);
         }
-        if let Some(headers) = classifier.headers(response) {
-            self.learn(headers);
-        }
-        if !verdict.is_unsent() {
-            cost.settle(response, || self.usage());
-        }
-    }
-
-    /// Takes in how the call failed.
-    #[cold]
-    pub(super) fn settle(&self, verdict: &Verdict) {
-        let limiter = &self.limiter;
-        limiter.apply_verdict(verdict);
-        if verdict.is_unsent() {
-            let (costs, charges) = self.charges();
-            if !costs.are_nothing() {
-                limiter.change(|state| state.refund(limiter.now(), &costs, &charges));
-                limiter.refunded(&costs);
+        let settings = &self.limiter.config.settings;
+        if settings.learns_limits
+            && let Some(headers) = classifier.headers(response)
+        {
+            let limits = Limits::from_headers(headers);
+            if !limits.is_empty() {
+                let (now, charges) = (self.limiter.now(), self.charges());
+                // By `change`, as more or fewer units may be available than the head of the queue
+                // expects.
+                self.limiter
+                    .change(|state| state.learn(now, &limits, &charges, settings.max_pause));
             }
         }
-    }
-
-    /// Takes in the limits that the answer's headers tell.
-    #[inline]
-    fn learn(&self, headers: &HeaderMap) {
-        if !headers.is_empty() && self.limiter.config.settings.taught {
-            self.learn_limits(headers);
+        if !verdict.is_unsent() {
+            cost.settle(response, || Usage::new(self.limiter.clone(), self.charges()));
         }
     }
 
-    fn learn_limits(&self, headers: &HeaderMap) {
-        let limits = Limits::from_headers(headers);
-        if !limits.is_empty() {
-            let (_, charges) = self.charges();
-            let (now, longest) = (self.limiter.now(), self.limiter.config.settings.max_pause);
-            // By `change`, which wakes the head of the queue: there may be more to take than it
-            // knew, or less.
-            self.limiter.change(|state| state.learn(now, &limits, &charges, longest));
+    /// Applies the verdict of a failed call. Refunds its units if it was never sent.
+    pub(super) fn on_failure(&self, verdict: &Verdict) {
+        let limiter = &self.limiter;
+        limiter.apply_verdict(verdict);
+        let charges = self.charges();
+        if verdict.is_unsent() && charges.iter().any(|charge| charge.units > 0) {
+            // The clock is read under the lock, so that no earlier `send` has a later time.
+            limiter.change(|state| state.refund(limiter.now(), &charges));
+            limiter.emit_refunded(charges[0].units);
         }
-    }
-
-    /// What was taken for a call that was answered, to be settled when its true cost is known.
-    fn usage(&self) -> Usage {
-        let (costs, charges) = self.charges();
-        Usage::new(self.limiter.clone(), &costs, &charges)
     }
 }
 
-/// What was taken for a call that has been answered, to be settled when its true cost is known:
-/// what was too much is given back, what was too little is owed. Until then, and
-/// where it is never known, what was taken stays spent.
+/// The units that a finished call has spent, to be settled once the real cost is known: excess units
+/// are refunded, missing units are owed. Units of a call that is never settled stay spent.
 ///
-/// It can go wherever the cost will be known: into the response's extensions, into
-/// the task that reads its body.
+/// It can be stored wherever the cost will be known: in the response's extensions, or in the task
+/// that reads its body.
 #[derive(Clone, Debug)]
-pub struct Usage(Arc<SettledCall>);
+pub struct Usage(Arc<SpentUnits>);
 
 #[derive(Debug)]
-struct SettledCall {
+struct SpentUnits {
     limiter: ShardRef<Limiter>,
-    charges: Mutex<[Charge; Costs::MOST]>,
+    /// The charges of each quota. The first one is the call's, later ones settle it.
+    charges: Mutex<[Vec<Charge>; MAX_QUOTAS]>,
 }
 
 impl Usage {
-    pub(super) fn new(limiter: ShardRef<Limiter>, costs: &Costs, charges: &Charges) -> Self {
-        let charge = |limit: usize| {
-            let (units, charge) = (costs.units[limit], charges.limits[limit]);
-            Charge::new(Spent { units, at: charges.at, charge })
-        };
-        Self(Arc::new(SettledCall { limiter, charges: Mutex::new(std::array::from_fn(charge)) }))
+    fn new(limiter: ShardRef<Limiter>, charges: Charges) -> Self {
+        let charges = charges
+            .map(|charge| Some(charge).filter(|charge| charge.units > 0).into_iter().collect());
+        Self(Arc::new(SpentUnits { limiter, charges: Mutex::new(charges) }))
     }
 
-    /// Tells that the call cost `used` units of the quotas that have this name, or count the
-    /// resource of this name (`tokens`). If this is observed again, the last number counts.
+    /// Sets the call's real cost: `used` units of each quota that has this name or counts the
+    /// resource of this name (`tokens`). Of several calls, the last one counts.
     ///
     /// # Errors
     ///
     /// If the layer has no quota of that name.
     pub fn settle(&self, quota: &str, used: u32) -> Result<(), InvalidConfig> {
-        let SettledCall { limiter, charges } = &*self.0;
-        let mut places = limiter.config.places_of(quota).peekable();
-        if places.peek().is_none() {
-            return Err(limiter.config.none_of(quota));
+        let SpentUnits { limiter, charges } = &*self.0;
+        let config = &limiter.config;
+        let mut indices = config.indices(quota).peekable();
+        if indices.peek().is_none() {
+            return Err(config.unknown_name(quota));
         }
-        for limit in places {
+        for index in indices {
             let mut charges = charges.lock();
-            let charge = &mut charges[limit];
-            let taken = charge.units();
-            limiter.change(|state| state.settle(limiter.now(), limit, charge, used));
+            let charged = limiter
+                .change(|state| state.settle(limiter.now(), index, &mut charges[index], used));
             drop(charges);
-            if used != taken {
-                let limit = limiter.config.name_of(limit);
-                limiter.emit(|| PermitSettled::new(&limiter.name, limit, taken, used));
+            if used != charged {
+                limiter.emit(|| {
+                    PermitSettled::new(&limiter.name, &config.names[index], charged, used)
+                });
             }
         }
         Ok(())
+    }
+}
+
+/// Settles the cost of a call when its response arrives. Sealed; implemented by closures through
+/// [`settle_fn`](super::RateLimitBuilder::settle_fn).
+pub trait Settle<Res>: Sealed {
+    /// Settles the call's `usage`, or stores it. Default: does nothing.
+    fn settle(&self, response: &mut Res, usage: impl FnOnce() -> Usage) {
+        _ = (response, usage);
+    }
+}
+
+impl<Res> Settle<Res> for UnitCost {}
+
+impl<F, Res> Settle<Res> for CostFn<F> {}
+
+/// Settles in the same way whether `and` or `settle_fn` was called first.
+impl<W: Settle<Res>, F, Res> Settle<Res> for AndCost<W, F> {
+    fn settle(&self, response: &mut Res, usage: impl FnOnce() -> Usage) {
+        self.costs.settle(response, usage);
+    }
+}
+
+/// Costs that a closure settles when the response arrives. Created by
+/// [`settle_fn`](super::RateLimitBuilder::settle_fn).
+#[derive(Clone, Copy)]
+pub struct SettledCost<W, G> {
+    pub(super) costs: W,
+    pub(super) settle_fn: G,
+}
+
+impl<W, G> Sealed for SettledCost<W, G> {}
+
+impl<W: Cost<Req>, G, Req> Cost<Req> for SettledCost<W, G> {
+    fn costs(&self, request: &Req) -> Costs {
+        self.costs.costs(request)
+    }
+}
+
+impl<W, G, Res> Settle<Res> for SettledCost<W, G>
+where
+    G: Fn(&mut Res, Usage),
+{
+    fn settle(&self, response: &mut Res, usage: impl FnOnce() -> Usage) {
+        (self.settle_fn)(response, usage());
+    }
+}
+
+impl<W: fmt::Debug, G> fmt::Debug for SettledCost<W, G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SettledCost").field("costs", &self.costs).finish_non_exhaustive()
     }
 }

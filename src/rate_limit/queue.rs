@@ -1,83 +1,57 @@
-//! The queue of waiting calls: first come, first served.
+//! The queue of waiting calls, first in, first out.
 //!
-//! One *turn* goes through the queue. Only the call that holds it asks for a permit and sets a timer
-//! for its next look; the others sleep until their wait limit ends. A call that leaves with the turn,
-//! whether served, turned away or dropped, hands it on. So a grant wakes one call twice, by the
-//! turn and by its timer, however many wait.
+//! Only the *head* of the queue takes units and sets a timer for its next attempt. The other calls
+//! sleep until their wait limits expire. A head that leaves, whether admitted, rejected or dropped,
+//! notifies the next call. So each admission wakes one call twice (as the new head, and by its
+//! timer), however many calls wait.
 
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
-use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
 use super::cost::Costs;
 use super::limiter::{Limiter, WaitLimit};
-use super::permit::Reservation;
+use super::permit::Permit;
 use crate::error::BoxError;
+use crate::event::LimitWaiting;
 use crate::sharded::ShardRef;
-use crate::time::{self, Sleep};
+use crate::time::{self, Instant, Sleep};
+use crate::verdict::Verdict;
 
-/// The queue of one limiter. The limiter's state count the calls in it.
+/// A call's position in the queue. Dropping it leaves the queue, and makes the next call the head.
 #[derive(Debug)]
-pub(super) struct WaitQueue {
-    /// Holds the turn as a stored notification while nobody else does.
-    turn: Arc<Notify>,
-    /// Wakes the call that holds the turn: there may be more to take than was predicted, or less.
-    stirred: Arc<Notify>,
-}
-
-impl WaitQueue {
-    pub(super) fn new() -> Self {
-        let turn = Notify::new();
-        turn.notify_one();
-        Self { turn: Arc::new(turn), stirred: Arc::new(Notify::new()) }
-    }
-
-    /// Makes the head of the queue look again.
-    pub(super) fn notify_head(&self) {
-        self.stirred.notify_one();
-    }
-}
-
-/// A entry in the queue. Leaving it hands on the turn.
-#[derive(Debug)]
-pub(super) struct QueueEntry {
+struct QueueEntry {
     limiter: ShardRef<Limiter>,
     costs: Costs,
-    has_turn: bool,
-}
-
-impl QueueEntry {
-    /// The entry of a call that has joined the queue in the state.
-    pub(super) fn joined(limiter: ShardRef<Limiter>, costs: Costs) -> Self {
-        Self { limiter, costs, has_turn: false }
-    }
+    is_head: bool,
 }
 
 impl Drop for QueueEntry {
     fn drop(&mut self) {
-        self.limiter.state_lock.state().leave(&self.costs);
-        if self.has_turn {
-            self.limiter.queue.turn.notify_one();
+        self.limiter.state.lock().leave_queue(&self.costs);
+        if self.is_head {
+            self.limiter.queue.head.notify_one();
         }
     }
 }
 
 pin_project! {
-    /// PendingCall in the queue for a permit. The order is that of the first polls.
+    /// A future that waits in the queue and takes a call's units. The order of the queue is the
+    /// order of first polls.
     pub(super) struct QueuedCall {
-        // Dropped before `entry`: a notification that arrives during the drop is then forwarded by
-        // `Notify`.
+        // Dropped before `entry`, so that `Notify` forwards a notification that arrives meanwhile.
         #[pin]
         stage: Stage,
-        // In queue it runs until our wait limit ends, at the head until the next look.
+        // For the head, the time of the next attempt. For other calls, the end of the wait limit.
         #[pin]
         timer: Option<Sleep>,
+        // `None` after completion.
         entry: Option<QueueEntry>,
         wait_limit: WaitLimit,
     }
@@ -86,82 +60,128 @@ pin_project! {
 pin_project! {
     #[project = StageProject]
     enum Stage {
-        // Others are before us; we sleep until the turn is handed to us.
-        InLine { #[pin] turn: OwnedNotified },
-        // Our turn: look now.
+        // Behind other calls.
+        Behind { #[pin] head: OwnedNotified },
+        // At the head: take the units now.
         Head,
-        // Our turn, and nothing to take before the timer ends, unless `stirred` is notified first.
-        Timed { #[pin] stirred: OwnedNotified },
-        // Served or turned away. A notification that still arrives is forwarded to another call.
+        // At the head, and not admitted before the timer expires or the state changes.
+        HeadWaiting { #[pin] changed: OwnedNotified },
+        // Complete. `Notify` forwards a notification that still arrives.
         Done,
     }
 }
 
+/// How much longer than its wait limit a call stays in the queue. If the wait limits of several
+/// calls expire just when units become available, all of them become the head within this time.
+const GRACE: Duration = Duration::from_millis(5);
+
 impl QueuedCall {
-    pub(super) fn new(entry: QueueEntry, wait_limit: WaitLimit) -> Self {
-        let turn = Arc::clone(&entry.limiter.queue.turn).notified_owned();
-        Self { stage: Stage::InLine { turn }, timer: None, entry: Some(entry), wait_limit }
+    /// Adds a call that arrived `at` to the queue, or rejects it.
+    pub(super) fn join(
+        limiter: ShardRef<Limiter>,
+        costs: Costs,
+        at: Instant,
+        wait_limit: WaitLimit,
+    ) -> Result<Self, BoxError> {
+        let (wait, ahead) = limiter.join_queue(&costs, at, wait_limit)?;
+        let head = Arc::clone(&limiter.queue.head).notified_owned();
+        let entry = QueueEntry { limiter, costs, is_head: false };
+        entry.limiter.emit(|| LimitWaiting::new(&entry.limiter.name, wait, ahead));
+        Ok(Self { stage: Stage::Behind { head }, timer: None, entry: Some(entry), wait_limit })
     }
 }
-
-/// How much longer than its wait limit a call stays in the queue. If the wait limit of several calls
-/// ends just when units come free, the turn needs this time to get to the last of them.
-const GRACE: Duration = Duration::from_millis(5);
 
 impl Future for QueuedCall {
     type Output = Result<Reservation, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let entry = this.entry.as_mut().expect("polled after it was done");
-        loop {
+        let wait_limit = *this.wait_limit;
+        let entry = this.entry.as_mut().expect("future polled after completion");
+        let (limiter, costs) = (&entry.limiter, entry.costs);
+        let result = loop {
             match this.stage.as_mut().project() {
-                StageProject::InLine { turn } => {
-                    if turn.poll(cx).is_ready() {
-                        entry.has_turn = true;
+                StageProject::Behind { head } => {
+                    if head.poll(cx).is_ready() {
+                        entry.is_head = true;
                         this.stage.set(Stage::Head);
                         continue;
                     }
                     if this.timer.is_none() {
-                        let end = time::after(this.wait_limit.until, GRACE);
+                        let end = time::after(wait_limit.until, GRACE);
                         this.timer.set(Some(time::sleep_until(end)));
                     }
                     ready!(time::poll_timer(this.timer.as_mut(), cx));
-                    let rejection = entry.limiter.give_up(entry.costs, *this.wait_limit);
-                    this.stage.set(Stage::Done);
-                    *this.entry = None;
-                    return Poll::Ready(Err(rejection));
+                    break Err(limiter.reject_expired(&costs, wait_limit));
                 }
-                StageProject::Head => {
-                    let wait_limit = *this.wait_limit;
-                    let result = match entry.limiter.retake(entry.costs, wait_limit) {
-                        Ok(()) => {
-                            let limiter = entry.limiter.clone();
-                            Ok(Reservation::new(limiter, entry.costs, wait_limit))
-                        }
-                        Err(Err(rejection)) => Err(rejection),
-                        Err(Ok(at)) => {
-                            let stirred = Arc::clone(&entry.limiter.queue.stirred).notified_owned();
-                            this.timer.set(Some(time::sleep_until(at)));
-                            this.stage.set(Stage::Timed { stirred });
-                            continue;
-                        }
-                    };
-                    this.stage.set(Stage::Done);
-                    *this.entry = None;
-                    return Poll::Ready(result);
-                }
-                StageProject::Timed { stirred } => {
-                    if time::poll_timer(this.timer.as_mut(), cx).is_pending()
-                        && stirred.poll(cx).is_pending()
-                    {
-                        return Poll::Pending;
+                StageProject::Head => match limiter.take(&costs, wait_limit) {
+                    Ok(None) => {
+                        let limiter = limiter.clone();
+                        break Ok(Reservation { limiter, costs, wait_limit });
+                    }
+                    Ok(Some(at)) => {
+                        let changed = Arc::clone(&limiter.queue.changed).notified_owned();
+                        this.timer.set(Some(time::sleep_until(at)));
+                        this.stage.set(Stage::HeadWaiting { changed });
+                    }
+                    Err(rejection) => break Err(rejection),
+                },
+                StageProject::HeadWaiting { changed } => {
+                    if time::poll_timer(this.timer.as_mut(), cx).is_pending() {
+                        ready!(changed.poll(cx));
                     }
                     this.stage.set(Stage::Head);
                 }
-                StageProject::Done => panic!("polled after it was done"),
+                StageProject::Done => unreachable!("a completed call has no entry"),
             }
+        };
+        this.stage.set(Stage::Done);
+        *this.entry = None;
+        Poll::Ready(result)
+    }
+}
+
+/// The units that a call has taken and not sent yet. Dropping it releases them.
+#[derive(Debug)]
+pub(super) struct Reservation {
+    limiter: ShardRef<Limiter>,
+    costs: Costs,
+    wait_limit: WaitLimit,
+}
+
+impl Reservation {
+    /// Spends the units, as the call is being sent. Returns `None` if the gate has closed since they
+    /// were taken.
+    pub(super) fn send(&mut self) -> Option<Permit> {
+        let charges = self.limiter.state.lock().send(self.limiter.now(), &self.costs)?;
+        self.costs = Costs::default();
+        Some(Permit::locked(self.limiter.clone(), charges))
+    }
+
+    /// Releases the units, and joins the queue again for the rest of the wait limit.
+    pub(super) fn rejoin(&mut self) -> Result<QueuedCall, BoxError> {
+        let (limiter, costs) = (self.limiter.clone(), self.costs);
+        self.release();
+        QueuedCall::join(limiter, costs, time::now(), self.wait_limit)
+    }
+
+    /// Applies the verdict for which the call isn't sent.
+    pub(super) fn apply_verdict(&self, verdict: &Verdict) {
+        self.limiter.apply_verdict(verdict);
+    }
+
+    fn release(&mut self) {
+        let costs = mem::take(&mut self.costs);
+        if !costs.is_zero() {
+            self.limiter.change(|state| state.release(&costs));
+            self.limiter.emit_refunded(costs.units[0]);
         }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 

@@ -1,151 +1,146 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::hint::Resource;
 
-/// How many calls, or units of [cost](super::RateLimitBuilder::cost_fn), may be
-/// sent in what time.
+/// The number of calls, or units of [cost](super::RateLimitBuilder::cost_fn), that may be sent
+/// within a window of time.
 ///
 /// ```
 /// use tower_upstream::Quota;
 ///
-/// // At most 60 in any minute, whatever minute one looks at: the whole 60 may
-/// // go at once, and then none for a minute.
+/// // At most 60 in any 60 seconds. All 60 may be sent at once; then none for a minute.
 /// let strict = Quota::per_minute(60);
 ///
-/// // One a second, and up to 10 at once after a lull. In its first minute this
-/// // passes 69 calls: right for smoothing, wrong for a provider's limit of 60.
+/// // One a second, and up to 10 at once after a quiet period. This passes 69 calls in its first
+/// // minute: right for smoothing, wrong for a provider's limit of 60.
 /// let paced = Quota::per_minute(60).burst(10);
 /// # let _ = (strict, paced);
 /// ```
 ///
-/// A quota of 0 lets nothing through that costs anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A quota of 0 rejects every call that costs something.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Quota {
     pub(super) limit: u32,
     pub(super) window: Duration,
     pub(super) burst: Option<u32>,
-    pub(super) margin: Option<Duration>,
-    pub(super) label: Label,
-    pub(super) taught: bool,
+    margin: Option<Duration>,
+    pub(super) unit: Unit,
+    pub(super) is_learned: bool,
 }
 
 impl Quota {
-    /// At most `limit` in any second.
+    /// Creates a quota of at most `limit` in any second.
     pub const fn per_second(limit: u32) -> Self {
         Self::new(limit, Duration::from_secs(1))
     }
 
-    /// At most `limit` in any minute.
+    /// Creates a quota of at most `limit` in any minute.
     pub const fn per_minute(limit: u32) -> Self {
         Self::new(limit, Duration::from_secs(60))
     }
 
-    /// At most `limit` in any hour.
+    /// Creates a quota of at most `limit` in any hour.
     pub const fn per_hour(limit: u32) -> Self {
         Self::new(limit, Duration::from_secs(3600))
     }
 
-    /// At most `limit` in any `window`.
+    /// Creates a quota of at most `limit` in any `window`.
     pub const fn new(limit: u32, window: Duration) -> Self {
-        Self { limit, window, burst: None, margin: None, label: Label::Unsaid, taught: false }
+        Self { limit, window, burst: None, margin: None, unit: Unit::Unset, is_learned: false }
     }
 
-    /// No limit on this side: calls wait only while the server has asked for a pause.
+    /// Creates a quota without a local limit: calls wait only for a pause that the server requested.
     ///
-    /// That is so for calls of one unit each. Where calls [cost](super::RateLimitBuilder::cost_fn)
+    /// This holds for calls of one unit each. Where calls [cost](super::RateLimitBuilder::cost_fn)
     /// more, 2³² − 1 units pass at once, and then a billion a second.
     pub const fn unlimited() -> Self {
         Self::per_second(u32::MAX).burst(u32::MAX)
     }
 
-    /// A limit that isn't known here: whatever the server's answers tell.
+    /// Creates a quota whose limit is unknown, and is learned from the headers of responses.
     ///
-    /// It begins with one call a second, until an answer tells how much is
-    /// [left](crate::hint#limits), and keeps that pace if none ever does. The
-    /// [module](super#what-the-learned-says) says what is learned from then on. A burst or a margin
-    /// has no effect.
-    pub const fn taught() -> Self {
-        Self { taught: true, ..Self::per_second(1) }
+    /// One call a second passes until a response states how many units
+    /// [remain](crate::hint#limits). The [module](super#learned-limits) documents what is learned
+    /// from then on. `burst` and `margin` have no effect.
+    pub const fn learned() -> Self {
+        let mut quota = Self::per_second(1);
+        quota.is_learned = true;
+        quota
     }
 
-    /// Paced instead of strict: at the quota's rate, one every
-    /// `window / limit`, and up to `burst` at once after a lull.
+    /// Makes the quota paced instead of strict: one unit every `window / limit`, and up to `burst`
+    /// at once after a quiet period.
     ///
-    /// The burst comes on top: in a window up to `limit + burst - 1` pass. A burst of 0 lets
-    /// nothing through that costs anything.
+    /// Up to `limit + burst - 1` units pass in a window. A burst of 0 rejects every call that
+    /// costs something.
     ///
-    /// The time for a unit is kept in whole nanoseconds, rounded up so that the quota is never
-    /// exceeded. With many millions of units a second that makes it slower: 600 million a second
-    /// become 500.
+    /// The interval of a unit is kept in whole nanoseconds, rounded up, so that the quota is never
+    /// exceeded. This slows quotas of many millions of units a second: 600 million a second become
+    /// 500 million.
     pub const fn burst(mut self, burst: u32) -> Self {
         self.burst = Some(burst);
         self
     }
 
-    /// By how much a strict window is longer here than at the server. Default:
-    /// a hundredth of the window.
+    /// Sets by how much the local window of a strict quota is longer than the server's. Default:
+    /// 1 % of the window.
     ///
-    /// The server counts when calls *arrive*. A call that is slow to get there, as it has to
-    /// connect first, and fast ones a window later could be in one window for the server, though
-    /// not for the client.
+    /// The server counts calls when they *arrive*. A call that arrives late, as it had to connect
+    /// first, may share a window of the server's with calls that were sent a local window later.
     pub const fn margin(mut self, margin: Duration) -> Self {
         self.margin = Some(margin);
         self
     }
 
-    /// What it counts, which is also its name. It is [taught](super#what-the-learned-says) what the
-    /// learned's answers tell of this resource. Default: requests or, where calls have a
-    /// [cost](super::RateLimitBuilder::cost_fn), something that no server knows of.
-    pub const fn of(mut self, resource: Resource) -> Self {
-        self.label = Label::Of(resource);
+    /// Sets the resource that the quota counts, which is also its name. Limits of this resource are
+    /// [learned](super#learned-limits) from responses. Default: requests or, where calls have a
+    /// [cost](super::RateLimitBuilder::cost_fn), units that no server knows.
+    pub fn of(mut self, resource: Resource) -> Self {
+        self.unit = Unit::Resource(resource);
         self
     }
 
-    /// Names what it counts, if no server knows of that, such as `cents`. The name is shown in
-    /// errors, events and status.
-    pub const fn named(mut self, name: &'static str) -> Self {
-        self.label = Label::Named(name);
+    /// Sets the name of what the quota counts, if it is no resource of the server's, such as
+    /// `cents`. Errors, events and status show it.
+    pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.unit = Unit::Named(name.into());
         self
     }
 
-    /// The window as it is kept here.
-    pub(super) fn kept_window(&self) -> Duration {
+    /// Returns the window with its margin.
+    pub(super) fn local_window(&self) -> Duration {
         self.window.saturating_add(self.margin.unwrap_or(self.window / 100))
     }
 }
 
 /// What a quota counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Label {
-    Unsaid,
-    Of(Resource),
-    Named(&'static str),
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unit {
+    Unset,
+    Resource(Resource),
+    Named(Arc<str>),
 }
 
-impl Label {
-    pub(super) fn name(self) -> &'static str {
+impl Unit {
+    pub(super) fn name(&self) -> &str {
         match self {
-            Self::Unsaid => "units",
-            Self::Of(Resource::Requests) => "requests",
-            Self::Of(Resource::Tokens) => "tokens",
-            Self::Of(Resource::InputTokens) => "input tokens",
-            Self::Of(Resource::OutputTokens) => "output tokens",
-            Self::Of(Resource::Other) => "others",
+            Self::Unset => "units",
+            Self::Resource(Resource::Requests) => "requests",
+            Self::Resource(Resource::Tokens) => "tokens",
+            Self::Resource(Resource::InputTokens) => "input tokens",
+            Self::Resource(Resource::OutputTokens) => "output tokens",
+            Self::Resource(Resource::Other) => "others",
             Self::Named(name) => name,
         }
     }
 
-    /// The resource by which the server's answers tell of it.
-    pub(super) fn resource(self) -> Option<Resource> {
+    /// Returns the resource under which a server reports this unit.
+    pub(super) fn resource(&self) -> Option<Resource> {
         match self {
-            Self::Of(resource) => Some(resource),
-            Self::Unsaid | Self::Named(_) => None,
+            Self::Resource(resource) => Some(*resource),
+            Self::Unset | Self::Named(_) => None,
         }
-    }
-
-    /// This label or, if none was set, `default`.
-    pub(super) fn or(self, default: Self) -> Self {
-        if self == Self::Unsaid { default } else { self }
     }
 }

@@ -1,396 +1,349 @@
-use std::num::NonZeroU64;
 use std::time::Duration;
 
-use super::learned::{LearnedLimit, Sent};
-use super::meter::{Meter, Paced, Rate};
-use super::quota::Label;
-use super::{LimitStatus, Quota};
-use crate::hint::Limits;
+use super::Quota;
+use super::learned::{LearnedLimit, Position};
+use super::meter::{Meter, PacedMeter, Rate};
+use crate::hint::{Limits, Resource};
 use crate::time::nanos;
 
-/// One of a limiter's limits: what is configured, and what the server tells of it.
+/// The state of one quota: its configured limit, and the limit that the server reported.
 ///
-/// Units are spent in two steps, since a call may have to wait for the inner service between the
-/// decision and the state. First they are *taken*, which keeps them from other calls. They count
-/// in time only from when they are *sent*: otherwise calls that were let through in several windows
-/// could all be sent in one.
+/// Units are spent in two steps, as a call may have to wait for the inner service after it was
+/// admitted. First they are *taken*, which reserves them. They count in time only from when they are
+/// *sent*. Otherwise calls that were admitted in several windows could all be sent in one.
 #[derive(Debug)]
 pub(super) struct QuotaState {
-    label: Label,
+    resource: Option<Resource>,
     configured: ConfiguredLimit,
-    /// Made when an answer first tells something.
+    /// `Some` once a response has reported a limit.
     learned: Option<Box<LearnedLimit>>,
-    /// Units that were taken and aren't sent yet.
+    /// Units that are taken and not sent yet.
     reserved: u64,
-    /// How many units were ever sent.
+    /// The number of units that were ever sent.
     sent: u64,
-    /// Those of them that never left, since the last call whose answer observed something.
-    unsent: Option<Unsent>,
+    /// Units that were refunded since the call whose response reported a limit last.
+    refunded: Option<RefundedUnits>,
 }
 
-/// Units that were sent and have never left.
 #[derive(Debug)]
-struct Unsent {
+struct RefundedUnits {
     units: u64,
-    /// The smallest of the numbers on their charges.
-    first: NonZeroU64,
+    /// The smallest [`Charge::sent`] of the refunded charges.
+    first_sent: u64,
 }
 
-/// While a limit is unknown, one call passes per `TRY`.
-const TRY: u64 = 1_000_000_000;
+/// The interval at which calls probe an unknown limit, in nanoseconds.
+const PROBE_INTERVAL: u64 = 1_000_000_000;
 
-/// What is needed to give back units that were sent.
+/// The units that one call spent of one quota, and what is needed to refund them.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct QuotaCharge {
-    /// How many units had been sent by then, with these. `None` if they passed by the fast path, which
-    /// doesn't count, or if nothing had been sent.
-    pub(super) number: Option<NonZeroU64>,
-    /// Their entry in a paced quota: see [`Paced::refund`].
-    pub(super) mark: u64,
+pub(super) struct Charge {
+    pub(super) units: u32,
+    /// When they were sent.
+    pub(super) at: u64,
+    /// The number of units that had been sent by then, these included. 0 if they passed by the fast
+    /// path, which doesn't count them.
+    sent: u64,
+    /// The mark of a paced meter: see [`PacedMeter::refund`].
+    mark: u64,
+}
+
+impl Charge {
+    /// Creates the charge of a call that passed by the fast path.
+    pub(super) fn fast(units: u32, at: u64, mark: u64) -> Self {
+        Self { units, at, sent: 0, mark }
+    }
 }
 
 impl QuotaState {
     pub(super) fn new(quota: &Quota) -> Self {
         Self {
-            label: quota.label,
+            resource: quota.unit.resource(),
             configured: ConfiguredLimit::new(quota),
             learned: None,
             reserved: 0,
             sent: 0,
-            unsent: None,
+            refunded: None,
         }
     }
 
-    pub(super) fn name(&self) -> &'static str {
-        self.label.name()
-    }
-
-    /// Puts another quota in force from now on. Nothing that was spent is evicted.
+    /// Replaces the quota from `now` on. What was spent stays spent.
     pub(super) fn set_quota(&mut self, now: u64, quota: &Quota) {
         let observed = self.learned.as_ref().and_then(|learned| learned.used(now));
-        self.configured.change(now, quota, self.sent, observed);
+        self.configured.set_quota(now, quota, self.sent, observed);
     }
 
-    /// The most units that can ever be taken at once, as configured. What the server tells doesn't
-    /// matter here, as it may change.
+    /// Returns the configured capacity: the largest number of units that can ever be taken at once. A
+    /// learned limit doesn't count, as it may change.
     pub(super) fn capacity(&self) -> u32 {
         self.configured.capacity()
     }
 
-    /// Whether `units`, at most the capacity, may be taken now. If not, the error is a time before
-    /// which they can't be.
-    #[inline]
+    /// Returns whether `units`, at most the capacity, may be taken now. The error is a time before
+    /// which they can't be taken.
     pub(super) fn admit(&self, now: u64, units: u32) -> Result<(), u64> {
-        let here = match &self.configured {
+        let configured = match &self.configured {
             _ if units == 0 => return Ok(()),
             ConfiguredLimit::Known(meter) => meter.admit(now, self.reserved, units),
-            ConfiguredLimit::Unknown { next, .. } if self.learned.is_none() && *next > now => {
-                Err(*next)
+            ConfiguredLimit::Unknown { probe_at, .. }
+                if self.learned.is_none() && *probe_at > now =>
+            {
+                Err(*probe_at)
             }
             ConfiguredLimit::Unknown { .. } => Ok(()),
         };
         match &self.learned {
-            None => here,
-            Some(learned) => match (here, learned.admit(now, self.reserved, units)) {
-                (Err(here), Err(there)) => Err(here.max(there)),
-                (here, there) => here.and(there),
+            None => configured,
+            Some(learned) => match (configured, learned.admit(now, self.reserved, units)) {
+                (Err(configured), Err(learned)) => Err(configured.max(learned)),
+                (configured, learned) => configured.and(learned),
             },
         }
     }
 
-    /// Takes units that were admitted, and sends them.
-    #[inline]
-    pub(super) fn pass(&mut self, now: u64, units: u32) -> QuotaCharge {
-        if units == 0 {
-            return QuotaCharge { number: NonZeroU64::new(self.sent), mark: 0 };
-        }
-        self.note_taken(now, units);
-        self.spend(now, units)
-    }
-
     /// Takes units that were admitted.
     pub(super) fn take(&mut self, now: u64, units: u32) {
-        if units > 0 {
-            self.reserved += u64::from(units);
-            self.note_taken(now, units);
+        if units == 0 {
+            return;
         }
-    }
-
-    #[inline]
-    fn note_taken(&mut self, now: u64, units: u32) {
-        if let ConfiguredLimit::Unknown { next, .. } = &mut self.configured {
-            *next = now.saturating_add(TRY);
+        self.reserved += u64::from(units);
+        if let ConfiguredLimit::Unknown { probe_at, .. } = &mut self.configured {
+            *probe_at = now.saturating_add(PROBE_INTERVAL);
         }
         if let Some(learned) = &mut self.learned {
             learned.take(units);
         }
     }
 
-    /// Units that were taken are being sent.
-    pub(super) fn send(&mut self, now: u64, units: u32) -> QuotaCharge {
+    /// Releases units that were taken and won't be sent.
+    pub(super) fn release(&mut self, units: u32) {
+        self.reserved -= u64::from(units);
+        if let Some(learned) = &mut self.learned {
+            learned.release(units);
+        }
+    }
+
+    /// Spends units that were taken, as their call is being sent.
+    pub(super) fn send(&mut self, now: u64, units: u32) -> Charge {
         self.reserved -= u64::from(units);
         self.spend(now, units)
     }
 
-    /// A call turned out to cost `used` units.
-    pub(super) fn settle(&mut self, now: u64, charge: &mut Charge, used: u32) {
-        while let Some(spent) = charge.take_off(used) {
-            self.refund(now, spent);
-        }
-        let units = used - charge.units();
+    fn spend(&mut self, now: u64, units: u32) -> Charge {
+        let mut mark = 0;
         if units > 0 {
-            charge.owe(Spent { units, at: now, charge: self.spend(now, units) });
+            self.sent += u64::from(units);
             if let Some(learned) = &mut self.learned {
-                learned.take(units);
+                learned.send(now, units.into());
+            }
+            if let ConfiguredLimit::Known(meter) = &mut self.configured {
+                mark = meter.send(now, units.into());
             }
         }
+        Charge { units, at: now, sent: self.sent, mark }
     }
 
-    #[inline]
-    fn spend(&mut self, now: u64, units: u32) -> QuotaCharge {
-        let units = u64::from(units);
-        self.sent += units;
-        if let Some(learned) = &mut self.learned {
-            learned.send(now, units);
-        }
-        let mark = match &mut self.configured {
-            ConfiguredLimit::Known(meter) => meter.send(now, units),
-            ConfiguredLimit::Unknown { .. } => 0,
-        };
-        QuotaCharge { number: NonZeroU64::new(self.sent), mark }
-    }
-
-    /// Units that were taken won't be sent.
-    pub(super) fn restore(&mut self, units: u32) {
-        self.reserved -= u64::from(units);
-        if let Some(learned) = &mut self.learned {
-            learned.restore(units);
-        }
-    }
-
-    /// Units that were sent turn out to have never left.
-    pub(super) fn refund(&mut self, now: u64, Spent { units, at, charge }: Spent) {
+    /// Refunds units of a call that was never sent.
+    pub(super) fn refund(&mut self, now: u64, charge: Charge) {
+        let Charge { units, at, sent, mark } = charge;
         if units == 0 {
             return;
         }
         if let ConfiguredLimit::Known(meter) = &mut self.configured {
-            meter.refund(now, units, at, charge.mark);
+            meter.refund(now, units, at, mark);
         }
         if let Some(learned) = &mut self.learned {
-            learned.refund(now, units, at, charge.number.map_or(0, NonZeroU64::get));
+            learned.refund(now, units, at, sent);
         }
-        if let Some(number) = charge.number {
-            let unsent = self.unsent.get_or_insert(Unsent { units: 0, first: number });
-            unsent.units += u64::from(units);
-            unsent.first = unsent.first.min(number);
+        if sent > 0 {
+            let refunded =
+                self.refunded.get_or_insert(RefundedUnits { units: 0, first_sent: sent });
+            refunded.units += u64::from(units);
+            refunded.first_sent = refunded.first_sent.min(sent);
         }
     }
 
-    /// The paced quota, if it alone decides: the server has observed nothing, and all that was taken is
-    /// sent.
-    pub(super) fn loan(&self) -> Option<&Paced> {
+    /// Adjusts the sum of a call's charges to `used` units: refunds the latest charges, or adds one.
+    /// Returns the sum before.
+    pub(super) fn settle(&mut self, now: u64, charges: &mut Vec<Charge>, used: u32) -> u32 {
+        let charged: u32 = charges.iter().map(|charge| charge.units).sum();
+        let mut excess = charged.saturating_sub(used);
+        while excess > 0
+            && let Some(last) = charges.last_mut()
+        {
+            let refund = Charge { units: excess.min(last.units), ..*last };
+            last.units -= refund.units;
+            excess -= refund.units;
+            if last.units == 0 {
+                charges.pop();
+            }
+            self.refund(now, refund);
+        }
+        let owed = used.saturating_sub(charged);
+        if owed > 0 {
+            charges.push(self.spend(now, owed));
+            if let Some(learned) = &mut self.learned {
+                learned.take(owed);
+            }
+        }
+        charged
+    }
+
+    /// Returns the paced meter if it alone decides: no limit is learned, and nothing is reserved.
+    pub(super) fn sole_meter(&self) -> Option<&PacedMeter> {
         match &self.configured {
-            ConfiguredLimit::Known(meter) if self.learned.is_none() && self.reserved == 0 => {
-                meter.as_paced()
+            ConfiguredLimit::Known(Meter::Paced(paced))
+                if self.learned.is_none() && self.reserved == 0 =>
+            {
+                Some(paced)
             }
             _ => None,
         }
     }
 
-    /// Takes back the arrival time that was lent, as it is now.
-    pub(super) fn take_back(&mut self, arrival: u64) {
+    /// Sets the arrival time of the paced meter that was lent to the fast path.
+    pub(super) fn set_arrival(&mut self, arrival: u64) {
         if let ConfiguredLimit::Known(Meter::Paced(paced)) = &mut self.configured {
             paced.arrival = arrival;
         }
     }
 
-    /// Takes in what the answer to a call tells of this limit.
-    pub(super) fn learn(
-        &mut self,
-        now: u64,
-        limits: &Limits,
-        charge: QuotaCharge,
-        longest: Duration,
-    ) {
-        let limits = self.label.resource().map(|resource| limits.of(resource));
-        if let Some(limits) = limits.filter(|limits| !limits.is_empty()) {
-            // A call that passed by the fast path has no number: it counts as the last one sent. Calls
-            // after it are missed at first, but their answers tell the same soon.
-            let number = charge.number.map_or(self.sent, NonZeroU64::get);
-            // Units that never left are subtracted only if all of them were sent after this call.
-            self.unsent.take_if(|unsent| unsent.first.get() <= number);
-            let unsent = self.unsent.as_ref().map_or(0, |unsent| unsent.units);
-            let after = (self.sent - number).saturating_sub(unsent) + self.reserved;
-            let sent = Sent { number, after };
-            let learned = self.learned.get_or_insert_with(|| Box::new(LearnedLimit::new()));
-            learned.learn(now, &limits, sent, nanos(longest));
-            learned.keep_below(now, self.configured.rate());
-        }
+    /// Learns the limits of this quota's resource from the response to a call.
+    pub(super) fn learn(&mut self, now: u64, limits: &Limits, charge: Charge, max_pause: Duration) {
+        let limits = self.resource.map(|resource| limits.of(resource));
+        let Some(limits) = limits.filter(|limits| !limits.is_empty()) else {
+            return;
+        };
+        // A call that passed by the fast path counts as the last one sent. Calls after it are missed
+        // at first, but their responses soon report the same.
+        let sent = if charge.sent == 0 { self.sent } else { charge.sent };
+        // Refunded units are subtracted only if all of them were sent after this call.
+        self.refunded.take_if(|refunded| refunded.first_sent <= sent);
+        let refunded = self.refunded.as_ref().map_or(0, |refunded| refunded.units);
+        let after = (self.sent - sent).saturating_sub(refunded) + self.reserved;
+        let learned = self.learned.get_or_insert_default();
+        learned.learn(now, &limits, Position { sent, after }, nanos(max_pause));
+        learned.update_pace(now, self.configured.rate());
     }
 
-    /// Forgets what the server observed.
-    pub(super) fn clear_learned(&mut self) {
+    /// Discards the learned limit.
+    pub(super) fn reset_learned(&mut self) {
         self.learned = None;
     }
 
-    /// When `units` that come after `ahead` others can be taken, as far as is known: at `from` or
-    /// later. If `units` is zero, when those others can.
+    /// Estimates when `units` that come after `ahead` other units can be taken: `from` or later. If
+    /// `units` is zero, returns when those other units can be taken.
     pub(super) fn available_at(&self, from: u64, ahead: u64, units: u32) -> u64 {
-        let before = self.reserved.saturating_add(ahead);
-        let here = match &self.configured {
+        let ahead_of_all = self.reserved.saturating_add(ahead);
+        let configured = match &self.configured {
             _ if ahead == 0 && units == 0 => return from,
-            ConfiguredLimit::Known(meter) => meter.available_at(from, before, units),
-            ConfiguredLimit::Unknown { next, .. } if self.learned.is_none() => from.max(*next),
+            ConfiguredLimit::Known(meter) => meter.available_at(from, ahead_of_all, units),
+            ConfiguredLimit::Unknown { probe_at, .. } if self.learned.is_none() => {
+                from.max(*probe_at)
+            }
             ConfiguredLimit::Unknown { .. } => from,
         };
-        let there = self.learned.as_ref();
-        there.map_or(here, |learned| learned.available_at(from, before, units).max(here))
+        self.learned.as_ref().map_or(configured, |learned| {
+            learned.available_at(from, ahead_of_all, units).max(configured)
+        })
     }
 
-    /// How many units could be taken now.
+    /// Returns the number of units that could be taken now.
     pub(super) fn remaining(&self, now: u64) -> u32 {
-        let here = match &self.configured {
+        let configured = match &self.configured {
             ConfiguredLimit::Known(meter) => {
                 u64::from(meter.capacity()).saturating_sub(meter.used(now))
             }
-            ConfiguredLimit::Unknown { next, .. } if self.learned.is_none() => {
-                u64::from(*next <= now)
+            ConfiguredLimit::Unknown { probe_at, .. } if self.learned.is_none() => {
+                u64::from(*probe_at <= now)
             }
             ConfiguredLimit::Unknown { .. } => u64::MAX,
         };
-        let here = here.saturating_sub(self.reserved);
-        let there =
+        let configured = configured.saturating_sub(self.reserved);
+        let learned =
             self.learned.as_ref().map_or(u64::MAX, |learned| learned.remaining(now, self.reserved));
-        u32::try_from(here.min(there)).unwrap_or(u32::MAX)
+        u32::try_from(configured.min(learned)).unwrap_or(u32::MAX)
     }
 
-    pub(super) fn status(&self, now: u64) -> LimitStatus {
-        let observed = self.learned.as_ref().map_or(u32::MAX, |learned| learned.capacity());
-        let limit = self.capacity().min(observed);
-        LimitStatus { name: self.name(), remaining: self.remaining(now), limit }
+    /// Returns the largest number of units that pass at once, learned limit included.
+    pub(super) fn limit(&self) -> u32 {
+        let learned = self.learned.as_ref().map_or(u32::MAX, |learned| learned.capacity());
+        self.capacity().min(learned)
     }
 
-    /// Whether nothing would be lost if the quota were evicted now.
+    /// Returns whether the state equals that of a new quota, so that evicting it loses nothing.
     pub(super) fn is_idle(&self, now: u64) -> bool {
-        let here = match &self.configured {
+        let configured = match &self.configured {
             ConfiguredLimit::Known(meter) => meter.used(now) == 0,
-            ConfiguredLimit::Unknown { next, .. } => *next <= now,
+            ConfiguredLimit::Unknown { probe_at, .. } => *probe_at <= now,
         };
-        here && self.reserved == 0
+        configured
+            && self.reserved == 0
             && self.learned.as_ref().is_none_or(|learned| learned.is_idle(now))
     }
 }
 
-/// A limit as it is configured.
+/// The limit that is configured.
 #[derive(Debug)]
-pub(super) enum ConfiguredLimit {
+enum ConfiguredLimit {
     Known(Meter),
-    /// No limit is configured. Until the server tells one, a call passes once in a while.
+    /// The limit is unknown. Until a response reports it, one call passes per [`PROBE_INTERVAL`].
     Unknown {
-        next: u64,
-        /// The meter of the quota before this, as it was then.
-        before: Option<Box<Meter>>,
-        /// How many units had been sent by then.
+        probe_at: u64,
+        /// The meter of the quota before this one, as it was when it was replaced.
+        previous: Option<Box<Meter>>,
+        /// [`QuotaState::sent`] at that time.
         sent: u64,
     },
 }
 
 impl ConfiguredLimit {
-    pub(super) fn new(quota: &Quota) -> Self {
-        if quota.taught {
-            Self::Unknown { next: 0, before: None, sent: 0 }
+    fn new(quota: &Quota) -> Self {
+        if quota.is_learned {
+            Self::Unknown { probe_at: 0, previous: None, sent: 0 }
         } else {
-            Self::Known(Meter::since(0, quota))
+            Self::Known(Meter::new(0, quota))
         }
     }
 
-    /// How many units may be taken at once.
-    pub(super) fn capacity(&self) -> u32 {
+    fn capacity(&self) -> u32 {
         match self {
             Self::Known(meter) => meter.capacity(),
             Self::Unknown { .. } => u32::MAX,
         }
     }
 
-    /// How many units pass in what time, in the long run, if that is known.
-    pub(super) fn rate(&self) -> Option<Rate> {
+    fn rate(&self) -> Option<Rate> {
         match self {
             Self::Known(meter) => Some(meter.rate()),
             Self::Unknown { .. } => None,
         }
     }
 
-    /// Puts another quota in force from now on. `sent` units were ever sent; of them the server's
-    /// limit, if it is known, still counts `observed`.
-    pub(super) fn change(&mut self, now: u64, quota: &Quota, sent: u64, observed: Option<u64>) {
-        match (&mut *self, quota.taught) {
+    /// Replaces the quota from `now` on. `sent` units were ever sent, of which the learned limit, if
+    /// there is one, still counts `observed`.
+    fn set_quota(&mut self, now: u64, quota: &Quota, sent: u64, observed: Option<u64>) {
+        match (&mut *self, quota.is_learned) {
             (Self::Unknown { .. }, true) => {}
-            (Self::Known(meter), false) => meter.change(now, quota),
+            (Self::Known(meter), false) => meter.set_quota(now, quota),
             (Self::Known(meter), true) => {
-                let before = std::mem::replace(meter, Meter::since(now, quota));
-                *self = Self::Unknown { next: 0, before: Some(Box::new(before)), sent };
+                let previous = std::mem::replace(meter, Meter::new(now, quota));
+                *self = Self::Unknown { probe_at: 0, previous: Some(Box::new(previous)), sent };
             }
-            (Self::Unknown { before, sent: known, .. }, false) => {
-                let mut meter = match before.take() {
-                    Some(mut before) => {
-                        before.change(now, quota);
-                        *before
+            (Self::Unknown { previous, sent: sent_before, .. }, false) => {
+                let mut meter = match previous.take() {
+                    Some(mut previous) => {
+                        previous.set_quota(now, quota);
+                        *previous
                     }
-                    None => Meter::since(now, quota),
+                    None => Meter::new(now, quota),
                 };
-                // When the units since then were sent isn't known. They count as sent now, which is
-                // the latest possible, and as no more than the capacity.
-                let meanwhile = observed.unwrap_or(u64::MAX).min(sent - *known);
-                meter.send(now, meanwhile.min(meter.capacity().into()));
+                // It isn't known when the units since then were sent. They count as sent now, which
+                // is the latest possible time, and as at most the capacity.
+                let since = observed.unwrap_or(u64::MAX).min(sent - *sent_before);
+                meter.send(now, since.min(meter.capacity().into()));
                 *self = Self::Known(meter);
             }
         }
-    }
-}
-
-/// What one call has spent of one quota.
-#[derive(Debug)]
-pub(super) struct Charge {
-    taken: Spent,
-    /// What was spent on top, as the answer observed a higher cost.
-    owed: Vec<Spent>,
-    /// The sum of both.
-    units: u32,
-}
-
-/// Units that were spent together, and what is needed to give them back.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Spent {
-    pub(super) units: u32,
-    /// When they were sent.
-    pub(super) at: u64,
-    pub(super) charge: QuotaCharge,
-}
-
-impl Charge {
-    pub(super) fn new(taken: Spent) -> Self {
-        Self { taken, owed: Vec::new(), units: taken.units }
-    }
-
-    pub(super) fn units(&self) -> u32 {
-        self.units
-    }
-
-    /// Adds what was spent on top.
-    pub(super) fn owe(&mut self, spent: Spent) {
-        self.units += spent.units;
-        self.owed.push(spent);
-    }
-
-    /// If the charge is above `to`, takes units off what was spent last, and returns them. It may
-    /// take several calls to get down to `to`.
-    pub(super) fn take_off(&mut self, to: u32) -> Option<Spent> {
-        let over = self.units.checked_sub(to).filter(|over| *over > 0)?;
-        let last = self.owed.last_mut().unwrap_or(&mut self.taken);
-        let off = Spent { units: over.min(last.units), ..*last };
-        last.units -= off.units;
-        self.units -= off.units;
-        self.owed.pop_if(|last| last.units == 0);
-        Some(off)
     }
 }

@@ -7,20 +7,20 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::RateLimitLayer;
-use super::cost::{Cost, Settle, UnitCost};
-use super::limiter::{Arrival, Limiter};
-use super::permit::{Permit, Reservation};
-use super::queue::QueuedCall;
+use super::cost::{Cost, Costs, UnitCost};
+use super::limiter::Limiter;
+use super::permit::{Permit, Settle};
+use super::queue::{QueuedCall, Reservation};
 use crate::call_state::{CallState, InFlight, PendingCall};
 use crate::classify::{Classify, HttpClassifier};
 use crate::error::BoxError;
 use crate::key::{AllCalls, Key, LastKey, Registry};
 use crate::scope::{self, CallScope};
-use crate::sharded::ShardedArc;
+use crate::sharded::{ShardRef, ShardedArc};
+use crate::time::Instant;
 use crate::unready_clone::UnreadyClone;
 
-/// A service behind a rate limiter. Made by [`RateLimitLayer`].
+/// A service behind a rate limiter. Created by a [`RateLimitLayer`](super::RateLimitLayer).
 #[derive(Debug)]
 pub struct RateLimit<S, C = HttpClassifier, K = AllCalls, W = UnitCost> {
     inner: S,
@@ -31,29 +31,45 @@ pub struct RateLimit<S, C = HttpClassifier, K = AllCalls, W = UnitCost> {
     shared: Arc<Shared<S>>,
 }
 
-/// What one call of `layer()` makes, and all clones of its service share.
+/// What all clones of a service share.
 #[derive(Debug)]
 struct Shared<S> {
     unready: UnreadyClone<S>,
     limiters: Arc<Registry<ShardedArc<Limiter>>>,
 }
 
-impl<S: Clone, C: Clone, K: Clone, W: Clone> RateLimit<S, C, K, W> {
-    pub(super) fn new(inner: S, layer: &RateLimitLayer<C, K, W>) -> Self {
-        let shared =
-            Shared { unready: UnreadyClone::new(&inner), limiters: Arc::clone(&layer.limiters) };
-        Self {
-            inner,
-            classifier: layer.classifier.clone(),
-            key: layer.key.clone(),
-            cost: layer.cost.clone(),
-            last: LastKey::default(),
-            shared: Arc::new(shared),
-        }
+impl<S, C, K, W> RateLimit<S, C, K, W> {
+    pub(super) fn new(
+        inner: S,
+        classifier: C,
+        key: K,
+        cost: W,
+        limiters: Arc<Registry<ShardedArc<Limiter>>>,
+    ) -> Self
+    where
+        S: Clone,
+    {
+        let shared = Arc::new(Shared { unready: UnreadyClone::new(&inner), limiters });
+        Self { inner, classifier, key, cost, last: LastKey::default(), shared }
+    }
+
+    /// Returns a reference to the inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns a mutable reference to the inner service.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Returns the inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
     }
 }
 
-/// A clone isn't ready: readiness stays with the handle that was readied.
+/// A clone isn't ready.
 impl<S: Clone, C: Clone, K: Clone, W: Clone> Clone for RateLimit<S, C, K, W> {
     fn clone(&self) -> Self {
         Self {
@@ -79,71 +95,80 @@ where
     type Error = BoxError;
     type Future = ResponseFuture<S, Req, C, W>;
 
-    /// Ready when the inner service is. The quota isn't asked here: a readiness
-    /// that isn't used must not spend it.
+    /// Returns whether the inner service is ready. `call` takes the units, as a readiness that isn't
+    /// used must not spend any.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let (costs, at) = (self.cost.costs(&request), scope::now());
+        let (costs, now) = (self.cost.costs(&request), scope::now());
         let limiter = self.shared.limiters.by_last(self.key.key(&request), &mut self.last);
-        let Some(fast_permit) = limiter.pass_fast(at, &costs) else {
-            let arrival = Arrival { limiter: limiter.shard_ref(), costs, at };
-            return self.call_locked(arrival, request);
+        let Some(charge) = limiter.try_send_fast(now, &costs) else {
+            let limiter = limiter.shard_ref();
+            return self.call_locked(limiter, costs, now, request);
         };
         let future = self.inner.call(request);
-        // Made only now: what exists during the call needs code to drop it should the call panic.
-        let permit = Permit::fast(limiter.shard_ref(), &costs, fast_permit);
+        // Created after `call`: nothing needs to be dropped if that panics.
+        let permit = Permit::fast(limiter.shard_ref(), costs.units[0], charge);
         let (classifier, cost) = (self.classifier.clone(), self.cost.clone());
         ResponseFuture { state: CallState::sent(future, SentCall { permit, classifier, cost }) }
     }
 }
 
 impl<S: Clone, C: Clone, K, W: Clone> RateLimit<S, C, K, W> {
-    /// Makes a call that doesn't pass by the fast path. Kept out of queue, so that `call` builds the
-    /// future of one that does in entry.
-    #[inline(never)]
-    fn call_locked<Req>(&mut self, arrival: Arrival, request: Req) -> ResponseFuture<S, Req, C, W>
+    /// Sends a call that didn't pass by the fast path, or adds it to the queue.
+    fn call_locked<Req>(
+        &mut self,
+        limiter: ShardRef<Limiter>,
+        costs: Costs,
+        now: Instant,
+        request: Req,
+    ) -> ResponseFuture<S, Req, C, W>
     where
         S: Service<Req>,
         K: Key<Req>,
     {
-        let Some(charges) = arrival.pass() else {
-            // The limiter that the service called last may have retired meanwhile.
+        let Some(charges) = limiter.try_send(now, &costs) else {
+            // The registry may have evicted the limiter that this service used last.
             let limiter = self.shared.limiters.get(&self.key.key(&request)).shard_ref();
-            return self.line_up(Arrival { limiter, ..arrival }, request);
+            return self.enqueue(limiter, costs, now, request);
         };
-        let permit = Permit::locked(arrival.limiter, arrival.costs, charges);
+        let permit = Permit::locked(limiter, charges);
         let (classifier, cost) = (self.classifier.clone(), self.cost.clone());
         let future = self.inner.call(request);
         ResponseFuture { state: CallState::sent(future, SentCall { permit, classifier, cost }) }
     }
 
-    /// Lets a call wait that doesn't pass at once, or turns it away.
-    #[cold]
-    fn line_up<Req>(&mut self, arrival: Arrival, request: Req) -> ResponseFuture<S, Req, C, W>
+    /// Adds a call to the queue, or rejects it.
+    fn enqueue<Req>(
+        &mut self,
+        limiter: ShardRef<Limiter>,
+        costs: Costs,
+        now: Instant,
+        request: Req,
+    ) -> ResponseFuture<S, Req, C, W>
     where
         S: Service<Req>,
     {
-        // A call that waits or is turned away holds no readiness of the inner service. That goes
-        // with the old handle, and another handle is readied after the wait.
+        // A call that isn't sent now holds no readiness of the inner service.
         self.inner = self.shared.unready.unready_clone();
         let scope = CallScope::offered();
         let deadline = scope.and_then(|scope| scope.deadline());
-        let state = match arrival.line_up(deadline) {
-            Ok(ticket) => {
+        let wait_limit = limiter.wait_limit(now, deadline);
+        let state = match QueuedCall::join(limiter, costs, now, wait_limit) {
+            Ok(queued) => {
                 if scope.is_some() {
                     scope::note_queued(true);
                 }
                 CallState::pending(WaitingCall {
-                    entry: Entry::InLine(Box::pin(ticket)),
+                    stage: WaitingStage::Queued(Box::pin(queued)),
                     service: self.shared.unready.unready_clone(),
                     request,
                     classifier: self.classifier.clone(),
                     cost: self.cost.clone(),
-                    scoped: scope.is_some(),
+                    is_scoped: scope.is_some(),
                 })
             }
             Err(error) => CallState::rejected(error),
@@ -153,38 +178,39 @@ impl<S: Clone, C: Clone, K, W: Clone> RateLimit<S, C, K, W> {
 }
 
 pin_project! {
-    /// The future of a [`RateLimit`](super::RateLimit).
+    /// The response future of [`RateLimit`].
     pub struct ResponseFuture<S, Req, C, W = UnitCost>
     where
         S: Service<Req>,
     {
         #[pin]
-        pub(super) state: CallState<S::Future, SentCall<C, W>, WaitingCall<S, Req, C, W>>,
+        state: CallState<S::Future, SentCall<C, W>, WaitingCall<S, Req, C, W>>,
     }
 }
 
 /// A call that was sent.
-pub(super) struct SentCall<C, W> {
-    pub(super) permit: Permit,
-    pub(super) classifier: C,
-    pub(super) cost: W,
+struct SentCall<C, W> {
+    permit: Permit,
+    classifier: C,
+    cost: W,
 }
 
-/// A call that is sent when it has passed and its service is ready.
-pub(super) struct WaitingCall<S, Req, C, W> {
-    pub(super) entry: Entry,
-    pub(super) service: S,
-    pub(super) request: Req,
-    pub(super) classifier: C,
-    pub(super) cost: W,
-    /// Whether a layer above offered its call scope to this call.
-    pub(super) scoped: bool,
+/// A call that is sent once it is admitted and its service is ready.
+struct WaitingCall<S, Req, C, W> {
+    stage: WaitingStage,
+    service: S,
+    request: Req,
+    classifier: C,
+    cost: W,
+    /// Whether a layer above shares its call scope with this call.
+    is_scoped: bool,
 }
 
-/// How far a call has got past the limiter.
-pub(super) enum Entry {
-    InLine(Pin<Box<QueuedCall>>),
-    SentCall(Reservation),
+enum WaitingStage {
+    /// The call waits for its units.
+    Queued(Pin<Box<QueuedCall>>),
+    /// The call has its units, and waits for its service.
+    Admitted(Reservation),
 }
 
 impl<S, Req, C, W> Future for ResponseFuture<S, Req, C, W>
@@ -209,12 +235,11 @@ where
 {
     #[inline]
     fn on_response(&mut self, response: &mut Res) {
-        self.permit.take_in(response, &self.classifier, &self.cost);
+        self.permit.on_response(response, &self.classifier, &self.cost);
     }
 
-    #[cold]
     fn on_error(&mut self, error: BoxError) -> BoxError {
-        self.permit.settle(&self.classifier.classify(Err(&*error)));
+        self.permit.on_failure(&self.classifier.classify(Err(&*error)));
         error
     }
 }
@@ -229,38 +254,36 @@ where
     type InFlight = SentCall<C, W>;
     type Permit = Permit;
 
-    /// PendingCall for the call's turn, and then for its service to get ready. The call is sent if the
-    /// gate is still open then.
+    /// Waits in the queue, and then for the service to become ready.
     fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, BoxError>> {
         loop {
-            match &mut self.entry {
-                Entry::InLine(ticket) => {
-                    self.entry = Entry::SentCall(ready!(ticket.as_mut().poll(cx))?);
+            match &mut self.stage {
+                WaitingStage::Queued(queued) => {
+                    self.stage = WaitingStage::Admitted(ready!(queued.as_mut().poll(cx))?);
                 }
-                Entry::SentCall(reservation) => {
+                WaitingStage::Admitted(reservation) => {
                     if let Err(error) = ready!(self.service.poll_ready(cx)) {
                         let error = error.into();
-                        reservation.settle(&self.classifier.classify(Err(&*error)));
+                        reservation.apply_verdict(&self.classifier.classify(Err(&*error)));
                         return Poll::Ready(Err(error));
                     }
                     if let Some(permit) = reservation.send() {
                         return Poll::Ready(Ok(permit));
                     }
-                    // The gate has closed meanwhile. Dropping the old handle lets go of its
-                    // readiness.
+                    // The gate has closed meanwhile. Dropping the service releases its readiness.
                     self.service = self.service.clone();
-                    self.entry = Entry::InLine(Box::pin(reservation.line_up_anew()?));
+                    self.stage = WaitingStage::Queued(Box::pin(reservation.rejoin()?));
                 }
             }
         }
     }
 
     fn send(self, permit: Permit) -> (S::Future, SentCall<C, W>) {
-        let Self { entry: _, mut service, request, classifier, cost, scoped } = self;
-        if scoped {
+        let Self { mut service, request, classifier, cost, is_scoped, .. } = self;
+        if is_scoped {
             scope::note_queued(false);
         }
-        let future = scope::call_later(scoped, || service.call(request));
+        let future = scope::call_later(is_scoped, || service.call(request));
         (future, SentCall { permit, classifier, cost })
     }
 }

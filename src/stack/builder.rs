@@ -11,7 +11,7 @@ use crate::error::InvalidConfig;
 use crate::event::{Observer, Observers};
 use crate::failover::{FailoverBuilder, FailoverLayer, Regions};
 use crate::key::{ByAuthority, ByCredential, ByRegion};
-use crate::rate_limit::{Quota, Quotas, RateLimitBuilder, RateLimitLayer, UnitCost};
+use crate::rate_limit::{Quota, RateLimitBuilder, RateLimitLayer, UnitCost};
 use crate::replay::{HttpReplay, NoReplay};
 use crate::retry::{RetryBuilder, RetryLayer};
 use crate::verdict::Verdict;
@@ -232,7 +232,7 @@ impl<C, R, K, B, W> UpstreamBuilder<C, R, K, B, W> {
     }
 }
 
-impl<C: Clone, R: Clone, K, B: 'static, W: Quotas> UpstreamBuilder<C, R, K, B, W> {
+impl<C: Clone, R: Clone, K, B: 'static, W> UpstreamBuilder<C, R, K, B, W> {
     /// Builds the layer.
     ///
     /// # Errors
@@ -269,7 +269,7 @@ impl<C: Clone, R: Clone, K, B: 'static, W: Quotas> UpstreamBuilder<C, R, K, B, W
             .name(Arc::clone(&name))
             .classifier(classifier.clone())
             .also_observe(&observers)
-            .build();
+            .build()?;
         let failover = with_regions(failover, regions)?
             .map(|failover| {
                 failover.name(Arc::clone(&name)).classifier(classifier).replay(NoReplay)

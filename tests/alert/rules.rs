@@ -148,7 +148,7 @@ async fn rule_rate_limited_ignores_short_pause() {
         })
     };
     let limit = tower_upstream::RateLimitLayer::builder(tower_upstream::Quota::per_second(10));
-    let client = limit.observer(alerts.observer()).build().layer_over(throttles);
+    let client = limit.observer(alerts.observer()).build().unwrap().layer_over(throttles);
     call(client.clone()).await;
     sleep(MINUTE * 10).await;
     assert_eq!(chat.texts(), [""; 0], "half a minute is short");

@@ -482,7 +482,7 @@ async fn open_circuit_refunds_rate_limit_permit() {
             Some(StatusCode::UNAUTHORIZED) => verdict,
             _ => outcome.verdict(),
         });
-        let limit = RateLimitLayer::builder(Quota::per_minute(60)).no_wait().build();
+        let limit = RateLimitLayer::builder(Quota::per_minute(60)).no_wait().build().unwrap();
         let client = ServiceBuilder::new()
             .layer(limit.clone())
             .layer(layer.build().unwrap())

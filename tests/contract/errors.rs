@@ -178,7 +178,8 @@ async fn a_tonic_client_understands_a_rejection<S: Rejects>() {
 #[tokio::test(start_paused = true)]
 async fn a_tonic_client_understands_a_cost_above_the_quota() {
     use tower_upstream::{Quota, RateLimitLayer};
-    let limit = RateLimitLayer::builder(Quota::per_minute(1)).cost_fn(|_: &Request| 2).build();
+    let limit =
+        RateLimitLayer::builder(Quota::per_minute(1)).cost_fn(|_: &Request| 2).build().unwrap();
     let client = limit.layer(Upstream::new().inner());
     let error: BoxError = at_once(client.oneshot(request())).expect_err("it is turned away");
     assert!(cause_ref::<CostAboveQuota>(&*error).is_some());

@@ -160,9 +160,10 @@ async fn costs_at_extremes() {
         for limit in [0, 1, 2, u32::MAX - 1, u32::MAX] {
             for burst in [None, Some(0), Some(1), Some(u32::MAX)] {
                 let minute = Quota::per_minute(limit);
-                let quota = burst.map_or(minute, |burst| minute.burst(burst));
+                let quota = burst.map_or(minute.clone(), |burst| minute.burst(burst));
                 let what = format!("a cost of {cost} with {quota:?}");
-                let limit = RateLimitLayer::builder(quota).cost_fn(move |_: &_| cost).build();
+                let limit =
+                    RateLimitLayer::builder(quota).cost_fn(move |_: &_| cost).build().unwrap();
                 let upstream = Upstream::new();
                 let client = Inner::new(limit.layer(upstream.inner()));
                 for _ in 0..4 {
@@ -182,7 +183,8 @@ async fn a_quota_of_nothing_rejects_whatever_the_max_wait() {
         let limit = RateLimitLayer::builder(Quota::per_minute(0))
             .max_wait(Duration::MAX)
             .cost_fn(move |_: &_| cost)
-            .build();
+            .build()
+            .unwrap();
         let client = limit.layer(Upstream::new().inner());
         let answered = within(MAX_WAIT, client.oneshot(request())).await;
         assert!(answered.is_some(), "a cost of {cost} waits for what never comes");

@@ -1,4 +1,4 @@
-//! A paced quota's state, lent to the fast path and taken back.
+//! Models of a paced quota's state, which is lent to the fast path and taken back.
 
 #[path = "../../src/rate_limit/fast_path.rs"]
 mod fast_path;

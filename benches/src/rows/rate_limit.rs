@@ -40,7 +40,8 @@ pub(super) fn layer(observed: bool) -> RateLimitLayer {
 
 fn built(quota: Quota, observed: bool) -> RateLimitLayer {
     let builder = RateLimitLayer::builder(quota);
-    if observed { builder.observer(no_op_observer()).build() } else { builder.build() }
+    let builder = if observed { builder.observer(no_op_observer()) } else { builder };
+    builder.build().expect("valid settings")
 }
 
 pub(super) fn theirs() -> TheirLayer {

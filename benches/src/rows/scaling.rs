@@ -90,7 +90,8 @@ fn over_regions(regions: usize) -> impl Serves<()> {
 /// queue and leaves it again.
 fn behind(waiters: usize) -> impl Serves<()> {
     let builder = RateLimitLayer::builder(Quota::per_second(1));
-    let layer = builder.max_wait(Duration::MAX).max_waiting(waiters + 1).build();
+    let layer =
+        builder.max_wait(Duration::MAX).max_waiting(waiters + 1).build().expect("valid settings");
     let mut service = layer.layer(Bare);
     for _ in 0..=waiters {
         let mut call = Box::pin(service.call(Request::new(())));

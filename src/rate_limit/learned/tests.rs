@@ -26,12 +26,12 @@ fn minute(limit: &str) -> Limits {
     limits(&[("ratelimit-policy", &format!("{limit};w=60")), ("ratelimit-limit", limit)])
 }
 
-fn sent(number: u64, after: u64) -> Sent {
-    Sent { number, after }
+fn sent(sent: u64, after: u64) -> Position {
+    Position { sent, after }
 }
 
-fn after_answers(answers: &[(u64, Limits, Sent)]) -> LearnedLimit {
-    let mut learned = LearnedLimit::new();
+fn after_answers(answers: &[(u64, Limits, Position)]) -> LearnedLimit {
+    let mut learned = LearnedLimit::default();
     for (seconds, limits, sent) in answers {
         learned.learn(seconds * SECOND, limits, *sent, HOUR);
     }
@@ -39,7 +39,7 @@ fn after_answers(answers: &[(u64, Limits, Sent)]) -> LearnedLimit {
 }
 
 #[test]
-fn what_is_left_holds_until_the_reset() {
+fn learned_remaining_holds_until_the_reset() {
     let mut learned = after_answers(&[(0, left("2", "10"), sent(1, 0))]);
     assert_eq!(learned.remaining(0, 0), 2);
     assert_eq!(learned.admit(0, 0, 3), Err(10 * SECOND));
@@ -47,12 +47,12 @@ fn what_is_left_holds_until_the_reset() {
     assert_eq!(learned.admit(9 * SECOND, 0, 1), Err(10 * SECOND));
     assert_eq!(learned.admit(10 * SECOND, 0, 1), Ok(()));
     assert_eq!(learned.available_at(9 * SECOND, 0, 1), 10 * SECOND);
-    learned.restore(1);
+    learned.release(1);
     assert_eq!(learned.admit(9 * SECOND, 0, 1), Ok(()));
 }
 
 #[test]
-fn what_is_left_is_notified_without_what_was_sent_since() {
+fn learned_remaining_excludes_units_sent_since() {
     // Seven were sent after the call that this answers.
     let learned = after_answers(&[(0, left("10", "10"), sent(1, 7))]);
     assert_eq!(learned.remaining(0, 0), 3);
@@ -61,7 +61,7 @@ fn what_is_left_is_notified_without_what_was_sent_since() {
 }
 
 #[test]
-fn answers_out_of_order_keep_the_smallest_of_one_reset() {
+fn learned_remaining_out_of_order_keeps_the_smallest() {
     let table = [
         // The same reset: observed in whole seconds, of another second.
         (vec![(0, left("5", "10"), sent(5, 0)), (1, left("9", "10"), sent(1, 0))], 1, 5),
@@ -79,7 +79,7 @@ fn answers_out_of_order_keep_the_smallest_of_one_reset() {
 }
 
 #[test]
-fn a_rate_is_lowered_at_once_and_raised_slowly() {
+fn learned_rate_is_lowered_at_once_and_raised_slowly() {
     let mut learned = after_answers(&[(0, minute("60"), sent(1, 0))]);
     assert_eq!(learned.capacity(), 60);
     learned.learn(SECOND, &minute("20"), sent(2, 0), HOUR);
@@ -95,7 +95,7 @@ fn a_rate_is_lowered_at_once_and_raised_slowly() {
 }
 
 #[test]
-fn a_window_that_is_not_notified_is_as_long_as_the_longest_reset() {
+fn learned_unreported_window_is_the_longest_reset() {
     let answer = |reset: &str| {
         limits(&[
             ("x-ratelimit-limit", "4"),
@@ -113,7 +113,7 @@ fn a_window_that_is_not_notified_is_as_long_as_the_longest_reset() {
 }
 
 #[test]
-fn the_binding_limit_says_what_is_left_and_the_shortest_how_fast() {
+fn learned_binding_limit_and_shortest_window_apply() {
     let both = limits(&[
         ("x-ratelimit-limit-requests-minute", "60"),
         ("x-ratelimit-remaining-requests-minute", "59"),
@@ -129,7 +129,7 @@ fn the_binding_limit_says_what_is_left_and_the_shortest_how_fast() {
 }
 
 #[test]
-fn what_never_left_is_left_again_unless_a_later_answer_knew() {
+fn learned_refund_restores_only_earlier_observations() {
     let mut learned = after_answers(&[(0, left("5", "10"), sent(3, 0))]);
     learned.take(1);
     learned.refund(0, 1, 0, 4);
@@ -148,7 +148,7 @@ fn of_limit(limit: &str, remaining: &str, reset: &str) -> Limits {
 }
 
 #[test]
-fn what_others_use_is_kept_for_them_until_the_reset() {
+fn learned_share_of_others_is_reserved_until_reset() {
     let mut learned = after_answers(&[(0, of_limit("10", "9", "60"), sent(1, 0))]);
     learned.send(SECOND, 2);
     // Of eight that are used, five are others': one was sent before anything was known.
@@ -162,7 +162,7 @@ fn what_others_use_is_kept_for_them_until_the_reset() {
 }
 
 #[test]
-fn what_was_sent_since_is_not_taken_for_others() {
+fn learned_own_later_units_do_not_count_as_others() {
     let mut learned = after_answers(&[(0, of_limit("10", "10", "60"), sent(1, 0))]);
     learned.send(SECOND, 8);
     // The answers to the first two, in whichever order.
@@ -172,12 +172,12 @@ fn what_was_sent_since_is_not_taken_for_others() {
 }
 
 #[test]
-fn a_limit_that_counts_far_fewer_has_a_window_of_its_own() {
+fn learned_limit_counting_far_fewer_has_its_own_window() {
     let seen = |answer: Limits| {
         let mut learned = after_answers(&[(0, of_limit("5000", "4999", "3600"), sent(1, 0))]);
         learned.send(SECOND, 100);
         learned.learn(2 * SECOND, &answer, sent(101, 0), 2 * HOUR);
-        learned.rate.unwrap().window()
+        learned.rate.unwrap().rate().window
     };
     let hour = Duration::from_secs(3_636);
     assert_eq!(seen(of_limit("30", "29", "60")), Duration::from_millis(60_600));
@@ -204,10 +204,10 @@ fn passes(learned: &mut LearnedLimit, count: usize) -> Vec<u64> {
 }
 
 #[test]
-fn a_rate_below_what_is_configured_is_distributed_over_its_window() {
+fn learned_rate_below_configured_is_paced() {
     let lowered = |limit| {
         let mut learned = after_answers(&[(0, minute(limit), sent(0, 0))]);
-        learned.keep_below(0, Some(SIXTY));
+        learned.update_pace(0, Some(SIXTY));
         learned
     };
     // A tenth of it at once, and one every two seconds and a bit.
@@ -220,15 +220,15 @@ fn a_rate_below_what_is_configured_is_distributed_over_its_window() {
     assert!(learned.pace.is_some());
     for seconds in 0..60 {
         learned.learn(seconds * SECOND, &minute("60"), sent(0, 0), HOUR);
-        learned.keep_below(seconds * SECOND, Some(SIXTY));
+        learned.update_pace(seconds * SECOND, Some(SIXTY));
     }
     assert!(learned.pace.is_none());
 }
 
 #[test]
-fn a_call_that_costs_more_than_passes_at_once_is_distributed_too() {
+fn learned_pace_applies_to_costs_above_the_burst() {
     let mut learned = after_answers(&[(0, minute("30"), sent(0, 0))]);
-    learned.keep_below(0, Some(SIXTY));
+    learned.update_pace(0, Some(SIXTY));
     // Five times what passes at once, and then as long as those take.
     assert_eq!(learned.admit(0, 0, 15), Ok(()));
     learned.send(0, 15);
@@ -236,9 +236,9 @@ fn a_call_that_costs_more_than_passes_at_once_is_distributed_too() {
 }
 
 #[test]
-fn a_call_that_costs_more_than_is_notified_passes_alone_and_uses_up_all_of_it() {
+fn learned_limit_below_cost_admits_the_call_alone() {
     let mut learned = after_answers(&[(0, minute("30"), sent(0, 0))]);
-    learned.keep_below(0, Some(SIXTY));
+    learned.update_pace(0, Some(SIXTY));
     assert_eq!(learned.admit(0, 0, 500), Ok(()));
     learned.send(0, 500);
     let free = 60 * SECOND + 6 * SECOND / 10;
@@ -252,9 +252,9 @@ fn a_call_that_costs_more_than_is_notified_passes_alone_and_uses_up_all_of_it() 
 }
 
 #[test]
-fn what_never_left_is_no_reason_to_wait() {
+fn learned_pace_is_restored_by_refunds() {
     let mut learned = after_answers(&[(0, minute("30"), sent(0, 0))]);
-    learned.keep_below(0, Some(SIXTY));
+    learned.update_pace(0, Some(SIXTY));
     for number in 0..100 {
         assert_eq!(learned.admit(0, 0, 1), Ok(()));
         learned.send(0, 1);

@@ -1,12 +1,10 @@
-//! What has been spent of a quota: plain functions of what was sent and the time,
-//! in nanoseconds from the limiter's start. governor judges; its clock and its
-//! state are ours.
+//! The meter of one quota: what was sent, and what may be sent next.
 //!
-//! governor's GCRA keeps one number, the theoretical arrival time. A [paced](paced) quota is one
-//! such number. A [strict](strict) one keeps a [log](log) of when units were sent, and asks about
-//! one of them.
+//! Meters are plain functions of what was sent and the time, in nanoseconds since the limiter's
+//! start. governor decides; its clock and its state are replaced, for paused time, quotas that
+//! change, and refunds. A [paced](paced) meter keeps GCRA's single number, the theoretical arrival
+//! time. A [strict](strict) meter keeps a log of when units were sent.
 
-mod judge;
 mod paced;
 mod strict;
 
@@ -14,61 +12,52 @@ use std::time::Duration;
 
 use super::Quota;
 
-pub(super) use self::judge::{Judge, allowed};
-pub(super) use self::paced::{Pace, Paced};
-pub(super) use self::strict::Strict;
+pub(super) use self::paced::{Gcra, Pace, PacedMeter, set_arrival};
+pub(super) use self::strict::StrictMeter;
 
-/// How many units pass in what time.
+/// A long-term rate: units per window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rate {
     pub(super) limit: u32,
     pub(super) window: Duration,
 }
 
-/// What is left of a quota.
+/// The meter of one quota.
 #[derive(Debug)]
 pub(super) enum Meter {
-    Paced(Paced),
-    Strict(Strict),
+    Paced(PacedMeter),
+    Strict(StrictMeter),
 }
 
 impl Meter {
-    /// A meter of a quota that comes into force now.
-    pub(super) fn since(now: u64, quota: &Quota) -> Self {
+    /// Creates the meter of a quota that is in force from `now` on.
+    pub(super) fn new(now: u64, quota: &Quota) -> Self {
+        let window = quota.local_window();
         match quota.burst {
             Some(burst) if burst > 0 && quota.limit > 0 => {
-                Self::Paced(Paced::since(now, Pace::new(quota, burst)))
+                let pace = Pace::new(quota.limit, quota.window, burst);
+                Self::Paced(PacedMeter::new(now, pace))
             }
-            Some(_) => Self::Strict(Strict::new(0, quota.kept_window())),
-            None => Self::Strict(Strict::new(quota.limit, quota.kept_window())),
+            Some(_) => Self::Strict(StrictMeter::new(0, window)),
+            None => Self::Strict(StrictMeter::new(quota.limit, window)),
         }
     }
 
-    /// Puts another quota in force from now on. What was sent stays sent. Between two quotas of one
-    /// kind that is exact; where a strict quota becomes paced or the other way round, all of it
-    /// counts as sent now.
-    pub(super) fn change(&mut self, now: u64, quota: &Quota) {
+    /// Replaces the quota from `now` on. What was sent stays sent. This is exact between two quotas
+    /// of one kind. Where a strict quota becomes paced or the reverse, all of it counts as sent now.
+    pub(super) fn set_quota(&mut self, now: u64, quota: &Quota) {
         let used = self.used(now);
-        match (&mut *self, Self::since(now, quota)) {
-            (Self::Strict(strict), Self::Strict(other)) => {
-                strict.change(now, other.limit(), other.window());
-            }
-            (Self::Paced(paced), Self::Paced(other)) => paced.set_pace(now, other.pace()),
-            (_, mut other) => {
-                other.send(now, used);
-                *self = other;
+        match (&mut *self, Self::new(now, quota)) {
+            (Self::Strict(strict), Self::Strict(new)) => strict.set_rate(now, new.rate()),
+            (Self::Paced(paced), Self::Paced(new)) => paced.set_pace(now, new.pace()),
+            (_, mut new) => {
+                new.send(now, used);
+                *self = new;
             }
         }
     }
 
-    pub(super) fn as_paced(&self) -> Option<&Paced> {
-        match self {
-            Self::Paced(paced) => Some(paced),
-            Self::Strict(_) => None,
-        }
-    }
-
-    /// The most units that can ever be taken at once.
+    /// Returns the largest number of units that can ever be taken at once.
     pub(super) fn capacity(&self) -> u32 {
         match self {
             Self::Paced(paced) => paced.capacity(),
@@ -76,7 +65,7 @@ impl Meter {
         }
     }
 
-    /// How many units it passes in what time, in the long run.
+    /// Returns the long-term rate.
     pub(super) fn rate(&self) -> Rate {
         match self {
             Self::Paced(paced) => Rate { limit: 1, window: paced.pace().interval() },
@@ -84,8 +73,8 @@ impl Meter {
         }
     }
 
-    /// Whether `units`, at most the capacity, may be taken while `reserved` are taken and not sent
-    /// yet. If not, the error is a time before which they can't be.
+    /// Returns whether `units`, at most the capacity, may be taken while `reserved` units are taken
+    /// and not sent yet. The error is a time before which they can't be taken.
     pub(super) fn admit(&self, now: u64, reserved: u64, units: u32) -> Result<(), u64> {
         match self {
             Self::Paced(paced) => paced.admit(now, reserved, units),
@@ -93,7 +82,8 @@ impl Meter {
         }
     }
 
-    /// Notes units that are sent. Returns the mark by which those of a paced quota are given back.
+    /// Records units that are sent. Returns the mark that the refund of units of a paced quota
+    /// needs.
     pub(super) fn send(&mut self, now: u64, units: u64) -> u64 {
         match self {
             Self::Paced(paced) => paced.send(now, units),
@@ -104,24 +94,23 @@ impl Meter {
         }
     }
 
-    /// Units that were sent at `sent`, with this mark, turn out to have never left.
-    pub(super) fn refund(&mut self, now: u64, units: u32, sent: u64, mark: u64) {
+    /// Refunds units that were sent at `sent_at` with this mark.
+    pub(super) fn refund(&mut self, now: u64, units: u32, sent_at: u64, mark: u64) {
         match self {
-            Self::Paced(paced) => paced.refund(now, units, sent, Some(mark)),
-            Self::Strict(strict) => strict.refund(units, sent),
+            Self::Paced(paced) => paced.refund(now, units, sent_at, Some(mark)),
+            Self::Strict(strict) => strict.refund(units, sent_at),
         }
     }
 
-    /// When `units` that come after `before` others can be taken, as far as is known: at `from` or
-    /// later.
-    pub(super) fn available_at(&self, from: u64, before: u64, units: u32) -> u64 {
+    /// Estimates when `units` that come after `ahead` other units can be taken: `from` or later.
+    pub(super) fn available_at(&self, from: u64, ahead: u64, units: u32) -> u64 {
         match self {
-            Self::Paced(paced) => paced.available_at(from, before, units),
-            Self::Strict(strict) => strict.available_at(from, before, units),
+            Self::Paced(paced) => paced.available_at(from, ahead, units),
+            Self::Strict(strict) => strict.available_at(from, ahead, units),
         }
     }
 
-    /// How many units are sent and not free yet.
+    /// Returns the number of units that are sent and not available again.
     pub(super) fn used(&self, now: u64) -> u64 {
         match self {
             Self::Paced(paced) => paced.used(now),

@@ -6,11 +6,7 @@ use crate::error::{RateLimited, RateLimitedReason};
 use crate::event::Observers;
 use crate::rate_limit::Quota;
 use crate::rate_limit::config::{Config, Settings};
-use crate::rate_limit::limiter::Arrival;
-use crate::rate_limit::permit::Permit;
-use crate::sharded::{ShardRef, ShardedArc};
-use crate::time::Instant;
-use crate::verdict::Verdict;
+use crate::sharded::ShardedArc;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -23,37 +19,37 @@ fn limiter_of(quotas: Vec<Quota>, max_wait: Duration) -> ShardRef<Limiter> {
         max_wait,
         max_waiting: usize::MAX,
         max_pause: Duration::MAX,
-        taught: true,
+        learns_limits: true,
         seed: Some(1),
         observers: Observers::default(),
     };
-    let limiter = Limiter::new("test".into(), Arc::new(Config::new(quotas, settings)));
+    let limiter = Limiter::new("test".into(), Arc::new(Config::new(quotas, settings).unwrap()));
     ShardedArc::new(limiter).shard_ref()
 }
 
-/// What a call gets on arrival.
-enum Entry {
-    Pass(Permit),
-    Wait(QueuedCall),
-    Reject(BoxError),
+/// The outcome of a call's arrival.
+enum Arrival {
+    Sent(Permit),
+    Queued(QueuedCall),
+    Rejected(BoxError),
 }
 
-fn enter(limiter: &ShardRef<Limiter>, cost: u32, deadline: Option<Instant>) -> Entry {
-    enter_with(limiter, Costs::of(cost), deadline)
+fn arrive(limiter: &ShardRef<Limiter>, cost: u32, deadline: Option<Instant>) -> Arrival {
+    arrive_with(limiter, Costs::new(cost), deadline)
 }
 
-fn enter_with(limiter: &ShardRef<Limiter>, costs: Costs, deadline: Option<Instant>) -> Entry {
-    let at = time::now();
-    if let Some(fast_permit) = limiter.pass_fast(at, &costs) {
-        return Entry::Pass(Permit::fast(limiter.clone(), &costs, fast_permit));
+fn arrive_with(limiter: &ShardRef<Limiter>, costs: Costs, deadline: Option<Instant>) -> Arrival {
+    let now = time::now();
+    if let Some(charge) = limiter.try_send_fast(now, &costs) {
+        return Arrival::Sent(Permit::fast(limiter.clone(), costs.units[0], charge));
     }
-    let arrival = Arrival { limiter: limiter.clone(), costs, at };
-    if let Some(charges) = arrival.pass() {
-        return Entry::Pass(Permit::locked(limiter.clone(), costs, charges));
+    if let Some(charges) = limiter.try_send(now, &costs) {
+        return Arrival::Sent(Permit::locked(limiter.clone(), charges));
     }
-    match arrival.line_up(deadline) {
-        Ok(ticket) => Entry::Wait(ticket),
-        Err(error) => Entry::Reject(error),
+    let wait_limit = limiter.wait_limit(now, deadline);
+    match QueuedCall::join(limiter.clone(), costs, now, wait_limit) {
+        Ok(queued) => Arrival::Queued(queued),
+        Err(error) => Arrival::Rejected(error),
     }
 }
 
@@ -62,129 +58,134 @@ fn ten_seconds(limit: u32) -> Quota {
     Quota::new(limit, 10 * SECOND).margin(Duration::ZERO)
 }
 
-fn passes(limiter: &ShardRef<Limiter>) {
-    assert!(matches!(enter(limiter, 1, None), Entry::Pass(_)), "it should pass at once");
+fn assert_sent(limiter: &ShardRef<Limiter>) {
+    assert!(
+        matches!(arrive(limiter, 1, None), Arrival::Sent(_)),
+        "the call should be sent at once"
+    );
 }
 
-/// PendingCall in the queue, polled once.
-fn waits(limiter: &ShardRef<Limiter>, deadline: Option<Instant>) -> task::Spawn<QueuedCall> {
-    let Entry::Wait(ticket) = enter(limiter, 1, deadline) else {
-        panic!("it should wait");
+/// Returns a call in the queue, polled once.
+fn queued(limiter: &ShardRef<Limiter>, deadline: Option<Instant>) -> task::Spawn<QueuedCall> {
+    let Arrival::Queued(call) = arrive(limiter, 1, deadline) else {
+        panic!("the call should wait");
     };
-    let mut ticket = task::spawn(ticket);
-    assert_pending!(ticket.poll());
-    ticket
+    let mut call = task::spawn(call);
+    assert_pending!(call.poll());
+    call
 }
 
-fn is_served(ticket: &mut task::Spawn<QueuedCall>) {
-    assert_ready!(ticket.poll()).expect("a permit").send().expect("an open gate");
+fn assert_admitted(call: &mut task::Spawn<QueuedCall>) {
+    assert_ready!(call.poll()).expect("units").send().expect("an open gate");
 }
 
-fn reason(ticket: &mut task::Spawn<QueuedCall>) -> (RateLimitedReason, Duration) {
-    let rejection = assert_ready!(ticket.poll()).unwrap_err().downcast::<RateLimited>().unwrap();
+fn rejection(call: &mut task::Spawn<QueuedCall>) -> (RateLimitedReason, Duration) {
+    let rejection = assert_ready!(call.poll()).unwrap_err().downcast::<RateLimited>().unwrap();
     (rejection.reason(), rejection.retry_after())
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_past_the_deadline_is_rejected_on_arrival() {
+async fn queue_wait_past_deadline_is_rejected_on_arrival() {
     let limiter = limiter(ten_seconds(1), 60 * SECOND);
-    passes(&limiter);
+    assert_sent(&limiter);
     let now = time::now();
     for seconds in [0, 1, 9] {
-        let Entry::Reject(error) = enter(&limiter, 1, Some(now + seconds * SECOND)) else {
-            panic!("it should be turned away");
+        let Arrival::Rejected(error) = arrive(&limiter, 1, Some(now + seconds * SECOND)) else {
+            panic!("the call should be rejected");
         };
         let rejection = error.downcast::<RateLimited>().unwrap();
         assert_eq!(rejection.reason(), RateLimitedReason::Deadline);
         assert_eq!(rejection.retry_after(), 10 * SECOND);
     }
-    let mut exactly = waits(&limiter, Some(now + 10 * SECOND));
+    let mut exactly = queued(&limiter, Some(now + 10 * SECOND));
     advance(10 * SECOND).await;
-    is_served(&mut exactly);
-    // A deadline that has passed is no reason to turn away what passes at once.
+    assert_admitted(&mut exactly);
+    // A call that needn't wait is sent even after its deadline.
     advance(10 * SECOND).await;
-    assert!(matches!(enter(&limiter, 1, Some(now)), Entry::Pass(_)));
+    assert!(matches!(arrive(&limiter, 1, Some(now)), Arrival::Sent(_)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_waits_for_another_quota_is_foreseen() {
+async fn queue_prediction_includes_other_quotas_of_the_head() {
     let cents = Quota::per_minute(10).margin(Duration::ZERO).named("cents");
     let limiter = limiter_of(vec![ten_seconds(9), cents], 120 * SECOND);
-    let enter = |cents, deadline| enter_with(&limiter, Costs::of(1).and(cents), deadline);
-    assert!(matches!(enter(10, None), Entry::Pass(_)));
-    let Entry::Wait(_head) = enter(10, None) else { panic!("it should wait") };
-    // It costs no cents, and passes after the one before it.
-    let Entry::Reject(error) = enter(0, Some(time::now() + 59 * SECOND)) else {
-        panic!("it should be turned away");
+    let arrive = |cents, deadline| arrive_with(&limiter, Costs::new(1).and(cents), deadline);
+    assert!(matches!(arrive(10, None), Arrival::Sent(_)));
+    let Arrival::Queued(_head) = arrive(10, None) else { panic!("the call should wait") };
+    // The call costs no cents, but is behind the one that does.
+    let Arrival::Rejected(error) = arrive(0, Some(time::now() + 59 * SECOND)) else {
+        panic!("the call should be rejected");
     };
     let rejection = error.downcast::<RateLimited>().unwrap();
     assert_eq!((rejection.limit(), rejection.retry_after()), (Some("cents"), 60 * SECOND));
-    assert!(matches!(enter(0, Some(time::now() + 60 * SECOND)), Entry::Wait(..)));
+    assert!(matches!(arrive(0, Some(time::now() + 60 * SECOND)), Arrival::Queued(..)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_holds_behind_a_head_with_more_max_wait() {
+async fn queue_deadline_behind_longer_waiting_head_expires() {
     let limiter = limiter(ten_seconds(1), 300 * SECOND);
-    passes(&limiter);
-    let mut patient = waits(&limiter, None);
-    let mut hurried = waits(&limiter, Some(time::now() + 30 * SECOND));
-    // A pause that the head waits for, and the next one can't.
+    assert_sent(&limiter);
+    let mut head = queued(&limiter, None);
+    let mut second = queued(&limiter, Some(time::now() + 30 * SECOND));
+    // A pause that exceeds the second call's deadline only.
     limiter.apply_verdict(&Verdict::throttled().with_retry_after(100 * SECOND));
-    assert!(patient.is_woken());
-    assert_pending!(patient.poll());
+    assert!(head.is_woken());
+    assert_pending!(head.poll());
     advance(30 * SECOND + GRACE).await;
-    assert!(hurried.is_woken());
+    assert!(second.is_woken());
     let until_free = (80 * SECOND).saturating_sub(GRACE);
-    assert_eq!(reason(&mut hurried), (RateLimitedReason::Deadline, until_free));
-    assert_eq!(limiter.status().waiting, 1);
-    // A ticket that is kept after its end is in nobody's way.
-    let mut last = waits(&limiter, None);
+    assert_eq!(rejection(&mut second), (RateLimitedReason::Deadline, until_free));
+    assert_eq!(limiter.state.lock().waiting, 1);
+    // A completed call that isn't dropped blocks no other call.
+    let mut last = queued(&limiter, None);
     advance(70 * SECOND).await;
-    is_served(&mut patient);
+    assert_admitted(&mut head);
     assert_pending!(last.poll());
     advance(10 * SECOND).await;
-    is_served(&mut last);
-    drop(hurried);
+    assert_admitted(&mut last);
+    drop(second);
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_whose_max_wait_ends_when_units_come_free_are_served() {
+async fn queue_wait_limit_ending_as_units_free_up_is_admitted() {
     let limiter = limiter(ten_seconds(5), 10 * SECOND);
-    (0..5).for_each(|_| passes(&limiter));
-    let mut queue: Vec<_> = (0..5).map(|_| waits(&limiter, None)).collect();
-    assert!(matches!(enter(&limiter, 1, None), Entry::Reject(_)));
+    (0..5).for_each(|_| assert_sent(&limiter));
+    let mut queue: Vec<_> = (0..5).map(|_| queued(&limiter, None)).collect();
+    assert!(matches!(arrive(&limiter, 1, None), Arrival::Rejected(_)));
     advance(10 * SECOND).await;
-    // Polled from the back: only the turn decides.
-    for ticket in queue[1..].iter_mut().rev() {
-        assert_pending!(ticket.poll());
+    // Polled from the back: the order of polls doesn't matter.
+    for call in queue[1..].iter_mut().rev() {
+        assert_pending!(call.poll());
     }
-    queue.iter_mut().for_each(is_served);
+    queue.iter_mut().for_each(assert_admitted);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refund_between_the_look_and_the_sleep_is_not_missed() {
+async fn queue_refund_before_head_sleeps_wakes_head() {
     let limiter = limiter(ten_seconds(1), 60 * SECOND);
-    let Entry::Pass(permit) = enter(&limiter, 1, None) else { panic!("it should pass") };
-    let Entry::Wait(ticket) = enter(&limiter, 1, None) else { panic!("it should wait") };
-    let mut ticket = task::spawn(ticket);
-    // Before the first look …
-    permit.settle(&Verdict::not_sent());
-    let reservation = assert_ready!(ticket.poll()).unwrap();
-    // … and after it: the notification finds nobody asleep and is kept.
-    let mut next = waits(&limiter, None);
+    let Arrival::Sent(permit) = arrive(&limiter, 1, None) else {
+        panic!("the call should be sent")
+    };
+    let Arrival::Queued(call) = arrive(&limiter, 1, None) else { panic!("the call should wait") };
+    let mut call = task::spawn(call);
+    // Refunded before the head's first attempt.
+    permit.on_failure(&Verdict::not_sent());
+    let reservation = assert_ready!(call.poll()).unwrap();
+    // Refunded after it, before the head sleeps: the notification is stored.
+    let mut next = queued(&limiter, None);
     drop(reservation);
     assert!(next.is_woken());
-    is_served(&mut next);
+    assert_admitted(&mut next);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_permit_that_is_not_sent_keeps_its_units_for_as_long_as_it_takes() {
+async fn reservation_not_sent_keeps_its_units() {
     let limiter = limiter(ten_seconds(1), 60 * SECOND);
-    passes(&limiter);
-    let mut first = waits(&limiter, None);
+    assert_sent(&limiter);
+    let mut first = queued(&limiter, None);
     advance(10 * SECOND).await;
     let mut reservation = assert_ready!(first.poll()).unwrap();
-    let mut waiting = waits(&limiter, None);
+    let mut waiting = queued(&limiter, None);
     for _ in 0..5 {
         advance(10 * SECOND).await;
         assert_pending!(waiting.poll());
@@ -193,36 +194,36 @@ async fn a_permit_that_is_not_sent_keeps_its_units_for_as_long_as_it_takes() {
     advance(5 * SECOND).await;
     assert_pending!(waiting.poll());
     advance(5 * SECOND).await;
-    is_served(&mut waiting);
+    assert_admitted(&mut waiting);
 }
 
 #[tokio::test(start_paused = true)]
-async fn none_passes_by_a_limiter_that_has_retired() {
+async fn retired_limiter_sends_nothing() {
     for quota in [ten_seconds(2), Quota::new(2, 10 * SECOND).burst(2)] {
-        let limiter = limiter(quota, 60 * SECOND);
-        passes(&limiter);
-        assert!(!limiter.state_lock.state().retire(limiter.now()), "what is spent isn't evicted");
-        passes(&limiter);
+        let limiter = limiter(quota.clone(), 60 * SECOND);
+        assert_sent(&limiter);
+        assert!(!limiter.state.lock().retire(limiter.now()), "spent units aren't evicted");
+        assert_sent(&limiter);
         advance(20 * SECOND).await;
-        assert!(limiter.state_lock.state().retire(limiter.now()));
-        assert!(!matches!(enter(&limiter, 1, None), Entry::Pass(_)), "{quota:?}");
+        assert!(limiter.state.lock().retire(limiter.now()));
+        assert!(!matches!(arrive(&limiter, 1, None), Arrival::Sent(_)), "{quota:?}");
     }
 }
 
 #[test]
-fn many_threads_lose_no_wake_up() {
+fn queue_many_threads_lose_no_wake_up() {
     let year = Duration::from_secs(365 * 86_400);
-    let limiter = lose_no_wake_up(Quota::new(2, year));
-    assert_eq!(limiter.status().remaining, 2);
-    let limiter = lose_no_wake_up(Quota::new(1, year).burst(2));
-    // A paced refund may be smaller than what was taken, by the time between the two.
+    let limiter = refund_on_many_threads(Quota::new(2, year));
+    assert_eq!(limiter.state.lock().quotas[0].remaining(limiter.now()), 2);
+    let limiter = refund_on_many_threads(Quota::new(1, year).burst(2));
+    // A paced refund may be smaller than its charge, by the time between the two.
     std::thread::sleep(SECOND);
-    assert_eq!(limiter.status().remaining, 2);
+    assert_eq!(limiter.state.lock().quotas[0].remaining(limiter.now()), 2);
 }
 
-/// No more than two pass at once, and give back at once what they took. A call that waits is woken
-/// by another's refund; if a wake-up were lost, it would sleep for the quota's window.
-fn lose_no_wake_up(quota: Quota) -> ShardRef<Limiter> {
+/// Sends calls on several threads, and refunds each at once. At most two pass at a time. A waiting
+/// call is woken by a refund; if a wake-up were lost, it would sleep for the quota's window.
+fn refund_on_many_threads(quota: Quota) -> ShardRef<Limiter> {
     const CALLS: u32 = 20_000;
     let limiter = limiter(quota, Duration::MAX);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -233,37 +234,37 @@ fn lose_no_wake_up(quota: Quota) -> ShardRef<Limiter> {
             let limiter = limiter.clone();
             tasks.spawn(async move {
                 for call in 0..CALLS / 8 {
-                    let reserved = match enter(&limiter, 1 + (call % 2), None) {
-                        Entry::Pass(permit) => Err(permit),
-                        Entry::Wait(ticket) => {
-                            let mut ticket = Box::pin(ticket);
+                    let reserved = match arrive(&limiter, 1 + (call % 2), None) {
+                        Arrival::Sent(permit) => Err(permit),
+                        Arrival::Queued(queued) => {
+                            let mut queued = Box::pin(queued);
                             if (call + task) % 5 == 0 {
                                 let once = std::future::poll_fn(|cx| {
-                                    Poll::Ready(ticket.as_mut().poll(cx))
+                                    Poll::Ready(queued.as_mut().poll(cx))
                                 });
                                 let Poll::Ready(result) = once.await else {
                                     continue;
                                 };
                                 Ok(result.unwrap())
                             } else {
-                                Ok(ticket.await.unwrap())
+                                Ok(queued.await.unwrap())
                             }
                         }
-                        Entry::Reject(error) => panic!("{error}"),
+                        Arrival::Rejected(error) => panic!("{error}"),
                     };
                     if call % 3 == 0 {
                         tokio::task::yield_now().await;
                     }
-                    // Sent or not, it is given back.
+                    // Sent or reserved, the units are refunded.
                     match reserved {
                         Ok(reservation) => drop(reservation),
-                        Err(permit) => permit.settle(&Verdict::not_sent()),
+                        Err(permit) => permit.on_failure(&Verdict::not_sent()),
                     }
                 }
             });
         }
         tasks.join_all().await;
     });
-    assert_eq!(limiter.status().waiting, 0);
+    assert_eq!(limiter.state.lock().waiting, 0);
     limiter
 }

@@ -50,7 +50,7 @@ impl Subject for RateLimit {
     type Plain = RateLimitLayer<ErrorClassifier>;
 
     fn observed(observer: impl Observer) -> Self {
-        Self { layer: builder(observer).build() }
+        Self { layer: builder(observer).build().unwrap() }
     }
 
     fn layer(&self) -> Self::Layer {
@@ -58,7 +58,10 @@ impl Subject for RateLimit {
     }
 
     fn plain() -> Self::Plain {
-        RateLimitLayer::builder(Quota::per_second(100)).classifier(ErrorClassifier::new()).build()
+        RateLimitLayer::builder(Quota::per_second(100))
+            .classifier(ErrorClassifier::new())
+            .build()
+            .unwrap()
     }
 
     fn use_up(layer: &Self::Layer) {
@@ -94,7 +97,7 @@ impl Subject for RateLimitRejecting {
     type Plain = RateLimitLayer<ErrorClassifier>;
 
     fn observed(observer: impl Observer) -> Self {
-        Self { layer: builder(observer).no_wait().build() }
+        Self { layer: builder(observer).no_wait().build().unwrap() }
     }
 
     fn layer(&self) -> Self::Layer {
@@ -103,7 +106,7 @@ impl Subject for RateLimitRejecting {
 
     fn plain() -> Self::Plain {
         let builder = RateLimitLayer::builder(Quota::per_second(100)).no_wait();
-        builder.classifier(ErrorClassifier::new()).build()
+        builder.classifier(ErrorClassifier::new()).build().unwrap()
     }
 
     fn use_up(layer: &Self::Layer) {
@@ -140,7 +143,7 @@ impl Subject for RateLimitByCredential {
     type Plain = RateLimitLayer<ErrorClassifier, RequestKeyFn<fn(&u32) -> KeyRef<'_>>>;
 
     fn observed(observer: impl Observer) -> Self {
-        Self { layer: builder(observer).by_credential().build() }
+        Self { layer: builder(observer).by_credential().build().unwrap() }
     }
 
     fn layer(&self) -> Self::Layer {
@@ -150,7 +153,7 @@ impl Subject for RateLimitByCredential {
     fn plain() -> Self::Plain {
         let key: fn(&u32) -> KeyRef<'_> = |request| KeyRef::Number(u64::from(*request));
         let builder = RateLimitLayer::builder(Quota::per_second(100));
-        builder.classifier(ErrorClassifier::new()).key(request_key_fn(key)).build()
+        builder.classifier(ErrorClassifier::new()).key(request_key_fn(key)).build().unwrap()
     }
 
     fn use_up(layer: &Self::Layer) {
@@ -193,7 +196,7 @@ impl Keyed for RateLimitByCredential {
     }
 
     fn with_room(keys: usize) -> Self {
-        Self { layer: builder(()).by_credential().max_keys(keys).build() }
+        Self { layer: builder(()).by_credential().max_keys(keys).build().unwrap() }
     }
 }
 
@@ -205,13 +208,13 @@ fn extremes<K>(
         for window in DURATIONS {
             let quota = Quota::new(limit, window);
             let what = format!("Quota::new({limit}, {window:?})");
-            all.push(Extreme::new(&what, builder(quota).build()));
+            all.push(Extreme::new(&what, builder(quota.clone()).build().unwrap()));
             for burst in COUNTS {
-                let layer = builder(quota.burst(burst)).build();
+                let layer = builder(quota.clone().burst(burst)).build().unwrap();
                 all.push(Extreme::new(format!("{what}.burst({burst})"), layer));
             }
             for margin in DURATIONS {
-                let layer = builder(quota.margin(margin)).build();
+                let layer = builder(quota.clone().margin(margin)).build().unwrap();
                 all.push(Extreme::new(format!("{what}.margin({margin:?})"), layer));
             }
         }
@@ -220,31 +223,34 @@ fn extremes<K>(
             ("per_minute", Quota::per_minute(limit)),
             ("per_hour", Quota::per_hour(limit)),
         ] {
-            all.push(Extreme::new(format!("{name}({limit})"), builder(quota).build()));
+            all.push(Extreme::new(format!("{name}({limit})"), builder(quota).build().unwrap()));
         }
     }
-    all.push(Extreme::new("Quota::taught()", builder(Quota::taught()).build()));
-    for taught in [true, false] {
+    all.push(Extreme::new("Quota::learned()", builder(Quota::learned()).build().unwrap()));
+    for learn in [true, false] {
         let quota = Quota::per_minute(1);
-        let layer = builder(quota).taught(taught).seed(u64::MAX).build();
-        all.push(Extreme::new(format!("taught({taught})"), layer));
+        let layer = builder(quota).learn_limits(learn).seed(u64::MAX).build().unwrap();
+        all.push(Extreme::new(format!("learn_limits({learn})"), layer));
     }
     let one = Quota::per_minute(1);
     for time in DURATIONS {
         for waiting in SIZES {
             let what = format!("max_wait({time:?}), max_waiting({waiting})");
-            let layer = builder(one).max_wait(time).max_waiting(waiting).build();
+            let layer = builder(one.clone()).max_wait(time).max_waiting(waiting).build().unwrap();
             let extreme = Extreme::new(what, layer);
             all.push(if time == Duration::MAX { extreme.may_wait() } else { extreme });
         }
         for limit in COUNTS {
             let what = format!("max_pause({time:?}), per_minute({limit})");
-            let layer = builder(Quota::per_minute(limit)).max_pause(time).build();
+            let layer = builder(Quota::per_minute(limit)).max_pause(time).build().unwrap();
             all.push(Extreme::new(what, layer));
         }
     }
     for keys in SIZES {
-        all.push(Extreme::new(format!("max_keys({keys})"), builder(one).max_keys(keys).build()));
+        all.push(Extreme::new(
+            format!("max_keys({keys})"),
+            builder(one.clone()).max_keys(keys).build().unwrap(),
+        ));
     }
     all
 }

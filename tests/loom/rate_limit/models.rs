@@ -1,24 +1,25 @@
-//! What must hold in every interleaving.
+//! Invariants of every interleaving.
+
+use std::time::Duration;
 
 use loom::sync::Arc;
 use loom::thread;
 
-use super::Quota;
-use super::fast_path::{Lend, StateLock};
-use super::meter::{Pace, Paced};
+use super::fast_path::{Lend, LendingMutex};
+use super::meter::{Pace, PacedMeter};
 
-/// LimiterState that are a paced quota alone, and lend it unless somebody waits.
+/// A limiter state with one paced quota, which it lends unless a call waits.
 struct LimiterState {
-    paced: Paced,
+    paced: PacedMeter,
     waiting: bool,
 }
 
 impl Lend for LimiterState {
-    fn loan(&self) -> Option<&Paced> {
+    fn lendable(&self) -> Option<&PacedMeter> {
         (!self.waiting).then_some(&self.paced)
     }
 
-    fn take_back(&mut self, arrival: u64) {
+    fn set_arrival(&mut self, arrival: u64) {
         self.paced.arrival = arrival;
     }
 }
@@ -26,103 +27,103 @@ impl Lend for LimiterState {
 /// Time stands still in every model.
 const NOW: u64 = 1_000_000_000;
 
-/// One unit a second, and so many at once.
-fn state_lock(burst: u32) -> Arc<StateLock<LimiterState>> {
-    let paced = Paced::since(0, Pace::new(&Quota::per_second(1), burst));
-    Arc::new(StateLock::new(LimiterState { paced, waiting: false }))
+/// Returns the state of a quota of one unit a second, with this burst.
+fn mutex(burst: u32) -> Arc<LendingMutex<LimiterState>> {
+    let paced = PacedMeter::new(0, Pace::new(1, Duration::from_secs(1), burst));
+    Arc::new(LendingMutex::new(LimiterState { paced, waiting: false }))
 }
 
-/// A call passes by the fast_path or by the state: its mark.
-fn pass(state_lock: &StateLock<LimiterState>) -> Option<u64> {
-    let fast = state_lock.fast_path.as_ref().and_then(|fast_path| fast_path.pass(NOW, 1));
-    fast.map(|fast_permit| fast_permit.mark).or_else(|| {
-        let mut state = state_lock.state();
+/// Sends a call by the fast path or by the state. Returns its mark.
+fn send(mutex: &LendingMutex<LimiterState>) -> Option<u64> {
+    let fast = mutex.fast_path.as_ref().and_then(|fast_path| fast_path.try_send(NOW, 1));
+    fast.map(|charge| charge.mark).or_else(|| {
+        let mut state = mutex.lock();
         state.paced.admit(NOW, 0, 1).ok()?;
         Some(state.paced.send(NOW, 1))
     })
 }
 
-/// Runs each on a thread of its own, the first on this one, and tells what they made of it.
+/// Runs the first function on this thread and each other on its own thread. Returns their results.
 fn on_threads<T: 'static, const N: usize>(
-    state_lock: &Arc<StateLock<LimiterState>>,
-    threads: [fn(&StateLock<LimiterState>) -> T; N],
+    mutex: &Arc<LendingMutex<LimiterState>>,
+    threads: [fn(&LendingMutex<LimiterState>) -> T; N],
 ) -> Vec<T> {
     let others: Vec<_> = threads[1..]
         .iter()
         .map(|other| {
-            let (state_lock, other) = (Arc::clone(state_lock), *other);
-            thread::spawn(move || other(&state_lock))
+            let (mutex, other) = (Arc::clone(mutex), *other);
+            thread::spawn(move || other(&mutex))
         })
         .collect();
-    let mine = threads[0](state_lock);
+    let mine = threads[0](mutex);
     std::iter::once(mine).chain(others.into_iter().map(|other| other.join().unwrap())).collect()
 }
 
 #[test]
-fn no_unit_is_lost_or_won_between_the_fast_path_and_the_state() {
+fn fast_path_and_state_send_each_unit_once() {
     loom::model(|| {
-        let state_lock = state_lock(2);
-        let calls = |state_lock: &StateLock<LimiterState>| usize::from(pass(state_lock).is_some());
-        let looks = |state_lock: &StateLock<LimiterState>| {
-            // Somebody who looks at the state, and takes a unit in hand meanwhile.
-            let mut state = state_lock.state();
+        let mutex = mutex(2);
+        let calls = |mutex: &LendingMutex<LimiterState>| usize::from(send(mutex).is_some());
+        let looks = |mutex: &LendingMutex<LimiterState>| {
+            // Locks the state, and sends a unit meanwhile.
+            let mut state = mutex.lock();
             let taken = state.paced.admit(NOW, 0, 1).is_ok();
             if taken {
                 state.paced.send(NOW, 1);
             }
             usize::from(taken)
         };
-        let passed = on_threads(&state_lock, [calls, calls, looks]);
-        assert_eq!(passed.iter().sum::<usize>(), 2);
-        assert_eq!(state_lock.state().paced.used(NOW), 2);
+        let sent = on_threads(&mutex, [calls, calls, looks]);
+        assert_eq!(sent.iter().sum::<usize>(), 2);
+        assert_eq!(mutex.lock().paced.used(NOW), 2);
     });
 }
 
-/// A call that never leaves.
-fn refused(state_lock: &StateLock<LimiterState>) {
-    if let Some(mark) = pass(state_lock) {
-        state_lock.state().paced.refund(NOW, 1, NOW, Some(mark));
+/// Sends and refunds a call.
+fn refunded(mutex: &LendingMutex<LimiterState>) {
+    if let Some(mark) = send(mutex) {
+        mutex.lock().paced.refund(NOW, 1, NOW, Some(mark));
     }
 }
 
 #[test]
-fn what_is_refunded_beside_other_calls_is_no_more_than_was_taken() {
+fn refund_beside_other_calls_is_its_charge() {
     loom::model(|| {
-        let state_lock = state_lock(2);
-        let calls = |state_lock: &StateLock<LimiterState>| {
-            pass(state_lock).expect("there is one for each");
+        let mutex = mutex(2);
+        let calls = |mutex: &LendingMutex<LimiterState>| {
+            send(mutex).expect("the burst has a unit for each call");
         };
-        on_threads(&state_lock, [refused, calls]);
-        // At one moment nothing is replenished, so all of it came back.
-        assert_eq!(state_lock.state().paced.used(NOW), 1);
-        assert!(pass(&state_lock).is_some() && pass(&state_lock).is_none());
+        on_threads(&mutex, [refunded, calls]);
+        // Nothing is replenished while time stands still, so the whole charge is refunded.
+        assert_eq!(mutex.lock().paced.used(NOW), 1);
+        assert!(send(&mutex).is_some() && send(&mutex).is_none());
     });
 }
 
 #[test]
-fn what_is_refunded_beside_another_that_is_comes_back_whole() {
+fn refund_beside_another_refund_is_complete() {
     loom::model(|| {
-        let state_lock = state_lock(2);
-        on_threads(&state_lock, [refused, refused]);
-        assert_eq!(state_lock.state().paced.used(NOW), 0);
+        let mutex = mutex(2);
+        on_threads(&mutex, [refunded, refunded]);
+        assert_eq!(mutex.lock().paced.used(NOW), 0);
     });
 }
 
 #[test]
-fn none_passes_by_the_fast_path_while_a_caller_waits() {
+fn fast_path_sends_nothing_while_a_call_waits() {
     loom::model(|| {
-        let state_lock = state_lock(3);
-        let waits = |state_lock: &StateLock<LimiterState>| {
-            state_lock.state().waiting = true;
-            let passed = state_lock
+        let mutex = mutex(3);
+        let waits = |mutex: &LendingMutex<LimiterState>| {
+            mutex.lock().waiting = true;
+            let passed = mutex
                 .fast_path
                 .as_ref()
-                .is_some_and(|fast_path| fast_path.pass(NOW, 1).is_some());
-            state_lock.state().waiting = false;
+                .is_some_and(|fast_path| fast_path.try_send(NOW, 1).is_some());
+            mutex.lock().waiting = false;
             assert!(!passed);
         };
-        let calls = |state_lock: &StateLock<LimiterState>| _ = pass(state_lock);
-        on_threads(&state_lock, [waits, calls]);
-        assert_eq!(state_lock.state().paced.used(NOW), 1);
+        let calls = |mutex: &LendingMutex<LimiterState>| _ = send(mutex);
+        on_threads(&mutex, [waits, calls]);
+        assert_eq!(mutex.lock().paced.used(NOW), 1);
     });
 }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
+use crate::rate_limit::Quota;
 use crate::rate_limit::meter::Meter;
 
 const INTERVAL: u64 = 1_000;
@@ -51,8 +52,8 @@ fn conforms(sent: &[Sent], burst: u32) {
     }
 }
 
-fn paced(burst: u32) -> Paced {
-    Paced::since(0, Pace::new(&Quota::new(1, Duration::from_nanos(INTERVAL)), burst))
+fn paced(burst: u32) -> PacedMeter {
+    PacedMeter::new(0, Pace::new(1, Duration::from_nanos(INTERVAL), burst))
 }
 
 fn check(burst: u32, steps: Vec<Step>) {
@@ -119,17 +120,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn never_above_the_burst_and_the_rate(burst in 1_u32..12, steps in steps(1)) {
+    fn paced_never_exceeds_burst_and_rate(burst in 1_u32..12, steps in steps(1)) {
         check(burst, steps);
     }
 
     #[test]
-    fn refunds_add_no_burst_and_leave_no_debt(burst in 1_u32..12, steps in steps(40)) {
+    fn paced_refunds_add_no_burst_and_no_debt(burst in 1_u32..12, steps in steps(40)) {
         check(burst, steps);
     }
 
     #[test]
-    fn what_is_refunded_at_once_was_never_taken(
+    fn paced_refund_at_once_restores_all_units(
         burst in 1_u32..12,
         before in 0_u32..12,
         wait in 0..5 * INTERVAL,
@@ -150,7 +151,7 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_pace_keeps_what_is_used_to_the_part_of_a_unit(
+    fn paced_other_pace_keeps_fractions_of_units(
         steps in prop::collection::vec((0..2_000_u32, 0_u32..2, 1_u32..5), 0..60),
     ) {
         let (mut paced, mut now, mut sent) = (paced(5), 0, Vec::new());
@@ -160,8 +161,7 @@ proptest! {
             now += u64::from(wait);
             used = (used - f64::from(wait) / f64::from(interval)).max(0.0);
             interval = intervals * 1_000;
-            let quota = Quota::new(1, Duration::from_nanos(interval.into()));
-            let pace = Pace::new(&quota, 5);
+            let pace = Pace::new(1, Duration::from_nanos(interval.into()), 5);
             if pace != paced.pace() {
                 // What was sent before isn't given back any more: it may be replenished.
                 sent.clear();
@@ -184,7 +184,7 @@ proptest! {
     }
 
     #[test]
-    fn a_line_of_single_units_is_foreseen_exactly(
+    fn prediction_of_single_units_is_exact(
         burst in 1_u32..6,
         spent in 0_u32..6,
         ahead in 0_u64..40,
@@ -208,9 +208,9 @@ proptest! {
 }
 
 #[test]
-fn refunds_of_long_intervals_may_add_up_past_the_largest_number() {
+fn paced_refunds_may_wrap_around() {
     let year = Duration::from_secs(365 * 86_400);
-    let mut paced = Paced::since(0, Pace::new(&Quota::new(1, year), 2));
+    let mut paced = PacedMeter::new(0, Pace::new(1, year, 2));
     let mut last = paced.send(0, 1);
     for _ in 0..2_000 {
         assert_eq!(paced.admit(0, 0, 1), Ok(()));
@@ -221,13 +221,13 @@ fn refunds_of_long_intervals_may_add_up_past_the_largest_number() {
 }
 
 #[test]
-fn what_was_replenished_before_a_longer_interval_is_not_refunded_in_it() {
+fn paced_refund_after_longer_interval_excludes_replenished() {
     let quota = |interval| Quota::new(1, Duration::from_nanos(interval)).burst(2);
     for before in [quota(INTERVAL), Quota::new(2, Duration::from_nanos(2 * INTERVAL))] {
-        let mut meter = Meter::since(0, &before);
+        let mut meter = Meter::new(0, &before);
         let mark = meter.send(0, 1);
         let now = 5 * INTERVAL;
-        meter.change(now, &quota(100 * INTERVAL));
+        meter.set_quota(now, &quota(100 * INTERVAL));
         meter.send(now, 2);
         meter.refund(now, 1, 0, mark);
         assert_eq!(meter.used(now), 2);

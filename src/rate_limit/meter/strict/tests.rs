@@ -48,8 +48,8 @@ fn used(taken: &[u32], sent: &[Sent], now: u64, window: u64) -> u64 {
     taken + sum(sent, now - window, now)
 }
 
-fn strict(limit: u32) -> Strict {
-    Strict::new(limit, Duration::from_nanos(WINDOW))
+fn strict(limit: u32) -> StrictMeter {
+    StrictMeter::new(limit, Duration::from_nanos(WINDOW))
 }
 
 fn reserved(taken: &[u32]) -> u64 {
@@ -58,7 +58,11 @@ fn reserved(taken: &[u32]) -> u64 {
 
 fn check(limit: u32, steps: Vec<Step>) {
     let mut strict = strict(limit);
-    let grain = if limit > Strict::FINEST { WINDOW / u64::from(Strict::FINEST) } else { 0 };
+    let grain = if limit > StrictMeter::MAX_ENTRIES {
+        WINDOW / u64::from(StrictMeter::MAX_ENTRIES)
+    } else {
+        0
+    };
     let (mut taken, mut sent, mut now) = (Vec::new(), Vec::<Sent>::new(), 3 * WINDOW);
     for step in steps {
         match step {
@@ -128,14 +132,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn never_more_than_the_limit_in_any_window(
+    fn strict_never_exceeds_the_limit_in_any_window(
         (limit, steps) in (1_u32..=50).prop_flat_map(|limit| (Just(limit), steps(limit.min(9)))),
     ) {
         check(limit, steps);
     }
 
     #[test]
-    fn large_limits_with_large_and_small_costs(
+    fn strict_large_limits_hold_for_any_costs(
         limit in prop_oneof![Just(40_000_u32), Just(16_384), Just(16_385), Just(u32::MAX)],
         large in steps(u32::MAX),
         steps in prop_oneof![steps(3), steps(30_000)],
@@ -145,7 +149,7 @@ proptest! {
     }
 
     #[test]
-    fn a_line_of_single_units_is_foreseen_exactly(
+    fn prediction_of_single_units_is_exact(
         limit in 1_u32..10,
         gaps in prop::collection::vec(0..WINDOW / 2, 0..20),
         ahead in 0_u64..40,
@@ -170,7 +174,7 @@ proptest! {
     }
 
     #[test]
-    fn a_change_keeps_everything_and_gives_no_burst(
+    fn strict_set_rate_keeps_units_and_adds_no_burst(
         old in 1_u32..10,
         new in 1_u32..10,
         longer in prop_oneof![Just(WINDOW / 2), Just(WINDOW), Just(5 * WINDOW)],
@@ -182,7 +186,8 @@ proptest! {
         for (step, gap) in gaps.into_iter().enumerate() {
             now += gap;
             if step == at {
-                strict.change(now, new, Duration::from_nanos(longer));
+                let window = Duration::from_nanos(longer);
+                strict.set_rate(now, Rate { limit: new, window });
                 changed = Some(now);
             }
             if strict.admit(now, 0, 1).is_ok() {
@@ -200,31 +205,31 @@ proptest! {
 }
 
 #[test]
-fn a_busy_log_takes_bounded_memory() {
-    let grain = WINDOW / u64::from(Strict::FINEST);
-    let mut log = Log::new(grain);
+fn send_log_memory_is_bounded() {
+    let grain = WINDOW / u64::from(StrictMeter::MAX_ENTRIES);
+    let mut log = SendLog::new(grain);
     for now in (0..4 * WINDOW).step_by(7) {
         if let Some(free) = now.checked_sub(WINDOW) {
-            log.clear(free);
+            log.evict(free);
         }
         log.push(1, now);
-        assert!(log.len() <= Strict::FINEST as usize + 2);
+        assert!(log.entries.len() <= StrictMeter::MAX_ENTRIES as usize + 2);
     }
 }
 
 #[test]
-fn refunds_leave_no_empty_entries_behind() {
-    let mut log = Log::new(0);
+fn send_log_remove_leaves_no_empty_entries() {
+    let mut log = SendLog::new(0);
     log.push(1, 10);
     for at in 11..1_000 {
         log.push(1, at);
-        log.take_out(1, at - 1);
-        assert_eq!((log.len(), log.units()), (1, 1));
+        log.remove(1, at - 1);
+        assert_eq!((log.entries.len(), log.units()), (1, 1));
     }
     // What isn't there any more can't be taken out.
-    log.take_out(5, 3);
-    log.take_out(5, 5_000);
+    log.remove(5, 3);
+    log.remove(5, 5_000);
     assert_eq!(log.units(), 1);
-    log.take_out(5, 999);
-    assert_eq!((log.len(), log.units()), (0, 0));
+    log.remove(5, 999);
+    assert_eq!((log.entries.len(), log.units()), (0, 0));
 }
