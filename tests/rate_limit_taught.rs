@@ -190,12 +190,12 @@ async fn learned_higher_limit_never_exceeds_configured() {
 #[tokio::test(start_paused = true)]
 async fn learned_limits_of_mixed_calls_use_the_lowest() {
     let mut used = Vec::new();
-    for taught in [false, true] {
+    for learns in [false, true] {
         let small = server(Windows::Sliding, 20);
         let large = server(Windows::Sliding, 200);
         let quota = Quota::new(220, WINDOW);
         let layer = RateLimitLayer::builder(quota)
-            .learn_limits(taught)
+            .learn_limits(learns)
             .max_wait(Duration::MAX)
             .build()
             .unwrap();
@@ -220,17 +220,17 @@ async fn learned_limits_of_mixed_calls_use_the_lowest() {
         while tasks.join_next().await.is_some() {}
         used.push(shares(&large, 20 * 200));
     }
-    let [(_, untaught), (refused, taught)] = used[..] else { unreachable!("two of them") };
-    assert!(untaught > 70 && taught < 20, "{untaught} %, {taught} % of the larger limit are used");
+    let [(_, without), (refused, with)] = used[..] else { unreachable!("two of them") };
+    assert!(without > 70 && with < 20, "{without} %, {with} % of the larger limit are used");
     assert_eq!(refused, 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn learn_limits_off_learns_nothing() {
     let answer = answers("x-ratelimit-remaining: 0\nx-ratelimit-reset: 60");
-    for (taught, remaining) in [(true, 0), (false, 59)] {
+    for (learns, remaining) in [(true, 0), (false, 59)] {
         let layer =
-            RateLimitLayer::builder(Quota::per_minute(60)).learn_limits(taught).build().unwrap();
+            RateLimitLayer::builder(Quota::per_minute(60)).learn_limits(learns).build().unwrap();
         layer.layer(service_fn(answer.clone())).call(Request::new(())).await.unwrap();
         assert_eq!(layer.handle().status().remaining, remaining);
     }
@@ -238,9 +238,9 @@ async fn learn_limits_off_learns_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn set_quota_learned_requires_learn_limits() {
-    let set = |taught| {
+    let set = |learns| {
         let layer =
-            RateLimitLayer::builder(Quota::per_minute(60)).learn_limits(taught).build().unwrap();
+            RateLimitLayer::builder(Quota::per_minute(60)).learn_limits(learns).build().unwrap();
         layer.handle().set_quota(Quota::learned())
     };
     assert!(set(true).is_ok());

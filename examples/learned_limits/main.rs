@@ -1,11 +1,11 @@
-//! A client that knows nothing of its upstream's limit, or only what it is at first, and is taught
-//! by its answers alone: over real sockets, against servers that keep strict limits in windows of
-//! ten seconds, and halve them for a while. On a paused clock, so that the windows take no time.
+//! A client that learns its upstream's limit from the headers of responses: a limit that is unknown
+//! at first, or one that changes. It calls over real sockets, on a paused clock. The servers keep
+//! strict limits in windows of ten seconds, and halve them for a while.
 //!
 //! `cargo run --release --example learned_limits`
 //!
-//! Prints the share of calls answered 429, and of the allowed rate that was used. Exits 1 unless
-//! they are below 1 % and above 90 %.
+//! Prints the share of calls answered with a 429, and the share of the allowed rate that was used.
+//! Exits with 1 unless they are below 1 % and above 90 %.
 
 mod upstream;
 
@@ -50,7 +50,7 @@ async fn main() -> Result<ExitCode, BoxError> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Prints what came of a run, and whether that is good enough.
+/// Prints the result of a run. Returns whether it is good enough.
 fn holds(name: &str, (answered, refused): (usize, usize)) -> bool {
     let refused = share(refused, answered + refused);
     let allowed = LIMIT * (WINDOWS as usize - HALVED.len()) + LIMIT / 2 * HALVED.len();
@@ -64,7 +64,7 @@ fn share(part: usize, whole: usize) -> f64 {
     100.0 * part as f64 / whole.max(1) as f64
 }
 
-/// How many calls were answered, and how many refused.
+/// Returns the number of calls that were accepted, and of those that were rejected.
 async fn run(windows: Windows, quota: Quota) -> Result<(usize, usize), BoxError> {
     let server = Arc::new(Mutex::new(Upstream::new(windows, LIMIT, WINDOW)));
     let address = serve(Arc::clone(&server)).await?;
@@ -89,7 +89,7 @@ async fn run(windows: Windows, quota: Quota) -> Result<(usize, usize), BoxError>
         server.lock().unwrap().set_limit(limit);
     }
     while let Some(caller) = callers.join_next().await {
-        // They go on until their time is over, or fail.
+        // A caller ends by its timeout, or with an error.
         if let Ok(ended) = caller? {
             return ended;
         }
@@ -106,7 +106,7 @@ async fn serve(server: Arc<Mutex<Upstream>>) -> Result<SocketAddr, BoxError> {
     Ok(address)
 }
 
-/// Takes its time, so that answers come out of order.
+/// Responds after a random delay, so that responses arrive out of order.
 async fn answer(State(server): State<Arc<Mutex<Upstream>>>) -> (StatusCode, HeaderMap) {
     sleep(Duration::from_millis(fastrand::u64(1..30))).await;
     let answer = server.lock().unwrap().arrive();

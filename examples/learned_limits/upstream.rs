@@ -1,5 +1,4 @@
-//! A server with a limit of its own, which it keeps strictly and tells in headers. It
-//! shares no code with the crate.
+//! A server that keeps a strict limit and reports it in headers. It shares no code with the crate.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,18 +6,18 @@ use std::time::Duration;
 use http::Response;
 use tokio::time::Instant;
 
-/// How the server counts.
+/// The windows in which the server counts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Windows {
-    /// From fixed instants on, and tells when the next one is.
+    /// Fixed windows. Reports when the next one begins.
     Fixed,
-    /// Back from each instant, and tells when all that was used will be back.
+    /// A window that ends at each instant. Reports when all used units will be available again.
     Sliding,
-    /// The same, and tells when the next unit will be back.
+    /// The same window. Reports when the next unit will be available again.
     SlidingByUnit,
 }
 
-/// What it counted in the window that it is in.
+/// The server's state.
 #[derive(Debug)]
 pub(crate) struct Upstream {
     windows: Windows,
@@ -40,7 +39,7 @@ impl Upstream {
         self.limit = limit;
     }
 
-    /// Counts an arrival: the answer's head.
+    /// Counts a request, and returns the response.
     pub(crate) fn arrive(&mut self) -> Response<()> {
         let now = Instant::now();
         let into = (now - self.start).as_nanos() % self.window.as_nanos();
@@ -62,7 +61,7 @@ impl Upstream {
             Windows::Sliding => window - (now - *self.accepted.back().expect("it counts")),
             Windows::SlidingByUnit => window - (now - self.accepted[0]),
         };
-        // In whole seconds, as most do.
+        // In whole seconds, like most servers.
         let back = back.as_secs() + u64::from(back.subsec_nanos() > 0);
         let response = Response::builder()
             .header("ratelimit-limit", self.limit)
