@@ -1,4 +1,4 @@
-//! The rate limiter as a layer, by what can be seen from outside.
+//! The rate limiter as a layer, by its observable behaviour.
 
 #![cfg(feature = "rate-limit")]
 
@@ -28,39 +28,39 @@ use tower_upstream::{BoxError, Quota, RateLimitLayer, cause_ref};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What the upstream does with a request: its body says so.
+/// How the upstream responds to a request. It is the request's body.
 #[derive(Debug)]
-enum Answer {
+enum Reply {
     Status(u16),
-    /// A status with a `Retry-After` of so many seconds.
+    /// A status with a `Retry-After` of this number of seconds.
     After(u16, u32),
     Refused,
-    /// Never reached if `true` is sent here, else a 200.
+    /// The connection is refused if `true` is sent here; otherwise a 200.
     RefusedLater(oneshot::Receiver<bool>),
-    /// A 429 with a `Retry-After` of the seconds that are sent here.
+    /// A 429 with a `Retry-After` of the number of seconds that is sent here.
     ThrottledLater(oneshot::Receiver<u32>),
     Hangs,
 }
 
-use Answer::{After, Hangs, Refused, RefusedLater, Status, ThrottledLater};
+use Reply::{After, Hangs, Refused, RefusedLater, Status, ThrottledLater};
 
-/// Notes which calls reached it, and when.
+/// An upstream that records the calls that reach it, and their times.
 #[derive(Clone, Debug, Default)]
 struct Upstream(Arc<Mutex<Vec<(u32, Instant)>>>);
 
 impl Upstream {
-    /// The numbers of the calls that reached it, in order.
+    /// Returns the numbers of the calls that reached it, in order.
     fn numbers(&self) -> Vec<u32> {
         self.0.lock().unwrap().iter().map(|(number, _)| *number).collect()
     }
 
-    /// When calls reached it, in seconds from `start`.
+    /// Returns when calls reached it, in seconds since `start`.
     fn seconds_from(&self, start: Instant) -> Vec<u64> {
         self.0.lock().unwrap().iter().map(|(_, at)| (*at - start).as_secs()).collect()
     }
 }
 
-impl Service<Request<Answer>> for Upstream {
+impl Service<Request<Reply>> for Upstream {
     type Response = Response<()>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Response<()>, BoxError>> + Send>>;
@@ -69,16 +69,16 @@ impl Service<Request<Answer>> for Upstream {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Answer>) -> Self::Future {
+    fn call(&mut self, request: Request<Reply>) -> Self::Future {
         let number = header(&request, "number").unwrap_or(0);
         self.0.lock().unwrap().push((number, Instant::now()));
-        Box::pin(answer(request.into_body()))
+        Box::pin(reply(request.into_body()))
     }
 }
 
-async fn answer(answer: Answer) -> Result<Response<()>, BoxError> {
+async fn reply(reply: Reply) -> Result<Response<()>, BoxError> {
     let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
-    let (status, after) = match answer {
+    let (status, after) = match reply {
         Status(status) => (status, None),
         After(status, seconds) => (status, Some(seconds)),
         Refused => return Err(refused.into()),
@@ -103,25 +103,25 @@ fn header<B>(request: &Request<B>, name: &str) -> Option<u32> {
     request.headers().get(name)?.to_str().ok()?.parse().ok()
 }
 
-fn numbered(number: u32, answer: Answer) -> Request<Answer> {
-    Request::builder().header("number", number).body(answer).unwrap()
+fn numbered(number: u32, reply: Reply) -> Request<Reply> {
+    Request::builder().header("number", number).body(reply).unwrap()
 }
 
-fn costing(cost: u32, answer: Answer) -> Request<Answer> {
-    Request::builder().header("cost", cost).body(answer).unwrap()
+fn costing(cost: u32, reply: Reply) -> Request<Reply> {
+    Request::builder().header("cost", cost).body(reply).unwrap()
 }
 
-fn by_header(request: &Request<Answer>) -> u32 {
+fn by_header(request: &Request<Reply>) -> u32 {
     header(request, "cost").unwrap_or(1)
 }
 
 trait Client:
-    Service<Request<Answer>, Response = Response<()>, Error = BoxError, Future: Send> + Clone + Send
+    Service<Request<Reply>, Response = Response<()>, Error = BoxError, Future: Send> + Clone + Send
 {
 }
 
 impl<S> Client for S where
-    S: Service<Request<Answer>, Response = Response<()>, Error = BoxError, Future: Send>
+    S: Service<Request<Reply>, Response = Response<()>, Error = BoxError, Future: Send>
         + Clone
         + Send
 {
@@ -130,28 +130,28 @@ impl<S> Client for S where
 type Called = task::Spawn<Pin<Box<dyn Future<Output = Result<Response<()>, BoxError>> + Send>>>;
 
 /// Calls without polling.
-fn call(client: &(impl Client + 'static), request: Request<Answer>) -> Called {
+fn call(client: &(impl Client + 'static), request: Request<Reply>) -> Called {
     let mut client = client.clone();
     let ready = client.ready().now_or_never().expect("always ready").unwrap();
     task::spawn(Box::pin(ready.call(request)))
 }
 
 /// Calls, and polls once.
-fn send(client: &(impl Client + 'static), request: Request<Answer>) -> Called {
+fn send(client: &(impl Client + 'static), request: Request<Reply>) -> Called {
     let mut called = call(client, request);
     _ = called.poll();
     called
 }
 
-/// Calls, and asserts that it passes at once.
-fn passes(client: &(impl Client + 'static), answer: Answer) {
-    assert_ready!(call(client, Request::new(answer)).poll()).ok();
+/// Calls, and asserts that the call is sent at once.
+fn passes(client: &(impl Client + 'static), reply: Reply) {
+    assert_ready!(call(client, Request::new(reply)).poll()).ok();
 }
 
-/// Calls, and asserts that it is turned away at once.
+/// Calls, and asserts that the call is rejected at once.
 fn rejected(
     client: &(impl Client + 'static),
-    request: Request<Answer>,
+    request: Request<Reply>,
 ) -> (RateLimitedReason, Duration) {
     rejection(&mut call(client, request))
 }
@@ -162,7 +162,7 @@ fn rejection(called: &mut Called) -> (RateLimitedReason, Duration) {
     (limited.reason(), limited.retry_after())
 }
 
-/// At most so many in any ten seconds, to the second.
+/// Returns a quota of at most `limit` in any ten seconds, without a margin.
 fn ten_seconds(limit: u32) -> Quota {
     Quota::new(limit, 10 * SECOND).margin(Duration::ZERO)
 }
@@ -300,7 +300,7 @@ async fn queue_expensive_call_keeps_fifo_order() {
     assert_eq!(upstream.seconds_from(start), [0, 1, 10, 11, 21]);
 }
 
-// The line.
+// The queue.
 
 #[tokio::test(start_paused = true)]
 async fn queue_thousand_calls_keep_fifo_order() {
@@ -318,7 +318,7 @@ async fn queue_thousand_calls_keep_fifo_order() {
     }
 }
 
-/// Counts how often what it wraps is polled.
+/// A future that counts its polls.
 struct Counted<F>(F, Arc<AtomicUsize>);
 
 impl<F: Future + Unpin> Future for Counted<F> {
@@ -347,7 +347,7 @@ async fn queue_admission_wakes_one_call_twice_at_most() {
         while let Some(done) = tasks.join_next().await {
             done.unwrap().unwrap();
         }
-        // Once to join the line, once to get the turn, once by the timer.
+        // Once to join the queue, once to become the head, once by the timer.
         let polls = polls.load(Ordering::Relaxed);
         assert!(polls <= 3 * WAITERS, "{polls} polls");
     }
@@ -355,7 +355,7 @@ async fn queue_admission_wakes_one_call_twice_at_most() {
 
 #[tokio::test(start_paused = true)]
 async fn queue_dropped_calls_neither_block_nor_reorder() {
-    // At every place, in every state: never polled, waiting, and with the turn.
+    // At each position, in each state: never polled, waiting, and as the head.
     for leaves in 0..10 {
         for polled in [false, true] {
             let (client, upstream, handle) = build(builder(ten_seconds(1)));
@@ -374,7 +374,7 @@ async fn queue_dropped_calls_neither_block_nor_reorder() {
             assert_eq!(handle.status().waiting, 9);
             for _ in 0..20 {
                 advance(5 * SECOND).await;
-                // Polled from the back, to see that only the turn decides.
+                // Polled from the back: the order of polls doesn't matter.
                 for called in line.iter_mut().rev() {
                     if called.as_ref().is_some_and(Called::is_woken) {
                         _ = called.as_mut().unwrap().poll();
@@ -402,7 +402,7 @@ async fn queue_dropped_head_notifies_the_next_call() {
     let mut third = send(&client, numbered(3, Status(200)));
     advance(10 * SECOND).await;
     assert_ready_ok!(first.poll());
-    // The second has been notified, and is dropped before it is polled.
+    // The second call is notified, and is dropped before it is polled.
     assert!(second.is_woken());
     drop(second);
     assert!(third.is_woken());
@@ -439,7 +439,7 @@ async fn queue_new_call_does_not_overtake() {
     assert_eq!(upstream.numbers(), [0, 1]);
 }
 
-// What isn't waited for.
+// Rejections.
 
 #[tokio::test(start_paused = true)]
 async fn queue_too_long_wait_is_rejected_on_arrival() {
@@ -460,7 +460,7 @@ async fn queue_too_long_wait_is_rejected_on_arrival() {
         assert_eq!(limited.reason(), RateLimitedReason::MaxWait);
         assert!(limited.retry_after() > 20 * SECOND);
         assert!(limited.retry_after() <= 30 * SECOND);
-        // All others are served in that time.
+        // All other calls are admitted within that time.
         let mut tasks = JoinSet::new();
         for mut called in line {
             tasks.spawn(async move { (&mut *called).await.map(drop) });
@@ -508,7 +508,7 @@ async fn queue_prediction_includes_gate_and_waiting_calls() {
         let (client, _, _) = build(builder(quota).max_wait(75 * SECOND));
         advance(1_000 * SECOND).await;
         passes(&client, After(429, 60));
-        // After the pause, one each ten seconds.
+        // After the pause, one call each ten seconds.
         let mut first = send(&client, Request::new(Status(200)));
         let mut second = send(&client, Request::new(Status(200)));
         let (reason, after) = rejected(&client, Request::new(Hangs));
@@ -521,7 +521,7 @@ async fn queue_prediction_includes_gate_and_waiting_calls() {
     }
 }
 
-// What the server says.
+// Pauses.
 
 #[tokio::test(start_paused = true)]
 async fn throttled_with_hint_closes_gate_for_all_calls() {
@@ -537,12 +537,12 @@ async fn throttled_with_hint_closes_gate_for_all_calls() {
     assert_ready_ok!(waiting.poll());
     assert_eq!(upstream.numbers(), [0, 1]);
     assert_eq!(handle.status().paused_until, None);
-    // Others pass by degrees, at most five seconds later.
+    // Other calls pass during the ramp-up, which takes at most five seconds.
     let mut waiting = send(&client, Request::new(Status(200)));
     assert_pending!(waiting.poll());
     advance(5 * SECOND).await;
     assert_ready_ok!(waiting.poll());
-    // A gate only closes for longer: a shorter hint doesn't open it.
+    // A shorter hint doesn't open the gate.
     passes(&client, After(429, 25));
     let mut waiting = send(&client, Request::new(Status(200)));
     advance(25 * SECOND).await;
@@ -557,7 +557,7 @@ async fn throttle_gate_beyond_max_wait_rejects_waiting_calls() {
     passes(&client, Status(200));
     let mut line: Vec<_> = (0..3).map(|_| send(&client, Request::new(Status(200)))).collect();
     advance(SECOND).await;
-    // The pause would end after 41 s: nobody waits for that.
+    // The pause would end after 41 s, which exceeds every wait limit.
     throttle.send(40).unwrap();
     assert_ready_ok!(throttled.poll());
     for called in &mut line {
@@ -643,7 +643,7 @@ async fn refund_of_open_circuit_drains_the_queue() {
         let mut failing = send(&client, costing(full - 1, RefusedLater(later)));
         let mut line: Vec<_> = (0..100).map(|_| send(&client, costing(2, Status(200)))).collect();
         assert_eq!(limit.handle().status().waiting, 100);
-        // It fails in a way that may have been processed: that is spent.
+        // The failed call may have been processed, so its units stay spent.
         drop(end);
         assert_ready_err!(failing.poll());
         advance(10 * SECOND).await;
@@ -693,7 +693,7 @@ async fn refund_late_of_paced_quota_adds_no_burst() {
     let client = layer.layer(Upstream::default());
     let (refuse, end) = oneshot::channel();
     let mut refused = send(&client, Request::new(RefusedLater(end)));
-    // What it took has long been replenished when it turns out not to have left.
+    // The units have long been replenished when the connection is refused.
     advance(5 * SECOND).await;
     for _ in 0..10 {
         passes(&client, Status(200));
@@ -714,10 +714,10 @@ async fn refund_of_dropped_call_only_before_it_is_sent() {
     let mut first = call();
     assert_pending!(first.poll());
     assert_ready!(task::spawn(upstream.next_request()).poll()).unwrap();
-    // Sent: dropping it gives nothing back.
+    // A call that was sent: dropping it refunds nothing.
     drop(first);
     assert_eq!(limit.handle().status().remaining, 0);
-    // Waits for the quota, then for the inner service: not sent.
+    // A call that waits for the quota, then for the inner service: it isn't sent.
     let mut second = call();
     assert_pending!(second.poll());
     advance(10 * SECOND).await;
@@ -755,8 +755,8 @@ async fn waiting_call_holds_no_inner_readiness() {
         task::spawn(Box::pin(client.ready().await.unwrap().call(Request::new(Hangs))));
     assert_pending!(waiting.poll());
     let mut other = mock::Spawn::new(inner);
-    assert_ready_ok!(other.poll_ready::<Request<Answer>>());
-    // With its permit, it waits for the inner service in its turn.
+    assert_ready_ok!(other.poll_ready::<Request<Reply>>());
+    // An admitted call waits for the inner service.
     advance(10 * SECOND).await;
     assert_pending!(waiting.poll());
     drop(other);
@@ -765,7 +765,7 @@ async fn waiting_call_holds_no_inner_readiness() {
     assert_eq!(limit.handle().status().remaining, 0);
 }
 
-/// Ready when observed to be; notes when it was called.
+/// A service that is ready when its flag is set, and records when it is called.
 #[derive(Clone)]
 struct Gated {
     gate: Arc<Gate>,
@@ -785,10 +785,10 @@ impl Gate {
     }
 }
 
-impl Service<Request<Answer>> for Gated {
+impl Service<Request<Reply>> for Gated {
     type Response = Response<()>;
     type Error = BoxError;
-    type Future = <Upstream as Service<Request<Answer>>>::Future;
+    type Future = <Upstream as Service<Request<Reply>>>::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         if self.gate.shut.load(Ordering::SeqCst) {
@@ -798,7 +798,7 @@ impl Service<Request<Answer>> for Gated {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Answer>) -> Self::Future {
+    fn call(&mut self, request: Request<Reply>) -> Self::Future {
         self.upstream.call(request)
     }
 }
@@ -816,8 +816,8 @@ async fn quota_counts_calls_when_they_are_sent() {
             tasks.spawn(async move { (&mut *called).await.map(drop) });
         }
         tokio::task::yield_now().await;
-        // The inner service is busy for a while: who gets a permit meanwhile is
-        // not sent, and must not be sent all at once afterwards.
+        // The inner service is busy for a while. Calls that are admitted meanwhile are not
+        // sent, and must not be sent all at once afterwards.
         gate.shut(true);
         for _ in 0..35 {
             advance(SECOND).await;
@@ -849,27 +849,27 @@ async fn admitted_call_is_not_sent_through_closed_gate() {
         let mut second = send(&client, numbered(1, Status(200)));
         gate.shut(true);
         advance(10 * SECOND).await;
-        // It has its permit, and waits for the inner service.
+        // The call is admitted, and waits for the inner service.
         assert_pending!(second.poll());
         assert_eq!(layer.handle().status().waiting, 0);
         throttle.send(60).unwrap();
         assert_eq!(assert_ready_ok!(first.poll()).status(), 429);
         drop(first);
         gate.shut(false);
-        let answer = second.poll();
+        let reply = second.poll();
         assert_eq!(upstream.numbers(), [0]);
         assert_eq!(layer.handle().status().remaining, 1);
-        // It holds no readiness any more.
+        // The call holds no readiness any more.
         let mut others = [mock::Spawn::new(inner.clone()), mock::Spawn::new(inner)];
         for other in &mut others {
-            assert_ready_ok!(other.poll_ready::<Request<Answer>>());
+            assert_ready_ok!(other.poll_ready::<Request<Reply>>());
         }
         drop(others);
         if max_wait < 60 {
-            let error = assert_ready_err!(answer);
+            let error = assert_ready_err!(reply);
             assert_eq!(cause_ref::<RateLimited>(&*error).unwrap().retry_after(), 60 * SECOND);
         } else {
-            assert_pending!(answer);
+            assert_pending!(reply);
             assert_eq!(layer.handle().status().waiting, 1);
             advance(60 * SECOND).await;
             assert_ready_ok!(second.poll());
@@ -955,13 +955,13 @@ async fn max_keys_keeps_keys_with_spent_units() {
         };
         assert_ready_ok!(call(&client, request("spent", cost)).poll());
         for number in 0..100 {
-            // These are refunded, or cost nothing.
+            // These calls are refunded, or cost nothing.
             let key = number.to_string();
             assert_ready_ok!(call(&client, request(&key, 0)).poll());
             assert!(layer.handle().all().len() <= 11);
         }
         rejected(&client, request("spent", 1));
-        // Ten spent ones, and after their windows they make room.
+        // Ten keys with spent units. They are evicted after their windows.
         for number in 0..20 {
             _ = call(&client, request(&number.to_string(), 1)).poll();
         }
@@ -1075,7 +1075,7 @@ fn layer_builds_and_rejects_outside_a_runtime() {
     assert!(
         error.to_string().starts_with("rate limit upstream: the wait would exceed the longest")
     );
-    // A call that would wait can be made, and dropped.
+    // A call that would wait can be created and dropped.
     let layer = RateLimitLayer::new(Quota::per_minute(1));
     let client = layer.layer(Upstream::default());
     passes(&client, Status(200));
@@ -1095,8 +1095,8 @@ fn units_on_many_threads_are_conserved() {
             scope.spawn(move || {
                 for step in 0..500 {
                     let refused = (step + thread) % 3 == 0;
-                    let answer = if refused { Refused } else { Status(200) };
-                    if let Poll::Ready(Ok(_)) = call(&client, Request::new(answer)).poll() {
+                    let reply = if refused { Refused } else { Status(200) };
+                    if let Poll::Ready(Ok(_)) = call(&client, Request::new(reply)).poll() {
                         sent.fetch_add(1, Ordering::SeqCst);
                     }
                 }

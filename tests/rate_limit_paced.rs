@@ -1,5 +1,5 @@
-//! A paced quota, whose calls mostly pass without the limiter's lock: what holds of it by random and
-//! by seed, on paused time and between threads.
+//! A paced quota, whose calls mostly take the lock-free path: properties by random and by seed, on
+//! paused time and between threads.
 
 #![cfg(feature = "rate-limit")]
 
@@ -22,7 +22,7 @@ fn refused() -> io::Error {
     io::ErrorKind::ConnectionRefused.into()
 }
 
-/// Never above the burst and the rate, from whichever call on one counts.
+/// Asserts that burst and rate hold, counted from each call on.
 fn conforms(sent: &[Instant], rate: u32, burst: u32) {
     let interval = SECOND.as_nanos() / u128::from(rate);
     for (at, from) in sent.iter().enumerate() {
@@ -42,13 +42,13 @@ async fn paced_refused_and_dropped_calls_conserve_units() {
         let sent = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&sent);
         let client = layer.layer(service_fn(move |request: Request<bool>| {
-            let answer = if request.into_body() {
+            let reply = if request.into_body() {
                 Err(refused())
             } else {
                 log.lock().unwrap().push(Instant::now());
                 Ok(Response::new(()))
             };
-            std::future::ready(answer)
+            std::future::ready(reply)
         }));
         let mut calls = Vec::new();
         for _ in 0..120 {
@@ -58,7 +58,7 @@ async fn paced_refused_and_dropped_calls_conserve_units() {
                     calls.push(tokio::spawn(call));
                 }
                 5 if !calls.is_empty() => calls.swap_remove(random.usize(..calls.len())).abort(),
-                // Takes the state, and lets calls pass without them again.
+                // Locks the state, and lends to the lock-free path again.
                 6 => _ = layer.handle().status(),
                 _ => sleep(Duration::from_millis(random.u64(1..2_500))).await,
             }
@@ -124,7 +124,7 @@ async fn paced_late_refund_after_quota_change_adds_no_burst() {
 
 #[test]
 fn units_on_many_threads_are_conserved() {
-    // None is replenished while this runs.
+    // Nothing is replenished while this runs.
     let day = Quota::new(1, Duration::from_secs(86_400)).burst(1_000);
     let layer = RateLimitLayer::builder(day).no_wait().build().unwrap();
     let service = layer.layer(service_fn(|request: Request<bool>| {

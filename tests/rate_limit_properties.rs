@@ -1,4 +1,4 @@
-//! What holds of a rate limiter whatever happens, on paused time.
+//! Properties of a rate limiter under random calls, on paused time.
 
 #![cfg(feature = "rate-limit")]
 
@@ -20,9 +20,9 @@ const SECOND: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 enum Step {
     Wait(u64),
-    /// So many tokens; whether the connection is refused.
+    /// The number of tokens, and whether the connection is refused.
     Call(u32, bool),
-    /// A call that waits is dropped.
+    /// A waiting call is dropped.
     Cancel(Index),
 }
 
@@ -39,7 +39,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 type Sent = (Instant, usize, u32);
 type Called = task::Spawn<Pin<Box<dyn Future<Output = Result<Response<()>, BoxError>>>>>;
 
-/// A request's number, its tokens, and whether it is refused.
+/// A request's number, its tokens, and whether the connection is refused.
 type Asked = Request<(usize, u32, bool)>;
 
 async fn check(calls: Quota, tokens: Quota, steps: Vec<Step>) {
@@ -78,7 +78,7 @@ async fn check(calls: Quota, tokens: Quota, steps: Vec<Step>) {
     }
     assert!(waiting.is_empty(), "{} are never served", waiting.len());
     holds(&sent.lock().unwrap(), full[0] as usize, full[1]);
-    // Neither who was refused nor who left owes anything.
+    // Refused and dropped calls owe nothing.
     let left: Vec<_> = layer.handle().status().limits.iter().map(|limit| limit.remaining).collect();
     assert_eq!(left, full);
 }
@@ -92,7 +92,7 @@ fn settle(waiting: &mut VecDeque<Called>) {
     }
 }
 
-/// In no ten seconds more than the limits, and in order of arrival.
+/// Asserts the limits in any ten seconds, and the order of arrival.
 fn holds(sent: &[Sent], calls: usize, tokens: u32) {
     for (at, (from, ..)) in sent.iter().enumerate() {
         let window: Vec<_> =

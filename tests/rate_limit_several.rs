@@ -1,4 +1,4 @@
-//! Several limits at once, costs that are settled later, quotas that change, and keys of two parts.
+//! Several quotas at once, costs that are settled later, quotas that change, and keys of two parts.
 
 #![cfg(feature = "rate-limit")]
 
@@ -22,12 +22,12 @@ use tower_upstream::{BoxError, Quota, RateLimitLayer, cause_ref};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A request is what it costs; a response, what it cost.
+/// A request's body is its estimated cost; a response's body, its real cost.
 type Called =
     task::Spawn<Pin<Box<dyn Future<Output = Result<Response<Option<u32>>, BoxError>> + Send>>>;
 
-/// Answers at once with what the request's body says that it cost.
-async fn answer(request: Request<(u32, Option<u32>)>) -> Result<Response<Option<u32>>, Infallible> {
+/// Responds at once with the real cost in the request's body.
+async fn reply(request: Request<(u32, Option<u32>)>) -> Result<Response<Option<u32>>, Infallible> {
     Ok(Response::new(request.into_body().1))
 }
 
@@ -41,12 +41,12 @@ fn tokens(request: &Request<(u32, Option<u32>)>) -> u32 {
 
 macro_rules! call {
     ($layer:expr, $request:expr) => {{
-        let future: Called = task::spawn(Box::pin($layer.layer(service_fn(answer)).call($request)));
+        let future: Called = task::spawn(Box::pin($layer.layer(service_fn(reply)).call($request)));
         future
     }};
 }
 
-/// At most so many in any ten seconds, to the second.
+/// Returns a quota of at most `limit` in any ten seconds, without a margin.
 fn ten_seconds(limit: u32) -> Quota {
     Quota::new(limit, 10 * SECOND).margin(Duration::ZERO)
 }
@@ -58,7 +58,7 @@ fn limited(called: &mut Called) -> (Option<String>, RateLimitedReason, Duration)
     (limited.limit().map(str::to_owned), limited.reason(), limited.retry_after())
 }
 
-// Several limits.
+// Several quotas.
 
 #[tokio::test(start_paused = true)]
 async fn quotas_are_taken_atomically() {
@@ -72,7 +72,7 @@ async fn quotas_are_taken_atomically() {
     let left = || -> Vec<u32> { left() };
     assert_ready_ok!(call!(layer, costing(60)).poll());
     assert_eq!(left(), [2, 40, 90]);
-    // Refused by one of them, it takes nothing of the others.
+    // A call that one quota rejects takes no units of the others.
     let refused = (Some("tokens".to_owned()), RateLimitedReason::MaxWait, 10 * SECOND);
     assert_eq!(limited(&mut call!(layer, costing(41))), refused);
     assert_eq!(left(), [2, 40, 90]);
@@ -80,7 +80,7 @@ async fn quotas_are_taken_atomically() {
     assert_ready_ok!(call!(layer, costing(1)).poll());
     assert_eq!(limited(&mut call!(layer, costing(1))).0.as_deref(), Some("requests"));
     advance(10 * SECOND).await;
-    // The one that is back last binds.
+    // The quota that is available last determines the wait.
     let (limit, _, after) = limited(&mut call!(layer, costing(95)));
     assert_eq!((limit.as_deref(), after), (Some("cents"), Duration::from_secs(3_590)));
     let error = assert_ready_err!(call!(layer, costing(101)).poll());
@@ -106,7 +106,7 @@ async fn queue_call_waiting_for_one_quota_keeps_its_position() {
     assert!(cheap.is_woken());
     assert_ready_ok!(cheap.poll());
     assert_eq!(layer.handle().status().last_wait, Some(10 * SECOND));
-    // Dropped while it waits, it leaves no debt.
+    // A waiting call that is dropped leaves no debt.
     let mut dropped = call!(layer, costing(9));
     assert_pending!(dropped.poll());
     drop(dropped);
@@ -123,7 +123,7 @@ async fn queue_zero_cost_request_keeps_fifo_order() {
     assert_ready_ok!(call!(layer, costing(10)).poll());
     let mut dear = call!(layer, costing(10));
     assert_pending!(dear.poll());
-    // It costs no cents.
+    // The call costs no cents.
     let mut free = call!(layer, costing(0));
     assert_pending!(free.poll());
     advance(10 * SECOND).await;
@@ -158,13 +158,13 @@ async fn settle_fn_settles_cost_from_response() {
             .build()
             .unwrap();
         let left = || layer.handle().status().limits[1].remaining;
-        // Less than estimated: the rest comes back.
+        // Less than estimated: the excess is refunded.
         assert_ready_ok!(call!(layer, Request::new((50, Some(20)))).poll());
         assert_eq!(left(), 80);
-        // More: it is owed.
+        // More than estimated: the difference is owed.
         assert_ready_ok!(call!(layer, Request::new((10, Some(30)))).poll());
         assert_eq!(left(), 50);
-        // More than is left: nothing passes before it is paid.
+        // More than remains: nothing passes before the debt is replenished.
         assert_ready_ok!(call!(layer, Request::new((50, Some(100)))).poll());
         assert_eq!(left(), 0);
         let (limit, _, after) = limited(&mut call!(layer, costing(1)));
@@ -192,16 +192,16 @@ async fn usage_settled_later_adjusts_units() {
     let unknown = usage.settle("cents", 1).unwrap_err();
     assert!(unknown.to_string().contains("name one of: tokens"), "{unknown}");
     usage.settle("tokens", 15).unwrap();
-    // What came back is for who waits.
+    // The refunded units admit the waiting call.
     assert!(waiting.is_woken());
     assert_ready_ok!(waiting.poll());
     assert_eq!(left(), 5);
-    // The last word counts.
+    // The last settlement counts.
     usage.settle("tokens", 18).unwrap();
     assert_eq!(left(), 2);
     drop(usage);
     advance(10 * SECOND).await;
-    // Where nobody tells, the estimate is kept.
+    // Without a settlement, the estimate stays spent.
     drop(assert_ready_ok!(call!(layer, costing(60)).poll()));
     assert_eq!(left(), 40);
 }
@@ -282,7 +282,7 @@ async fn usage_settled_repeatedly_charges_each_part_at_its_time() {
         usage.settle("tokens", used).unwrap();
         assert_eq!(layer.handle().status().remaining, 100 - used);
     }
-    // The first five are free, the others were observed five seconds later.
+    // The first five are available again. The others were settled five seconds later.
     for (wait, remaining) in [(4, 40), (1, 45), (4, 45), (1, 100)] {
         advance(wait * SECOND).await;
         assert_eq!(layer.handle().status().remaining, remaining);
@@ -300,12 +300,12 @@ async fn set_quota_applies_at_once_and_keeps_spent_units() {
     }
     let mut waiting = call!(layer, costing(1));
     assert_pending!(waiting.poll());
-    // More: who waits passes at once, and no more than that.
+    // A higher limit: the waiting call passes at once, and no other.
     handle.set_quota(ten_seconds(5)).unwrap();
     assert!(waiting.is_woken());
     assert_ready_ok!(waiting.poll());
     assert_eq!(handle.status().remaining, 0);
-    // Fewer: what was sent counts.
+    // A lower limit: units that were sent count.
     advance(9 * SECOND).await;
     handle.set_quota(ten_seconds(2)).unwrap();
     let mut waiting = call!(layer, costing(1));
@@ -313,14 +313,14 @@ async fn set_quota_applies_at_once_and_keeps_spent_units() {
     advance(SECOND).await;
     assert_ready_ok!(waiting.poll());
     assert_eq!(handle.status().remaining, 1);
-    // None: who waits is turned away.
+    // A limit of zero: the waiting call is rejected.
     assert_ready_ok!(call!(layer, costing(1)).poll());
     let mut waiting = call!(layer, costing(1));
     assert_pending!(waiting.poll());
     handle.set_quota(ten_seconds(0)).unwrap();
     let error = assert_ready_err!(waiting.poll());
     assert!(cause_ref::<CostAboveQuota>(&*error).is_some());
-    // For the keys that are yet to come, too.
+    // It applies to new keys, too.
     let mut request = costing(1);
     request.headers_mut().insert("x-api-key", "new".parse().unwrap());
     assert_ready_err!(call!(layer, request).poll());
@@ -355,7 +355,7 @@ async fn set_quota_longer_window_counts_only_sent_units() {
     }
     layer.handle().set_quota(Quota::per_hour(1_000)).unwrap();
     assert_eq!(layer.handle().status().remaining, 998);
-    // And no less, from window to window.
+    // And no fewer, from window to window.
     for quota in [Quota::per_second(10), Quota::per_hour(1_000)] {
         layer.handle().set_quota(quota).unwrap();
         assert_ready_ok!(call!(layer, costing(1)).poll());
@@ -374,7 +374,7 @@ async fn set_quota_learned_and_back_keeps_sent_units() {
         layer.handle().set_quota(Quota::learned()).unwrap();
         layer.handle().set_quota(quota.clone()).unwrap();
         assert_eq!(layer.handle().status().remaining, 2);
-        // What was sent meanwhile counts, too.
+        // Units that are sent meanwhile count, too.
         layer.handle().set_quota(Quota::learned()).unwrap();
         assert_ready_ok!(call!(layer, costing(1)).poll());
         layer.handle().set_quota(quota.clone()).unwrap();
@@ -390,7 +390,7 @@ async fn set_quota_paced_repeatedly_still_replenishes() {
     for quotas in [[quota(2), quota(2)], [quota(2), quota(6)]] {
         let layer = RateLimitLayer::new(quotas[0].clone());
         assert_ready_ok!(call!(layer, costing(2)).poll());
-        // At one a second half of the time, and then at a third of that.
+        // At one unit a second half of the time, and at a third of that otherwise.
         for quota in quotas.iter().cycle().take(30) {
             layer.handle().set_quota(quota.clone()).unwrap();
             advance(SECOND / 10).await;
@@ -405,7 +405,7 @@ async fn set_quota_other_pace_keeps_used_units() {
     assert_ready_ok!(call!(layer, costing(1)).poll());
     assert_ready_ok!(call!(layer, costing(1)).poll());
     advance(SECOND / 2).await;
-    // One and a half are used, of two seconds each.
+    // One and a half units are used, of two seconds each.
     layer.handle().set_quota(Quota::per_minute(30).burst(4)).unwrap();
     for (wait, remaining) in [(0, 2), (999, 2), (1, 3), (1_999, 3), (1, 4)] {
         advance(Duration::from_millis(wait)).await;
@@ -469,7 +469,7 @@ async fn suspended_process_sends_at_most_its_quota_afterwards() {
         let sent = Arc::new(AtomicUsize::new(0));
         let mut tasks = JoinSet::new();
         for _ in 0..100 {
-            let (mut client, sent) = (layer.layer(service_fn(answer)), Arc::clone(&sent));
+            let (mut client, sent) = (layer.layer(service_fn(reply)), Arc::clone(&sent));
             tasks.spawn(async move {
                 client.call(costing(1)).await.unwrap();
                 sent.fetch_add(1, Ordering::Relaxed);
@@ -481,7 +481,7 @@ async fn suspended_process_sends_at_most_its_quota_afterwards() {
                 tokio::task::yield_now().await;
             }
             assert_eq!(sent.load(Ordering::Relaxed), expected);
-            // Stopped for an hour, in one jump.
+            // Suspended for an hour, in one jump.
             advance(3_600 * SECOND).await;
         }
     }
@@ -499,7 +499,7 @@ async fn throttle_gate_ramp_up_differs_between_processes() {
         layer.layer(refuse).call(Request::new(())).await.unwrap();
         let mut tasks = JoinSet::new();
         for _ in 0..200 {
-            let mut client = layer.layer(service_fn(answer));
+            let mut client = layer.layer(service_fn(reply));
             tasks.spawn(async move {
                 client.call(costing(1)).await.unwrap();
                 Instant::now() - start
@@ -507,7 +507,7 @@ async fn throttle_gate_ramp_up_differs_between_processes() {
         }
         let mut passed = tasks.join_all().await;
         passed.sort();
-        // One at once, and never more than twice as many in the next step.
+        // One call at first, and at most twice as many in each next step.
         assert_eq!(passed[0], 10 * SECOND);
         assert!(passed[1] >= 10 * SECOND + SECOND / 4, "{:?}", passed[1]);
         assert!(passed[99] - passed[49] >= SECOND / 5);
@@ -535,7 +535,7 @@ async fn max_keys_keeps_key_during_its_ramp_up() {
     layer.layer(refuse).call(of_key("a")).await.unwrap();
     advance(60 * SECOND).await;
     assert_ready_ok!(call!(layer, of_key("b")).poll());
-    // One passes as the gate opens, and no more whoever else called.
+    // One call passes as the gate opens, and no other, whichever keys are used meanwhile.
     assert_ready_ok!(call!(layer, of_key("a")).poll());
     assert_eq!(limited(&mut call!(layer, of_key("a"))).0, None);
 }

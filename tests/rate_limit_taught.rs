@@ -1,5 +1,5 @@
-//! Limits that are learned from the server's answers: in virtual time, against the server
-//! of `examples/learned_limits`, and by the headers of those that are out there.
+//! Limits that are learned from responses: in virtual time, against the server of
+//! `examples/learned_limits`, and with the headers of known servers.
 
 #![cfg(feature = "rate-limit")]
 
@@ -28,7 +28,7 @@ const WINDOW: Duration = Duration::from_secs(10);
 
 type Shared = Arc<Mutex<Upstream>>;
 
-/// Calls from so many callers for so many windows.
+/// Calls from `callers` tasks for a number of windows.
 async fn calls(layer: &RateLimitLayer, server: &Shared, callers: u64, windows: u32) {
     let end = Instant::now() + WINDOW * windows;
     let mut tasks = JoinSet::new();
@@ -45,7 +45,7 @@ async fn calls(layer: &RateLimitLayer, server: &Shared, callers: u64, windows: u
     }
 }
 
-/// Takes its time, so that answers come out of order.
+/// Returns a client with random delays, so that responses arrive out of order.
 fn client(
     layer: &RateLimitLayer,
     server: &Shared,
@@ -57,9 +57,9 @@ fn client(
         async move {
             let mut random = fastrand::Rng::with_seed(request.into_body());
             sleep(Duration::from_millis(random.u64(1..30))).await;
-            let answer = server.lock().unwrap().arrive();
+            let reply = server.lock().unwrap().arrive();
             sleep(Duration::from_millis(random.u64(1..100))).await;
-            Ok::<_, Infallible>(answer)
+            Ok::<_, Infallible>(reply)
         }
     }))
 }
@@ -72,7 +72,7 @@ fn unknown() -> RateLimitLayer {
     RateLimitLayer::builder(Quota::learned()).max_wait(Duration::MAX).build().unwrap()
 }
 
-/// The shares, in hundredths, of calls answered 429 and of the allowed ones that were answered.
+/// Returns the percentage of calls answered with a 429, and the used percentage of `allowed` calls.
 fn shares(server: &Shared, allowed: usize) -> (usize, usize) {
     let server = server.lock().unwrap();
     let (answered, refused) = (server.answered, server.refused);
@@ -84,7 +84,7 @@ async fn learned_limit_follows_responses_alone() {
     for windows in [Windows::Fixed, Windows::Sliding, Windows::SlidingByUnit] {
         for limit in [20, 200] {
             let server = server(windows, limit);
-            // Begun within a window of the server's.
+            // Starts in the middle of one of the server's windows.
             advance(SECOND * 4).await;
             calls(&unknown(), &server, 40, 30).await;
             let (refused, used) = shares(&server, 30 * limit);
@@ -113,15 +113,15 @@ async fn learned_limit_follows_lowered_and_raised_limit() {
     }
 }
 
-/// A burst that used up all that is left would make all that comes after it wait for its window's
-/// end.
+/// A burst that used up all remaining units would make all later calls wait for the end of the
+/// window.
 #[tokio::test(start_paused = true)]
 async fn learned_lower_limit_is_paced_without_long_gaps() {
     for windows in [Windows::Fixed, Windows::Sliding, Windows::SlidingByUnit] {
         let server = server(windows, 100);
         let builder = RateLimitLayer::builder(Quota::new(200, WINDOW)).learn_limits(true);
         let layer = builder.max_wait(Duration::MAX).build().unwrap();
-        // The first burst was sent before any answer could emit.
+        // The first burst is sent before any response reports a limit.
         calls(&layer, &server, 40, 2).await;
         let (mut longest, mut answered) = (Duration::ZERO, server.lock().unwrap().answered);
         let watched = async {
@@ -145,7 +145,7 @@ async fn learned_lower_limit_is_paced_without_long_gaps() {
 
 #[tokio::test(start_paused = true)]
 async fn learned_limit_is_shared_by_two_clients() {
-    // How long each lets calls pass by degrees is random, and what they come to, with it.
+    // The length of each ramp-up is random, and with it the result.
     const ROUNDS: u64 = 5;
     let seeded = |seed| {
         RateLimitLayer::builder(Quota::learned())
@@ -170,7 +170,7 @@ async fn learned_limit_is_shared_by_two_clients() {
     }
 }
 
-/// The same, for tasks that run beside each other.
+/// The same as `calls`, with owned arguments for concurrent tasks.
 async fn calls_owned(layer: RateLimitLayer, server: Shared) {
     calls(&layer, &server, 10, 30).await;
 }
@@ -185,8 +185,8 @@ async fn learned_higher_limit_never_exceeds_configured() {
     assert_eq!(server.lock().unwrap().answered, 10 * 50);
 }
 
-/// Why it isn't the default: servers have limits of their own for models and endpoints, and an answer
-/// doesn't say which other calls its limit is for.
+/// Why learning is off by default: servers have separate limits for models and endpoints, and a
+/// response doesn't state which other calls its limit applies to.
 #[tokio::test(start_paused = true)]
 async fn learned_limits_of_mixed_calls_use_the_lowest() {
     let mut used = Vec::new();
@@ -199,7 +199,7 @@ async fn learned_limits_of_mixed_calls_use_the_lowest() {
             .max_wait(Duration::MAX)
             .build()
             .unwrap();
-        // A twentieth of all calls are for what is limited more: half of what it allows.
+        // One call in twenty is for the smaller limit: half of what that allows.
         let end = Instant::now() + WINDOW * 20;
         let mut tasks = JoinSet::new();
         for caller in 0..40 {
@@ -227,11 +227,11 @@ async fn learned_limits_of_mixed_calls_use_the_lowest() {
 
 #[tokio::test(start_paused = true)]
 async fn learn_limits_off_learns_nothing() {
-    let answer = answers("x-ratelimit-remaining: 0\nx-ratelimit-reset: 60");
+    let reply = replies("x-ratelimit-remaining: 0\nx-ratelimit-reset: 60");
     for (learns, remaining) in [(true, 0), (false, 59)] {
         let layer =
             RateLimitLayer::builder(Quota::per_minute(60)).learn_limits(learns).build().unwrap();
-        layer.layer(service_fn(answer.clone())).call(Request::new(())).await.unwrap();
+        layer.layer(service_fn(reply.clone())).call(Request::new(())).await.unwrap();
         assert_eq!(layer.handle().status().remaining, remaining);
     }
 }
@@ -249,7 +249,7 @@ async fn set_quota_learned_requires_learn_limits() {
 
 #[tokio::test(start_paused = true)]
 async fn learned_quota_probes_until_a_response_reports() {
-    let silent = answers("content-type: text/plain");
+    let silent = replies("content-type: text/plain");
     let layer = unknown();
     let mut client = layer.layer(service_fn(silent));
     let start = Instant::now();
@@ -257,7 +257,7 @@ async fn learned_quota_probes_until_a_response_reports() {
         client.call(Request::new(())).await.unwrap();
     }
     assert_eq!(start.elapsed(), 4 * SECOND);
-    let observed = answers("x-ratelimit-remaining: 3\nx-ratelimit-reset: 60");
+    let observed = replies("x-ratelimit-remaining: 3\nx-ratelimit-reset: 60");
     let mut client = layer.layer(service_fn(observed));
     let mut calls: Vec<_> =
         (0..10).map(|_| task::spawn(Box::pin(client.call(Request::new(()))))).collect();
@@ -268,15 +268,15 @@ async fn learned_quota_probes_until_a_response_reports() {
     for called in &mut calls[..4] {
         assert_ready_ok!(called.poll());
     }
-    // Told again and again that three are left, it goes by what was sent since.
+    // Each response reports that three remain. Units that were sent since are subtracted.
     assert_eq!(layer.handle().status().remaining, 0);
     assert_pending!(calls[4].poll());
     layer.handle().resume();
     assert_eq!(layer.handle().status().limits[0].limit, u32::MAX);
 }
 
-/// A service that answers with these headers, and the status in the first line, if there is one.
-fn answers(
+/// Returns a service that responds with these headers.
+fn replies(
     head: &str,
 ) -> impl Fn(Request<()>) -> std::future::Ready<Result<Response<()>, Infallible>> + Clone + use<> {
     let lines: Vec<(String, String)> = head
@@ -297,7 +297,7 @@ fn answers(
 #[tokio::test(start_paused = true)]
 async fn learned_limits_of_known_servers() {
     use Resource::{InputTokens, Requests, Tokens};
-    // The headers, what of them is metered, how many of 1,000 are left, and the limit.
+    // The headers, then the metered resources with their remaining units and limits.
     let table = [
         (
             "x-ratelimit-limit-requests: 60\nx-ratelimit-remaining-requests: 9\n\
@@ -347,7 +347,7 @@ async fn learned_limits_of_known_servers() {
             .learn_limits(true)
             .build()
             .unwrap();
-        layer.layer(service_fn(answers(head))).call(Request::new(())).await.unwrap();
+        layer.layer(service_fn(replies(head))).call(Request::new(())).await.unwrap();
         let status = layer.handle().status();
         for (status, (_, remaining, limit)) in status.limits.iter().zip(limits) {
             assert_eq!((status.remaining, status.limit), (remaining, limit), "{head}");
@@ -356,13 +356,13 @@ async fn learned_limits_of_known_servers() {
     }
 }
 
-/// A client that starts at the end of a fixed window of the server's.
+/// A client that starts at the end of one of the server's fixed windows.
 #[tokio::test(start_paused = true)]
 async fn learned_longer_window_does_not_block_for_all_of_it() {
     let start = Instant::now();
     let sent = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&sent);
-    // 60 in each window of 60 s; the first one ends a second after the start.
+    // 60 in each window of 60 s. The first window ends one second after the start.
     let upstream = service_fn(move |_: Request<()>| {
         let reset = match start.elapsed().as_secs() {
             0 => 1,
@@ -392,10 +392,10 @@ async fn learned_longer_window_does_not_block_for_all_of_it() {
     }
 }
 
-/// Where what was observed is below a call's cost nothing would be sent any more, and so nothing observed.
+/// A limit below a call's cost would let no call pass, so that no response could report another.
 #[tokio::test(start_paused = true)]
 async fn learned_small_limit_still_admits_expensive_calls() {
-    let observed = answers(
+    let observed = replies(
         "x-ratelimit-limit-tokens: 10\nx-ratelimit-remaining-tokens: 10\n\
          x-ratelimit-reset-tokens: 60s",
     );
@@ -409,16 +409,16 @@ async fn learned_small_limit_still_admits_expensive_calls() {
     for _ in 0..3 {
         client.call(Request::new(())).await.unwrap();
     }
-    // After the first, one in each of the server's windows, here a hundredth longer.
+    // After the first call, one in each of the server's windows, which are 1 % longer here.
     assert_eq!(start.elapsed().as_secs(), 60);
     assert_eq!(layer.handle().status().limits[0].limit, 10);
 }
 
 #[tokio::test(start_paused = true)]
 async fn learned_remaining_ignores_refunded_calls() {
-    let (answer, later) = oneshot::channel();
+    let (reply, later) = oneshot::channel();
     let later = Arc::new(Mutex::new(Some(later)));
-    let observed = answers("x-ratelimit-remaining-requests: 50\nx-ratelimit-reset-requests: 60s");
+    let observed = replies("x-ratelimit-remaining-requests: 50\nx-ratelimit-reset-requests: 60s");
     let upstream = service_fn(move |request: Request<()>| {
         let (later, observed) = (later.lock().unwrap().take(), observed.clone());
         async move {
@@ -442,15 +442,15 @@ async fn learned_remaining_ignores_refunded_calls() {
         assert_ready_err!(call.poll());
     }
     assert_eq!(layer.handle().status().remaining, 999);
-    answer.send(()).unwrap();
+    reply.send(()).unwrap();
     assert_ready_ok!(first.poll());
     assert_eq!(layer.handle().status().remaining, 50);
 }
 
 #[tokio::test(start_paused = true)]
 async fn learned_share_of_others_survives_missing_limit() {
-    let no_limit = answers("x-ratelimit-remaining-requests: 5\nx-ratelimit-reset-requests: 1s");
-    let of_others = answers(
+    let no_limit = replies("x-ratelimit-remaining-requests: 5\nx-ratelimit-reset-requests: 1s");
+    let of_others = replies(
         "x-ratelimit-limit-requests: 10\nx-ratelimit-remaining-requests: 1\n\
          x-ratelimit-reset-requests: 60s",
     );
@@ -466,7 +466,7 @@ async fn learned_share_of_others_survives_missing_limit() {
     let mut client = layer.layer(service_fn(of_others));
     client.call(with_key("a")).await.unwrap();
     advance(SECOND * 30).await;
-    // Another key finds no room.
+    // There is no room for another key.
     client.call(with_key("b")).await.unwrap();
     assert!(client.call(with_key("a")).await.is_ok());
     assert!(client.call(with_key("a")).await.is_err());

@@ -99,7 +99,7 @@ async fn run(windows: Windows, quota: Quota) -> Result<(usize, usize), BoxError>
 }
 
 async fn serve(server: Arc<Mutex<Upstream>>) -> Result<SocketAddr, BoxError> {
-    let app = Router::new().fallback(answer).with_state(server);
+    let app = Router::new().fallback(reply).with_state(server);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     tokio::spawn(async move { axum::serve(listener, app).await });
@@ -107,9 +107,9 @@ async fn serve(server: Arc<Mutex<Upstream>>) -> Result<SocketAddr, BoxError> {
 }
 
 /// Responds after a random delay, so that responses arrive out of order.
-async fn answer(State(server): State<Arc<Mutex<Upstream>>>) -> (StatusCode, HeaderMap) {
+async fn reply(State(server): State<Arc<Mutex<Upstream>>>) -> (StatusCode, HeaderMap) {
     sleep(Duration::from_millis(fastrand::u64(1..30))).await;
-    let answer = server.lock().unwrap().arrive();
+    let reply = server.lock().unwrap().arrive();
     sleep(Duration::from_millis(fastrand::u64(1..100))).await;
-    (answer.status(), answer.headers().clone())
+    (reply.status(), reply.headers().clone())
 }

@@ -14,7 +14,7 @@ use crate::time::Instant;
 pub struct RateLimitStatus {
     /// The layer's name, followed by the key where limits are kept by key.
     pub name: Arc<str>,
-    /// The number of units of the first quota that could be taken now, apart from a pause that the
+    /// The number of units of the first quota that could be taken now, regardless of a pause that the
     /// server requested.
     pub remaining: u32,
     /// The limits, in the order of the quotas.
@@ -33,7 +33,7 @@ pub struct RateLimitStatus {
 pub struct LimitStatus {
     /// The quota's name, or the resource that it counts.
     pub name: Arc<str>,
-    /// The number of units that could be taken now, apart from a pause that the server requested and
+    /// The number of units that could be taken now, regardless of a pause that the server requested and
     /// from the pace of a [learned limit](super#learned-limits).
     pub remaining: u32,
     /// The largest number of units that can be taken at once: the configured limit or the learned

@@ -30,9 +30,9 @@ fn sent(sent: u64, after: u64) -> Position {
     Position { sent, after }
 }
 
-fn after_answers(answers: &[(u64, Limits, Position)]) -> LearnedLimit {
+fn after_replies(replies: &[(u64, Limits, Position)]) -> LearnedLimit {
     let mut learned = LearnedLimit::default();
-    for (seconds, limits, sent) in answers {
+    for (seconds, limits, sent) in replies {
         learned.learn(seconds * SECOND, limits, *sent, HOUR);
     }
     learned
@@ -40,7 +40,7 @@ fn after_answers(answers: &[(u64, Limits, Position)]) -> LearnedLimit {
 
 #[test]
 fn learned_remaining_holds_until_the_reset() {
-    let mut learned = after_answers(&[(0, left("2", "10"), sent(1, 0))]);
+    let mut learned = after_replies(&[(0, left("2", "10"), sent(1, 0))]);
     assert_eq!(learned.remaining(0, 0), 2);
     assert_eq!(learned.admit(0, 0, 3), Err(10 * SECOND));
     learned.take(2);
@@ -53,10 +53,10 @@ fn learned_remaining_holds_until_the_reset() {
 
 #[test]
 fn learned_remaining_excludes_units_sent_since() {
-    // Seven were sent after the call that this answers.
-    let learned = after_answers(&[(0, left("10", "10"), sent(1, 7))]);
+    // Seven units were sent after the call that this response belongs to.
+    let learned = after_replies(&[(0, left("10", "10"), sent(1, 7))]);
     assert_eq!(learned.remaining(0, 0), 3);
-    let learned = after_answers(&[(0, left("5", "10"), sent(1, 7))]);
+    let learned = after_replies(&[(0, left("5", "10"), sent(1, 7))]);
     assert_eq!(learned.remaining(0, 0), 0);
 }
 
@@ -66,21 +66,21 @@ fn learned_remaining_out_of_order_keeps_the_smallest() {
         // The same reset: observed in whole seconds, of another second.
         (vec![(0, left("5", "10"), sent(5, 0)), (1, left("9", "10"), sent(1, 0))], 1, 5),
         (vec![(0, left("9", "10"), sent(1, 0)), (1, left("5", "9"), sent(5, 0))], 1, 5),
-        // A later one: what a later call's answer tells.
+        // A later reset: the later call's response holds.
         (vec![(0, left("1", "2"), sent(5, 0)), (1, left("60", "60"), sent(6, 0))], 1, 60),
-        // An earlier call's answer that comes late.
+        // The response to an earlier call arrives late.
         (vec![(0, left("60", "60"), sent(6, 0)), (1, left("0", "5"), sent(2, 0))], 1, 60),
         // After the reset it is new in any case.
         (vec![(0, left("0", "5"), sent(6, 0)), (6, left("9", "60"), sent(2, 0))], 6, 9),
     ];
-    for (answers, at, remaining) in table {
-        assert_eq!(after_answers(&answers).remaining(at * SECOND, 0), remaining, "{answers:?}");
+    for (replies, at, remaining) in table {
+        assert_eq!(after_replies(&replies).remaining(at * SECOND, 0), remaining, "{replies:?}");
     }
 }
 
 #[test]
 fn learned_rate_is_lowered_at_once_and_raised_slowly() {
-    let mut learned = after_answers(&[(0, minute("60"), sent(1, 0))]);
+    let mut learned = after_replies(&[(0, minute("60"), sent(1, 0))]);
     assert_eq!(learned.capacity(), 60);
     learned.learn(SECOND, &minute("20"), sent(2, 0), HOUR);
     assert_eq!(learned.capacity(), 20);
@@ -96,19 +96,19 @@ fn learned_rate_is_lowered_at_once_and_raised_slowly() {
 
 #[test]
 fn learned_unreported_window_is_the_longest_reset() {
-    let answer = |reset: &str| {
+    let reply = |reset: &str| {
         limits(&[
             ("x-ratelimit-limit", "4"),
             ("x-ratelimit-remaining", "3"),
             ("x-ratelimit-reset", reset),
         ])
     };
-    let mut learned = after_answers(&[(0, answer("3"), sent(1, 0)), (1, answer("10"), sent(2, 0))]);
-    learned.learn(20 * SECOND, &answer("2"), sent(3, 0), HOUR);
+    let mut learned = after_replies(&[(0, reply("3"), sent(1, 0)), (1, reply("10"), sent(2, 0))]);
+    learned.learn(20 * SECOND, &reply("2"), sent(3, 0), HOUR);
     learned.send(30 * SECOND, 4);
     assert_eq!(learned.admit(40 * SECOND, 0, 1), Err(40 * SECOND + SECOND / 10));
     // A limit of which neither is observed has no rate.
-    let learned = after_answers(&[(0, limits(&[("x-ratelimit-limit", "4")]), sent(1, 0))]);
+    let learned = after_replies(&[(0, limits(&[("x-ratelimit-limit", "4")]), sent(1, 0))]);
     assert_eq!(learned.capacity(), u32::MAX);
 }
 
@@ -122,15 +122,15 @@ fn learned_binding_limit_and_shortest_window_apply() {
         ("x-ratelimit-remaining-requests-day", "3"),
         ("x-ratelimit-reset-requests-day", "4000"),
     ]);
-    let learned = after_answers(&[(0, both, sent(1, 0))]);
+    let learned = after_replies(&[(0, both, sent(1, 0))]);
     assert_eq!((learned.remaining(0, 0), learned.capacity()), (3, 60));
-    // Nobody waits for longer than the longest pause.
+    // No wait exceeds the longest pause.
     assert_eq!(learned.admit(0, 0, 4), Err(HOUR));
 }
 
 #[test]
 fn learned_refund_restores_only_earlier_observations() {
-    let mut learned = after_answers(&[(0, left("5", "10"), sent(3, 0))]);
+    let mut learned = after_replies(&[(0, left("5", "10"), sent(3, 0))]);
     learned.take(1);
     learned.refund(0, 1, 0, 4);
     assert_eq!(learned.remaining(0, 0), 5);
@@ -149,7 +149,7 @@ fn of_limit(limit: &str, remaining: &str, reset: &str) -> Limits {
 
 #[test]
 fn learned_share_of_others_is_reserved_until_reset() {
-    let mut learned = after_answers(&[(0, of_limit("10", "9", "60"), sent(1, 0))]);
+    let mut learned = after_replies(&[(0, of_limit("10", "9", "60"), sent(1, 0))]);
     learned.send(SECOND, 2);
     // Of eight that are used, five are others': one was sent before anything was known.
     learned.learn(2 * SECOND, &of_limit("10", "2", "58"), sent(3, 0), HOUR);
@@ -163,9 +163,9 @@ fn learned_share_of_others_is_reserved_until_reset() {
 
 #[test]
 fn learned_own_later_units_do_not_count_as_others() {
-    let mut learned = after_answers(&[(0, of_limit("10", "10", "60"), sent(1, 0))]);
+    let mut learned = after_replies(&[(0, of_limit("10", "10", "60"), sent(1, 0))]);
     learned.send(SECOND, 8);
-    // The answers to the first two, in whichever order.
+    // The responses to the first two, in whichever order.
     learned.learn(2 * SECOND, &of_limit("10", "8", "58"), sent(3, 6), HOUR);
     learned.learn(2 * SECOND, &of_limit("10", "9", "58"), sent(2, 7), HOUR);
     assert_eq!(learned.remaining(2 * SECOND, 0), 2);
@@ -173,10 +173,10 @@ fn learned_own_later_units_do_not_count_as_others() {
 
 #[test]
 fn learned_limit_counting_far_fewer_has_its_own_window() {
-    let seen = |answer: Limits| {
-        let mut learned = after_answers(&[(0, of_limit("5000", "4999", "3600"), sent(1, 0))]);
+    let seen = |reply: Limits| {
+        let mut learned = after_replies(&[(0, of_limit("5000", "4999", "3600"), sent(1, 0))]);
         learned.send(SECOND, 100);
-        learned.learn(2 * SECOND, &answer, sent(101, 0), 2 * HOUR);
+        learned.learn(2 * SECOND, &reply, sent(101, 0), 2 * HOUR);
         learned.rate.unwrap().rate().window
     };
     let hour = Duration::from_secs(3_636);
@@ -206,7 +206,7 @@ fn passes(learned: &mut LearnedLimit, count: usize) -> Vec<u64> {
 #[test]
 fn learned_rate_below_configured_is_paced() {
     let lowered = |limit| {
-        let mut learned = after_answers(&[(0, minute(limit), sent(0, 0))]);
+        let mut learned = after_replies(&[(0, minute(limit), sent(0, 0))]);
         learned.update_pace(0, Some(SIXTY));
         learned
     };
@@ -227,7 +227,7 @@ fn learned_rate_below_configured_is_paced() {
 
 #[test]
 fn learned_pace_applies_to_costs_above_the_burst() {
-    let mut learned = after_answers(&[(0, minute("30"), sent(0, 0))]);
+    let mut learned = after_replies(&[(0, minute("30"), sent(0, 0))]);
     learned.update_pace(0, Some(SIXTY));
     // Five times what passes at once, and then as long as those take.
     assert_eq!(learned.admit(0, 0, 15), Ok(()));
@@ -237,7 +237,7 @@ fn learned_pace_applies_to_costs_above_the_burst() {
 
 #[test]
 fn learned_limit_below_cost_admits_the_call_alone() {
-    let mut learned = after_answers(&[(0, minute("30"), sent(0, 0))]);
+    let mut learned = after_replies(&[(0, minute("30"), sent(0, 0))]);
     learned.update_pace(0, Some(SIXTY));
     assert_eq!(learned.admit(0, 0, 500), Ok(()));
     learned.send(0, 500);
@@ -253,7 +253,7 @@ fn learned_limit_below_cost_admits_the_call_alone() {
 
 #[test]
 fn learned_pace_is_restored_by_refunds() {
-    let mut learned = after_answers(&[(0, minute("30"), sent(0, 0))]);
+    let mut learned = after_replies(&[(0, minute("30"), sent(0, 0))]);
     learned.update_pace(0, Some(SIXTY));
     for number in 0..100 {
         assert_eq!(learned.admit(0, 0, 1), Ok(()));

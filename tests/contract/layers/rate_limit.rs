@@ -9,12 +9,12 @@ use tower_upstream::{Quota, RateLimitLayer};
 use super::{COUNTS, DURATIONS, Extreme, Keyed, Rejects, SIZES, Subject, Waits, drain};
 use crate::upstream::{Answer, CREDENTIAL, Request, Upstream, request};
 
-/// A hundred in ten seconds, the rest waits.
+/// A limit of 100 in ten seconds, above which calls wait.
 pub(crate) struct RateLimit {
     layer: RateLimitLayer,
 }
 
-/// The same, the rest is turned away.
+/// The same limit, above which calls are rejected.
 pub(crate) struct RateLimitRejecting {
     layer: RateLimitLayer,
 }

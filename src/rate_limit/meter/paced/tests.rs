@@ -143,7 +143,7 @@ proptest! {
         }
         let used = paced.used(now);
         if units <= burst && paced.admit(now, 0, units).is_ok() {
-            // All of it comes back, however little the mark tells: nothing was replenished since.
+            // The refund is complete, however small the mark is: nothing was replenished since.
             let mark = paced.send(now, units.into());
             paced.refund(now, units, now, smaller.map(|smaller| mark.wrapping_sub(smaller)));
         }
@@ -163,7 +163,7 @@ proptest! {
             interval = intervals * 1_000;
             let pace = Pace::new(1, Duration::from_nanos(interval.into()), 5);
             if pace != paced.pace() {
-                // What was sent before isn't given back any more: it may be replenished.
+                // Earlier units aren't refunded any more: they may be replenished.
                 sent.clear();
             }
             paced.set_pace(now, pace);
