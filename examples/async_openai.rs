@@ -61,9 +61,9 @@ async fn main() -> Result<(), BoxError> {
     ];
     let client = client(&[&regions[0], &regions[1]])?;
 
-    let answer = client.chat().create(question()?).await?;
+    let reply = client.chat().create(question()?).await?;
 
-    let text = answer.choices[0].message.content.as_deref();
+    let text = reply.choices[0].message.content.as_deref();
     println!("{text:?} after {overloaded:?} calls of the first region, {well:?} of the second");
     assert_eq!(text, Some("hello yourself"));
     assert_eq!((overloaded.load(Ordering::SeqCst), well.load(Ordering::SeqCst)), (1, 1));
@@ -77,7 +77,7 @@ fn question() -> Result<CreateChatCompletionRequest, OpenAIError> {
 
 /// A region that gives every call this status.
 async fn spawn_region(status: StatusCode, calls: Arc<AtomicU32>) -> Result<String, BoxError> {
-    let answer = move || async move {
+    let reply = move || async move {
         calls.fetch_add(1, Ordering::SeqCst);
         let message = json!({ "role": "assistant", "content": "hello yourself" });
         let choice = json!({ "index": 0, "message": message, "finish_reason": "stop" });
@@ -86,7 +86,7 @@ async fn spawn_region(status: StatusCode, calls: Arc<AtomicU32>) -> Result<Strin
         });
         (status, Json(completion)).into_response()
     };
-    let app = Router::new().route("/v1/chat/completions", post(answer));
+    let app = Router::new().route("/v1/chat/completions", post(reply));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     tokio::spawn(async move { axum::serve(listener, app).await });

@@ -1,7 +1,7 @@
 //! An axum handler that calls out through the stack.
 //!
 //! The client is built once and lives in the router's state; what the handler
-//! answers tells its own callers what happened upstream.
+//! replies tells its own callers what happened upstream.
 //!
 //! `cargo run --example axum`
 

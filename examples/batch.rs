@@ -33,7 +33,7 @@ async fn main() -> Result<(), BoxError> {
         .service(Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>());
 
     let prompts: Vec<String> = (1..=40).map(|number| format!("prompt {number}")).collect();
-    let answer = async |prompt: &String| {
+    let reply = async |prompt: &String| {
         let request = http::Request::post(&upstream)
             .header("idempotency-key", prompt)
             .body(Full::from(prompt.clone()))?;
@@ -47,16 +47,16 @@ async fn main() -> Result<(), BoxError> {
             Err(BoxError::from(format!("{status}: {said}")))
         }
     };
-    let answers = join_all(prompts.iter().map(answer)).await;
+    let replies = join_all(prompts.iter().map(reply)).await;
 
-    for (prompt, answer) in prompts.iter().zip(&answers) {
-        match answer {
+    for (prompt, reply) in prompts.iter().zip(&replies) {
+        match reply {
             Ok(said) => println!("{prompt}: {said}"),
             Err(error) => println!("{prompt}: FAILED, {error}"),
         }
     }
     // The upstream refuses every tenth prompt. The others succeed all the same.
-    let answered = answers.iter().filter(|answer| answer.is_ok()).count();
+    let answered = replies.iter().filter(|reply| reply.is_ok()).count();
     println!("{answered} of {} prompts were answered", prompts.len());
     assert_eq!(answered, 36);
     Ok(())

@@ -63,7 +63,7 @@ async fn dead_region() -> Result<SocketAddr, BoxError> {
     Ok(TcpListener::bind("127.0.0.1:0").await?.local_addr()?)
 }
 
-/// A server that answers `503, 200`.
+/// A server that replies `503, 200`.
 async fn spawn_region() -> Result<SocketAddr, BoxError> {
     let calls = Arc::new(AtomicU32::new(0));
     let app = Router::new().route(

@@ -45,8 +45,8 @@ impl Provider {
     async fn ask(&mut self, base: &str, prompt: &str) -> Result<String, BoxError> {
         let request = self.http.post(format!("{base}/messages")).bearer_auth("sk-test");
         let request = request.body(format!("{{\"prompt\":\"{prompt}\"}}")).build()?;
-        let answer = self.upstream.ready().await?.call(request).await?;
-        Ok(answer.error_for_status()?.text().await?)
+        let reply = self.upstream.ready().await?.call(request).await?;
+        Ok(reply.error_for_status()?.text().await?)
     }
 }
 
@@ -56,15 +56,15 @@ async fn main() -> Result<(), BoxError> {
     let mut provider = Provider::new(&base)?;
 
     let start = Instant::now();
-    let answer = provider.ask(&base, "hello").await?;
+    let reply = provider.ask(&base, "hello").await?;
 
-    println!("{answer:?} after {:?}", start.elapsed());
-    assert_eq!(answer, "hello yourself");
+    println!("{reply:?} after {:?}", start.elapsed());
+    assert_eq!(reply, "hello yourself");
     assert!(start.elapsed() >= Duration::from_secs(1));
     Ok(())
 }
 
-/// A server that answers 429 with a hint, then 200.
+/// A server that replies 429 with a hint, then 200.
 async fn spawn_upstream() -> Result<String, BoxError> {
     let calls = Arc::new(AtomicU32::new(0));
     let app = Router::new().route(

@@ -48,12 +48,12 @@ struct World {
 
 #[derive(Clone, Copy)]
 enum Host {
-    Answers(u16),
+    Replies(u16),
     AsksFor(u16, &'static str),
     Refuses,
     Resets,
     Takes(Duration),
-    TakesAndAnswers(Duration, u16),
+    TakesAndReplies(Duration, u16),
     TakesAndResets(Duration),
     Hangs,
     Panics,
@@ -69,17 +69,17 @@ impl World {
         std::mem::take(&mut *self.called.lock().unwrap())
     }
 
-    async fn answer(self, request: Request<()>) -> Result<Response<()>, BoxError> {
+    async fn reply(self, request: Request<()>) -> Result<Response<()>, BoxError> {
         let host = request.uri().host().unwrap_or("nowhere").to_owned();
         self.called.lock().unwrap().push(host.clone());
         self.does(&host).await
     }
 
     async fn does(&self, host: &str) -> Result<Response<()>, BoxError> {
-        let does = self.hosts.lock().unwrap().get(host).copied().unwrap_or(Host::Answers(200));
+        let does = self.hosts.lock().unwrap().get(host).copied().unwrap_or(Host::Replies(200));
         let response = |status| Response::builder().status(status);
         match does {
-            Host::Answers(status) => Ok(response(status).body(())?),
+            Host::Replies(status) => Ok(response(status).body(())?),
             Host::AsksFor(status, wait) => {
                 Ok(response(status).header("retry-after", wait).body(())?)
             }
@@ -90,7 +90,7 @@ impl World {
                 tokio::time::sleep(time).await;
                 Ok(Response::new(()))
             }
-            Host::TakesAndAnswers(time, status) => {
+            Host::TakesAndReplies(time, status) => {
                 tokio::time::sleep(time).await;
                 Ok(response(status).body(())?)
             }
@@ -123,7 +123,7 @@ where
         Service<Request<()>, Response = Response<()>, Error = BoxError, Future: Send + 'static>,
 {
     let world = world.clone();
-    let inner = service_fn(move |request| world.clone().answer(request));
+    let inner = service_fn(move |request| world.clone().reply(request));
     layer.layer(tower::util::BoxCloneSyncService::new(inner))
 }
 
@@ -153,7 +153,7 @@ async fn the_primary_takes_the_calls_while_it_is_healthy() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failing_region_is_left_for_the_next_one_and_left_alone() {
-    for failure in [Host::Answers(500), Host::AsksFor(503, "1"), Host::Refuses, Host::Resets] {
+    for failure in [Host::Replies(500), Host::AsksFor(503, "1"), Host::Refuses, Host::Resets] {
         let world = World::default();
         let mut client = client(FailoverLayer::new(regions()), &world);
         world.set("us", failure);
@@ -162,7 +162,7 @@ async fn a_failing_region_is_left_for_the_next_one_and_left_alone() {
         assert_eq!(get(&mut client).await.unwrap(), 200);
         assert_eq!(world.take_called(), ["eu"]);
 
-        world.set("us", Host::Answers(200));
+        world.set("us", Host::Replies(200));
         tokio::time::advance(Duration::from_secs(11)).await;
         assert_eq!(get(&mut client).await.unwrap(), 200);
         assert_eq!(world.take_called(), ["us"]);
@@ -174,7 +174,7 @@ async fn what_is_not_the_regions_fault_stays() {
     for status in [400, 401, 403, 404, 409, 422, 429, 501] {
         let world = World::default();
         let mut client = client(FailoverLayer::new(regions()), &world);
-        world.set("us", Host::Answers(status));
+        world.set("us", Host::Replies(status));
         assert_eq!(get(&mut client).await.unwrap(), status);
         assert_eq!(get(&mut client).await.unwrap(), status);
         assert_eq!(world.take_called(), ["us", "us"], "{status}");
@@ -236,7 +236,7 @@ async fn at_most_so_many_regions_are_tried() {
     let mut client =
         client(FailoverLayer::builder(regions()).max_attempts(2).build().unwrap(), &world);
     for host in ["us", "eu", "ap"] {
-        world.set(host, Host::Answers(503));
+        world.set(host, Host::Replies(503));
     }
     assert_eq!(get(&mut client).await.unwrap(), 503);
     assert_eq!(world.take_called(), ["us", "eu"]);
@@ -251,7 +251,7 @@ async fn under_a_retry_there_is_one_loop() {
         .into_inner();
     let mut client = client(layer, &world);
     for host in ["us", "eu", "ap"] {
-        world.set(host, Host::Answers(500));
+        world.set(host, Host::Replies(500));
     }
     let start = tokio::time::Instant::now();
     assert_eq!(get(&mut client).await.unwrap(), 500);
@@ -261,7 +261,7 @@ async fn under_a_retry_there_is_one_loop() {
     assert!(start.elapsed() <= Duration::from_secs(1));
 
     tokio::time::advance(Duration::from_secs(60)).await;
-    world.set("eu", Host::Answers(200));
+    world.set("eu", Host::Replies(200));
     let start = tokio::time::Instant::now();
     assert_eq!(get(&mut client).await.unwrap(), 200);
     assert_eq!(world.take_called(), ["us", "eu"]);
@@ -277,8 +277,8 @@ async fn a_call_that_was_everywhere_does_not_stick_to_a_dead_primary() {
         .into_inner();
     let mut client = client(layer, &world);
     world.set("us", Host::Refuses);
-    world.set("eu", Host::Answers(503));
-    world.set("ap", Host::Answers(503));
+    world.set("eu", Host::Replies(503));
+    world.set("ap", Host::Replies(503));
     _ = get(&mut client).await;
     let mut called = world.take_called();
     called[3..].sort();
@@ -300,7 +300,7 @@ async fn an_open_circuit_sends_the_call_elsewhere_at_once() {
         .layer(breaker)
         .into_inner();
     let mut client = client(layer, &world);
-    world.set("us", Host::Answers(500));
+    world.set("us", Host::Replies(500));
     assert_eq!(get(&mut client).await.unwrap(), 200);
     assert_eq!(world.take_called(), ["us", "eu"]);
     // The cooldown has passed, and the circuit is open still.
@@ -485,7 +485,7 @@ async fn a_reset_brings_every_region_back() {
     let mut client = client(layer, &world);
     world.set("us", Host::AsksFor(503, "200"));
     get(&mut client).await.unwrap();
-    world.set("us", Host::Answers(200));
+    world.set("us", Host::Replies(200));
     handle.reset();
     assert!(handle.status().iter().all(|region| region.healthy));
     world.take_called();
@@ -537,7 +537,7 @@ async fn events_report_of_regions_lost_and_back() {
         client(FailoverLayer::builder(regions()).observer(observer).build().unwrap(), &world);
     world.set("us", Host::Refuses);
     get(&mut client).await.unwrap();
-    world.set("us", Host::Answers(200));
+    world.set("us", Host::Replies(200));
     tokio::time::advance(Duration::from_secs(11)).await;
     get(&mut client).await.unwrap();
     assert_eq!(

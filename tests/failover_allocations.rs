@@ -39,7 +39,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-fn answer(request: Request<()>) -> Ready<Result<Response<()>, Infallible>> {
+fn reply(request: Request<()>) -> Ready<Result<Response<()>, Infallible>> {
     std::hint::black_box(request);
     ready(Ok(Response::new(())))
 }
@@ -53,7 +53,7 @@ fn allocations(path: &str, priorities: [u32; 3], uri: &'static str) -> usize {
     // One attempt, so that nothing is kept for another one.
     let layer = FailoverLayer::builder(Regions::new(regions).unwrap()).max_attempts(1);
     let layer = layer.build().unwrap();
-    count(layer.layer(service_fn(answer)), uri)
+    count(layer.layer(service_fn(reply)), uri)
 }
 
 fn count(
@@ -85,5 +85,5 @@ fn a_call_allocates_nothing_but_a_joined_path() {
 fn nor_does_one_with_a_client_a_region_that_is_ready() {
     let regions = [Region::new("r0", "https://api0.test"), Region::new("r1", "https://api1.test")];
     let layer = FailoverLayer::new(Regions::new(regions).unwrap());
-    assert_eq!(count(layer.services(|_| service_fn(answer)), "/models"), 0);
+    assert_eq!(count(layer.services(|_| service_fn(reply)), "/models"), 0);
 }

@@ -38,8 +38,8 @@ impl Server {
         let count = Arc::clone(&asked);
         let app = Router::new().fallback(move |uri: Uri| {
             count.fetch_add(1, Ordering::SeqCst);
-            let answer = app(uri);
-            async { answer }
+            let reply = app(uri);
+            async { reply }
         });
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut server = Self { address, app, running: None, asked };
@@ -125,9 +125,9 @@ async fn a_hung_region_costs_its_timeout_and_little_more() {
 
     handle.release("us").unwrap();
     let start = Instant::now();
-    let answer = client.ready().await.unwrap().call(get()).await.unwrap();
+    let reply = client.ready().await.unwrap().call(get()).await.unwrap();
     let took = start.elapsed();
-    assert_eq!(answer.extensions().get(), Some(&ServingRegion("eu")));
+    assert_eq!(reply.extensions().get(), Some(&ServingRegion("eu")));
     let bound = timeout + 2 * median + Duration::from_millis(50);
     assert!(took >= timeout && took <= bound, "{took:?}, and not up to {bound:?}");
 }
@@ -170,7 +170,7 @@ async fn a_region_dies_and_comes_back_without_a_failed_call() {
     assert_eq!(eu.asked(), elsewhere);
 }
 
-/// A gRPC server that answers every call, and health checks with `SERVING`.
+/// A gRPC server that replies every call, and health checks with `SERVING`.
 fn grpc() -> Server {
     Server::start(|uri| {
         let message: &'static [u8] =

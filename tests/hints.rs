@@ -25,7 +25,7 @@ mod verdicts;
 /// limit reads `requests 59/60 in 1s per 60s`: left, allowed, reset, window.
 type Case = (&'static str, &'static str, &'static [&'static str], Option<f64>);
 
-/// When every answer of the tables was sent: 1778846400 in epoch seconds.
+/// When every reply of the tables was sent: 1778846400 in epoch seconds.
 const DATE: &str = "Fri, 15 May 2026 12:00:00 GMT";
 
 fn headers(text: &str) -> HeaderMap {

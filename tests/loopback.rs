@@ -28,12 +28,12 @@ use tower_upstream::retry::RetryBuilder;
 use tower_upstream::{BoxError, CircuitBreakerLayer, Quota, RateLimitLayer, RetryLayer, cause_ref};
 
 /// A status, and the `Retry-After` that goes with it.
-type Answer = (u16, Option<&'static str>);
+type Reply = (u16, Option<&'static str>);
 
-/// A server that answers by a script, and notes when it was asked.
+/// A server that replies by a script, and notes when it was asked.
 #[derive(Clone, Default)]
 struct Scripted {
-    script: Arc<Mutex<VecDeque<Answer>>>,
+    script: Arc<Mutex<VecDeque<Reply>>>,
     asked: Arc<Mutex<Vec<Instant>>>,
 }
 
@@ -53,7 +53,7 @@ async fn by_script(State(server): State<Scripted>) -> Response {
     response
 }
 
-async fn scripted(script: &[Answer]) -> (SocketAddr, Scripted) {
+async fn scripted(script: &[Reply]) -> (SocketAddr, Scripted) {
     let server = Scripted {
         script: Arc::new(Mutex::new(script.iter().copied().collect())),
         ..Default::default()
@@ -120,7 +120,7 @@ async fn a_401_is_sent_once() {
     assert_eq!((response.status().as_u16(), server.asked().len()), (401, 1));
 }
 
-/// A server that answers 429 to what is over its limit in any window: its own
+/// A server that replies 429 to what is over its limit in any window: its own
 /// log of arrivals, sharing no code with the crate.
 #[derive(Clone)]
 struct Strict {
@@ -159,15 +159,15 @@ async fn a_hundred_calls_at_once_meet_a_strict_limit_without_one_429() {
         .service(hyper());
     let calls = (0..100).map(|_| client.clone().oneshot(get(address)));
     let start = Instant::now();
-    for answer in futures_util::future::join_all(calls).await {
-        assert_eq!(answer.unwrap().status(), 200);
+    for reply in futures_util::future::join_all(calls).await {
+        assert_eq!(reply.unwrap().status(), 200);
     }
     assert!(start.elapsed() >= window);
     assert_eq!(*server.refused.lock().unwrap(), 0);
 }
 
 #[tokio::test]
-async fn a_dead_servers_circuit_opens_answers_at_once_and_recovers_by_a_probe() {
+async fn a_dead_servers_circuit_opens_replies_at_once_and_recovers_by_a_probe() {
     // A port where nobody listens, until later.
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let open_for = Duration::from_millis(500);

@@ -26,9 +26,9 @@ use tower_upstream::circuit_breaker::{CircuitOpen, CircuitState};
 use tower_upstream::retry::CredentialRejected;
 use tower_upstream::{BoxError, CircuitBreakerLayer, cause_ref};
 
-/// One answer of the upstream.
+/// One reply of the upstream.
 #[derive(Clone, Copy, Debug)]
-enum Answer {
+enum Reply {
     Status(u16),
     /// A status with a `Retry-After`.
     Hint(u16, &'static str),
@@ -36,29 +36,29 @@ enum Answer {
     Spent(&'static str),
     Refused,
     Reset,
-    /// Never answers.
+    /// Never replies.
     Hangs,
 }
 
-use Answer::{Hangs, Hint, Refused, Reset, Spent, Status};
+use Reply::{Hangs, Hint, Refused, Reset, Spent, Status};
 
-/// An upstream that answers by a script, and notes when it was asked.
+/// An upstream that replies by a script, and notes when it was asked.
 #[derive(Clone, Default)]
 struct Upstream {
-    script: Arc<Mutex<VecDeque<Answer>>>,
+    script: Arc<Mutex<VecDeque<Reply>>>,
     asked: Arc<Mutex<Vec<Instant>>>,
 }
 
 impl Upstream {
-    fn new(script: &[Answer]) -> Self {
+    fn new(script: &[Reply]) -> Self {
         let script = script.iter().copied().collect();
         Self { script: Arc::new(Mutex::new(script)), asked: Arc::default() }
     }
 
-    async fn answer(self) -> Result<Response<()>, BoxError> {
+    async fn reply(self) -> Result<Response<()>, BoxError> {
         self.asked.lock().unwrap().push(Instant::now());
-        let answer = self.script.lock().unwrap().pop_front().unwrap_or(Status(200));
-        match answer {
+        let reply = self.script.lock().unwrap().pop_front().unwrap_or(Status(200));
+        match reply {
             Status(status) => Ok(Response::builder().status(status).body(())?),
             Hint(status, after) => {
                 Ok(Response::builder().status(status).header("retry-after", after).body(())?)
@@ -96,7 +96,7 @@ where
 {
     let upstream = upstream.clone();
     let client: Client =
-        tower::util::BoxCloneSyncService::new(service_fn(move |_| upstream.clone().answer()));
+        tower::util::BoxCloneSyncService::new(service_fn(move |_| upstream.clone().reply()));
     Ok(layer.layer(client).oneshot(post()).await?.status().as_u16())
 }
 
@@ -381,8 +381,8 @@ async fn the_standard_tier_passes_sixty_a_minute_for_each_key() {
         client.clone().oneshot(request)
     });
     let start = Instant::now();
-    for answer in futures_util::future::join_all(calls).await {
-        answer.unwrap();
+    for reply in futures_util::future::join_all(calls).await {
+        reply.unwrap();
     }
     // A minute, and the hundredth by which the window is kept longer here.
     assert!(

@@ -34,9 +34,9 @@ use tower_upstream::retry::{DeadlineExceeded, HintUse, Override, RetryBudget};
 use tower_upstream::stack::UpstreamBuilder;
 use tower_upstream::{BoxError, Quota, UpstreamLayer, cause_ref, check};
 
-type Answers = Result<Response<()>, BoxError>;
+type Replies = Result<Response<()>, BoxError>;
 
-fn status(status: u16) -> Answers {
+fn status(status: u16) -> Replies {
     Ok(Response::builder().status(status).body(())?)
 }
 
@@ -89,8 +89,8 @@ async fn a_region_that_hangs_costs_one_attempts_time_and_then_nothing() {
     };
     let start = Instant::now();
     for _ in 0..5 {
-        let answer = client.clone().oneshot(get()).await.unwrap();
-        assert_eq!(answer.status(), 200);
+        let reply = client.clone().oneshot(get()).await.unwrap();
+        assert_eq!(reply.status(), 200);
     }
     assert_eq!(start.elapsed(), Duration::from_secs(10));
     let west = |uri: &String| uri.starts_with("https://west.example.com/v1/models");
@@ -145,7 +145,7 @@ async fn a_stack_that_latches_no_credential() {
 
 /// How the circuits are after callers that wait for 5 s each have given up on a client that hangs.
 async fn given_up_on(upstream: UpstreamLayer) -> CircuitState {
-    let hangs = service_fn(|_: Request<()>| std::future::pending::<Answers>());
+    let hangs = service_fn(|_: Request<()>| std::future::pending::<Replies>());
     let client = ServiceBuilder::new()
         .layer(TimeoutLayer::new(Duration::from_secs(5)))
         .service(upstream.over(hangs));
@@ -271,7 +271,7 @@ async fn changes_to_the_rate_limit_add_up() {
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
-/// How many regions a call tries where all of them answer 500.
+/// How many regions a call tries where all of them reply 500.
 async fn tried(builder: UpstreamBuilder) -> usize {
     let seen = Seen::default();
     let noted = seen.clone();
@@ -313,8 +313,8 @@ async fn without_a_quota_too_a_429_stops_all_calls_of_its_key_until_its_hint() {
             sent.lock().unwrap().push(at);
             async move {
                 let limited = at < Duration::from_secs(30);
-                let answer = Response::builder().status(if limited { 429 } else { 200 });
-                Ok::<_, BoxError>(answer.header("retry-after", "30").body(())?)
+                let reply = Response::builder().status(if limited { 429 } else { 200 });
+                Ok::<_, BoxError>(reply.header("retry-after", "30").body(())?)
             }
         }))
     };
@@ -423,8 +423,8 @@ async fn a_client_a_region() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_none_answers_ends_by_the_deadline() {
-    let hangs = || service_fn(|_: Request<()>| std::future::pending::<Answers>());
+async fn a_call_that_none_replies_ends_by_the_deadline() {
+    let hangs = || service_fn(|_: Request<()>| std::future::pending::<Replies>());
     let secs = Duration::from_secs;
     let patient = || {
         UpstreamLayer::builder()
@@ -461,14 +461,14 @@ async fn the_order_of_setters_does_not_matter() {
             async { status(418) }
         });
         let builder = UpstreamLayer::builder();
-        let answer = if swapped {
+        let reply = if swapped {
             let builder = builder.retry(|retry| retry.max_attempts(4)).classify_fn(judge);
             builder.build().unwrap().over(inner).oneshot(get()).await
         } else {
             let builder = builder.classify_fn(judge).retry(|retry| retry.max_attempts(4));
             builder.build().unwrap().over(inner).oneshot(get()).await
         };
-        assert_eq!(answer.unwrap().status(), 418);
+        assert_eq!(reply.unwrap().status(), 418);
         assert_eq!(*calls.lock().unwrap(), 4);
     }
 }
@@ -494,8 +494,8 @@ async fn the_serving_region_is_in_the_response_in_both_forms() {
     let observed =
         service_fn(|_: Request<()>| async { status(200) }).map_response(ServingRegion::insert_into);
     let west = Some(&ServingRegion("west"));
-    let answer = upstream.over(observed.clone()).oneshot(get()).await.unwrap();
-    assert_eq!(answer.extensions().get(), west);
+    let reply = upstream.over(observed.clone()).oneshot(get()).await.unwrap();
+    assert_eq!(reply.extensions().get(), west);
     let each = upstream.services(|_| observed.clone()).unwrap();
     assert_eq!(each.oneshot(get()).await.unwrap().extensions().get(), west);
 }
@@ -549,7 +549,7 @@ async fn an_attempt_timeout_of_the_retry_goes_below_the_breaker() {
         .circuit_breaker(|breaker| breaker.consecutive_failures(1))
         .build()
         .unwrap();
-    let client = upstream.over(service_fn(|_: Request<()>| std::future::pending::<Answers>()));
+    let client = upstream.over(service_fn(|_: Request<()>| std::future::pending::<Replies>()));
     let start = Instant::now();
     client.clone().oneshot(get()).await.unwrap_err();
     assert_eq!(start.elapsed(), Duration::from_secs(5));

@@ -11,7 +11,7 @@ Without options: on loopback sockets, 20 times faster than lifetime, in under a 
 if the morning doesn't show what it has to.
 
     --virtual      in memory, on a clock that doesn't wait: in a second, and the same each time
-    --seed N       which morning: when requests come, how long answers take [1]
+    --seed N       which morning: when requests come, how long replies take [1]
     --seeds A..B   each of these mornings, both ends included, a line each; 1 if any fails
     --json         one JSON object and nothing else; with --seeds one a line
     --help         this

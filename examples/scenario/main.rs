@@ -37,7 +37,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_upstream::BoxError;
 
-/// Counts the attempts of each retry policy against an upstream that always answers 500.
+/// Counts the attempts of each retry policy against an upstream that always replies 500.
 #[tokio::main(flavor = "current_thread", start_paused = true)]
 async fn main() -> Result<(), BoxError> {
     let sent = Arc::new(AtomicUsize::new(0));

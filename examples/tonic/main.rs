@@ -94,7 +94,7 @@ async fn dead_region() -> Result<String, BoxError> {
     Ok(format!("http://{address}"))
 }
 
-/// A server that answers `UNAVAILABLE`, `OK`.
+/// A server that replies `UNAVAILABLE`, `OK`.
 fn spawn_region() -> Result<String, BoxError> {
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse()?)?;
     let address = incoming.local_addr()?;

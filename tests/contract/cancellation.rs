@@ -7,7 +7,7 @@ use tower::{Layer, Service, ServiceExt};
 
 use crate::clock::{at_once, in_time, pass, poll, starts_to_wait, within};
 use crate::layers::{CircuitBreakerHalfOpen, End, Subject, Waits, call, try_call};
-use crate::upstream::{Answer, Readiness, Request, Upstream, request};
+use crate::upstream::{Reply, Readiness, Request, Upstream, request};
 
 contracts! { every_layer_and_state:
     dropped_before_its_first_poll,
@@ -52,7 +52,7 @@ async fn dropped_before_its_first_poll<S: Subject>() {
 }
 
 async fn dropped_in_flight<S: Subject>() {
-    let upstream = Upstream::that_answers(Answer::Hang);
+    let upstream = Upstream::that_replies(Reply::Hang);
     let subject = S::new();
     let held = subject.held();
     let mut hanging = Box::pin(call(subject.over(upstream.inner()), request()));
@@ -66,7 +66,7 @@ async fn dropped_in_flight<S: Subject>() {
 
 /// Neither good nor bad news of the upstream, however many there are.
 async fn dropped_a_thousand_times_in_flight<S: Subject>() {
-    let upstream = Upstream::that_answers(Answer::Hang);
+    let upstream = Upstream::that_replies(Reply::Hang);
     let subject = S::new();
     let held = subject.held();
     let client = subject.over(upstream.inner());
@@ -86,7 +86,7 @@ async fn finished_and_not_yet_dropped<S: Subject>() {
     let subject = S::new();
     let mut client = subject.over(upstream.inner());
     let mut future = Box::pin(at_once(client.ready()).expect("ready").call(request()));
-    at_once(&mut future).expect("an answer");
+    at_once(&mut future).expect("an reply");
     assert_eq!(upstream.in_flight(), 0);
     serves_as_before(&subject);
     drop(future);
@@ -94,8 +94,8 @@ async fn finished_and_not_yet_dropped<S: Subject>() {
 }
 
 async fn the_inner_service_panics<S: Subject>() {
-    for panic in [Answer::PanicInCall, Answer::PanicInPoll] {
-        let upstream = Upstream::that_answers(panic);
+    for panic in [Reply::PanicInCall, Reply::PanicInPoll] {
+        let upstream = Upstream::that_replies(panic);
         let subject = S::new();
         let held = subject.held();
         let call = call(subject.over(upstream.inner()), request());
@@ -116,7 +116,7 @@ fn tracked() -> (Request, Arc<()>) {
 }
 
 async fn the_request_goes_too<S: Subject>() {
-    let upstream = Upstream::that_answers(Answer::Hang);
+    let upstream = Upstream::that_replies(Reply::Hang);
     let subject = S::new();
     let (request, tracker) = tracked();
     let mut hanging = Box::pin(call(subject.over(upstream.inner()), request));
@@ -178,7 +178,7 @@ async fn dropped_while_others_wait<S: Waits>() {
     let client = subject.over(upstream.inner());
     let mut waiting = Vec::new();
     for _ in 0..5 {
-        upstream.answers_next([Answer::Status(503)]);
+        upstream.replies_next([Reply::Status(503)]);
         let mut client = client.clone();
         waiting.push(Box::pin(at_once(client.ready()).expect("ready").call(request())));
     }
@@ -207,7 +207,7 @@ async fn dropped_waits_delay_none<S: Waits>() {
     let client = subject.over(upstream.inner());
     for _ in 0..5_000 {
         // A retry waits after a failure.
-        upstream.answers_next([Answer::Status(503)]);
+        upstream.replies_next([Reply::Status(503)]);
         starts_to_wait(&mut Box::pin(call(client.clone(), request())));
     }
     let last = within(S::WAIT, call(client, request())).await;
@@ -235,7 +235,7 @@ async fn dropped_after_the_wait_while_the_inner_service_gets_ready<S: Waits>() {
 }
 
 async fn dropped_in_flight_after_the_wait<S: Waits>() {
-    let upstream = Upstream::that_answers(Answer::Hang);
+    let upstream = Upstream::that_replies(Reply::Hang);
     let subject = S::new();
     let held = subject.held();
     subject.make_wait(&upstream);

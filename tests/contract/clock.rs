@@ -10,17 +10,17 @@ use futures_util::future::FutureExt;
 /// Longer than any wait that a layer under test was asked for.
 pub(crate) const LONG: Duration = Duration::from_secs(3600);
 
-/// What the future answers within so much paused time; `None` if nothing.
+/// What the future replies within so much paused time; `None` if nothing.
 pub(crate) async fn within<F: Future>(time: Duration, future: F) -> Option<F::Output> {
     tokio::time::timeout(time, future).await.ok()
 }
 
-/// What the future answers without any waiting.
+/// What the future replies without any waiting.
 pub(crate) fn at_once<F: Future>(future: F) -> F::Output {
     future.now_or_never().expect("it should have answered at once")
 }
 
-/// What the future answers, which must come within [`LONG`].
+/// What the future replies, which must come within [`LONG`].
 pub(crate) async fn in_time<F: Future>(future: F) -> F::Output {
     within(LONG, future).await.expect("it hung")
 }

@@ -15,7 +15,7 @@ use tower_upstream::cause_ref;
 
 use crate::clock::in_time;
 use crate::layers::{Subject, call};
-use crate::upstream::{Answer, Inner, Mark, Request, Response, Upstream, request};
+use crate::upstream::{Reply, Inner, Mark, Request, Response, Upstream, request};
 
 contracts! { every_layer_and_state:
     below_a_buffer,
@@ -36,7 +36,7 @@ contracts! { every_layer: above_itself }
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Answers three calls in a row, each with its own answer.
+/// Replies three calls in a row, each with its own reply.
 async fn works<C>(mut client: C)
 where
     C: Service<Request, Response = Response>,
@@ -44,11 +44,11 @@ where
 {
     let mut last = Mark(0);
     for _ in 0..3 {
-        let answer = in_time(async { client.ready().await?.call(request()).await }).await;
-        let answer = answer.map_err(Into::into).expect("an answer");
-        assert_eq!(answer.status(), 200);
-        assert_ne!(*answer.body(), last);
-        last = answer.into_body();
+        let reply = in_time(async { client.ready().await?.call(request()).await }).await;
+        let reply = reply.map_err(Into::into).expect("an reply");
+        assert_eq!(reply.status(), 200);
+        assert_ne!(*reply.body(), last);
+        last = reply.into_body();
     }
 }
 
@@ -96,15 +96,15 @@ async fn below_a_timeout<S: Subject>() {
     let upstream = Upstream::new();
     let client = S::new().over(upstream.inner());
     let tower = TimeoutLayer::new(TIMEOUT).layer(client.clone());
-    upstream.answers(Answer::Hang);
+    upstream.replies(Reply::Hang);
     let error = in_time(call_any(tower.clone())).await.expect_err("a timeout");
     assert!(cause_ref::<Elapsed>(&*error).is_some(), "another error: {error}");
     let status = http::StatusCode::GATEWAY_TIMEOUT;
     let http = HttpTimeoutLayer::with_status_code(status, TIMEOUT).layer(client);
-    let answer = in_time(call_any(http.clone())).await.expect("an answer");
-    assert_eq!(answer.status(), status);
+    let reply = in_time(call_any(http.clone())).await.expect("an reply");
+    assert_eq!(reply.status(), status);
     assert_eq!(upstream.in_flight(), 0);
-    upstream.answers(Answer::Status(200));
+    upstream.replies(Reply::Status(200));
     works(tower).await;
     works(http).await;
 }
@@ -119,7 +119,7 @@ where
 
 /// The layer sees the timeout as a failure, and passes it on.
 async fn above_a_timeout<S: Subject>() {
-    let upstream = Upstream::that_answers(Answer::Hang);
+    let upstream = Upstream::that_replies(Reply::Hang);
     let tower = TimeoutLayer::new(TIMEOUT).layer(upstream.inner());
     let error = in_time(call(S::new().over(Inner::new(tower.clone())), request()))
         .await
@@ -127,10 +127,10 @@ async fn above_a_timeout<S: Subject>() {
     assert!(cause_ref::<Elapsed>(&*error).is_some(), "another error: {error}");
     let status = http::StatusCode::GATEWAY_TIMEOUT;
     let http = HttpTimeoutLayer::with_status_code(status, TIMEOUT).layer(upstream.inner());
-    let answer = in_time(call(S::new().over(Inner::new(http.clone())), request())).await;
-    assert_eq!(answer.expect("an answer").status(), status);
+    let reply = in_time(call(S::new().over(Inner::new(http.clone())), request())).await;
+    assert_eq!(reply.expect("an reply").status(), status);
     assert_eq!(upstream.in_flight(), 0);
-    upstream.answers(Answer::Status(200));
+    upstream.replies(Reply::Status(200));
     works(S::new().over(Inner::new(tower))).await;
     works(S::new().over(Inner::new(http))).await;
 }

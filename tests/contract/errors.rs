@@ -17,7 +17,7 @@ use tower_upstream::{InvalidConfig, cause_ref};
 
 use crate::clock::{at_once, in_time, pass};
 use crate::layers::{CircuitBreaker, RateLimit, Rejects, Subject, call};
-use crate::upstream::{Answer, Failure, Inner, Request, Upstream, request};
+use crate::upstream::{Reply, Failure, Inner, Request, Upstream, request};
 
 contracts! { layers_over_anything: events_give_no_secret_away }
 contracts! { layers_that_stay: an_inner_error_passes_three_layers_unchanged }
@@ -39,7 +39,7 @@ fn three_layers(inner: Inner) -> Inner {
 }
 
 async fn an_inner_error_passes_three_layers_unchanged<S: Subject>() {
-    let upstream = Upstream::that_answers(Answer::Fail);
+    let upstream = Upstream::that_replies(Reply::Fail);
     let three = |inner| S::new().boxed(S::new().boxed(S::new().boxed(inner)));
     for client in [three(upstream.inner()), three_layers(S::new().boxed(upstream.inner()))] {
         let error = in_time(call(client, request())).await.expect_err("the upstream's error");
@@ -86,7 +86,7 @@ async fn a_rejection_is_found_below_three_errors_around_it<S: Rejects>() {
     assert!(cause_ref::<S::Rejection>(&*error).is_some());
 }
 
-/// Things that are in requests, answers and errors here, and belong nowhere else.
+/// Things that are in requests, replies and errors here, and belong nowhere else.
 const SECRETS: [&str; 8] = [
     "sk-top-secret",
     "Bearer",
@@ -115,7 +115,7 @@ fn secretive() -> Request {
 /// Neither in words nor in `Debug`, at any depth of its chain.
 async fn a_rejection_gives_no_secret_away<S: Rejects>() {
     let subject = S::new();
-    let upstream = Upstream::that_answers(Answer::Fail);
+    let upstream = Upstream::that_replies(Reply::Fail);
     // The failures that are counted carry secrets in their texts.
     let client = subject.over(upstream.inner());
     for _ in 0..3 {
@@ -142,9 +142,9 @@ async fn events_give_no_secret_away<S: Subject>() {
             events.lock().expect("no panic").push(format!("{event} {event:?}"));
         })
     });
-    let answers = [Answer::Fail, Answer::Status(500), Answer::ComeBack(429, "5")];
-    for answer in answers {
-        let upstream = Upstream::that_answers(answer);
+    let replies = [Reply::Fail, Reply::Status(500), Reply::ComeBack(429, "5")];
+    for reply in replies {
+        let upstream = Upstream::that_replies(reply);
         let client = subject.over(upstream.inner());
         for _ in 0..4 {
             _ = in_time(call(client.clone(), secretive())).await;

@@ -12,7 +12,7 @@ use tower_upstream::{BoxError, CircuitBreakerLayer, Quota, RateLimitLayer};
 
 use crate::clock::{pass, poll, within};
 use crate::layers::{Client, Subject, call};
-use crate::upstream::{Answer, Inner, Response, Upstream, request};
+use crate::upstream::{Reply, Inner, Response, Upstream, request};
 
 contracts! { every_layer:
     serves_or_is_refused_at_extremes,
@@ -42,27 +42,27 @@ impl<F: Future> Future for Bounded<F> {
     }
 }
 
-/// The answer, if one comes within [`MAX_WAIT`].
-async fn answer(what: &str, client: impl Client) -> Option<Result<Response, BoxError>> {
+/// The reply, if one comes within [`MAX_WAIT`].
+async fn reply(what: &str, client: impl Client) -> Option<Result<Response, BoxError>> {
     let future = Box::pin(call(client, request()));
     within(MAX_WAIT, Bounded { future, polls: 0, what: what.into() }).await
 }
 
 /// What servers say, the longest hints and the worst among them.
-fn answers() -> impl Iterator<Item = Answer> {
+fn replies() -> impl Iterator<Item = Reply> {
     [
-        Answer::Status(200),
-        Answer::Status(500),
-        Answer::ComeBack(503, "1"),
-        Answer::Fail,
-        Answer::ComeBack(503, "18446744073709551615"),
-        Answer::ComeBack(503, "31536000"),
-        Answer::Status(200),
-        Answer::ComeBack(429, "18446744073709551615"),
-        Answer::ComeBack(429, "31536000"),
-        Answer::ComeBack(429, "0"),
-        Answer::Status(404),
-        Answer::ComeBack(503, "0"),
+        Reply::Status(200),
+        Reply::Status(500),
+        Reply::ComeBack(503, "1"),
+        Reply::Fail,
+        Reply::ComeBack(503, "18446744073709551615"),
+        Reply::ComeBack(503, "31536000"),
+        Reply::Status(200),
+        Reply::ComeBack(429, "18446744073709551615"),
+        Reply::ComeBack(429, "31536000"),
+        Reply::ComeBack(429, "0"),
+        Reply::Status(404),
+        Reply::ComeBack(503, "0"),
     ]
     .into_iter()
     .cycle()
@@ -73,10 +73,10 @@ async fn serves_or_is_refused_at_extremes<S: Subject>() {
         let what = extreme.what;
         let Ok(layer) = extreme.layer else { continue };
         let upstream = Upstream::new();
-        upstream.answers_next(answers().take(60));
+        upstream.replies_next(replies().take(60));
         let client = layer.layer(upstream.inner());
         for round in 0..12 {
-            let answered = answer(&what, client.clone()).await.is_some();
+            let answered = reply(&what, client.clone()).await.is_some();
             assert!(answered || extreme.may_wait, "{what}: call {round} hangs");
             pass(Duration::from_secs(round)).await;
         }
@@ -96,7 +96,7 @@ async fn serves_or_is_refused_at_extremes<S: Subject>() {
         }
         // Much later.
         pass(Duration::from_secs(10 * 86_400)).await;
-        let answered = answer(&what, client).await.is_some();
+        let answered = reply(&what, client).await.is_some();
         assert!(answered || extreme.may_wait, "{what}: days later it hangs");
         assert_eq!(upstream.in_flight(), 0, "{what}");
     }
@@ -108,10 +108,10 @@ async fn shows_itself_at_extremes<S: Subject>() {
         match extreme.layer {
             Ok(layer) => {
                 let upstream = Upstream::new();
-                upstream.answers_next(answers().take(10));
+                upstream.replies_next(replies().take(10));
                 let client = layer.layer(upstream.inner());
                 for _ in 0..5 {
-                    if let Some(Err(error)) = answer(&extreme.what, client.clone()).await {
+                    if let Some(Err(error)) = reply(&extreme.what, client.clone()).await {
                         assert!(!format!("{error} {error:?}").is_empty());
                     }
                 }
@@ -167,7 +167,7 @@ async fn costs_at_extremes() {
                 let upstream = Upstream::new();
                 let client = Inner::new(limit.layer(upstream.inner()));
                 for _ in 0..4 {
-                    let answered = answer(&what, client.clone()).await;
+                    let answered = reply(&what, client.clone()).await;
                     let answered = answered.unwrap_or_else(|| panic!("{what}: hangs"));
                     assert!(cost > 0 || answered.is_ok(), "{what}: what costs nothing passes");
                 }

@@ -1,7 +1,7 @@
 //! One state a key, and none of another's.
 
 use crate::layers::{End, Keyed, try_call};
-use crate::upstream::{Answer, Upstream, request};
+use crate::upstream::{Reply, Upstream, request};
 
 contracts! { layers_with_keys:
     one_keys_state_is_not_anothers,
@@ -11,7 +11,7 @@ contracts! { layers_with_keys:
 }
 
 async fn one_keys_state_is_not_anothers<S: Keyed>() {
-    let upstream = Upstream::that_answers(Answer::Status(503));
+    let upstream = Upstream::that_replies(Reply::Status(503));
     let subject = S::new();
     S::use_up(&subject.layer());
     let client = subject.over(upstream.inner());

@@ -2,7 +2,7 @@
 
 use crate::clock::{at_once, pass, starts_to_wait};
 use crate::layers::{End, Subject, call, try_call};
-use crate::upstream::{Answer, Upstream, request};
+use crate::upstream::{Reply, Upstream, request};
 
 contracts! { circuits:
     late_failures_do_not_open_what_has_recovered,
@@ -11,7 +11,7 @@ contracts! { circuits:
 
 /// Five calls that hang in a layer that was healthy when they began.
 fn hanging<S: Subject>(subject: &S) -> (Upstream, Vec<impl Future<Output = End> + Unpin>) {
-    let upstream = Upstream::that_answers(Answer::Hang);
+    let upstream = Upstream::that_replies(Reply::Hang);
     let client = subject.over(upstream.inner());
     let calls = (0..5).map(|_| {
         let call = call(client.clone(), request());
@@ -31,7 +31,7 @@ async fn late_failures_do_not_open_what_has_recovered<S: Subject>() {
     let client = subject.over(Upstream::new().inner());
     assert_eq!(try_call(client.clone(), request()), End::Answered, "it has recovered");
     let held = subject.held();
-    upstream.answers_late(Answer::Status(500));
+    upstream.replies_late(Reply::Status(500));
     for call in calls {
         assert_eq!(at_once(call), End::Answered);
     }
@@ -44,7 +44,7 @@ async fn late_successes_do_not_close_what_is_open<S: Subject>() {
     let (upstream, calls) = hanging(&subject);
     S::use_up(&subject.layer());
     let held = subject.held();
-    upstream.answers_late(Answer::Status(200));
+    upstream.replies_late(Reply::Status(200));
     for call in calls {
         assert_eq!(at_once(call), End::Answered);
     }

@@ -70,7 +70,7 @@ macro_rules! layers_that_stay {
     };
 }
 
-/// Those whose answers change when they are used up. A failover then answers from another
+/// Those whose replies change when they are used up. A failover then replies from another
 /// region, and an alert layer tells others than the caller.
 macro_rules! layers_that_show_it {
     ($contract:ident) => {

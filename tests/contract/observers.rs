@@ -11,7 +11,7 @@ use tower_upstream::event::{Event, Observer, observer_fn};
 
 use crate::clock::{in_time, pass, poll};
 use crate::layers::{Of, Subject, call, try_call};
-use crate::upstream::{Answer, Readiness, Upstream, request};
+use crate::upstream::{Reply, Readiness, Upstream, request};
 
 contracts! { layers_over_anything:
     receives_what_the_layer_does,
@@ -40,7 +40,7 @@ impl Counter {
 /// Failures, hints, a layer that is used up, and a call that waits in vain.
 async fn trouble<S: Subject>(subject: &S) {
     let upstream = Upstream::new();
-    upstream.answers_next([Answer::Status(503), Answer::Fail, Answer::ComeBack(429, "3")]);
+    upstream.replies_next([Reply::Status(503), Reply::Fail, Reply::ComeBack(429, "3")]);
     let client = subject.over(upstream.inner());
     for _ in 0..3 {
         _ = in_time(call(client.clone(), request())).await;
@@ -133,7 +133,7 @@ async fn look_and_call<S: Subject>() {
         })
     };
     let subject = S::observed(observer);
-    let upstream = Upstream::that_answers(Answer::Status(503));
+    let upstream = Upstream::that_replies(Reply::Status(503));
     let client = Mutex::new(subject.over(upstream.inner()));
     let reach = reach.get_or_init(|| Reach { subject, client });
     trouble(&reach.subject).await;
@@ -153,6 +153,6 @@ async fn a_panic_in_it_locks_none_out<S: Subject>() {
     assert!(caught.is_err());
     pass(Duration::from_secs(30)).await;
     let client = subject.over(Upstream::new().inner());
-    in_time(call(client, request())).await.expect("an answer");
+    in_time(call(client, request())).await.expect("an reply");
     subject.look();
 }

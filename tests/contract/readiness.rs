@@ -9,7 +9,7 @@ use tower_upstream::cause_ref;
 
 use crate::clock::{LONG, at_once, in_time, pass, starts_to_wait, within};
 use crate::layers::{End, Of, Rejects, Subject, Waits, call, try_call};
-use crate::upstream::{Answer, Failure, Inner, Readiness, Upstream, request};
+use crate::upstream::{Reply, Failure, Inner, Readiness, Upstream, request};
 
 contracts! { every_layer_and_state:
     never_calls_an_unready_service,
@@ -36,8 +36,8 @@ async fn never_calls_an_unready_service<S: Subject>() {
     let subject = S::new();
     let upstream = Upstream::new();
     upstream.readies(Readiness::Reluctant);
-    let answers = [Answer::Status(200), Answer::Status(503), Answer::Fail, Answer::Status(500)];
-    upstream.answers_next(answers.into_iter().cycle().take(400));
+    let replies = [Reply::Status(200), Reply::Status(503), Reply::Fail, Reply::Status(500)];
+    upstream.replies_next(replies.into_iter().cycle().take(400));
     let mut client = subject.over(upstream.inner());
     for round in 0..200_u64 {
         // Through one handle, through a clone, and through a clone of a ready one.
@@ -60,7 +60,7 @@ async fn calls_in_place_what_it_readied<S: Subject>() {
     for _ in 0..50 {
         let client = at_once(client.ready()).expect("ready");
         assert!(upstream.ready() <= 1, "one readiness a call");
-        at_once(client.call(request())).expect("an answer");
+        at_once(client.call(request())).expect("an reply");
     }
     assert_eq!(upstream.clones(), clones, "a call that passes takes no other handle");
     let calls = upstream.take_calls();
@@ -129,7 +129,7 @@ async fn a_clone_of_a_ready_service_is_asked_anew<S: Subject>() {
     drop(late);
     // The readiness stayed where it was.
     upstream.readies(Readiness::AtOnce);
-    at_once(client.call(request())).expect("an answer");
+    at_once(client.call(request())).expect("an reply");
 }
 
 /// From `ready` or from `call`, but not from both, and neither panics nor hangs.
@@ -156,7 +156,7 @@ async fn an_error_of_readiness_reaches_the_caller_once<S: Subject>() {
     upstream.readies(Readiness::AtOnce);
     // Failures may have opened a circuit: it must close by itself.
     pass(LONG).await;
-    in_time(call(client, request())).await.expect("an answer, all being well again");
+    in_time(call(client, request())).await.expect("an reply, all being well again");
 }
 
 async fn an_error_of_readiness_after_the_wait_spends_nothing<S: Waits>() {

@@ -6,7 +6,7 @@ use tower::{Layer, Service, ServiceExt};
 
 use crate::clock::at_once;
 use crate::layers::{End, Of, Subject, call, try_call};
-use crate::upstream::{Answer, Upstream, request};
+use crate::upstream::{Reply, Upstream, request};
 
 contracts! { layers_that_show_it:
     shared_by_all_that_is_made_of_a_layer,
@@ -28,7 +28,7 @@ fn end<S: Subject>(client: Of<S>) -> End {
 
 /// Two calls of `layer()`, as axum makes one a route, and clones of layer and service.
 async fn shared_by_all_that_is_made_of_a_layer<S: Subject>() {
-    let upstream = Upstream::that_answers(Answer::Status(503));
+    let upstream = Upstream::that_replies(Reply::Status(503));
     let subject = S::new();
     let layer = subject.layer();
     let services = || {
@@ -37,7 +37,7 @@ async fn shared_by_all_that_is_made_of_a_layer<S: Subject>() {
             service.clone(),
             service,
             layer.layer(upstream.inner()),
-            layer.clone().layer(Upstream::that_answers(Answer::Status(503)).inner()),
+            layer.clone().layer(Upstream::that_replies(Reply::Status(503)).inner()),
         ]
     };
     let before = services();
@@ -49,7 +49,7 @@ async fn shared_by_all_that_is_made_of_a_layer<S: Subject>() {
 }
 
 async fn not_shared_by_layers_built_separately<S: Subject>() {
-    let upstream = Upstream::that_answers(Answer::Status(503));
+    let upstream = Upstream::that_replies(Reply::Status(503));
     let fresh = end::<S>(S::new().over(upstream.inner()));
     let (one, other) = (S::new(), S::new());
     S::use_up(&one.layer());
@@ -77,7 +77,7 @@ async fn built_outside_a_runtime<S: Subject>() {
         (subject.over(inner), subject)
     };
     let (service, _subject) = std::thread::spawn(build).join().expect("no runtime is needed");
-    at_once(call(service, request())).expect("an answer");
+    at_once(call(service, request())).expect("an reply");
 }
 
 async fn used_from_other_threads<S: Subject>() {

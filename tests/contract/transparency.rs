@@ -5,26 +5,26 @@ use http::{HeaderMap, HeaderValue, Method, Version};
 
 use crate::clock::{at_once, in_time};
 use crate::layers::{Subject, call};
-use crate::upstream::{Answer, Mark, Request, Upstream, request};
+use crate::upstream::{Reply, Mark, Request, Upstream, request};
 
 contracts! { every_layer_and_state:
-    the_answer_is_the_inner_services_own,
+    the_reply_is_the_inner_services_own,
     each_call_is_sent_once,
 }
-contracts! { every_layer: a_bad_answer_is_returned_and_not_invented }
+contracts! { every_layer: a_bad_reply_is_returned_and_not_invented }
 contracts! { layers_that_stay:
     the_request_arrives_unchanged,
     the_last_error_is_returned_and_not_invented,
 }
 
 /// Its body can't be cloned and hasn't any trait of a body: it can only be passed on.
-async fn the_answer_is_the_inner_services_own<S: Subject>() {
-    let upstream = Upstream::that_answers(Answer::ComeBack(204, "7"));
-    let answer = at_once(call(S::new().over(upstream.inner()), request())).expect("an answer");
-    assert_eq!(answer.status(), 204);
-    assert_eq!(answer.headers().len(), 1);
-    assert_eq!(answer.headers()["retry-after"], "7");
-    assert_eq!(*answer.body(), Mark(upstream.take_calls()[0].mark));
+async fn the_reply_is_the_inner_services_own<S: Subject>() {
+    let upstream = Upstream::that_replies(Reply::ComeBack(204, "7"));
+    let reply = at_once(call(S::new().over(upstream.inner()), request())).expect("an reply");
+    assert_eq!(reply.status(), 204);
+    assert_eq!(reply.headers().len(), 1);
+    assert_eq!(reply.headers()["retry-after"], "7");
+    assert_eq!(*reply.body(), Mark(upstream.take_calls()[0].mark));
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ async fn the_request_arrives_unchanged<S: Subject>() {
     let body = Bytes::from(vec![7; 100_000]);
     let sent = elaborate(&body);
     let (expected, _) = sent.clone().into_parts();
-    at_once(call(S::new().over(upstream.inner()), sent)).expect("an answer");
+    at_once(call(S::new().over(upstream.inner()), sent)).expect("an reply");
     let [arrived] = &upstream.take_calls()[..] else { panic!("one call") };
     assert_eq!(arrived.head.method, expected.method);
     assert_eq!(arrived.head.uri, expected.uri);
@@ -70,25 +70,25 @@ async fn each_call_is_sent_once<S: Subject>() {
     let upstream = Upstream::new();
     let client = S::new().over(upstream.inner());
     for calls in 1..=20 {
-        at_once(call(client.clone(), request())).expect("an answer");
+        at_once(call(client.clone(), request())).expect("an reply");
         assert_eq!(upstream.calls(), calls);
     }
 }
 
-async fn a_bad_answer_is_returned_and_not_invented<S: Subject>() {
+async fn a_bad_reply_is_returned_and_not_invented<S: Subject>() {
     for status in [301, 400, 401, 403, 404, 429, 500, 501, 503, 529] {
-        let upstream = Upstream::that_answers(Answer::Status(status));
-        let answer = in_time(call(S::new().over(upstream.inner()), request())).await;
-        let answer = answer.expect("the upstream's answer");
-        assert_eq!(answer.status(), status);
+        let upstream = Upstream::that_replies(Reply::Status(status));
+        let reply = in_time(call(S::new().over(upstream.inner()), request())).await;
+        let reply = reply.expect("the upstream's reply");
+        assert_eq!(reply.status(), status);
         let last = upstream.take_calls().pop().expect("it was sent");
-        assert_eq!(*answer.body(), Mark(last.mark), "the last answer of all");
+        assert_eq!(*reply.body(), Mark(last.mark), "the last reply of all");
     }
 }
 
 async fn the_last_error_is_returned_and_not_invented<S: Subject>() {
     use crate::upstream::Failure;
-    let upstream = Upstream::that_answers(Answer::Fail);
+    let upstream = Upstream::that_replies(Reply::Fail);
     let error = in_time(call(S::new().over(upstream.inner()), request())).await;
     let failure = error.expect_err("the upstream's error").downcast::<Failure>();
     let failure = failure.expect("as it was, unwrapped");

@@ -1,5 +1,5 @@
 //! A layer names no type of a request, a response or an error: it goes over
-//! whatever there is, and answers with `BoxError`.
+//! whatever there is, and replies with `BoxError`.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -25,7 +25,7 @@ contracts! { layers_over_anything:
     over_another_protocol_that_cannot_fail,
     over_another_protocol_with_an_error_of_its_own,
     over_another_protocol_with_a_boxed_error,
-    over_another_protocol_whose_answers_can_not_be_sent,
+    over_another_protocol_whose_replies_can_not_be_sent,
 }
 
 /// A layer that makes a client of `S`.
@@ -45,11 +45,11 @@ type Fn<Req, Res, E> = ServiceFn<fn(Req) -> Ready<Result<Res, E>>>;
 type Text = http::Response<&'static str>;
 type Http<E> = Fn<Request, Text, E>;
 
-fn answer(_: Request) -> Text {
-    http::Response::new("answer")
+fn reply(_: Request) -> Text {
+    http::Response::new("reply")
 }
 
-fn http_answer<L, E>(
+fn http_reply<L, E>(
     layer: L,
     f: fn(Request) -> Ready<Result<Text, E>>,
 ) -> Result<&'static str, BoxError>
@@ -64,24 +64,24 @@ async fn over_http_that_cannot_fail<S>()
 where
     S: Subject<Layer: Over<Http<Infallible>, Request, Text>>,
 {
-    let answered = http_answer(S::new().layer(), |request| ready(Ok(answer(request))));
-    assert_eq!(answered.expect("an answer"), "answer");
+    let answered = http_reply(S::new().layer(), |request| ready(Ok(reply(request))));
+    assert_eq!(answered.expect("an reply"), "reply");
 }
 
 async fn over_http_with_an_error_of_its_own<S>()
 where
     S: Subject<Layer: Over<Http<Failure>, Request, Text>>,
 {
-    let answered = http_answer(S::new().layer(), |request| ready(Ok(answer(request))));
-    assert_eq!(answered.expect("an answer"), "answer");
+    let answered = http_reply(S::new().layer(), |request| ready(Ok(reply(request))));
+    assert_eq!(answered.expect("an reply"), "reply");
 }
 
 async fn over_http_with_a_boxed_error<S>()
 where
     S: Subject<Layer: Over<Http<BoxError>, Request, Text>>,
 {
-    let answered = http_answer(S::new().layer(), |request| ready(Ok(answer(request))));
-    assert_eq!(answered.expect("an answer"), "answer");
+    let answered = http_reply(S::new().layer(), |request| ready(Ok(reply(request))));
+    assert_eq!(answered.expect("an reply"), "reply");
 }
 
 type NotSync = BoxCloneService<Request, Response, Failure>;
@@ -111,12 +111,12 @@ where
     S: Subject<Layer: Over<Local, http::Request<()>, http::Response<Rc<str>>>>,
 {
     let serve: fn(http::Request<()>) -> LocalFuture = |_| {
-        let answer = Rc::from("answer");
-        Box::pin(async { Ok(http::Response::new(answer)) })
+        let reply = Rc::from("reply");
+        Box::pin(async { Ok(http::Response::new(reply)) })
     };
     let client = S::new().layer().layer(service_fn(serve));
     let answered = at_once(client.oneshot(http::Request::new(())));
-    assert_eq!(&**answered.expect("an answer").body(), "answer");
+    assert_eq!(&**answered.expect("an reply").body(), "reply");
 }
 
 /// A service that doubles a number, or not.
@@ -134,7 +134,7 @@ where
     S: Subject<Plain: Over<Double<Infallible>, u32, u64>>,
 {
     let doubled = doubled(&S::plain(), |number| ready(Ok(u64::from(number) * 2)));
-    assert_eq!(doubled.expect("an answer"), 42);
+    assert_eq!(doubled.expect("an reply"), 42);
 }
 
 async fn over_another_protocol_with_an_error_of_its_own<S>()
@@ -155,11 +155,11 @@ where
     assert_eq!(cause_ref::<Failure>(&*error), Some(&Failure(21)));
 }
 
-async fn over_another_protocol_whose_answers_can_not_be_sent<S>()
+async fn over_another_protocol_whose_replies_can_not_be_sent<S>()
 where
     S: Subject<Plain: Over<Fn<u32, Rc<str>, Infallible>, u32, Rc<str>>>,
 {
-    let serve: fn(u32) -> Ready<Result<Rc<str>, Infallible>> = |_| ready(Ok("answer".into()));
+    let serve: fn(u32) -> Ready<Result<Rc<str>, Infallible>> = |_| ready(Ok("reply".into()));
     let answered = at_once(S::plain().layer(service_fn(serve)).oneshot(1));
-    assert_eq!(&*answered.expect("an answer"), "answer");
+    assert_eq!(&*answered.expect("an reply"), "reply");
 }

@@ -1,5 +1,5 @@
 //! The service below the layers under test: strict about what tower's contract
-//! asks of its callers, and observed how to answer.
+//! asks of its callers, and observed how to reply.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -56,7 +56,7 @@ impl Error for Failure {}
 
 /// How a call is answered.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Answer {
+pub(crate) enum Reply {
     Status(u16),
     /// A status and a `Retry-After`.
     ComeBack(u16, &'static str),
@@ -88,9 +88,9 @@ struct Shared(Mutex<Log>);
 
 struct Log {
     readiness: Readiness,
-    script: VecDeque<Answer>,
-    otherwise: Answer,
-    late: Option<Answer>,
+    script: VecDeque<Reply>,
+    otherwise: Reply,
+    late: Option<Reply>,
     broken: Vec<&'static str>,
     unready: Vec<Waker>,
     ready: usize,
@@ -108,7 +108,7 @@ pub(crate) struct Call {
     pub(crate) body: Bytes,
     /// Which handle was called.
     pub(crate) handle: usize,
-    /// The number of its answer.
+    /// The number of its reply.
     pub(crate) mark: u64,
 }
 
@@ -117,7 +117,7 @@ impl Default for Log {
         Self {
             readiness: Readiness::AtOnce,
             script: VecDeque::new(),
-            otherwise: Answer::Status(200),
+            otherwise: Reply::Status(200),
             late: None,
             broken: Vec::new(),
             unready: Vec::new(),
@@ -138,15 +138,15 @@ impl Shared {
 }
 
 impl Upstream {
-    /// An upstream that is ready, and answers 200.
+    /// An upstream that is ready, and replies 200.
     pub(crate) fn new() -> Self {
         Self { shared: Arc::default() }
     }
 
-    /// One that always answers so.
-    pub(crate) fn that_answers(answer: Answer) -> Self {
+    /// One that always replies so.
+    pub(crate) fn that_replies(reply: Reply) -> Self {
         let upstream = Self::new();
-        upstream.answers(answer);
+        upstream.replies(reply);
         upstream
     }
 
@@ -165,18 +165,18 @@ impl Upstream {
     }
 
     /// From here on, every call is answered so.
-    pub(crate) fn answers(&self, answer: Answer) {
-        self.shared.log().otherwise = answer;
+    pub(crate) fn replies(&self, reply: Reply) {
+        self.shared.log().otherwise = reply;
     }
 
     /// The next calls are answered so.
-    pub(crate) fn answers_next(&self, answers: impl IntoIterator<Item = Answer>) {
-        self.shared.log().script.extend(answers);
+    pub(crate) fn replies_next(&self, replies: impl IntoIterator<Item = Reply>) {
+        self.shared.log().script.extend(replies);
     }
 
     /// Those calls that hang are answered so when they are polled next.
-    pub(crate) fn answers_late(&self, answer: Answer) {
-        self.shared.log().late = Some(answer);
+    pub(crate) fn replies_late(&self, reply: Reply) {
+        self.shared.log().late = Some(reply);
     }
 
     /// From here on, clients get ready so.
@@ -313,20 +313,20 @@ impl Service<Request> for Client {
         }
         self.state = State::Unready;
         log.ready -= 1;
-        let answer = log.script.pop_front().unwrap_or(log.otherwise);
+        let reply = log.script.pop_front().unwrap_or(log.otherwise);
         let mark = log.next_mark();
         let (head, body) = request.into_parts();
         log.calls.push(Call { head, body, handle: self.handle, mark });
-        assert!(!matches!(answer, Answer::PanicInCall), "the inner service panics when called");
+        assert!(!matches!(reply, Reply::PanicInCall), "the inner service panics when called");
         log.in_flight += 1;
         drop(log);
-        Pending { answer, mark, shared: Some(Arc::clone(&self.shared)) }
+        Pending { reply, mark, shared: Some(Arc::clone(&self.shared)) }
     }
 }
 
 /// A call in flight. Holds its place until it has answered or is dropped.
 pub(crate) struct Pending {
-    answer: Answer,
+    reply: Reply,
     mark: u64,
     shared: Option<Arc<Shared>>,
 }
@@ -352,15 +352,15 @@ impl Future for Pending {
         let shared = self.shared.as_ref().expect("a call in flight, polled before it was done");
         let late = shared.log().late;
         let builder =
-            match late.filter(|_| matches!(self.answer, Answer::Hang)).unwrap_or(self.answer) {
-                Answer::Hang => return Poll::Pending,
-                Answer::PanicInCall | Answer::PanicInPoll => panic!("the inner service panics"),
-                Answer::Fail => {
+            match late.filter(|_| matches!(self.reply, Reply::Hang)).unwrap_or(self.reply) {
+                Reply::Hang => return Poll::Pending,
+                Reply::PanicInCall | Reply::PanicInPoll => panic!("the inner service panics"),
+                Reply::Fail => {
                     self.land();
                     return Poll::Ready(Err(Failure(self.mark)));
                 }
-                Answer::Status(status) => http::Response::builder().status(status),
-                Answer::ComeBack(status, after) => {
+                Reply::Status(status) => http::Response::builder().status(status),
+                Reply::ComeBack(status, after) => {
                     http::Response::builder().status(status).header("retry-after", after)
                 }
             };

@@ -21,9 +21,9 @@ fn all_refuse() -> World {
     world
 }
 
-fn all_answer(world: &World) {
+fn all_reply(world: &World) {
     for host in ["us", "eu", "ap"] {
-        world.set(host, Host::Answers(200));
+        world.set(host, Host::Replies(200));
     }
 }
 
@@ -61,7 +61,7 @@ async fn it_fails_at_once_and_says_when_to_come_back() {
     let wait = back_in(&get(&mut client).await.unwrap_err()).unwrap();
     assert!(wait >= 10 * SECOND && wait <= 11 * SECOND, "{wait:?}");
     assert!(world.take_called().is_empty() && start.elapsed().is_zero());
-    all_answer(&world);
+    all_reply(&world);
     tokio::time::sleep(wait).await;
     assert_eq!(get(&mut client).await.unwrap(), 200);
 }
@@ -75,7 +75,7 @@ async fn a_retry_above_waits_for_it_without_spending_its_budget() {
         .into_inner();
     let mut client = client(layer, &world);
     get(&mut client).await.unwrap_err();
-    all_answer(&world);
+    all_reply(&world);
     world.take_called();
     assert_eq!(get(&mut client).await.unwrap(), 200);
     assert_eq!(world.take_called().len(), 1);
@@ -86,7 +86,7 @@ async fn it_waits_for_the_one_that_is_back_the_soonest() {
     let world = all_refuse();
     let mut client = client(layer(WhenAllOut::Wait), &world);
     get(&mut client).await.unwrap_err();
-    all_answer(&world);
+    all_reply(&world);
     world.take_called();
     let start = Instant::now();
     assert_eq!(get(&mut client).await.unwrap(), 200);
@@ -128,7 +128,7 @@ async fn who_waits_receives_a_region_that_is_back_sooner() {
         let handle = layer.handle();
         let mut client = client(layer, &world);
         get(&mut client).await.unwrap_err();
-        all_answer(&world);
+        all_reply(&world);
         let start = Instant::now();
         let call = tokio::spawn(client.call(Request::get("/").body(()).unwrap()));
         tokio::time::sleep(SECOND).await;
@@ -154,7 +154,7 @@ async fn those_who_wait_do_not_all_go_probing() {
     }
     let calls = tokio::spawn(join_all(calls));
     for host in ["us", "eu", "ap"] {
-        world.set(host, Host::TakesAndAnswers(SECOND, 500));
+        world.set(host, Host::TakesAndReplies(SECOND, 500));
     }
     tokio::time::sleep(11 * SECOND + SECOND / 2).await;
     let called = world.take_called();
@@ -162,11 +162,11 @@ async fn those_who_wait_do_not_all_go_probing() {
     assert!((1..=9).contains(&called.len()), "{}", called.len());
     // One that has proved itself takes them all, at once.
     for host in ["us", "eu", "ap"] {
-        world.set(host, Host::TakesAndAnswers(SECOND, 200));
+        world.set(host, Host::TakesAndReplies(SECOND, 200));
     }
     let start = Instant::now();
-    let answers = calls.await.unwrap();
-    let served = answers.iter().filter(|answer| answer.as_ref().is_ok_and(|a| a.status() == 200));
+    let replies = calls.await.unwrap();
+    let served = replies.iter().filter(|reply| reply.as_ref().is_ok_and(|a| a.status() == 200));
     assert!(served.count() >= 97);
     assert!(start.elapsed() < 25 * SECOND, "{:?}", start.elapsed());
 }

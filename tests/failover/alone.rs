@@ -29,7 +29,7 @@ async fn a_request_may_ask_for_fewer_regions() {
         let world = World::default();
         let client = client(FailoverLayer::new(regions()), &world);
         for host in ["us", "eu", "ap"] {
-            world.set(host, Host::Answers(500));
+            world.set(host, Host::Replies(500));
         }
         assert_eq!(client.oneshot(asking(asks)).await.unwrap().status(), 500);
         assert_eq!(world.take_called(), called, "{asks:?}");
@@ -52,7 +52,7 @@ async fn past_a_requests_deadline_no_other_region_is_tried() {
     for (takes, called) in [(SECOND, &["us", "eu"][..]), (3 * SECOND, &["us"])] {
         let world = World::default();
         let client = client(FailoverLayer::new(regions()), &world);
-        world.set("us", Host::TakesAndAnswers(takes, 500));
+        world.set("us", Host::TakesAndReplies(takes, 500));
         let request = asking(Override::new().deadline(2 * SECOND));
         client.oneshot(request).await.unwrap();
         assert_eq!(world.take_called(), called);

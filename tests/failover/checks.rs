@@ -39,10 +39,10 @@ impl Checker {
     /// Checks of the same hosts as the calls go to.
     fn checks(&self, world: &World) -> HealthChecks {
         let (world, checker) = (world.clone(), self.clone());
-        HealthChecks::new(service_fn(move |request| checker.clone().answer(world.clone(), request)))
+        HealthChecks::new(service_fn(move |request| checker.clone().reply(world.clone(), request)))
     }
 
-    fn answer(
+    fn reply(
         self,
         world: World,
         request: Request<Bytes>,
@@ -126,7 +126,7 @@ fn they_are_built_outside_a_runtime_and_outlive_one() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_primary_is_found_without_a_failed_call() {
-    for failure in [Host::Answers(500), Host::Answers(404), Host::Answers(204), Host::Refuses] {
+    for failure in [Host::Replies(500), Host::Replies(404), Host::Replies(204), Host::Refuses] {
         let (world, checker) = (World::default(), Checker::default());
         let layer = with(checker.checks(&world)).build().unwrap();
         let handle = layer.handle();
@@ -141,7 +141,7 @@ async fn a_dead_primary_is_found_without_a_failed_call() {
         assert_eq!(healthy(&handle.status()), [false, true, true]);
 
         // One check that succeeds brings it back, even during its cooldown.
-        world.set("us", Host::Answers(200));
+        world.set("us", Host::Replies(200));
         pass(12 * SECOND).await;
         assert_eq!(get(&mut client).await.unwrap(), 200);
         assert_eq!(world.take_called(), ["us"]);
@@ -178,7 +178,7 @@ async fn they_bring_back_what_calls_found_down() {
     pass(SECOND).await;
     world.set("us", Host::Resets);
     get(&mut client).await.unwrap();
-    world.set("us", Host::Answers(200));
+    world.set("us", Host::Replies(200));
     assert_eq!(world.take_called(), ["us", "us", "eu"]);
     pass(11 * SECOND).await;
     get(&mut client).await.unwrap();
@@ -200,7 +200,7 @@ async fn their_good_word_does_not_end_what_a_server_asked_for() {
     let mut client = client(layer.build().unwrap(), &world);
     world.set("us", Host::AsksFor(503, "60"));
     get(&mut client).await.unwrap();
-    world.set("us", Host::Answers(200));
+    world.set("us", Host::Replies(200));
     world.take_called();
     for _ in 0..59 {
         get(&mut client).await.unwrap();
@@ -311,7 +311,7 @@ async fn one_that_hangs_is_bounded_by_its_timeout() {
     for host in ["us", "eu", "ap"] {
         assert!(checker.times(host).len() >= 7, "{host}");
     }
-    world.set("us", Host::Answers(200));
+    world.set("us", Host::Replies(200));
     pass(12 * SECOND).await;
     assert_eq!(healthy(&handle.status()), [true; 3]);
 }
@@ -330,14 +330,14 @@ async fn one_that_panics_touches_nothing_else() {
     assert_eq!(world.take_called(), ["us", "eu"]);
     assert_eq!(healthy(&handle.status()), [false, true, true]);
     assert!(checker.times("us").len() >= 3);
-    world.set("us", Host::Answers(200));
+    world.set("us", Host::Replies(200));
     pass(12 * SECOND).await;
     assert_eq!(healthy(&handle.status()), [true; 3]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn they_end_when_all_is_dropped() {
-    for does in [Host::Answers(200), Host::Refuses, Host::Hangs, Host::Panics] {
+    for does in [Host::Replies(200), Host::Refuses, Host::Hangs, Host::Panics] {
         let (world, checker) = (World::default(), Checker::default());
         let layer = with(checker.checks(&world)).build().unwrap();
         let handle = layer.handle();
@@ -453,7 +453,7 @@ async fn a_closure_is_a_check_too() {
 
 #[tokio::test(start_paused = true)]
 async fn a_grpc_server_is_well_if_it_says_that_it_is_serving() {
-    for (answer, well) in [
+    for (reply, well) in [
         (&[0, 0, 0, 0, 2, 8, 1][..], true),
         (&[0, 0, 0, 0, 2, 8, 2], false),
         (&[0, 0, 0, 0, 2, 8, 1, 0], false),
@@ -464,7 +464,7 @@ async fn a_grpc_server_is_well_if_it_says_that_it_is_serving() {
             assert_eq!(check.uri().path(), "/v1/grpc.health.v1.Health/Check");
             assert_eq!((check.method().as_str(), &check.body()[..]), ("POST", &[0; 5][..]));
             // In pieces, as it may come.
-            let frames = answer
+            let frames = reply
                 .chunks(3)
                 .map(|piece| Ok::<_, BoxError>(http_body::Frame::data(Bytes::from_static(piece))));
             let body = http_body_util::StreamBody::new(futures_util::stream::iter(frames));
@@ -475,7 +475,7 @@ async fn a_grpc_server_is_well_if_it_says_that_it_is_serving() {
         let mut client = client(layer, &World::default());
         get(&mut client).await.unwrap();
         pass(SECOND).await;
-        assert_eq!(healthy(&handle.status()), [well; 3], "{answer:?}");
+        assert_eq!(healthy(&handle.status()), [well; 3], "{reply:?}");
     }
 }
 
@@ -516,8 +516,8 @@ async fn who_waits_for_a_region_receives_one_that_is_found_well() {
     let call = tokio::spawn(async move { get(&mut client).await });
     pass(60 * SECOND).await;
     assert!(!call.is_finished());
-    world.set("eu", Host::Answers(200));
-    found.set("eu", Host::Answers(200));
+    world.set("eu", Host::Replies(200));
+    found.set("eu", Host::Replies(200));
     assert_eq!(call.await.unwrap().unwrap(), 200);
     assert!(start.elapsed() <= 72 * SECOND, "{:?}", start.elapsed());
 }

@@ -87,9 +87,9 @@ async fn a_key_keeps_to_its_region_and_moves_only_where_that_is_lost() {
 #[tokio::test(start_paused = true)]
 async fn one_of_which_nothing_is_known_does_not_get_all_the_calls() {
     let world = World::default();
-    world.set("answers", Host::Takes(Duration::from_millis(50)));
+    world.set("replies", Host::Takes(Duration::from_millis(50)));
     world.set("hangs", Host::Hangs);
-    let mut client = client(FailoverLayer::new(equals(&["answers", "hangs"])), &world);
+    let mut client = client(FailoverLayer::new(equals(&["replies", "hangs"])), &world);
     for _ in 0..1_000 {
         let call = client.ready().await.unwrap().call(Request::get("/").body(()).unwrap());
         tokio::spawn(call);

@@ -37,7 +37,7 @@ async fn it_says_of_each_region_what_happened() {
         // Of this one the server asked to be left alone.
         world.set("ap", Host::AsksFor(503, "60"));
         failover.handle().prioritise("ap-southeast-1", 0).unwrap();
-        world.set("us", Host::Answers(200));
+        world.set("us", Host::Replies(200));
         assert_eq!(get(&mut client).await.unwrap(), 200);
         world.take_called();
 
@@ -79,7 +79,7 @@ async fn what_was_sent_is_notified_as_sent_though_a_circuit_has_opened_since() {
     let slow = tokio::spawn(client.ready().await.unwrap().call(request));
     // In the meantime the cooldown of us is over, and its circuit turns another call away.
     tokio::time::sleep(Duration::from_secs(11)).await;
-    world.set("eu", Host::Answers(200));
+    world.set("eu", Host::Replies(200));
     get(&mut client).await.unwrap();
     let error = slow.await.unwrap().unwrap_err();
     assert_eq!(exhausted(&error).tried().collect::<Vec<_>>(), ["us-west-2", "eu-west-1"]);

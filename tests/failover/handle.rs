@@ -59,7 +59,7 @@ async fn a_call_remembers_where_it_was_when_the_set_changes() {
     for retried in [false, true] {
         let world = World::default();
         let (layer, handle) = with_handle();
-        world.set("us", Host::TakesAndAnswers(SECOND, 500));
+        world.set("us", Host::TakesAndReplies(SECOND, 500));
         let request = Request::get("/models").body(()).unwrap();
         let call = if retried {
             let retry = ServiceBuilder::new().layer(RetryLayer::new());
@@ -187,11 +187,11 @@ async fn a_region_is_added_with_its_client() {
     services
         .add(Region::new("sa-east-1", "https://sa/v1").priority(0), &named("sa-east-1"))
         .unwrap();
-    let answer = services.clone().oneshot(Request::new(())).await.unwrap();
-    assert_eq!(answer.extensions().get(), Some(&ServingRegion("sa-east-1")));
+    let reply = services.clone().oneshot(Request::new(())).await.unwrap();
+    assert_eq!(reply.extensions().get(), Some(&ServingRegion("sa-east-1")));
     handle.remove("sa-east-1").unwrap();
-    let answer = services.oneshot(Request::new(())).await.unwrap();
-    assert_eq!(answer.extensions().get(), Some(&ServingRegion("us-west-2")));
+    let reply = services.oneshot(Request::new(())).await.unwrap();
+    assert_eq!(reply.extensions().get(), Some(&ServingRegion("us-west-2")));
 }
 
 #[tokio::test(start_paused = true)]
@@ -219,7 +219,7 @@ async fn nothing_more_is_notified_of_a_region_that_is_removed() {
     let layer = FailoverLayer::builder(regions()).observer(observer).build().unwrap();
     let handle = layer.handle();
     let mut client = client(layer, &world);
-    world.set("us", Host::TakesAndAnswers(SECOND, 500));
+    world.set("us", Host::TakesAndReplies(SECOND, 500));
     let late = client.call(Request::post("/").body(()).unwrap());
     handle.remove("us-west-2").unwrap();
     late.await.unwrap();
@@ -240,7 +240,7 @@ async fn a_region_that_is_forced_in_is_notified_back_as_it_was_notified_lost() {
     handle.force_in("us-west-2").unwrap();
     // Some of its calls fail; there isn't an event for each of them.
     for status in [500, 200, 500, 200, 200] {
-        world.set("us", Host::Answers(status));
+        world.set("us", Host::Replies(status));
         post(&mut client).await.unwrap();
     }
     for _ in 0..3 {

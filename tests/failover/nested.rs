@@ -33,7 +33,7 @@ async fn regions_tried_of_one_set_are_not_taken_for_those_of_another() {
         }
         let providers = FailoverLayer::new(regions_of("provider")).services(|provider| {
             let world = world.clone();
-            let client = service_fn(move |request| world.clone().answer(request));
+            let client = service_fn(move |request| world.clone().reply(request));
             let regions = regions_of(if provider.name() == "provider-1" { "a" } else { "b" });
             let client = FailoverLayer::new(regions).layer(BoxCloneSyncService::new(client));
             match retry {
@@ -45,11 +45,11 @@ async fn regions_tried_of_one_set_are_not_taken_for_those_of_another() {
             }
         });
         let request = Request::get("/models").body(()).unwrap();
-        let answer = match retry {
+        let reply = match retry {
             Retry::Outermost => RetryLayer::new().layer(providers).oneshot(request).await,
             _ => providers.oneshot(request).await,
         };
-        assert_eq!(answer.unwrap().status(), 200, "{retry:?}");
+        assert_eq!(reply.unwrap().status(), 200, "{retry:?}");
         assert_eq!(world.take_called(), ["a-1", "a-2", "b-1", "b-2"], "{retry:?}");
     }
 }

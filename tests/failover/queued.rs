@@ -32,7 +32,7 @@ fn queueing(
         .layer(failover)
         .layer(RateLimitLayer::new(Quota::new(1, period)))
         .layer(GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(permits)))
-        .service(service_fn(move |request| world.clone().answer(request)));
+        .service(service_fn(move |request| world.clone().reply(request)));
     (client, handle)
 }
 

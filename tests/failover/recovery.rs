@@ -50,7 +50,7 @@ async fn a_call_is_not_lost_while_a_region_that_cools_down_would_serve_it() {
     }
     get(&mut client).await.unwrap();
     // Two have recovered, of which nobody knows yet, and the third one dies.
-    world.set("eu", Host::Answers(200));
+    world.set("eu", Host::Replies(200));
     world.set("ap", Host::Refuses);
     assert_eq!(get(&mut client).await.unwrap(), 200);
 }
@@ -95,7 +95,7 @@ async fn a_call_that_is_given_up_probing_releases_its_slot() {
     get(&mut client).await.unwrap();
     assert_eq!(world.take_called(), ["us", "eu"]);
     drop(call);
-    world.set("us", Host::Answers(200));
+    world.set("us", Host::Replies(200));
     get(&mut client).await.unwrap();
     assert_eq!(world.take_called(), ["us"]);
 }
@@ -111,7 +111,7 @@ async fn a_call_that_hangs_probing_keeps_others_away_for_a_cooldown() {
     let call = client.ready().await.unwrap().call(Request::get("/").body(()).unwrap());
     let hangs = tokio::spawn(call);
     pass(9 * SECOND).await;
-    world.set("us", Host::Answers(200));
+    world.set("us", Host::Replies(200));
     world.take_called();
     get(&mut client).await.unwrap();
     assert_eq!(world.take_called(), ["eu"]);
@@ -129,7 +129,7 @@ async fn its_share_grows_while_it_comes_back() {
     let mut client = client(layer, &world);
     world.set("us", Host::Refuses);
     get(&mut client).await.unwrap();
-    world.set("us", Host::Answers(200));
+    world.set("us", Host::Replies(200));
     pass(11 * SECOND).await;
     get(&mut client).await.unwrap();
     for (after, share) in [(0, 0.1), (50, 0.5), (40, 0.9)] {
@@ -277,7 +277,7 @@ async fn a_region_probing_that_says_no_is_alive() {
         world.set("us", Host::Refuses);
         get(&mut client).await.unwrap();
         pass(11 * SECOND).await;
-        world.set("us", Host::Answers(status));
+        world.set("us", Host::Replies(status));
         get(&mut client).await.unwrap();
         assert_eq!(condition(&handle), Condition::Ramping, "{status}");
     }
@@ -290,7 +290,7 @@ async fn a_ramp_without_an_end_stays_at_a_tenth() {
     let mut client = client(layer, &world);
     world.set("us", Host::Refuses);
     get(&mut client).await.unwrap();
-    world.set("us", Host::Answers(200));
+    world.set("us", Host::Replies(200));
     pass(11 * SECOND).await;
     get(&mut client).await.unwrap();
     world.take_called();

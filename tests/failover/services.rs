@@ -229,7 +229,7 @@ async fn a_call_that_waits_for_a_region_does_not_go_there_once_that_is_lost() {
     let (world, places) = (World::default(), Places::new([1, 1, 0]));
     let layer = FailoverLayer::new(regions());
     let client = places.over(&layer, &world);
-    world.set("us", Host::TakesAndAnswers(SECOND, 500));
+    world.set("us", Host::TakesAndReplies(SECOND, 500));
     world.set("eu", Host::Takes(3 * SECOND));
     let request = || Request::post("/").body(()).unwrap();
     let calls: Vec<_> = (0..3).map(|_| tokio::spawn(client.clone().oneshot(request()))).collect();
@@ -257,7 +257,7 @@ async fn calls_that_wait_for_a_client_go_to_a_region_that_is_back_by_then() {
     layer.handle().force_in("us-west-2").unwrap();
     // From now on us has no place for anybody, and eu has recovered.
     let _held = places.0[0].clone().acquire_owned().await.unwrap();
-    world.set("eu", Host::Answers(200));
+    world.set("eu", Host::Replies(200));
     let first = tokio::spawn(client.clone().oneshot(Request::new(())));
     tokio::time::sleep(12 * SECOND).await;
     world.take_called();

@@ -22,13 +22,13 @@ async fn it_is_notified_where_asked_for() {
     let mut client = ServiceBuilder::new()
         .layer(FailoverLayer::new(regions()))
         .map_response(ServingRegion::insert_into)
-        .service(service_fn(move |request| below.clone().answer(request)));
+        .service(service_fn(move |request| below.clone().reply(request)));
     assert_eq!(served_by(&mut client).await, Some("us-west-2"));
     world.set("us", Host::Refuses);
     assert_eq!(served_by(&mut client).await, Some("eu-west-1"));
     // A response that fails comes from a region too.
-    world.set("eu", Host::Answers(500));
-    world.set("ap", Host::Answers(400));
+    world.set("eu", Host::Replies(500));
+    world.set("ap", Host::Replies(400));
     assert_eq!(served_by(&mut client).await, Some("ap-southeast-1"));
 
     let mut silent = super::client(FailoverLayer::new(regions()), &world);
@@ -43,7 +43,7 @@ async fn it_is_notified_under_a_retry() {
         .layer(RetryLayer::new())
         .layer(FailoverLayer::new(regions()))
         .map_response(ServingRegion::insert_into)
-        .service(service_fn(move |request| below.clone().answer(request)));
+        .service(service_fn(move |request| below.clone().reply(request)));
     world.set("us", Host::Refuses);
     assert_eq!(served_by(&mut client).await, Some("eu-west-1"));
 }

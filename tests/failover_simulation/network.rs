@@ -31,13 +31,13 @@ pub(crate) enum Does {
     Refuses,
     /// Nothing comes back, not even for a connection.
     Drops,
-    /// Takes the request and never answers.
+    /// Takes the request and never replies.
     Hangs,
     /// Takes the request and breaks the connection.
     CutsOff,
     /// Breaks the connection within a response's body.
     Truncates,
-    Answers(u16, Option<u64>),
+    Replies(u16, Option<u64>),
 }
 
 impl Does {
@@ -50,12 +50,12 @@ impl Does {
             3 => Self::CutsOff,
             4 => Self::Truncates,
             5 => Self::Serves(Duration::from_millis(random.u64(500..3_000))),
-            6 => Self::Answers(500, None),
-            7 => Self::Answers(503, None),
-            8 => Self::Answers(503, Some(wait)),
-            9 => Self::Answers(429, Some(wait)),
-            10 => Self::Answers(429, None),
-            _ => Self::Answers(401, None),
+            6 => Self::Replies(500, None),
+            7 => Self::Replies(503, None),
+            8 => Self::Replies(503, Some(wait)),
+            9 => Self::Replies(429, Some(wait)),
+            10 => Self::Replies(429, None),
+            _ => Self::Replies(401, None),
         }
     }
 
@@ -165,7 +165,7 @@ impl Network {
         self.log.arrived(request.headers());
         let broken = || io::Error::from(io::ErrorKind::ConnectionReset);
         let body = |text: &'static str| Full::from(text).map_err(|no| match no {}).boxed_unsync();
-        let answer = async {
+        let reply = async {
             Ok(match self.does(&host) {
                 Does::Serves(time) => {
                     sleep(time).await;
@@ -178,7 +178,7 @@ impl Network {
                     let body = StreamBody::new(stream::iter([Ok(half), Err(broken())]));
                     Response::new(body.boxed_unsync())
                 }
-                Does::Answers(status, wait) => {
+                Does::Replies(status, wait) => {
                     let mut response = Response::builder().status(status);
                     if let Some(wait) = wait {
                         response = response.header("retry-after", wait);
@@ -190,9 +190,9 @@ impl Network {
         match self.hosts[&host].breaks_after(self.log.now()) {
             Some(breaks) => {
                 let breaks = self.log.start + breaks;
-                timeout_at(breaks.max(Instant::now()), answer).await.map_err(|_| broken())?
+                timeout_at(breaks.max(Instant::now()), reply).await.map_err(|_| broken())?
             }
-            None => answer.await,
+            None => reply.await,
         }
     }
 }

@@ -68,7 +68,7 @@ fn missed<'a>(
         Outcome::Cancelled => false,
     };
     let repeatable = call.safe || own.iter().all(|attempt| attempt.is_unprocessed());
-    // A dead credential and, where the quota is one for all, a 429 are answers.
+    // A dead credential and, where the quota is one for all, a 429 are replies.
     let ended_it = |attempt: &&Attempt| match attempt.end {
         Some((_, End::Status(401, _))) => true,
         Some((_, End::Status(429, _))) => !plan.quota_per_region,

@@ -1,4 +1,4 @@
-//! Which answers are looked through for limits.
+//! Which replies are looked through for limits.
 
 use super::*;
 
@@ -20,7 +20,7 @@ fn a_refusal_waits_for_the_limit_at_its_end() {
 }
 
 #[test]
-fn no_other_answer_does() {
+fn no_other_reply_does() {
     for status in (100..=999).filter(|status| ![429, 503, 529].contains(status)) {
         assert_eq!(verdict(status, SPENT).hint(), Hint::NONE, "{status}");
     }
@@ -38,7 +38,7 @@ fn what_is_asked_for_wins() {
     assert_eq!(hint, Hint::NONE.with_should_retry(false), "pushback has the last word");
 }
 
-/// A gateway writes limits on whatever its backend answers, also on a 503 of
+/// A gateway writes limits on whatever its backend replies, also on a 503 of
 /// half the work done.
 #[test]
 fn a_limit_at_its_end_is_no_proof_that_nothing_was_processed() {

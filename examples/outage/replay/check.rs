@@ -56,12 +56,12 @@ pub(crate) fn check(report: &Report) -> Vec<Shown> {
             format!("{:.3} of {:.3} USD", layered.wasted_usd, by_hand.wasted_usd),
         ),
         shown(
-            "layered: ≥ 99 % succeed while a region answers",
+            "layered: ≥ 99 % succeed while a region replies",
             layered.outside.success_share >= SUCCESS_SHARE,
             format!("{:.2} %", layered.outside.success_share * 100.0),
         ),
         shown(
-            "layered: longest gap while a region answers ≤ 40 s",
+            "layered: longest gap while a region replies ≤ 40 s",
             layered.outside.longest_gap <= GAP,
             format!("{:.1} s", layered.outside.longest_gap.as_secs_f64()),
         ),

@@ -105,7 +105,7 @@ impl Customer {
         self.provider.invoice()
     }
 
-    /// Asks for everything, each at its time, and waits for the last answer.
+    /// Asks for everything, each at its time, and waits for the last reply.
     pub(crate) async fn morning(self: Arc<Self>, clock: Clock, arrivals: &[Duration]) {
         let mut requests = tokio::task::JoinSet::new();
         for (number, offered) in arrivals.iter().copied().enumerate() {
@@ -127,7 +127,7 @@ impl Customer {
         if response.status() != StatusCode::OK {
             return Err(response.status().as_str().into());
         }
-        let id = response.headers().get(REQUEST_ID).ok_or("an answer without a number")?;
+        let id = response.headers().get(REQUEST_ID).ok_or("an reply without a number")?;
         let id = id.to_str()?.parse()?;
         response.into_body().collect().await?;
         Ok(id)

@@ -24,7 +24,7 @@ const BASE: &str = "/v1";
 /// The header that tells an accepted call's number.
 pub(crate) const REQUEST_ID: &str = "x-request-id";
 
-/// The slowest answer of a region that is well.
+/// The slowest reply of a region that is well.
 pub(crate) const SLOWEST: Duration = Duration::from_secs(1);
 
 const MEDIAN: Duration = Duration::from_millis(35);
@@ -48,7 +48,7 @@ struct Region {
 }
 
 impl Provider {
-    /// Opens the regions. Answers with their base URLs.
+    /// Opens the regions. Replies with their base URLs.
     pub(crate) fn open(
         network: &Network,
         clock: Clock,
@@ -79,7 +79,7 @@ impl Provider {
         self.ledger.lock().unwrap().invoice
     }
 
-    /// How long an answer takes: log-normal, as latencies are.
+    /// How long an reply takes: log-normal, as latencies are.
     fn latency(&self) -> Duration {
         let (u, v) = {
             let mut random = self.random.lock().unwrap();
@@ -117,8 +117,8 @@ impl Region {
         timeline::at(self.provider.clock.elapsed()).regions[self.number]
     }
 
-    /// What a region answers that has accepted a call: after a while, or never.
-    async fn answer(&self, well: impl IntoResponse) -> Response {
+    /// What a region replies that has accepted a call: after a while, or never.
+    async fn reply(&self, well: impl IntoResponse) -> Response {
         if self.condition() == Condition::Hangs {
             return std::future::pending().await;
         }
@@ -141,7 +141,7 @@ pub(crate) fn base_url(authority: &str) -> String {
 }
 
 async fn health(State(region): State<Region>) -> Response {
-    region.answer(StatusCode::OK).await
+    region.reply(StatusCode::OK).await
 }
 
 async fn complete(State(region): State<Region>, headers: HeaderMap) -> Response {
@@ -174,7 +174,7 @@ async fn complete(State(region): State<Region>, headers: HeaderMap) -> Response 
                 "usage": { "total_tokens": 1000 },
             });
             let id = [(REQUEST_ID, number.to_string())];
-            region.answer((StatusCode::OK, limits, id, Json(said))).await
+            region.reply((StatusCode::OK, limits, id, Json(said))).await
         }
         Admission::Limited { retry_after } => {
             let wait = [("retry-after", whole_seconds(retry_after).to_string())];

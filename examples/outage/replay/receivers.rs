@@ -31,7 +31,7 @@ pub(crate) struct Receivers {
 }
 
 impl Receivers {
-    /// Opens them. Answers with Slack's webhook and PagerDuty's base URL too.
+    /// Opens them. Replies with Slack's webhook and PagerDuty's base URL too.
     pub(crate) fn open(network: &Network, clock: Clock) -> std::io::Result<(Self, String, String)> {
         let receivers = Self { clock, received: Arc::default() };
         let open = |name, path, app: Router<Self>| {

@@ -36,7 +36,7 @@ pub(crate) struct ClientReport {
     /// How often something was sent, also to where nobody listened.
     pub(crate) wire_attempts: u64,
     pub(crate) spend_usd: f64,
-    /// Billed, and nobody got the answer.
+    /// Billed, and nobody got the reply.
     pub(crate) wasted_usd: f64,
     pub(crate) answered_429: u64,
     pub(crate) answered_401: u64,
@@ -51,7 +51,7 @@ pub(crate) struct ClientReport {
     pub(crate) outside: Outside,
 }
 
-/// The same, the span in which no region answers left out.
+/// The same, the span in which no region replies left out.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Outside {
     /// Of the requests that could be answered before it began or were asked for after it.
@@ -99,7 +99,7 @@ impl ClientReport {
             successes.iter().map(|success| success.ended - success.offered).collect();
         latencies.sort();
         let logical_requests = count(outcomes.len());
-        let dark = timeline::none_answers();
+        let dark = timeline::none_replies();
         let nothing = Duration::ZERO..Duration::ZERO;
         Self {
             name: customer.name,
@@ -153,7 +153,7 @@ impl ClientReport {
 }
 
 /// Of the requests that weren't asked for in the span, nor so shortly before it that a region that
-/// is well may take until it begins to answer.
+/// is well may take until it begins to reply.
 fn success_share(outcomes: &[Outcome], dark: &Range<Duration>) -> f64 {
     let left_out = dark.start - SLOWEST..dark.end;
     let outside = outcomes.iter().filter(|outcome| !left_out.contains(&outcome.offered));

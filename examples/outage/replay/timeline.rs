@@ -10,11 +10,11 @@ pub(crate) const REGIONS: [&str; 3] = ["us-west-2", "eu-west-1", "ap-southeast-1
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Condition {
     Well,
-    /// It accepts calls, invoices them, and never answers.
+    /// It accepts calls, invoices them, and never replies.
     Hangs,
     /// Nobody listens.
     Refuses,
-    /// Its gateway answers 503: no call is accepted.
+    /// Its gateway replies 503: no call is accepted.
     Fails,
 }
 
@@ -39,7 +39,7 @@ pub(crate) const PHASES: [Phase; 6] = [
     phase("the primary accepts and hangs", 420, [Hangs, Well, Well], LIMIT),
     phase("the limit is halved", 60, [Well, Well, Well], LIMIT / 2),
     phase("two regions are down", 150, [Refuses, Refuses, Well], LIMIT),
-    phase("no region answers", 60, [Refuses, Refuses, Fails], LIMIT),
+    phase("no region replies", 60, [Refuses, Refuses, Fails], LIMIT),
     phase("all is well again", 270, [Well, Well, Well], LIMIT),
 ];
 
@@ -74,8 +74,8 @@ pub(crate) fn next(from: Duration, region: usize, refuses: bool) -> Option<Durat
         .map(|(span, _)| span.start.max(from))
 }
 
-/// The span in which no region answers.
-pub(crate) fn none_answers() -> Range<Duration> {
+/// The span in which no region replies.
+pub(crate) fn none_replies() -> Range<Duration> {
     let dark = |phase: &Phase| phase.regions.iter().all(|region| *region != Well);
     let mut spans = phases().filter(|(_, phase)| dark(phase)).map(|(span, _)| span);
     spans.next().expect("a phase without a region that is well")

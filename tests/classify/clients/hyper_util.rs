@@ -150,7 +150,7 @@ async fn closed_at_once() {
 }
 
 #[tokio::test]
-async fn closed_without_an_answer() {
+async fn closed_without_an_reply() {
     let address = servers::answering("").await;
     assert_means(&http1_error(address).await, Class::Transient, Cause::Connection);
 }
@@ -214,7 +214,7 @@ async fn going_away_before_the_request() {
 
 #[tokio::test]
 async fn going_away_after_the_request() {
-    // It said that it would answer, and then hung up: who knows.
+    // It said that it would reply, and then hung up: who knows.
     let address = servers::http2(servers::go_away(1, Reason::NO_ERROR), true).await;
     assert_means(&http2_error(address).await, Class::Transient, Cause::Connection);
     // Graceful, in two steps: the first names no stream in particular.

@@ -109,7 +109,7 @@ async fn closed_at_once() {
 }
 
 #[tokio::test]
-async fn closed_without_an_answer() {
+async fn closed_without_an_reply() {
     let address = servers::answering("").await;
     assert_means(&http1_error(address).await, Class::Transient, Cause::Connection);
 }

@@ -47,24 +47,24 @@ pub(super) async fn silent() -> SocketAddr {
     .await
 }
 
-/// Reads the head of a request, answers with these bytes, and hangs up.
-pub(super) async fn answering(answer: impl Into<Vec<u8>>) -> SocketAddr {
-    let answer = answer.into();
+/// Reads the head of a request, replies with these bytes, and hangs up.
+pub(super) async fn answering(reply: impl Into<Vec<u8>>) -> SocketAddr {
+    let reply = reply.into();
     serve(move |mut socket| {
-        let answer = answer.clone();
+        let reply = reply.clone();
         async move {
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
                 head.push(socket.read_u8().await?);
             }
-            socket.write_all(&answer).await?;
+            socket.write_all(&reply).await?;
             socket.shutdown().await
         }
     })
     .await
 }
 
-/// An HTTP/2 server that answers the head of a request, on this stream, with
+/// An HTTP/2 server that replies the head of a request, on this stream, with
 /// these frames, and then hangs up or not.
 ///
 /// Frames by hand, to say what a proper server wouldn't.

@@ -162,7 +162,7 @@ async fn going_away() {
     assert_both_mean(channel, Class::Transient, Cause::Connection).await;
 }
 
-/// A server that answers every call with this status and pushback.
+/// A server that replies every call with this status and pushback.
 async fn answering(code: Code, pushback: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

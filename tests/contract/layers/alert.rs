@@ -9,7 +9,7 @@ use tower_upstream::classify::ErrorClassifier;
 use tower_upstream::event::Observer;
 
 use super::{COUNTS, DURATIONS, Extreme, SIZES, Subject, call};
-use crate::upstream::{Answer, Upstream, request};
+use crate::upstream::{Reply, Upstream, request};
 
 /// Alerts to one sink, which accepts them, on all that can be seen and measured.
 pub(crate) struct Alert {
@@ -51,7 +51,7 @@ impl Subject for Alert {
     }
 
     fn use_up(layer: &AlertLayer) {
-        let upstream = Upstream::that_answers(Answer::Status(503));
+        let upstream = Upstream::that_replies(Reply::Status(503));
         _ = crate::clock::at_once(call(layer.layer(upstream.inner()), request()));
     }
 

@@ -9,7 +9,7 @@ use tower_upstream::event::Observer;
 use tower_upstream::key::{AllCalls, ByAuthority, KeyRef, RequestKeyFn, request_key_fn};
 
 use super::{COUNTS, DURATIONS, Extreme, FRACTIONS, Keyed, Rejects, SIZES, Subject, drain};
-use crate::upstream::{Answer, Request, request, request_to};
+use crate::upstream::{Reply, Request, request, request_to};
 
 /// Opens at three failures in a row, for ten seconds.
 pub(crate) struct CircuitBreaker {
@@ -40,7 +40,7 @@ where
     CircuitBreakerLayer<HttpClassifier, K>:
         tower::Layer<crate::upstream::Inner, Service: super::Client>,
 {
-    drain(layer, Answer::Status(500), FAILURES as usize, request);
+    drain(layer, Reply::Status(500), FAILURES as usize, request);
 }
 
 /// A probe that holds its place shows only in that the next call finds none; the

@@ -7,7 +7,7 @@ use tower_upstream::failover::{FailoverLayer, FailoverServices, Region, Regions,
 use tower_upstream::replay::{CloneReplay, HttpReplay};
 
 use super::{DURATIONS, Extreme, SIZES, Subject, call};
-use crate::upstream::{Answer, Upstream, request};
+use crate::upstream::{Reply, Upstream, request};
 
 /// Two regions, of which the primary is where requests go anyway.
 pub(crate) struct Failover {
@@ -52,7 +52,7 @@ impl Subject for Failover {
     }
 
     fn use_up(layer: &FailoverLayer) {
-        let upstream = Upstream::that_answers(Answer::Status(503));
+        let upstream = Upstream::that_replies(Reply::Status(503));
         _ = crate::clock::at_once(call(layer.layer(upstream.inner()), request()));
     }
 

@@ -24,7 +24,7 @@ pub(crate) use self::failover::Failover;
 pub(crate) use self::peek::Peek;
 pub(crate) use self::rate_limit::{RateLimit, RateLimitByCredential, RateLimitRejecting};
 pub(crate) use self::retry::Retry;
-use crate::upstream::{Answer, Inner, Request, Response, Upstream};
+use crate::upstream::{Reply, Inner, Request, Response, Upstream};
 
 /// What every layer makes of an inner service, whatever the layer.
 pub(crate) trait Client:
@@ -105,7 +105,7 @@ pub(crate) trait Subject: Send + Sync + Sized + 'static {
 
 /// One that makes a call wait, before it is sent or before it is sent again.
 pub(crate) trait Waits: Subject {
-    /// From here on the next call waits, the upstream's answers permitting.
+    /// From here on the next call waits, the upstream's replies permitting.
     fn make_wait(&self, upstream: &Upstream);
 
     /// How long a wait takes at most.
@@ -185,11 +185,11 @@ pub(crate) fn call(
 }
 
 /// So many calls that are answered so, and dropped if they have to wait.
-fn drain<L>(layer: &L, answer: Answer, calls: usize, request: impl Fn() -> Request)
+fn drain<L>(layer: &L, reply: Reply, calls: usize, request: impl Fn() -> Request)
 where
     L: Layer<Inner, Service: Client>,
 {
-    let upstream = Upstream::that_answers(answer);
+    let upstream = Upstream::that_replies(reply);
     let client = layer.layer(upstream.inner());
     for _ in 0..calls {
         try_call(client.clone(), request());

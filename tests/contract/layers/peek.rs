@@ -9,14 +9,14 @@ use tower_upstream::peek::PeekBody;
 use tower_upstream::peek::PeekBuilder;
 
 use super::{DURATIONS, Extreme, SIZES, Subject, call};
-use crate::upstream::{Answer, Mark, Response, Upstream, request};
+use crate::upstream::{Reply, Mark, Response, Upstream, request};
 
-/// Looks into every answer that it can, successes too.
+/// Looks into every reply that it can, successes too.
 pub(crate) struct Peek {
     layer: Marked,
 }
 
-/// The layer over answers that have bodies: an answer's number is one, and is read from what comes
+/// The layer over replies that have bodies: an reply's number is one, and is read from what comes
 /// out. A body that didn't come out whole would be another number, or none.
 #[derive(Clone, Debug)]
 pub(crate) struct Marked(PeekLayer);
@@ -69,7 +69,7 @@ impl Subject for Peek {
     fn plain() -> Self::Plain {}
 
     fn use_up(layer: &Marked) {
-        let upstream = Upstream::that_answers(Answer::Status(503));
+        let upstream = Upstream::that_replies(Reply::Status(503));
         _ = crate::clock::at_once(call(layer.layer(upstream.inner()), request()));
     }
 

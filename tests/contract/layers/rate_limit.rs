@@ -7,7 +7,7 @@ use tower_upstream::rate_limit::{RateLimitBuilder, RateLimitStatus, RateLimited}
 use tower_upstream::{Quota, RateLimitLayer};
 
 use super::{COUNTS, DURATIONS, Extreme, Keyed, Rejects, SIZES, Subject, Waits, drain};
-use crate::upstream::{Answer, CREDENTIAL, Request, Upstream, request};
+use crate::upstream::{Reply, CREDENTIAL, Request, Upstream, request};
 
 /// A limit of 100 in ten seconds, above which calls wait.
 pub(crate) struct RateLimit {
@@ -34,7 +34,7 @@ fn use_up<K>(layer: &RateLimitLayer<HttpClassifier, K>)
 where
     RateLimitLayer<HttpClassifier, K>: tower::Layer<crate::upstream::Inner, Service: super::Client>,
 {
-    drain(layer, Answer::Status(200), LIMIT as usize, request);
+    drain(layer, Reply::Status(200), LIMIT as usize, request);
 }
 
 fn held(status: &RateLimitStatus) -> String {

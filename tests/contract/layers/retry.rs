@@ -10,7 +10,7 @@ use tower_upstream::retry::RetryBuilder;
 use tower_upstream::retry::{Backoff, HintUse, Jitter, RetryBudget, RetryThrottle};
 
 use super::{COUNTS, DURATIONS, Extreme, FRACTIONS, SIZES, Subject, Waits, call};
-use crate::upstream::{Answer, Upstream, request};
+use crate::upstream::{Reply, Upstream, request};
 
 /// Three attempts, a second apart, and a budget of ten that doesn't refill.
 pub(crate) struct Retry {
@@ -44,7 +44,7 @@ impl Subject for Retry {
     }
 
     fn use_up(layer: &RetryLayer) {
-        let upstream = Upstream::that_answers(Answer::Status(503));
+        let upstream = Upstream::that_replies(Reply::Status(503));
         // Without waits the budget is spent at once.
         let builder = layer.clone().into_builder().backoff(Backoff::constant(Duration::ZERO));
         let client = builder.build().unwrap().layer(upstream.inner());
@@ -145,6 +145,6 @@ fn backoffs(time: Duration) -> Vec<(String, Backoff)> {
 
 impl Waits for Retry {
     fn make_wait(&self, upstream: &Upstream) {
-        upstream.answers_next([Answer::Status(503)]);
+        upstream.replies_next([Reply::Status(503)]);
     }
 }

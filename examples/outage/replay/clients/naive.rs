@@ -10,7 +10,7 @@ use super::{Client, Request, Wire};
 const TRIES: u32 = 50;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Tries at once again, whatever the answer is, until one is a success.
+/// Tries at once again, whatever the reply is, until one is a success.
 pub(crate) fn naive(wire: Wire) -> Client {
     Client::silent(service_fn(move |request: Request| {
         let wire = wire.clone();
@@ -18,15 +18,15 @@ pub(crate) fn naive(wire: Wire) -> Client {
             let mut tries = 0;
             loop {
                 tries += 1;
-                let answer =
+                let reply =
                     tokio::time::timeout(TIMEOUT, wire.clone().oneshot(request.clone())).await;
-                let answer = match answer {
-                    Ok(answer) => answer.map_err(BoxError::from),
+                let reply = match reply {
+                    Ok(reply) => reply.map_err(BoxError::from),
                     Err(timeout) => Err(timeout.into()),
                 };
-                let success = answer.as_ref().is_ok_and(|answer| answer.status().is_success());
+                let success = reply.as_ref().is_ok_and(|reply| reply.status().is_success());
                 if success || tries == TRIES {
-                    return answer;
+                    return reply;
                 }
             }
         }
