@@ -27,7 +27,7 @@ pub(crate) enum Unsent<W> {
     Rejected(BoxError),
 }
 
-/// What a layer holds for a call from the moment it is sent until its future is dropped.
+/// What a layer holds for a call from when it is sent until its future is dropped.
 pub(crate) trait InFlight<Res> {
     /// Observes the response in place.
     fn on_response(&mut self, response: &mut Res);

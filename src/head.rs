@@ -35,7 +35,7 @@ pub trait HttpResponse {
     fn headers(&self) -> &HeaderMap;
 
     /// The extensions, in which layers below say what isn't in the head
-    /// ([`Told`](crate::classify::Told)). Default: none.
+    /// ([`ResponseVerdict`](crate::classify::ResponseVerdict)). Default: none.
     fn extensions(&self) -> Option<&Extensions> {
         None
     }

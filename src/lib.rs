@@ -3,7 +3,7 @@
 //! A provider times out, then answers 429, then suspends the key because the
 //! client retried without end. These layers stand between your code and such
 //! an API. Each is useful alone; together they act on one
-//! [verdict](classify) about each answer, tell one stream of
+//! [verdict](classify) about each answer, emit one stream of
 //! [events](event), and keep time on one clock, tokio's, so that a paused test
 //! drives them all.
 //!
@@ -47,17 +47,17 @@
 //!    so that time in our own queue isn't taken for the upstream's, and a
 //!    call that waited isn't sent into a circuit that has opened since; an open
 //!    circuit gives the permit back.
-//! 4. **[Circuit breaker](circuit_breaker)** decides at the moment of sending.
+//! 4. **[Circuit breaker](circuit_breaker)** decides when the request is sent.
 //! 5. The **attempt's timeout**, tower's own, below the breaker, so that it sees
 //!    timeouts.
 //!
-//! Outermost of all goes the [alert layer](alert), which judges what the caller got and tells
+//! Outermost of all goes the [alert layer](alert), which observes what the caller received and notifies
 //! people; it isn't needed for the others to work.
 //!
 //! # Beyond HTTP
 //!
 //! The layers name no request, response or error type. For a service that
-//! doesn't speak HTTP say how answers are judged and requests repeated, and where credentials are:
+//! doesn't use HTTP, set how results are classified and requests repeated, and where credentials are:
 //!
 //! ```
 //! # #[cfg(all(feature = "retry", feature = "circuit-breaker"))]

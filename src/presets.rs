@@ -51,7 +51,7 @@ pub fn llm() -> UpstreamBuilder {
 /// - An exhausted quota or a rejected credential isn't retried if a [`PeekLayer`](crate::PeekLayer) is
 ///   next to the client. The SDK spends all its attempts on them.
 /// - Each request has an [idempotency key](RetryBuilder::idempotency_key), so that a server which
-///   supports keys bills once.
+///   supports keys charges once.
 /// - The budget allows retries for a fifth of the requests. During an outage, the SDK triples the
 ///   load.
 /// - It uses full jitter, also on top of a hint, so that clients that failed together don't return

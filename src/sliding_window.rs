@@ -53,7 +53,7 @@ impl<const BUCKETS: usize> SlidingWindow<BUCKETS> {
         length / BUCKETS as u32
     }
 
-    /// Adds what was counted when `elapsed` had passed since the beginning, and forgets what is
+    /// Adds what was counted when `elapsed` had passed since the beginning, and drops what is
     /// too old by then. What comes later with an earlier time counts in the present bucket.
     pub(crate) fn add(&mut self, elapsed: Duration, counted: CallCounts) {
         let present = (nanos(elapsed) / self.width).max(self.present);

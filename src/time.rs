@@ -55,7 +55,7 @@ pub(crate) fn after(instant: Instant, duration: Duration) -> Instant {
     instant.checked_add(duration.min(FAR)).or_else(|| instant.checked_add(FAR)).unwrap_or(instant)
 }
 
-/// A beginning from which moments are counted in nanoseconds, as a number that fits in an atomic.
+/// A start from which instants are counted in nanoseconds, as a number that fits in an atomic.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TimeOrigin(Instant);
 
@@ -70,7 +70,7 @@ impl TimeOrigin {
         nanos(at.saturating_duration_since(self.0))
     }
 
-    /// The moment that is this long after the beginning.
+    /// Returns the instant that is this long after the start.
     pub(crate) fn instant(self, nanos: u64) -> Instant {
         after(self.0, Duration::from_nanos(nanos))
     }

@@ -158,7 +158,7 @@ impl Verdict {
 
     /// Returns whether the upstream certainly did not process the request: nothing was sent, or it
     /// was refused unprocessed (a 429, or a 503 with a `Retry-After`). False once a response has
-    /// begun.
+    /// started.
     #[must_use]
     pub const fn is_unprocessed(&self) -> bool {
         match self.class {

@@ -7,7 +7,7 @@ use super::{Outcome, error};
 use crate::head::HttpResponse;
 use crate::verdict::Verdict;
 
-/// Makes the [`Verdict`] of an answer.
+/// A classifier: creates the [`Verdict`] of a response or error.
 ///
 /// Implemented by [`HttpClassifier`], the default of every layer, for all
 /// responses with a status and headers; by [`ErrorClassifier`] for every
@@ -79,7 +79,7 @@ impl<Res> Classify<Res> for ErrorClassifier {
     }
 }
 
-/// A closure as classifier of HTTP answers. Made by [`classify_fn`].
+/// A classifier of HTTP results that calls a closure. Created by [`classify_fn`].
 #[derive(Clone, Copy)]
 pub struct ClassifyFn<F>(F);
 

@@ -1,8 +1,8 @@
-//! One verdict for every answer.
+//! One verdict for every response and error.
 //!
 //! Layers that disagree about what a 429, a 401 or a timeout means cause more
 //! outages than they prevent: a breaker that counts 429s as failures opens just
-//! when the server only asked for patience; a retry that repeats a 401 gets a
+//! when the server only requested a pause; a retry that repeats a 401 gets a
 //! key suspended. So one [`Classify`] makes one [`Verdict`], and every layer of
 //! this crate acts on that.
 //!
@@ -13,7 +13,7 @@
 //! | [`Overloaded`](Class::Overloaded) | 503, 529, `UNAVAILABLE` with a pushback |
 //! | [`NotSent`](Class::NotSent) | connection refused, `REFUSED_STREAM`, `GOAWAY` |
 //! | [`Transient`](Class::Transient) | 408, 409, 425, other 5xx, timeout, reset |
-//! | [`QuotaExhausted`](Class::QuotaExhausted) | a spend limit, told by a [`PeekLayer`](crate::PeekLayer) or your classifier |
+//! | [`QuotaExhausted`](Class::QuotaExhausted) | a spend limit, found by a [`PeekLayer`](crate::PeekLayer) or your classifier |
 //! | [`CredentialRejected`](Class::CredentialRejected) | 401, `UNAUTHENTICATED` |
 //! | [`Rejected`](Class::Rejected) | other 4xx, 501: the request's own fault |
 //! | [`CircuitOpen`](Class::CircuitOpen), [`Local`](Class::Local) | decided on this side |

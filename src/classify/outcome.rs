@@ -8,7 +8,7 @@ use crate::head::HttpResponse;
 use crate::hint::Hint;
 use crate::verdict::{Cause, Verdict};
 
-/// An answer without its type: a status and headers, or an error.
+/// A result without its type: a status and headers, or an error.
 ///
 /// What a closure given to [`classify_fn`](super::classify_fn) sees.
 #[derive(Clone, Copy)]
@@ -95,12 +95,12 @@ impl<'a> Outcome<'a> {
     /// An error is judged by its chain of sources. The first one that is certain decides, or else the
     /// innermost one that is known. Known are this crate's rejections, tower's and tokio's timeouts,
     /// tower's load shed, `std::io::Error`, and, with their features, the errors of hyper, hyper-util,
-    /// h2, reqwest and tonic. A request that never left is told from one that may have been processed. An
+    /// h2, reqwest and tonic. A request that was never sent is distinguished from one that may have been processed. An
     /// unknown error is [`Transient`](super::Class::Transient), as the request may have been processed.
     #[inline]
     pub fn verdict(&self) -> Verdict {
         match self.0 {
-            // Most answers are like this, so this arm is inlined into every layer's future. Those ask
+            // Most responses are like this, so this arm is inlined into every layer's future. Those read
             // only for the class, and the compiler leaves out the rest of the verdict.
             Seen::Head(StatusCode::OK, headers, extensions)
                 if extensions.is_none_or(Extensions::is_empty) && !grpc::has_code(headers) =>

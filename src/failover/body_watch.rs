@@ -1,4 +1,4 @@
-//! Finds answers that begin well, but whose body stalls or breaks off.
+//! Detects responses whose body stalls or breaks off after a good head.
 
 use std::fmt;
 use std::future::Future;
@@ -21,7 +21,7 @@ use crate::verdict::{Cause, Verdict};
 /// Takes out regions whose bodies stall or break off. Made by
 /// [`FailoverHandle::watch_bodies`](super::FailoverHandle::watch_bodies).
 ///
-/// The caller gets the body as it is, stalled or not: a request whose answer has attempt to arrive isn't
+/// The caller gets the body as it is, stalled or not: a request whose response has begun to arrive isn't
 /// sent again. But the next calls go elsewhere.
 #[derive(Clone, Debug)]
 pub struct BodyWatchLayer {

@@ -29,7 +29,7 @@ use crate::verdict::{Cause, GrpcCode};
 ///
 /// A 200 within the timeout says that the region is well, and the time that it took is the region's
 /// latency. Anything else takes the region out, before a call finds out, and at least until the next
-/// check. The next 200 puts the region on trial at once, even during a cooldown that calls began. There
+/// check. The next 200 starts probing the region at once, even during a cooldown that calls began. There
 /// are two exceptions: the time that its server asked for is saved, and a region that was lost again
 /// before it had come back fully waits for the end of its cooldown.
 ///
@@ -254,17 +254,17 @@ pub(super) fn grpc_request(to: &Target<'_>, path: PathAndQuery) -> Request<Bytes
     request
 }
 
-/// The region is well if it answers with a 200.
+/// The region is healthy if it responds with a 200.
 pub(super) async fn http<S, B>(client: S, request: Request<Bytes>) -> Finding
 where
     S: Service<Request<Bytes>, Response = Response<B>>,
     S::Error: Into<BoxError>,
 {
-    let (status, sent) = answer(client, request, |response| response.status()).await?;
+    let (status, sent) = result(client, request, |response| response.status()).await?;
     if status == StatusCode::OK { Ok(since(sent)) } else { Err(Cause::Status(status)) }
 }
 
-/// The region is well if it answers with the message `SERVING`.
+/// The region is healthy if it responds with the message `SERVING`.
 pub(super) async fn grpc<S, B>(client: S, request: Request<Bytes>) -> Finding
 where
     S: Service<Request<Bytes>, Response = Response<B>>,
@@ -273,7 +273,7 @@ where
 {
     /// Not compressed, of two bytes: field 1, a number, is 1.
     const SERVING: &[u8] = &[0, 0, 0, 0, 2, 8, 1];
-    let (response, sent) = answer(client, request, |response| response).await?;
+    let (response, sent) = result(client, request, |response| response).await?;
     let verdict = HttpClassifier::new().classify(Ok(&response));
     if !verdict.is_success() {
         return Err(verdict.cause());
@@ -299,7 +299,7 @@ fn since(then: Instant) -> Duration {
 }
 
 /// Sends the request. Returns what `read` makes of the response, and when the request was sent.
-async fn answer<S, B, T>(
+async fn result<S, B, T>(
     mut client: S,
     request: Request<Bytes>,
     read: impl FnOnce(Response<B>) -> T,

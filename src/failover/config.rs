@@ -41,7 +41,7 @@ impl Config {
     }
 
     /// Whether another region may do better. Not if the request is at fault or its credential is
-    /// dead: the answer would be the same everywhere.
+    /// down: the response would be the same everywhere.
     pub(super) fn may_do_better_elsewhere(&self, verdict: &Verdict) -> bool {
         verdict.hint().should_retry != Some(false) && self.is_regions_fault(verdict)
     }

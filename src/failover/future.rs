@@ -148,7 +148,7 @@ where
     }
 }
 
-type Answer<Res> = Poll<Result<Res, BoxError>>;
+type PollResult<Res> = Poll<Result<Res, BoxError>>;
 
 impl<S, Req, C, R> Future for ResponseFuture<S, Req, C, R>
 where
@@ -163,27 +163,27 @@ where
         // Once for each region that is tried, of which there are few, and once for each wait.
         loop {
             let this = self.as_mut().project();
-            let answer = match this.state.project() {
+            let result = match this.state.project() {
                 StateProject::Calling { future } => {
                     this.request_state.scope.poll(|| future.poll(cx).map_err(Into::into))
                 }
                 _ => match self.as_mut().project().poll_ready(cx) {
                     None => continue,
-                    Some(answer) => answer,
+                    Some(result) => result,
                 },
             };
-            let Poll::Ready(result) = &answer else { return answer };
+            let Poll::Ready(ended) = &result else { return result };
             let this = self.as_mut().project();
             let shared = &**this.shared;
-            let Some(region_state) = this.request_state.is_over(&shared.set) else { return answer };
-            let seen = result.as_ref().map_err(|error| &**error as _);
+            let Some(region_state) = this.request_state.is_over(&shared.set) else { return result };
+            let seen = ended.as_ref().map_err(|error| &**error as _);
             let verdict = shared.classifier.classify(seen);
             if verdict.is_success() {
                 this.request_state.succeeded(&shared.set, region_state);
-                return answer;
+                return result;
             }
-            if let Some(answer) = self.as_mut().project().failed(&verdict, answer) {
-                return answer;
+            if let Some(result) = self.as_mut().project().failed(&verdict, result) {
+                return result;
             }
         }
     }
@@ -198,7 +198,8 @@ where
 {
     /// Takes the call one state further. Returns `None` if it did, and the new state is to be polled;
     /// otherwise what this poll returns.
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Option<Answer<S::Response>> {
+    #[cold]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Option<PollResult<S::Response>> {
         match self.state.as_mut().project() {
             StateProject::Calling { .. } => None,
             StateProject::ReadyRace { waiting } => {
@@ -265,8 +266,8 @@ where
     fn failed(
         &mut self,
         verdict: &Verdict,
-        answer: Answer<S::Response>,
-    ) -> Option<Answer<S::Response>> {
+        result: PollResult<S::Response>,
+    ) -> Option<PollResult<S::Response>> {
         let (shared, request_state) = (&*self.shared, &*self.request_state);
         let goes_on = request_state.failed(&shared.set, verdict, |region| shared.can_call(region));
         if goes_on && !request_state.is_retried() && self.is_safe(verdict) && self.go_on(verdict) {
@@ -274,10 +275,10 @@ where
         }
         let (set, tried) = (&self.shared.set, self.request_state.tried());
         if goes_on || tried.len() == 1 {
-            return Some(answer);
+            return Some(result);
         }
         let exhausted = |last| RegionsExhausted::new(set.outcomes(tried, verdict.cause()), last);
-        Some(answer.map_err(|last| exhausted(last).into()))
+        Some(result.map_err(|last| exhausted(last).into()))
     }
 
     fn is_safe(&self, verdict: &Verdict) -> bool {

@@ -50,7 +50,7 @@ impl FailoverHandle {
     /// breaks off, or brings nothing for the time `stall` while it is being read. With zero any wait
     /// takes the region out.
     ///
-    /// Without this layer a region is judged by the heads of its responses. Its client must answer with
+    /// Without this layer a region is judged by the heads of its responses. Its client must return
     /// `http::Response`.
     ///
     /// ```

@@ -13,7 +13,7 @@ pub(super) struct Recovery {
     pub(super) most: Duration,
     /// The longest that a server can ask for.
     pub(super) hint_cap: Duration,
-    /// How many calls the region must serve on trial.
+    /// The number of successful probes until the region is healthy.
     pub(super) good_calls: u32,
     /// How long the region's share of the calls grows after that.
     pub(super) ramp: Duration,
@@ -34,7 +34,7 @@ pub(super) struct HealthState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Generation {
     Fit,
-    /// Not chosen before `until`, and on trial from then on. `until` only moves later, except that a
+    /// Not selected before `until`, and probed from then on. `until` only moves later, except that a
     /// check can end it. `asked_until`, what the server asked for, only moves later.
     Out {
         until: Instant,
@@ -47,7 +47,7 @@ enum Generation {
     },
 }
 
-/// A change that people may want to hear of.
+/// A change that is emitted as an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     Out { out_for: Duration },
@@ -83,7 +83,7 @@ impl HealthState {
         }
     }
 
-    /// Whether it is out and not on trial yet.
+    /// Returns whether it is out and not probed yet.
     pub(super) fn is_out(&self, now: Instant) -> bool {
         matches!(self.generation, Generation::Out { until, .. } if now < until)
     }
@@ -111,15 +111,15 @@ impl HealthState {
         }
     }
 
-    /// No two phases begin at the same now, so that each call belongs to one.
-    fn begins_phase(&mut self, now: Instant) {
+    /// No two generations start at the same instant, so that each call belongs to one.
+    fn start_generation(&mut self, now: Instant) {
         self.since = now.max(time::after(self.since, Duration::from_nanos(1)));
     }
 
     fn comes_back(&mut self, recovery: &Recovery, now: Instant) -> Change {
         let ramping = Generation::Ramping { until: time::after(now, recovery.ramp) };
         self.generation = if recovery.ramp.is_zero() { Generation::Fit } else { ramping };
-        self.begins_phase(now);
+        self.start_generation(now);
         Change::Recovered
     }
 
@@ -152,7 +152,7 @@ impl HealthState {
             Generation::Out { until, asked_until: asked_until.max(asked_before), good: 0 };
         if again {
             self.times = self.times.saturating_add(1);
-            self.begins_phase(now);
+            self.start_generation(now);
         }
         (!was_out).then_some(Change::Out { out_for: out_for.max(asked) })
     }
@@ -173,7 +173,7 @@ impl HealthState {
         let was_out = matches!(self.generation, Generation::Out { .. });
         self.generation = Generation::Out { until: asked_until.max(before), asked_until, good: 0 };
         if before <= now {
-            self.begins_phase(now);
+            self.start_generation(now);
         }
         (!was_out).then_some(Change::Out { out_for: asked })
     }
@@ -194,7 +194,7 @@ impl HealthState {
         }
     }
 
-    /// A check found it well, so it is on trial at once. There are two exceptions: its server asked for
+    /// A health check succeeded, so it is probed at once. There are two exceptions: its server requested
     /// more time, or it was lost again before it had come back fully, as then a check has been wrong
     /// before.
     pub(super) fn found_well(&mut self, now: Instant) {
@@ -227,7 +227,7 @@ impl HealthState {
     pub(super) fn reset(&mut self, now: Instant) -> Option<Change> {
         let was_out = matches!(self.generation, Generation::Out { .. });
         (self.generation, self.times) = (Generation::Fit, 0);
-        self.begins_phase(now);
+        self.start_generation(now);
         was_out.then_some(Change::Recovered)
     }
 }
@@ -243,7 +243,7 @@ pub(super) enum Availability {
     Ramping {
         until: u64,
     },
-    /// Not chosen before `until`, and on trial from then on.
+    /// Not selected before `until`, and probed from then on.
     Out {
         until: u64,
     },
@@ -292,7 +292,7 @@ impl Availability {
         }
     }
 
-    /// Whether it was lost or taken out, and isn't back. On trial it is still lost.
+    /// Returns whether it failed or was taken out, and isn't healthy again. While it is probed, it is still out.
     pub(super) const fn is_out_now(self) -> bool {
         !matches!(self, Self::Fit | Self::Ramping { .. } | Self::Forced)
     }

@@ -164,8 +164,8 @@ impl<C, R, K> FailoverBuilder<C, R, K> {
     /// How long a region that failed isn't chosen. Up to a tenth is added at random. Default: 10 s.
     ///
     /// It doubles, up to [`max_cooldown`](Self::max_cooldown), each time the region fails again before
-    /// it has come back fully. A call that hangs on trial keeps others away for this long. Zero:
-    /// the region is on trial at once, by any number of calls.
+    /// it is fully healthy. A probe that hangs blocks other probes for this long. Zero:
+    /// the region is probed at once, by any number of calls.
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.settings.recovery.first = cooldown;
         self
@@ -185,7 +185,7 @@ impl<C, R, K> FailoverBuilder<C, R, K> {
         self
     }
 
-    /// How many calls a region must serve on trial, one at a time, to be back. Default: 1; zero
+    /// Sets how many probes must succeed, one at a time, until a region is healthy. Default: 1; zero
     /// is taken for 1.
     pub fn good_calls(mut self, calls: u32) -> Self {
         self.settings.recovery.good_calls = calls;
@@ -253,7 +253,7 @@ impl<C, R, K> FailoverBuilder<C, R, K> {
         FailoverBuilder { regions, settings, classifier, replay, key }
     }
 
-    /// Tells this observer of regions lost and back, and of calls that go elsewhere. Default: nobody.
+    /// Sets the observer of region changes and failovers. Default: none.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.settings.observers = Observers::new(observer);
         self
@@ -273,13 +273,13 @@ impl<C, R, K> FailoverBuilder<C, R, K> {
         self
     }
 
-    /// How answers are judged. Default: [`HttpClassifier`].
+    /// Sets the classifier of results. Default: [`HttpClassifier`].
     pub fn classifier<C2>(self, classifier: C2) -> FailoverBuilder<C2, R, K> {
         let Self { regions, settings, classifier: _, replay, key } = self;
         FailoverBuilder { regions, settings, classifier, replay, key }
     }
 
-    /// How answers are judged: a closure over status, headers and error.
+    /// Sets the classifier of results to a closure over status, headers and error.
     pub fn classify_fn<F>(self, f: F) -> FailoverBuilder<ClassifyFn<F>, R, K>
     where
         F: Fn(Outcome<'_>) -> Verdict,
@@ -298,7 +298,7 @@ impl<C, R, K> FailoverBuilder<C, R, K> {
         self.replay(CloneReplay)
     }
 
-    /// Tells this observers too.
+    /// Adds these observers.
     pub(crate) fn also_observe(mut self, observers: &Observers) -> Self {
         self.settings.observers = self.settings.observers.and(observers);
         self

@@ -25,8 +25,8 @@
 //!     },
 //! ));
 //!
-//! let answer = client.ready().await?.call(http::Request::get("/models").body(())?).await?;
-//! assert_eq!(answer.status(), 200);
+//! let result = client.ready().await?.call(http::Request::get("/models").body(())?).await?;
+//! assert_eq!(result.status(), 200);
 //! # Ok(()) }
 //! ```
 //!
@@ -69,7 +69,7 @@
 //!
 //! ```text
 //!            a failure                  the cooldown is over, or a check
-//!    fit ─────────────────▶ out ──────────────────────────────▶ on trial
+//!    fit ─────────────────▶ out ──────────────────────────────▶ probing
 //!     ▲                    ▲  ▲                                  │    │
 //!     │                    │  └── a failure: twice as long ──────┘    │
 //!     │                    │                                          │
@@ -82,9 +82,9 @@
 //!   each time the region fails again before it has come back fully. Up to a tenth is added at random,
 //!   so that a fleet doesn't come back together. Where a 429 or an open circuit says how long to wait,
 //!   that is the whole time out.
-//! - **On trial** it takes one call at a time from each process. By default one good call is enough to
-//!   bring it back, and one bad call takes it out. An answer that finds the request at fault,
-//!   or asks for patience, is a good one: the region is alive.
+//! - **Probing**: it takes one call at a time from each process. By default one success is enough to
+//!   make it healthy, and one failure takes it out. A response that rejects the request,
+//!   or requests a pause, is a success: the region is alive.
 //! - **Ramping** its share of the calls grows, from a tenth to all, by default in 30 s.
 //!
 //! A late result changes nothing: a call that was sent before the region was lost, or before it
@@ -103,7 +103,7 @@
 //! | [`max_attempts`](FailoverBuilder::max_attempts) | 3 | regions that one call tries |
 //! | [`cooldown`](FailoverBuilder::cooldown), [`max_cooldown`](FailoverBuilder::max_cooldown) | 10 s, 5 min | how long a region is out, at first and at most |
 //! | [`hint_cap`](FailoverBuilder::hint_cap) | 5 min | how long a server can ask for |
-//! | [`good_calls`](FailoverBuilder::good_calls) | 1 | calls that a region must serve on trial |
+//! | [`good_calls`](FailoverBuilder::good_calls) | 1 | successful probes until a region is healthy |
 //! | [`ramp`](FailoverBuilder::ramp) | 30 s | how long its share grows after that |
 //! | [`when_all_out`](FailoverBuilder::when_all_out) | the primary | what a call does when no region is fit |
 //! | [`sticky`](FailoverBuilder::sticky) | no | calls of one key keep to one region |
@@ -116,7 +116,7 @@
 //!
 //! By default only calls find out how a region is. With [`HealthChecks`] each region
 //! is also asked every 10 s, through a client of the checks' own: a dead one is found before
-//! a call is lost on it, and one that has recovered is on trial at once. A body that stalls after
+//! a call is lost on it, and one that has recovered is probed at once. A body that stalls after
 //! its head is found by [`watch_bodies`](FailoverHandle::watch_bodies).
 //!
 //! # Under a retry
@@ -128,7 +128,7 @@
 //!
 //! An attempt that the retry cuts off counts as a timeout of its region, whether the attempt's own
 //! timeout ended it or the call's deadline, however little of that was left. So calls that give up
-//! sooner than a region usually answers take it out for all others. An attempt that is cut off in one
+//! sooner than a region usually responds take it out for all others. An attempt that is cut off in one
 //! of this crate's own queues says nothing about the region.
 //!
 //! # Without a retry

@@ -27,7 +27,7 @@ impl Region {
     /// A region of this name, whose requests go below this base: a URI of scheme, host, and the path
     /// that is put before a request's own.
     ///
-    /// Each different name and base is saved, once, for as long as the process lives.
+    /// Each different name and base is kept once for the lifetime of the process.
     pub fn new(name: impl Into<String>, base: impl Into<String>) -> Self {
         Self { name: name.into(), base: base.into(), priority: 1 }
     }

@@ -23,7 +23,7 @@ pub(super) struct RegionState {
     since: AtomicU64,
     /// Until when its server asked to be left alone while it is out, in nanoseconds of the origin.
     asked_until: AtomicU64,
-    /// Until when the one call that it takes on trial keeps others away, in nanoseconds of the origin. A
+    /// Until when the one probe blocks other probes, in nanoseconds of the origin. A
     /// call that hangs must not do so for ever. 0: there is no such call.
     trial: AtomicU64,
     data: Mutex<RegionData>,
@@ -67,14 +67,14 @@ pub(super) enum AdminState {
     Removed,
 }
 
-/// A call's hold on the place on trial, as the now when that ends, in nanoseconds of the origin.
+/// A call's permit to probe, as the time at which it expires, in nanoseconds of the origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ProbePermit(NonZeroU64);
 
-/// What a call gives back when it is over, and what its result is judged by.
+/// What a call releases when it ends, and what its result is compared with.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Attempt {
-    /// The call's hold on the place on trial, if it took that.
+    /// The call's permit to probe, if it has one.
     probe_permit: Option<ProbePermit>,
     /// When the generation began in which the call was sent to the region, in nanoseconds of the origin. If
     /// the region is in another generation by the end of the call, the result comes too late to count.
@@ -85,7 +85,7 @@ pub(super) struct Attempt {
     is_sample: bool,
 }
 
-/// The region that a call goes to: its number, its state, and what the call gives back there.
+/// The region that a call goes to: its number, its state, and what the call releases there.
 pub(super) type Selection<'a> = (usize, &'a RegionState, Attempt);
 
 impl Attempt {
@@ -147,14 +147,14 @@ impl RegionState {
         self.trial.load(Ordering::Acquire) > now
     }
 
-    /// How much longer the call on trial takes, in nanoseconds: an estimate by the region's latency, and
+    /// Returns how much longer the probe takes, in nanoseconds: an estimate by the region's latency, and
     /// the longest that it keeps others away. Both are 0 if there is no such call.
     pub(super) fn trial_takes(&self, now: u64) -> (u64, u64) {
         let most = self.trial.load(Ordering::Acquire).saturating_sub(now);
         (self.latency().measured().map_or(most, |latency| most.min(time::nanos(latency))), most)
     }
 
-    /// Takes the place of the one call on trial, for `probe_permit` nanoseconds. Returns `None` if another call
+    /// Acquires the permit to probe, for `probe_permit` nanoseconds. Returns `None` if another call
     /// has it.
     pub(super) fn try_on(&self, now: u64, probe_permit: u64) -> Option<ProbePermit> {
         let before = self.trial.load(Ordering::Acquire);
@@ -171,7 +171,7 @@ impl RegionState {
         self.begins_with(None, false)
     }
 
-    /// Counts a call that chose it, or found nothing else, with its probe permit if it is on trial.
+    /// Counts a call that chose it, or found nothing else, with its probe permit if it is a probe.
     pub(super) fn begins_chosen(&self, probe_permit: Option<ProbePermit>) -> Attempt {
         self.begins_with(probe_permit, true)
     }
@@ -187,7 +187,7 @@ impl RegionState {
         self.since.load(Ordering::Relaxed)
     }
 
-    /// Counts that a call is over. Returns whether that frees the place on trial.
+    /// Counts that a call ended. Returns whether that releases the probe permit.
     #[inline]
     pub(super) fn ends(&self, attempt: &Attempt) -> bool {
         self.traffic.ends(attempt.chosen);
@@ -434,7 +434,7 @@ mod latency_tests {
                 .filter(|l| l.counts(second) == 80_000)
         });
         assert!(measured.is_some());
-        // What was forgotten weighs little against what is found now.
+        // Old samples have little weight against the new one.
         assert_eq!(latency.with(millis(8), 45).unwrap().counts(45), 5_375);
     }
 

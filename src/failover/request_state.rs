@@ -158,7 +158,7 @@ impl RequestState {
         set.measured(self.region, now.saturating_duration_since(sent_at), now);
     }
 
-    /// Records that the attempt failed, and tells a retry above. Returns whether there is another region
+    /// Records that the attempt failed, and notes it for a retry above. Returns whether there is another region
     /// that may do better.
     pub(super) fn failed(
         &self,

@@ -10,7 +10,7 @@ use super::set::{RegionSet, seconds};
 use crate::scope::{self, TriedRegions};
 use crate::time::Instant;
 
-/// What a call does when no region is fit: all are out, or on trial by another call.
+/// What a call does when no region is available: all are out, or probed by another call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WhenAllOut {
@@ -61,7 +61,7 @@ pub(super) struct Preference {
 /// How good a selection a region is: the smaller, the better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
-    /// It takes calls: it is fit, or ramping and this call is within its share, or on trial with no
+    /// It takes calls: it is healthy, or ramping up and this call is within its share, or probing with no
     /// other call there.
     Open {
         priority: u64,
@@ -197,7 +197,7 @@ impl Preference {
                 Rank::LastResort { asked, order, number }
             }
             // A call that would rather fail or wait than go to a region that is out doesn't join another
-            // one on trial, unless it has failed already.
+            // one that is probed, unless it has failed already.
             Availability::Out { .. }
                 if !self.when_all_out.calls_anyway() && self.tried.len() == 0 =>
             {

@@ -212,8 +212,8 @@ impl ServingRegion {
     ///         Ok::<_, BoxError>(http::Response::new(()))
     ///     }));
     ///
-    /// let answer = client.oneshot(http::Request::get("/models").body(())?).await?;
-    /// assert_eq!(answer.extensions().get(), Some(&ServingRegion("us-west-2")));
+    /// let result = client.oneshot(http::Request::get("/models").body(())?).await?;
+    /// assert_eq!(result.extensions().get(), Some(&ServingRegion("us-west-2")));
     /// # Ok(()) }
     /// ```
     ///

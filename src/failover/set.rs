@@ -21,7 +21,7 @@ use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering};
 use crate::time::{self, Instant, TimeOrigin};
 use crate::verdict::{Cause, Class, Verdict};
 
-/// A region's number is its place in `slots`. It stays the same for as long as the layer lives,
+/// A region's number is its place in `slots`. It stays the same for the layer's lifetime,
 /// whatever is added and removed, so that a call can remember where it has been.
 #[derive(Debug)]
 pub(super) struct RegionSet {
@@ -140,7 +140,7 @@ impl RegionSet {
         Target::new(self, &self.region_state(region).place)
     }
 
-    /// Counts a call that chose this region. Returns `None` if the region is on trial by another call.
+    /// Counts a call that chose this region. Returns `None` if another call probes the region.
     pub(super) fn begins(&self, region_state: &RegionState, now: &LazyNow) -> Option<Attempt> {
         let probe_permit = match region_state.availability() {
             Availability::Out { until } if until <= self.origin.nanos(now.get()) => {

@@ -171,7 +171,7 @@ impl<S, C, R> Shared<S, C, R> {
         None
     }
 
-    /// Until when a call waits for which no region is fit: until the first one is on trial. An error if
+    /// Until when a call without an available region waits: until the first one is probed. An error if
     /// calls aren't to wait, or the deadline is sooner. If a region is back sooner, the call is woken.
     pub(super) fn wait(&self, request_state: &RequestState) -> Result<Instant, NoRegionAvailable> {
         let now = LazyNow::default();

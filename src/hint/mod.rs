@@ -11,7 +11,7 @@
 //! A value that is malformed, negative, past, shorter than a millisecond or longer than
 //! 366 days means *unknown*, never zero: clients that don't wait would turn a server's mistake
 //! into a storm. A zero means *unknown* too, except in gRPC's pushback, where it means *at once*. A
-//! date is measured against the answer's own `Date` if it has one, as clocks
+//! date is measured against the response's own `Date` if it has one, since clocks
 //! differ.
 //!
 //! The first header with a known value counts, in this order: pushback,
@@ -87,7 +87,7 @@ pub use self::limits::{Limit, Limits, Resource};
 #[cfg(feature = "peek")]
 pub(crate) use self::value::protobuf_duration;
 
-/// What a server asked for in an answer.
+/// What a server requested in a response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hint {
@@ -96,7 +96,7 @@ pub struct Hint {
     /// Whether to send the same request again at all. It overrules the status. `None`: not said.
     pub should_retry: Option<bool>,
     /// Whether the server didn't ask for the wait: it lasts until exhausted [`Limits`] are reset.
-    /// Servers send limits with any answer, so this doesn't prove that the request was refused
+    /// Servers send limits with any response, so this doesn't prove that the request was refused
     /// unprocessed.
     pub of_limits: bool,
 }
@@ -113,14 +113,14 @@ impl Hint {
         self
     }
 
-    /// Returns the same hint with this answer to whether to send the request again.
+    /// Sets whether to send the request again.
     #[must_use]
     pub const fn with_should_retry(mut self, retry: bool) -> Self {
         self.should_retry = Some(retry);
         self
     }
 
-    /// Reads the hint from the headers of an answer that refused a request.
+    /// Reads the hint from the headers of a response that refused a request.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
         let asked = Self::explicit(headers);
@@ -132,7 +132,7 @@ impl Hint {
         Self { retry_after, of_limits: retry_after.is_some(), ..asked }
     }
 
-    /// Reads only what the server asks for explicitly. Limits are left out: they are on any answer,
+    /// Reads only explicit requests of the server. Limits are left out: they are on any response,
     /// and seldom the reason for it.
     pub(crate) fn explicit(headers: &HeaderMap) -> Self {
         let pushback = pushback::parse(headers);

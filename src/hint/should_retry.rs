@@ -6,7 +6,7 @@ use http::HeaderMap;
 pub(super) fn parse(headers: &HeaderMap) -> Option<bool> {
     let values = headers.get_all("x-should-retry").iter();
     let texts = values.filter_map(|value| value.to_str().ok().map(str::trim));
-    let answers = texts.filter_map(|text| {
+    let values = texts.filter_map(|text| {
         if text.eq_ignore_ascii_case("true") {
             Some(true)
         } else if text.eq_ignore_ascii_case("false") {
@@ -15,5 +15,5 @@ pub(super) fn parse(headers: &HeaderMap) -> Option<bool> {
             None
         }
     });
-    answers.reduce(|all, one| all && one)
+    values.reduce(|all, one| all && one)
 }

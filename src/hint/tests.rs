@@ -12,7 +12,7 @@ const SHOULD: &str = "x-should-retry";
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 const DATE: &str = "date";
 
-/// A minute and a half apart, in the three ways to write a date.
+/// Two dates with 90 s between them, in the three formats of HTTP dates.
 const NOON: &str = "Fri, 15 May 2026 12:00:00 GMT";
 const LATER: &str = "Fri, 15 May 2026 12:01:30 GMT";
 const LATER_850: &str = "Friday, 15-May-26 12:01:30 GMT";
@@ -73,7 +73,7 @@ const CASES: &[Case] = &[
     (&[(RA, b"18446744073709551615")], None, None),
     (&[(RA, b"18446744073709551616")], None, None),
     (&[(RA, &[b'9'; 400])], None, None),
-    // Dates, against the answer's own.
+    // Dates, relative to the response's own.
     (&[(RA, LATER.as_bytes()), (DATE, NOON.as_bytes())], Some(90.0), None),
     (&[(RA, LATER_850.as_bytes()), (DATE, NOON.as_bytes())], Some(90.0), None),
     (&[(RA, LATER_ASCTIME.as_bytes()), (DATE, NOON.as_bytes())], Some(90.0), None),
@@ -85,7 +85,7 @@ const CASES: &[Case] = &[
     // Without a date of its own, or an unreadable one, by the wall clock.
     (&[(RA, b"Thu, 01 Jan 1970 00:00:00 GMT")], None, None),
     (&[(RA, b"Sun, 06 Nov 1994 08:49:37 GMT"), (DATE, b"now")], None, None),
-    // A server whose clock stands still since 1970 can still tell a difference.
+    // A server whose clock stands still since 1970 still yields a difference.
     (&[(RA, b"Thu, 01 Jan 1970 00:01:00 GMT"), (DATE, b"Thu, 01 Jan 1970 00:00:00 GMT")], Some(60.0), None),
     // Texts that look like dates but aren't.
     (&[(RA, b"Fri, 32 May 2026 12:01:30 GMT"), (DATE, NOON.as_bytes())], None, None),

@@ -62,7 +62,7 @@ pub(super) fn http_date(text: &str) -> Option<SystemTime> {
     httpdate::parse_http_date(text).ok()
 }
 
-/// Returns the wait until then, by the server's own clock if the answer has a `Date`.
+/// Returns the wait until then, by the server's own clock if the response has a `Date`.
 pub(super) fn until(then: SystemTime, headers: &HeaderMap) -> Option<Duration> {
     let now = headers.get(DATE).and_then(text).and_then(http_date);
     then.duration_since(now.unwrap_or_else(time::wall_now)).ok()

@@ -21,13 +21,13 @@ pub use self::both::{Both, ByBoth};
 pub(crate) use self::registry::LastKey;
 pub(crate) use self::registry::{Keyed, Registry};
 
-/// Tells the key of a request.
+/// A function from a request to its key.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` can't tell the key of the request `{Req}`",
+    message = "`{Self}` has no key for the request `{Req}`",
     label = "no key for this request",
     note = "`ByAuthority`, `ByCredential` and `key_fn` read `http::Request<B>` and, with the feature `reqwest`, `reqwest::Request`",
     note = "for other requests use `.key(request_key_fn(|request: &MyRequest| ..))`",
-    note = "a circuit breaker looks for credentials, unless it is told `.credential(AllCalls)`"
+    note = "a circuit breaker looks for credentials, unless it is built with `.credential(AllCalls)`"
 )]
 pub trait Key<Req> {
     /// The key of this request.

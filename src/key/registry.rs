@@ -12,13 +12,13 @@ use crate::time::{self, Instant};
 
 /// A state that a registry can hold, and let go of.
 pub(crate) trait Keyed: Sized {
-    /// Whether somebody uses it, such as a call.
+    /// Returns whether it is in use, such as by a call.
     fn is_referenced(state: &Arc<Self>) -> bool {
         Arc::strong_count(state) > 1
     }
 
     /// Whether the state may be evictions. On `true` the registry drops it, so one that keeps a
-    /// limit must admit nobody from here on. A state that remembers a failing upstream or a spent
+    /// limit must admit no call from here on. A state that remembers a failing upstream or a spent
     /// quota doesn't retire.
     fn retires(&self, now: Instant) -> bool;
 }
@@ -41,7 +41,7 @@ pub(crate) struct Registry<V> {
 
 struct States<V> {
     by_hash: HashMap<u64, Arc<RegistryEntry<V>>, BuildHasherDefault<Hashed>>,
-    /// Until then nobody looks for idle states: there were none a moment ago.
+    /// Until then, idle states aren't looked for: there were none shortly before.
     look_from: Option<Instant>,
 }
 

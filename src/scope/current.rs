@@ -36,7 +36,7 @@ thread_local! {
 }
 
 /// A guard: while it exists, its scope is current. On drop, also in a panic, the scope takes over
-/// what was noted, and the outer scope is put back.
+/// what was noted, and the outer scope is restored.
 pub(crate) struct Within<'a> {
     scope: &'a mut CallScope,
     outer_mode: Mode,
@@ -44,7 +44,7 @@ pub(crate) struct Within<'a> {
 }
 
 impl Current {
-    /// Changes the mode, and returns the one before. Forgets the reading of the clock, which is
+    /// Changes the mode, and returns the previous one. Clears the reading of the clock, which is
     /// good for one way down only, unless this goes further down.
     #[inline]
     fn enter(&self, mode: Mode) -> Mode {
@@ -102,18 +102,18 @@ pub(crate) fn now() -> Instant {
     })
 }
 
-/// Tells the layers above that the call is being sent.
+/// Notes for the layers above that the call is being sent.
 #[inline]
 pub(crate) fn note_sent(at: Instant) {
     note(|scope| scope.sent_at = Some(at));
 }
 
-/// Tells the layers above whether the call waits in a queue of this crate.
+/// Notes for the layers above whether the call waits in a queue of this crate.
 pub(crate) fn note_queued(queued: bool) {
     note(|scope| scope.queued = queued);
 }
 
-/// Tells the layers above which region failed, and whether another one should
+/// Notes for the layers above which region failed, and whether another one should
 /// be tried at once.
 pub(crate) fn note_region(region: usize, rejected: bool, elsewhere: bool) {
     note(|scope| {

@@ -103,25 +103,25 @@ impl<C, R, K, B, W> UpstreamBuilder<C, R, K, B, W> {
         self
     }
 
-    /// Reports the events of all layers to these alerts, which tell people. Default: none.
+    /// Sends the events of all layers to these alerts. Default: none.
     pub fn alerts(mut self, alerts: &Alerts) -> Self {
         self.common.alerts = Some(alerts.clone());
         self
     }
 
-    /// Tells this observer the events of all layers. Each further call adds an observer. Default:
+    /// Adds an observer of the events of all layers. Default:
     /// none.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.common.observers = self.common.observers.and(&Observers::new(observer));
         self
     }
 
-    /// How answers are judged, by all layers alike. Default: [`HttpClassifier`].
+    /// Sets the classifier of all layers. Default: [`HttpClassifier`].
     pub fn classifier<C2>(self, classifier: C2) -> UpstreamBuilder<C2, R, K, B, W> {
         self.retry(|retry| retry.classifier(classifier))
     }
 
-    /// How answers are judged, by all layers alike: a closure over status, headers and error.
+    /// Sets the classifier of all layers to a closure over status, headers and error.
     pub fn classify_fn<F>(self, f: F) -> UpstreamBuilder<ClassifyFn<F>, R, K, B, W>
     where
         F: Fn(Outcome<'_>) -> Verdict,
@@ -129,7 +129,7 @@ impl<C, R, K, B, W> UpstreamBuilder<C, R, K, B, W> {
         self.classifier(classify_fn(f))
     }
 
-    /// Changes the retry. How it judges answers and repeats requests holds for all layers, and is
+    /// Changes the retry. Its classifier and replay strategy hold for all layers, and are
     /// part of the stack's type. Its attempt timeout goes below the circuit breaker, so that the breaker
     /// counts it.
     ///

@@ -17,7 +17,7 @@ pub(super) struct Settings {
     pub(super) max_pause: Duration,
     /// How many failures can open a circuit.
     pub(super) failures_to_open: u32,
-    /// How many circuits one call's attempts are spread over; at least one.
+    /// The number of circuits over which one call's attempts are distributed; at least one.
     pub(super) circuits: usize,
 }
 

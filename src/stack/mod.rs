@@ -45,8 +45,8 @@
 //! # let client = Client;
 //! let mut caller = Caller { upstream: upstream.over(client) };
 //! let request = http::Request::get("/models").body(String::new())?;
-//! let answer = caller.upstream.ready().await?.call(request).await?;
-//! # assert_eq!(answer.status(), 200);
+//! let response = caller.upstream.ready().await?.call(request).await?;
+//! # assert_eq!(response.status(), 200);
 //! # Ok(()) }
 //! ```
 //!
@@ -89,8 +89,8 @@
 //!     ServiceBuilder::new().map_response(ServingRegion::insert_into).service(client),
 //! );
 //!
-//! let answer = client.oneshot(http::Request::get("/models").body(())?).await?;
-//! assert_eq!(answer.extensions().get(), Some(&ServingRegion("us-west-2")));
+//! let response = client.oneshot(http::Request::get("/models").body(())?).await?;
+//! assert_eq!(response.extensions().get(), Some(&ServingRegion("us-west-2")));
 //! # Ok(()) }
 //! ```
 //!
@@ -98,7 +98,7 @@
 //!
 //! A call that its caller drops says nothing about the upstream, nor does one that its deadline
 //! ends. So if callers stop waiting (at the deadline, or by a timeout of their own above the stack)
-//! before the attempt timeout passes, an upstream that hangs opens no circuit. Tell the
+//! before the attempt timeout passes, an upstream that hangs opens no circuit. Set the
 //! breaker from when on a dropped attempt counts as a failure:
 //!
 //! ```

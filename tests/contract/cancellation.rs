@@ -7,7 +7,7 @@ use tower::{Layer, Service, ServiceExt};
 
 use crate::clock::{at_once, in_time, pass, poll, starts_to_wait, within};
 use crate::layers::{CircuitBreakerHalfOpen, End, Subject, Waits, call, try_call};
-use crate::upstream::{Reply, Readiness, Request, Upstream, request};
+use crate::upstream::{Readiness, Reply, Request, Upstream, request};
 
 contracts! { every_layer_and_state:
     dropped_before_its_first_poll,

@@ -15,7 +15,7 @@ use tower_upstream::cause_ref;
 
 use crate::clock::in_time;
 use crate::layers::{Subject, call};
-use crate::upstream::{Reply, Inner, Mark, Request, Response, Upstream, request};
+use crate::upstream::{Inner, Mark, Reply, Request, Response, Upstream, request};
 
 contracts! { every_layer_and_state:
     below_a_buffer,

@@ -17,7 +17,7 @@ use tower_upstream::{InvalidConfig, cause_ref};
 
 use crate::clock::{at_once, in_time, pass};
 use crate::layers::{CircuitBreaker, RateLimit, Rejects, Subject, call};
-use crate::upstream::{Reply, Failure, Inner, Request, Upstream, request};
+use crate::upstream::{Failure, Inner, Reply, Request, Upstream, request};
 
 contracts! { layers_over_anything: events_give_no_secret_away }
 contracts! { layers_that_stay: an_inner_error_passes_three_layers_unchanged }

@@ -12,7 +12,7 @@ use tower_upstream::{BoxError, CircuitBreakerLayer, Quota, RateLimitLayer};
 
 use crate::clock::{pass, poll, within};
 use crate::layers::{Client, Subject, call};
-use crate::upstream::{Reply, Inner, Response, Upstream, request};
+use crate::upstream::{Inner, Reply, Response, Upstream, request};
 
 contracts! { every_layer:
     serves_or_is_refused_at_extremes,

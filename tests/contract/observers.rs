@@ -11,7 +11,7 @@ use tower_upstream::event::{Event, Observer, observer_fn};
 
 use crate::clock::{in_time, pass, poll};
 use crate::layers::{Of, Subject, call, try_call};
-use crate::upstream::{Reply, Readiness, Upstream, request};
+use crate::upstream::{Readiness, Reply, Upstream, request};
 
 contracts! { layers_over_anything:
     receives_what_the_layer_does,

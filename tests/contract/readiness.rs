@@ -9,7 +9,7 @@ use tower_upstream::cause_ref;
 
 use crate::clock::{LONG, at_once, in_time, pass, starts_to_wait, within};
 use crate::layers::{End, Of, Rejects, Subject, Waits, call, try_call};
-use crate::upstream::{Reply, Failure, Inner, Readiness, Upstream, request};
+use crate::upstream::{Failure, Inner, Readiness, Reply, Upstream, request};
 
 contracts! { every_layer_and_state:
     never_calls_an_unready_service,

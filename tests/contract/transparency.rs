@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, Method, Version};
 
 use crate::clock::{at_once, in_time};
 use crate::layers::{Subject, call};
-use crate::upstream::{Reply, Mark, Request, Upstream, request};
+use crate::upstream::{Mark, Reply, Request, Upstream, request};
 
 contracts! { every_layer_and_state:
     the_reply_is_the_inner_services_own,

@@ -351,19 +351,19 @@ impl Future for Pending {
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
         let shared = self.shared.as_ref().expect("a call in flight, polled before it was done");
         let late = shared.log().late;
-        let builder =
-            match late.filter(|_| matches!(self.reply, Reply::Hang)).unwrap_or(self.reply) {
-                Reply::Hang => return Poll::Pending,
-                Reply::PanicInCall | Reply::PanicInPoll => panic!("the inner service panics"),
-                Reply::Fail => {
-                    self.land();
-                    return Poll::Ready(Err(Failure(self.mark)));
-                }
-                Reply::Status(status) => http::Response::builder().status(status),
-                Reply::ComeBack(status, after) => {
-                    http::Response::builder().status(status).header("retry-after", after)
-                }
-            };
+        let builder = match late.filter(|_| matches!(self.reply, Reply::Hang)).unwrap_or(self.reply)
+        {
+            Reply::Hang => return Poll::Pending,
+            Reply::PanicInCall | Reply::PanicInPoll => panic!("the inner service panics"),
+            Reply::Fail => {
+                self.land();
+                return Poll::Ready(Err(Failure(self.mark)));
+            }
+            Reply::Status(status) => http::Response::builder().status(status),
+            Reply::ComeBack(status, after) => {
+                http::Response::builder().status(status).header("retry-after", after)
+            }
+        };
         self.land();
         Poll::Ready(Ok(builder.body(Mark(self.mark)).expect("a valid response")))
     }

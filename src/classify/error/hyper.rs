@@ -26,7 +26,7 @@ fn verdict(error: &hyper::Error) -> Verdict {
     if let Some(error) = error.source().and_then(|source| source.downcast_ref()) {
         return super::h2::verdict(error);
     }
-    // A timeout is that of the socket, or of an HTTP/2 ping without an answer.
+    // A timeout is that of the socket, or of an unanswered HTTP/2 ping.
     // Anything else broke the connection, or was malformed.
     let kind = error.source().and_then(|source| source.downcast_ref()).map(io::Error::kind);
     let cause = match kind {
@@ -43,7 +43,7 @@ fn verdict(error: &hyper::Error) -> Verdict {
 /// the upstream's doing, and would be no better when sent again.
 ///
 /// One case is no fault of the request: the task that drives the connection was
-/// dropped. Hyper tells it from the others only by its text. Should that change,
+/// dropped. Hyper distinguishes it from the others only by its text. Should that change,
 /// such a call is no longer repeated.
 fn by_this_side(error: &hyper::Error) -> Verdict {
     if error.to_string() == "dispatch task is gone" {

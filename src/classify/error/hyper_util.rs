@@ -18,7 +18,7 @@ pub(super) fn known(error: &(dyn StdError + 'static)) -> Option<Finding> {
         // given to a connection.
         Verdict::not_sent().with_cause(Cause::Connect)
     } else {
-        // Its source, hyper's own error, tells what became of the request.
+        // Its source, hyper's own error, says what became of the request.
         return None;
     };
     Some(Finding::Certain(verdict))

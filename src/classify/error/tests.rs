@@ -83,7 +83,7 @@ fn what_an_io_error_is_made_of_is_seen() {
     assert_eq!(meaning(&io::Error::other(failed(overloaded()))), LIMITED_HERE);
     let nested = io::Error::other(io::Error::other(io::Error::from(ErrorKind::ConnectionRefused)));
     assert_eq!(meaning(&nested), NOT_CONNECTED);
-    // And it knows better than the kind that somebody gave it.
+    // It is more precise than the kind of the error around it.
     let reset = || io::Error::from(ErrorKind::ConnectionReset);
     assert_eq!(meaning(&io::Error::new(ErrorKind::ConnectionRefused, reset())), BROKEN);
     assert_eq!(meaning(&io::Error::new(ErrorKind::TimedOut, failed(reset()))), BROKEN);

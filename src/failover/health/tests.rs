@@ -115,7 +115,7 @@ fn the_calls_in_flight_when_it_failed_count_once() {
         assert_eq!(timeline.fails(0, now, None), None);
     }
     assert_eq!(timeline.out_until(), Some(11));
-    // Nor do they when it is on trial, or back.
+    // Nor do they when it is probed, or healthy again.
     timeline.fails(0, 12, None);
     assert_eq!(timeline.out_until(), Some(11));
     timeline.succeeds(12, 12);
@@ -170,14 +170,14 @@ fn who_only_asks_to_wait_has_no_cooldown_that_grows() {
     assert_eq!(asks(&mut timeline, 0, 2, 60), None);
     assert_eq!(asks(&mut timeline, 2, 2, 1), None);
     assert_eq!(timeline.out_until(), Some(5));
-    // Again, on trial, and it only moves later.
+    // Again, while probed, and it only moves later.
     assert_eq!(asks(&mut timeline, 5, 5, 4), None);
     assert_eq!(timeline.out_until(), Some(9));
     timeline.health.found_well(timeline.at(6));
     assert_eq!(timeline.out_until(), Some(9));
     assert_eq!(timeline.fails(9, 9, None), None);
     assert_eq!(timeline.out_until(), Some(19));
-    // Once it has quite come back, what was before is forgotten.
+    // Once it is fully healthy again, its history is cleared.
     timeline.succeeds(19, 19);
     assert_eq!(timeline.succeeds(19, 19), Some(Change::Recovered));
     assert_eq!(asks(&mut timeline, 60, 60, 4), Some(lost(4)));

@@ -1,10 +1,10 @@
-//! Gathers limits from headers, each of which tells a part.
+//! Collects limits from headers, each of which holds a part.
 
 use std::time::Duration;
 
 use super::{Limit, Limits, MOST, Resource};
 
-/// What tells one limit from another.
+/// The identity of a limit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key<'a> {
     /// What stands before and after `limit`, `remaining` or `reset` in a header's name.
@@ -28,7 +28,7 @@ impl Default for Found<'_> {
 }
 
 impl<'a> Found<'a> {
-    /// Adds a part of what is told about a limit, if it tells anything.
+    /// Adds a part of a limit, if it isn't empty.
     pub(super) fn add(&mut self, key: Key<'a>, part: Limit) {
         if part.limit.or(part.remaining).is_none() && part.reset.is_none() {
             return;
@@ -44,7 +44,7 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// Adds a policy without a name. If it repeats a known limit, it tells that limit's window;
+    /// Adds a policy without a name. If it repeats a known limit, it is that limit's window;
     /// otherwise it is a limit of its own.
     pub(super) fn add_unnamed(&mut self, quota: u64, window: Duration) {
         let part =

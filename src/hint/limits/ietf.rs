@@ -11,7 +11,7 @@ use super::list::{Item, items};
 use super::{Limit, Resource};
 
 pub(super) fn read<'a>(headers: &'a HeaderMap, found: &mut Found<'a>) {
-    // Policies are read last, as they tell the resource and the window of a known limit.
+    // Policies are read last, since they describe the resource and the window of a known limit.
     for item in items_of(headers, "ratelimit") {
         match item.member() {
             Some((field, value)) => number(field, value, found),

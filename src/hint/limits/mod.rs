@@ -21,7 +21,7 @@ use http::HeaderMap;
 
 use self::found::Found;
 
-/// How many limits of one answer are kept: more than any known server sends.
+/// The number of limits of one response that are kept: more than any known server sends.
 const MOST: usize = 16;
 
 /// What a limit counts.
@@ -40,7 +40,7 @@ pub enum Resource {
     Other,
 }
 
-/// One limit, as far as it was told.
+/// One limit, as far as the headers describe it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limit {
@@ -50,7 +50,7 @@ pub struct Limit {
     pub limit: Option<u64>,
     /// How many are left, rounded down.
     pub remaining: Option<u64>,
-    /// How long after the answer the limit starts anew or, with some servers, is full again: 1 ms to
+    /// How long after the response the limit starts anew or, with some servers, is full again: 1 ms to
     /// 366 days.
     pub reset: Option<Duration>,
     /// The length of the window. Not known for a month, as months differ.
@@ -69,10 +69,10 @@ impl Limit {
     }
 }
 
-/// The limits in an answer's headers: the first 16, if there are more.
+/// The limits in a response's headers: the first 16, if there are more.
 ///
 /// [A table](crate::hint#limits) lists the headers. It is `Copy`, and reading well-formed headers
-/// doesn't allocate. No classifier reads the limits of an answer that succeeded.
+/// doesn't allocate. No classifier reads the limits of a success.
 ///
 /// ```
 /// use std::time::Duration;
@@ -99,7 +99,7 @@ impl Limits {
     /// No limits.
     pub const NONE: Self = Self { limits: [Limit::of(Resource::Other); MOST], len: 0 };
 
-    /// Reads the limits from the headers of an answer with any status.
+    /// Reads the limits from the headers of a response with any status.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
         if !Self::may_be_in(headers) {
@@ -108,12 +108,12 @@ impl Limits {
         let mut found = Found::default();
         name::read(headers, &mut found);
         shopify::read(headers, &mut found);
-        // Read after the names, as policies tell the windows of known limits.
+        // Read after the names, since policies describe the windows of known limits.
         ietf::read(headers, &mut found);
         found.limits().filter(|limit| limit.limit != Some(0))
     }
 
-    /// Whether a header may tell a limit. It must be quick: any answer may be asked, and most have none.
+    /// Returns whether a header may hold a limit. It runs for each response, and most have none.
     pub(crate) fn may_be_in(headers: &HeaderMap) -> bool {
         headers.keys().any(|name| {
             let name = name.as_str().as_bytes();

@@ -1,4 +1,4 @@
-//! Reads headers that tell one number each, by a grammar of their names:
+//! Reads headers that hold one number each, by a grammar of their names:
 //! `x-ratelimit-remaining-tokens-minute` has the prefix of a family, the kind of number, and
 //! words for the resource and the window, in any order.
 
@@ -36,8 +36,8 @@ enum Number {
 struct Name<'a> {
     number: Number,
     key: Key<'a>,
-    /// A limit with the resource and the window that the name tells.
-    told: Limit,
+    /// A limit with the resource and the window in the name.
+    named: Limit,
 }
 
 pub(super) fn read<'a>(headers: &'a HeaderMap, found: &mut Found<'a>) {
@@ -45,14 +45,14 @@ pub(super) fn read<'a>(headers: &'a HeaderMap, found: &mut Found<'a>) {
     let after = headers.contains_key("x-ratelimit-reset-after");
     for (name, value) in headers {
         let (Some(name), Some(text)) = (parse(name.as_str()), text(value)) else { continue };
-        let Name { number, key, told } = name;
+        let Name { number, key, named } = name;
         match number {
-            Number::Limit => limit(text, key, told, found),
-            Number::Remaining => found.add(key, Limit { remaining: count(text), ..told }),
+            Number::Limit => limit(text, key, named, found),
+            Number::Remaining => found.add(key, Limit { remaining: count(text), ..named }),
             Number::Reset if after => {}
-            Number::Reset => found.add(key, Limit { reset: reset::read(text, headers), ..told }),
+            Number::Reset => found.add(key, Limit { reset: reset::read(text, headers), ..named }),
             Number::ResetAfter => {
-                found.add(key, Limit { reset: seconds(text).and_then(plausible), ..told });
+                found.add(key, Limit { reset: seconds(text).and_then(plausible), ..named });
             }
         }
     }
@@ -60,9 +60,9 @@ pub(super) fn read<'a>(headers: &'a HeaderMap, found: &mut Found<'a>) {
 
 /// Reads a number or, as Envoy and earlier drafts write it, the number in force and
 /// then every policy: `10, 10;w=1, 1000;w=3600`.
-fn limit<'a>(text: &'a str, key: Key<'a>, told: Limit, found: &mut Found<'a>) {
+fn limit<'a>(text: &'a str, key: Key<'a>, named: Limit, found: &mut Found<'a>) {
     let in_force = items(text).next().and_then(|item| count(item.bare()));
-    found.add(key, Limit { limit: in_force, ..told });
+    found.add(key, Limit { limit: in_force, ..named });
     for item in items(text) {
         if let Some((quota, window)) = count(item.bare()).zip(item.window()) {
             found.add_unnamed(quota, window);
@@ -85,17 +85,17 @@ fn parse(name: &str) -> Option<Name<'_>> {
         };
         if let Some((number, after)) = number {
             let words = before[prefix.len()..].split(['-', '_']).chain(after.split(['-', '_']));
-            let told = told(words.filter(|word| !word.is_empty()), *default);
-            return Some(Name { number, key: Key::Header(before, after), told });
+            let named = named(words.filter(|word| !word.is_empty()), *default);
+            return Some(Name { number, key: Key::Header(before, after), named });
         }
         start = end + 1;
     }
     None
 }
 
-/// Returns the resource and the window that words tell. An unknown word names
+/// Returns the resource and the window in the words of a name. An unknown word names
 /// another resource, unless it stands beside a known one (`project-tokens`).
-fn told<'a>(words: impl Iterator<Item = &'a str>, default: Resource) -> Limit {
+fn named<'a>(words: impl Iterator<Item = &'a str>, default: Resource) -> Limit {
     let mut tokens = default == Resource::Tokens;
     let (mut input, mut output, mut requests, mut other) = (false, false, false, false);
     let mut window = None;

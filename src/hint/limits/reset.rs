@@ -11,7 +11,7 @@ pub(super) fn read(text: &str, headers: &HeaderMap) -> Option<Duration> {
     if let Some(number) = seconds(text) {
         return of_number(number, headers);
     }
-    // The format is told by its shape: a parser that fails allocates its error.
+    // The format is recognised by its shape, since a parser that fails allocates its error.
     let wait = match text.as_bytes() {
         [_, _, _, _, b'-', ..] => until(rfc_3339(text)?, headers),
         [b'A'..=b'Z', ..] => until(http_date(text)?, headers),

@@ -15,7 +15,7 @@ pub(super) fn read(headers: &HeaderMap, found: &mut Found<'_>) {
             continue;
         };
         let remaining = Some(limit.saturating_sub(used));
-        let told = Limit { limit: Some(limit), remaining, ..Limit::of(Resource::Requests) };
-        found.add(Key::Header(NAME, ""), told);
+        let named = Limit { limit: Some(limit), remaining, ..Limit::of(Resource::Requests) };
+        found.add(Key::Header(NAME, ""), named);
     }
 }

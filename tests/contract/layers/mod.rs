@@ -24,7 +24,7 @@ pub(crate) use self::failover::Failover;
 pub(crate) use self::peek::Peek;
 pub(crate) use self::rate_limit::{RateLimit, RateLimitByCredential, RateLimitRejecting};
 pub(crate) use self::retry::Retry;
-use crate::upstream::{Reply, Inner, Request, Response, Upstream};
+use crate::upstream::{Inner, Reply, Request, Response, Upstream};
 
 /// What every layer makes of an inner service, whatever the layer.
 pub(crate) trait Client:

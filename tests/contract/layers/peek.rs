@@ -9,7 +9,7 @@ use tower_upstream::peek::PeekBody;
 use tower_upstream::peek::PeekBuilder;
 
 use super::{DURATIONS, Extreme, SIZES, Subject, call};
-use crate::upstream::{Reply, Mark, Response, Upstream, request};
+use crate::upstream::{Mark, Reply, Response, Upstream, request};
 
 /// Looks into every reply that it can, successes too.
 pub(crate) struct Peek {

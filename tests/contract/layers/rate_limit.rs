@@ -7,7 +7,7 @@ use tower_upstream::rate_limit::{RateLimitBuilder, RateLimitStatus, RateLimited}
 use tower_upstream::{Quota, RateLimitLayer};
 
 use super::{COUNTS, DURATIONS, Extreme, Keyed, Rejects, SIZES, Subject, Waits, drain};
-use crate::upstream::{Reply, CREDENTIAL, Request, Upstream, request};
+use crate::upstream::{CREDENTIAL, Reply, Request, Upstream, request};
 
 /// A limit of 100 in ten seconds, above which calls wait.
 pub(crate) struct RateLimit {
