@@ -95,12 +95,15 @@ where
     }
 }
 
+/// The inner service's future, and what the layer holds for the call.
+type SentCall<W> = (<W as PendingCall>::Future, <W as PendingCall>::InFlight);
+
 /// Sends a pending call once it has a permit.
 #[cold]
 fn poll_send<W: PendingCall>(
     unsent: &mut Option<Unsent<W>>,
     cx: &mut Context<'_>,
-) -> Poll<Result<(W::Future, W::InFlight), BoxError>> {
+) -> Poll<Result<SentCall<W>, BoxError>> {
     let mut pending = match unsent.take().expect("future polled after completion") {
         Unsent::Pending(pending) => pending,
         Unsent::Rejected(error) => return Poll::Ready(Err(error)),

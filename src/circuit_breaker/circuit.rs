@@ -285,7 +285,7 @@ fn rejection(
     open_cause: Option<OpenCause>,
     now: Instant,
     until: Option<Instant>,
-) -> Box<CircuitOpen> {
+) -> CircuitOpen {
     let mut open = CircuitOpen::new(Arc::clone(circuit)).with_state(state);
     if let Some(OpenCause { reason, cause }) = open_cause {
         open = open.with_reason(reason, cause);
@@ -293,7 +293,7 @@ fn rejection(
     if let Some(until) = until {
         open = open.with_retry_after(until.saturating_duration_since(now));
     }
-    Box::new(open)
+    open
 }
 
 /// What all circuits of one layer share.

@@ -79,7 +79,7 @@ impl CredentialRejections {
         self.last.fetch_max(self.now(), Ordering::AcqRel);
     }
 
-    /// Which credential_rejection was the last one, and for how many nanoseconds none has come.
+    /// Which rejection was the last one, and for how many nanoseconds none has come.
     pub(super) fn last(&self) -> (u64, u64) {
         let last = self.last.load(Ordering::Acquire);
         (last, self.now().saturating_sub(last))

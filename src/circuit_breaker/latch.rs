@@ -45,7 +45,7 @@ impl CredentialLatch {
     }
 
     /// How many refusals in a row, without a success in between, latch a credential: from 1 to
-    /// 524,287. The first credential_rejection after a quiet time isn't counted: it makes the breaker start to
+    /// 524,287. The first rejection after a quiet time isn't counted: it makes the breaker start to
     /// watch credentials.
     pub const fn refusals(mut self, refusals: u32) -> Self {
         self.refusals = refusals;
@@ -92,7 +92,7 @@ impl Default for CredentialLatch {
 /// The circuits of credentials.
 ///
 /// While no credential is refused, calls don't look at theirs, and pay one atomic load. The first
-/// credential_rejection makes the layer watch credentials, until none has been refused for a while.
+/// rejection makes the layer watch credentials, until none has been refused for a while.
 #[derive(Debug)]
 pub(super) struct Latches {
     circuits: Circuits,
@@ -100,10 +100,10 @@ pub(super) struct Latches {
 }
 
 impl Latches {
-    /// How long credentials are watched after the last credential_rejection, if none is latched.
+    /// How long credentials are watched after the last rejection, if none is latched.
     const WATCH: Duration = Duration::from_secs(600);
     /// How long an unused latched credential keeps the watch going, which costs each call a hash.
-    /// After that a burst would be sent until the first credential_rejection.
+    /// After that a burst would be sent until the first rejection.
     const WATCH_LATCHED: Duration = Duration::from_secs(86_400);
 
     pub(super) fn new(

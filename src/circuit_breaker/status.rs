@@ -74,7 +74,7 @@ impl CallCounters {
         match count {
             CallResult::Success => self.success(),
             CallResult::Failure | CallResult::Neutral => {
-                _ = self.others.fetch_add(1, Ordering::Relaxed)
+                _ = self.others.fetch_add(1, Ordering::Relaxed);
             }
         }
     }

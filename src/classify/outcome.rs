@@ -145,7 +145,6 @@ impl ResponseVerdict {
     }
 
     /// Returns the verdict.
-    #[must_use]
     pub const fn verdict(&self) -> &Verdict {
         &self.0
     }

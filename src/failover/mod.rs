@@ -112,7 +112,7 @@
 //! | [`retry_non_idempotent`](FailoverBuilder::retry_non_idempotent) | no | sends twice what may have been processed |
 //! | [`health_checks`](FailoverBuilder::health_checks) | none | |
 //!
-//! # HealthState checks
+//! # Health checks
 //!
 //! By default only calls find out how a region is. With [`HealthChecks`] each region
 //! is also asked every 10 s, through a client of the checks' own: a dead one is found before

@@ -35,7 +35,7 @@ pub struct FailoverServices<S, C, R, K = AllCalls> {
     shared: Arc<ShardedArc<Shared<S, C, R>>>,
 }
 
-/// The client that this handle called last. SavedRequest, as its layers remember their own last look-up.
+/// The client that this handle called last. Kept, since its layers remember their own last look-up.
 #[derive(Debug)]
 struct LastKey<S> {
     region: usize,

@@ -34,7 +34,7 @@ pub(super) struct RegionSet {
     random: RandomSource,
     /// Wakes the calls that wait for a region.
     pub(super) back: Arc<Notify>,
-    /// InFlight while the set is changed.
+    /// Locked while the set is changed.
     pub(super) changing: Mutex<()>,
     /// Whether two regions have the same host.
     shared_hosts: AtomicBool,

@@ -126,13 +126,12 @@ impl Usage {
         }
         for index in indices {
             let mut charges = charges.lock();
-            let charged = limiter
+            let before = limiter
                 .change(|state| state.settle(limiter.now(), index, &mut charges[index], used));
             drop(charges);
-            if used != charged {
-                limiter.emit(|| {
-                    PermitSettled::new(&limiter.name, &config.names[index], charged, used)
-                });
+            if used != before {
+                limiter
+                    .emit(|| PermitSettled::new(&limiter.name, &config.names[index], before, used));
             }
         }
         Ok(())

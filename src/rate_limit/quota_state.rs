@@ -166,8 +166,8 @@ impl QuotaState {
     /// Adjusts the sum of a call's charges to `used` units: refunds the latest charges, or adds one.
     /// Returns the sum before.
     pub(super) fn settle(&mut self, now: u64, charges: &mut Vec<Charge>, used: u32) -> u32 {
-        let charged: u32 = charges.iter().map(|charge| charge.units).sum();
-        let mut excess = charged.saturating_sub(used);
+        let before: u32 = charges.iter().map(|charge| charge.units).sum();
+        let mut excess = before.saturating_sub(used);
         while excess > 0
             && let Some(last) = charges.last_mut()
         {
@@ -179,14 +179,14 @@ impl QuotaState {
             }
             self.refund(now, refund);
         }
-        let owed = used.saturating_sub(charged);
+        let owed = used.saturating_sub(before);
         if owed > 0 {
             charges.push(self.spend(now, owed));
             if let Some(learned) = &mut self.learned {
                 learned.take(owed);
             }
         }
-        charged
+        before
     }
 
     /// Returns the paced meter if it alone decides: no limit is learned, and nothing is reserved.
