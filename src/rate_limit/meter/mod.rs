@@ -8,19 +8,10 @@
 mod paced;
 mod strict;
 
-use std::time::Duration;
-
 use super::Quota;
 
-pub(super) use self::paced::{Gcra, Pace, PacedMeter, set_arrival};
+pub(super) use self::paced::{Gcra, Pace, PacedMeter, Rate, set_arrival};
 pub(super) use self::strict::StrictMeter;
-
-/// A long-term rate: units per window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rate {
-    pub(super) limit: u32,
-    pub(super) window: Duration,
-}
 
 /// The meter of one quota.
 #[derive(Debug)]

@@ -97,6 +97,13 @@ impl<S: DirectStateStore> Gcra<S> {
     }
 }
 
+/// A long-term rate: units per window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::rate_limit) struct Rate {
+    pub(in crate::rate_limit) limit: u32,
+    pub(in crate::rate_limit) window: Duration,
+}
+
 /// The interval of one unit, and the burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::rate_limit) struct Pace {

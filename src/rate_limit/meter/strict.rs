@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::Rate;
-use super::paced::{CallerState, Gcra, MAX_DURATION, Pace};
+use super::paced::{CallerState, Gcra, MAX_DURATION, Pace, Rate};
 use crate::time::nanos;
 
 /// The meter of a strict quota: at most the limit in any window.
