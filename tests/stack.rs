@@ -394,7 +394,7 @@ async fn alerts_and_observers_receive_every_layer_and_parts_keep_their_own() {
     assert!(alerts.flush(Duration::from_secs(5)).await);
     let all = all.lock().unwrap();
     for kind in ["RetryDecided", "CircuitChanged", "RegionChanged", "LimitWaiting"] {
-        assert!(all.iter().any(|name| *name == kind), "{kind} in {all:?}");
+        assert!(all.contains(&kind), "{kind} in {all:?}");
     }
     assert!(own.lock().unwrap().iter().all(|kind| *kind == "RetryDecided"));
     assert!(!own.lock().unwrap().is_empty());

@@ -110,7 +110,7 @@ impl Circuit {
                 let (reason, retry_after) = (open.reason(), open.retry_after());
                 let event = || CircuitRejected::new(&self.name, generation, reason, retry_after);
                 self.common.observers.emit(event);
-                Err(open)
+                Err(Box::new(open))
             }
         }
     }

@@ -22,7 +22,7 @@ use crate::scope::{self, CallScope};
 use crate::time;
 use crate::unready_clone::UnreadyClone;
 
-/// A service behind a circuit breaker. Built by [`CircuitBreakerLayer`].
+/// A service behind a circuit breaker. Built by [`CircuitBreakerLayer`](super::CircuitBreakerLayer).
 #[derive(Debug)]
 pub struct CircuitBreaker<S, C = HttpClassifier, K = AllCalls, L = ByCredential> {
     inner: S,

@@ -72,7 +72,7 @@ impl<S: Clone, C: Clone, R: Clone, K: Clone, B: Clone, W: Clone>
     UpstreamServices<S, C, R, K, B, W>
 {
     /// Adds a region, and its client behind the same layers, to all clones of this service. See
-    /// [`FailoverServices::add`]. To remove or change regions use [`UpstreamLayer::regions`].
+    /// [`FailoverServices::add`]. To remove or change regions use [`UpstreamLayer::failover`].
     ///
     /// # Errors
     ///

@@ -65,7 +65,7 @@ impl Given {
     }
 
     /// A failover below has another region.
-    fn to_other_region(self) -> Self {
+    fn with_other_region(self) -> Self {
         Self { other_region: true, ..self }
     }
 
@@ -216,7 +216,7 @@ fn decide_each_class_retries_what_may_pass() {
             stop(StopReason::CircuitOpen),
         ),
         (
-            safe().to_other_region().policy(|policy| policy.fail_fast = true),
+            safe().with_other_region().policy(|policy| policy.fail_fast = true),
             verdict(Class::CircuitOpen),
             retry(0),
         ),
@@ -297,7 +297,7 @@ fn decide_rejected_request_with_server_no_returns() {
 #[test]
 fn decide_other_region_is_immediate_and_free() {
     use StopReason::{Deadline, MaxAttempts, NotIdempotent, NotReplayable, ServerSaidNo};
-    let other = || given().to_other_region();
+    let other = || given().with_other_region();
     check(&[
         (other(), verdict(Class::Transient), retry(0)),
         (other(), hinted(Class::Overloaded, 5), retry(0)),
