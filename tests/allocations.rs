@@ -82,16 +82,16 @@ const CALLS: usize = 1_000;
 type Request = http::Request<()>;
 
 /// A client that is always ready and costs nothing.
-fn client() -> ServiceFn<fn(Request) -> Answer> {
-    service_fn(|_| Answer { asked: false })
+fn client() -> ServiceFn<fn(Request) -> Reply> {
+    service_fn(|_| Reply { asked: false })
 }
 
-/// An answer that takes a moment, so that the layers' futures are polled twice.
-struct Answer {
+/// An reply that takes a moment, so that the layers' futures are polled twice.
+struct Reply {
     asked: bool,
 }
 
-impl Future for Answer {
+impl Future for Reply {
     type Output = Result<http::Response<()>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -125,8 +125,8 @@ where
         let before = ALLOCATIONS.get();
         for request in requests {
             let client = client.ready().await.expect("ready");
-            let answer = client.call(request).await;
-            assert_eq!(black_box(answer).expect("an answer").status(), 200);
+            let reply = client.call(request).await;
+            assert_eq!(black_box(reply).expect("an reply").status(), 200);
         }
         *round = ALLOCATIONS.get() - before;
     }
@@ -198,7 +198,7 @@ async fn a_circuit_breaker_that_watches_credentials_costs_one_a_call() {
     let refuses = service_fn(|_: Request| async {
         Ok::<_, Infallible>(http::Response::builder().status(401).body(()).expect("a response"))
     });
-    layer.layer(refuses).oneshot(full()).await.expect("an answer");
+    layer.layer(refuses).oneshot(full()).await.expect("an reply");
     assert_eq!(cost(layer.layer(client()), full).await, CALLS);
 }
 
@@ -225,7 +225,7 @@ async fn a_call_that_one_of_many_open_circuits_rejects_costs_one() {
     let mut client = layer.layer(fails);
     let to = |host| http::Request::get(format!("http://{host}.test/")).body(()).expect("valid");
     for host in 0..40 {
-        client.ready().await.expect("ready").call(to(host)).await.expect("an answer");
+        client.ready().await.expect("ready").call(to(host)).await.expect("an reply");
     }
     for round in 0..2 {
         for host in 0..40 {
@@ -282,10 +282,8 @@ async fn peek() {
 
 #[tokio::test(start_paused = true)]
 async fn retry_without_a_second_attempt_costs_nothing() {
-    for attempts in [0, 1] {
-        let layer = RetryLayer::builder().max_attempts(attempts).build().unwrap();
-        assert_eq!(cost(layer.layer(client()), full).await, 0);
-    }
+    let layer = RetryLayer::builder().max_attempts(1).build().unwrap();
+    assert_eq!(cost(layer.layer(client()), full).await, 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,11 +19,11 @@ pub(crate) fn watch(morning: &Arc<Morning>) {
 async fn print(morning: Arc<Morning>, terminal: bool) -> std::io::Result<()> {
     let mut out = stdout();
     let (clear, mut shown) = (if terminal { "\r\x1b[2K" } else { "" }, 0);
-    let mut phases = timeline::phases().peekable();
+    let mut stages = timeline::stages().peekable();
     loop {
         let now = morning.clock.elapsed();
-        while let Some((span, phase)) = phases.next_if(|(span, _)| span.start <= now) {
-            writeln!(out, "{clear}{}  {}", text::time(span.start), phase.name)?;
+        while let Some((span, stage)) = stages.next_if(|(span, _)| span.start <= now) {
+            writeln!(out, "{clear}{}  {}", text::time(span.start), stage.name)?;
         }
         let received = morning.receivers.received();
         for alert in &received[shown..] {

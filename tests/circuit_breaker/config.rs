@@ -73,7 +73,7 @@ async fn state_machine_extreme_values_do_not_panic() {
 #[tokio::test(start_paused = true)]
 async fn calls_without_key_share_one_circuit() {
     let layer = builder().by_authority().max_keys(0).build().unwrap();
-    let client = layer.layer(service_fn(answer));
+    let client = layer.layer(service_fn(reply));
     for host in ["a", "b", "c"] {
         client.clone().oneshot(to(&format!("http://{host}/"), None, 500)).await.unwrap();
     }
@@ -81,9 +81,9 @@ async fn calls_without_key_share_one_circuit() {
 }
 
 #[test]
-fn is_built_and_answers_outside_a_runtime() {
+fn is_built_and_replies_outside_a_runtime() {
     let layer = CircuitBreakerLayer::new();
-    let mut client = layer.layer(service_fn(answer));
+    let mut client = layer.layer(service_fn(reply));
     for _ in 0..5 {
         let ready = client.ready().now_or_never().unwrap().unwrap();
         ready.call(Request::new(Status(500))).now_or_never().unwrap().unwrap();

@@ -53,7 +53,7 @@ async fn events_come_in_order() {
 #[test]
 fn totals_add_up_over_threads() {
     let layer = CircuitBreakerLayer::builder().consecutive_failures(100_000).build().unwrap();
-    let client = Mutex::new(layer.layer(service_fn(answer)));
+    let client = Mutex::new(layer.layer(service_fn(reply)));
     std::thread::scope(|scope| {
         for thread in 0..8_u16 {
             let mut client = client.lock().unwrap().clone();

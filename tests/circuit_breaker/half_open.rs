@@ -219,10 +219,10 @@ fn probes_many_threads_never_exceed_limit() {
     assert!((1..=3).contains(&most.load(Ordering::SeqCst)));
     // Closed again, it is as if it had never been open.
     layer.handle().reset();
-    let (inner, mut upstream) = mock::pair::<Request<Answer>, Response<()>>();
+    let (inner, mut upstream) = mock::pair::<Request<Reply>, Response<()>>();
     upstream.allow(0);
     let mut closed = mock::Spawn::new(layer.layer(inner));
-    assert_pending!(closed.poll_ready::<Request<Answer>>());
+    assert_pending!(closed.poll_ready::<Request<Reply>>());
 }
 
 #[tokio::test(start_paused = true)]
@@ -242,10 +242,10 @@ async fn observer_panic_releases_probe_slot() {
 #[tokio::test(start_paused = true)]
 async fn upstream_panic_releases_probe_slot() {
     let layer = builder().build().unwrap();
-    let client = layer.layer(service_fn(answer));
+    let client = layer.layer(service_fn(reply));
     fails(&client, 3).await;
     advance(10 * SECOND).await;
-    let panics = |_: Request<Answer>| -> std::future::Ready<Result<Response<()>, BoxError>> {
+    let panics = |_: Request<Reply>| -> std::future::Ready<Result<Response<()>, BoxError>> {
         panic!("a bug of the user's")
     };
     let panicking = layer.layer(service_fn(panics));

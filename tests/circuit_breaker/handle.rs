@@ -69,7 +69,7 @@ async fn late_results_after_force_change_nothing() {
 #[tokio::test(start_paused = true)]
 async fn one_key_is_held_and_the_others_are_not() {
     let layer = builder().key_fn(|head| head.header("key")).max_keys(3).build().unwrap();
-    let (client, handle) = (layer.layer(service_fn(answer)), layer.handle());
+    let (client, handle) = (layer.layer(service_fn(reply)), layer.handle());
     let call = async |key: &str, status| {
         client.clone().oneshot(to("/", Some(("key", key)), status)).await.is_ok()
     };
@@ -98,7 +98,7 @@ async fn one_key_is_held_and_the_others_are_not() {
 #[tokio::test(start_paused = true)]
 async fn new_keys_are_held_as_all_others_are() {
     let layer = builder().key_fn(|head| head.header("key")).build().unwrap();
-    let (client, handle) = (layer.layer(service_fn(answer)), layer.handle());
+    let (client, handle) = (layer.layer(service_fn(reply)), layer.handle());
     let call =
         async |key: &str| client.clone().oneshot(to("/", Some(("key", key)), 500)).await.is_ok();
     handle.force_open();
@@ -249,12 +249,12 @@ async fn a_dry_run_latches_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dry_run_keeps_the_inner_backpressure() {
-    let (inner, mut upstream) = mock::pair::<Request<Answer>, Response<()>>();
+    let (inner, mut upstream) = mock::pair::<Request<Reply>, Response<()>>();
     upstream.allow(0);
     let layer = builder().dry_run().build().unwrap();
-    fails(&layer.layer(service_fn(answer)), 3).await;
+    fails(&layer.layer(service_fn(reply)), 3).await;
     let mut waiting = mock::Spawn::new(layer.layer(inner));
-    assert_pending!(waiting.poll_ready::<Request<Answer>>());
+    assert_pending!(waiting.poll_ready::<Request<Reply>>());
 }
 
 #[tokio::test(start_paused = true)]
@@ -338,7 +338,7 @@ async fn status_shows_since_until_and_reason() {
 async fn snapshots_are_data_without_a_credential() {
     let layer =
         builder().by_credential().half_open_probes(2).half_open_successes(2).build().unwrap();
-    let client = layer.layer(service_fn(answer));
+    let client = layer.layer(service_fn(reply));
     let call =
         |status| client.clone().oneshot(to("/", Some(("authorization", "sk-secret")), status));
     call(200).await.unwrap();

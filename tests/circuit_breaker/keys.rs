@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test(start_paused = true)]
 async fn hosts_have_circuits_of_their_own() {
     let layer = builder().by_authority().build().unwrap();
-    let client = layer.layer(service_fn(answer));
+    let client = layer.layer(service_fn(reply));
     for _ in 0..3 {
         client.clone().oneshot(to("http://user:pw@a.test/x", None, 500)).await.unwrap();
     }
@@ -27,7 +27,7 @@ async fn hosts_have_circuits_of_their_own() {
 #[tokio::test(start_paused = true)]
 async fn status_keyed_breaker_shows_worst_circuit() {
     let layer = builder().by_authority().build().unwrap();
-    let (client, handle) = (layer.layer(service_fn(answer)), layer.handle());
+    let (client, handle) = (layer.layer(service_fn(reply)), layer.handle());
     let send = async |uri, status| {
         client.clone().oneshot(to(uri, None, status)).await.unwrap();
     };
@@ -63,7 +63,7 @@ async fn by_credential_separates_and_hides_credentials() {
         }))
         .build()
         .unwrap();
-    let client = layer.layer(service_fn(answer));
+    let client = layer.layer(service_fn(reply));
     for header in ["authorization", "x-api-key", "api-key", "x-goog-api-key"] {
         let secret = format!("{SECRET}-{header}");
         let request = |status| to("http://a.test/", Some((header, &secret)), status);
@@ -90,7 +90,7 @@ async fn by_credential_separates_and_hides_credentials() {
 #[tokio::test(start_paused = true)]
 async fn keys_are_bounded_and_those_that_matter_stay() {
     let layer = builder().key_fn(|head| head.header("key")).max_keys(10).build().unwrap();
-    let client = layer.layer(service_fn(answer));
+    let client = layer.layer(service_fn(reply));
     let call =
         async |key: &str, status| client.clone().oneshot(to("/", Some(("key", key)), status)).await;
     for _ in 0..3 {
@@ -106,7 +106,7 @@ async fn keys_are_bounded_and_those_that_matter_stay() {
 #[tokio::test(start_paused = true)]
 async fn keys_that_failed_long_ago_make_room() {
     let layer = builder().key_fn(|head| head.header("key")).max_keys(10).build().unwrap();
-    let client = layer.layer(service_fn(answer));
+    let client = layer.layer(service_fn(reply));
     let call =
         async |key: &str, status| client.clone().oneshot(to("/", Some(("key", key)), status)).await;
     for number in 0..5 {
@@ -125,45 +125,45 @@ async fn keys_that_failed_long_ago_make_room() {
 
 #[tokio::test(start_paused = true)]
 async fn idle_open_circuit_keeps_backpressure_of_others() {
-    let (inner, mut upstream) = mock::pair::<Request<Answer>, Response<()>>();
+    let (inner, mut upstream) = mock::pair::<Request<Reply>, Response<()>>();
     upstream.allow(0);
     let layer = builder().key_fn(|head| head.header("key")).max_keys(1).build().unwrap();
-    let failing = layer.layer(service_fn(answer));
+    let failing = layer.layer(service_fn(reply));
     for _ in 0..3 {
         failing.clone().oneshot(to("/", Some(("key", "gone")), 500)).await.unwrap();
     }
     let mut client = mock::Spawn::new(layer.layer(inner));
-    assert_ready_ok!(client.poll_ready::<Request<Answer>>());
+    assert_ready_ok!(client.poll_ready::<Request<Reply>>());
     // Nobody calls the open circuit any more: it must not count for ever. A call finds out.
     advance(3_600 * SECOND).await;
-    assert_ready_ok!(client.poll_ready::<Request<Answer>>());
+    assert_ready_ok!(client.poll_ready::<Request<Reply>>());
     drop(client.call(Request::new(Status(200))));
-    assert_pending!(client.poll_ready::<Request<Answer>>());
+    assert_pending!(client.poll_ready::<Request<Reply>>());
     // It is open all the same, and its next call a probe.
     let gone = KeyRef::text("gone");
     assert_eq!(layer.handle().status_of(&gone).unwrap().state, CircuitState::Open);
     let request = |status| to("/", Some(("key", "gone")), status);
     failing.clone().oneshot(request(500)).await.unwrap();
-    assert_ready_ok!(client.poll_ready::<Request<Answer>>());
+    assert_ready_ok!(client.poll_ready::<Request<Reply>>());
     // One that is forgotten counts no more either.
     advance(3_600 * SECOND).await;
     failing.clone().oneshot(to("/", Some(("key", "new")), 200)).await.unwrap();
     assert!(layer.handle().status_of(&gone).is_none());
-    assert_pending!(client.poll_ready::<Request<Answer>>());
+    assert_pending!(client.poll_ready::<Request<Reply>>());
 }
 
 #[tokio::test(start_paused = true)]
 async fn idle_circuit_with_hanging_probe_is_kept() {
-    let (inner, mut upstream) = mock::pair::<Request<Answer>, Response<()>>();
+    let (inner, mut upstream) = mock::pair::<Request<Reply>, Response<()>>();
     upstream.allow(0);
     let layer = builder().probe_lease(3_600 * SECOND).build().unwrap();
-    let failing = layer.layer(service_fn(answer));
+    let failing = layer.layer(service_fn(reply));
     fails(&failing, 3).await;
     let mut client = mock::Spawn::new(layer.layer(inner));
     let mut probes = Vec::new();
     for _ in 0..300 {
         advance(60 * SECOND).await;
-        assert_ready_ok!(client.poll_ready::<Request<Answer>>());
+        assert_ready_ok!(client.poll_ready::<Request<Reply>>());
         let mut call = task::spawn(client.call(Request::new(Hangs)));
         if call.poll().is_pending() {
             probes.push(call);

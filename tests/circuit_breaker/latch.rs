@@ -16,12 +16,12 @@ fn latching(latch: CredentialLatch) -> (impl Upstream, CircuitBreakerHandle) {
     build(builder().latch(latch))
 }
 
-fn with(credential: &str, answer: Answer) -> Request<Answer> {
-    Request::builder().header("authorization", credential).body(answer).unwrap()
+fn with(credential: &str, reply: Reply) -> Request<Reply> {
+    Request::builder().header("authorization", credential).body(reply).unwrap()
 }
 
-async fn send(client: &impl Upstream, credential: &str, answer: Answer) -> Option<StatusCode> {
-    match client.clone().oneshot(with(credential, answer)).await {
+async fn send(client: &impl Upstream, credential: &str, reply: Reply) -> Option<StatusCode> {
+    match client.clone().oneshot(with(credential, reply)).await {
         Ok(response) => Some(response.status()),
         Err(error) => {
             assert!(cause_ref::<CircuitOpen>(&*error).is_some(), "{error}");
@@ -101,7 +101,7 @@ async fn latch_quota_exhausted_lasts_until_hint() {
         })
     };
     let layer = quota(429).build().unwrap();
-    let client = layer.layer(service_fn(answer));
+    let client = layer.layer(service_fn(reply));
     for _ in 0..3 {
         assert!(send(&client, "key", After(429, 3_600)).await.is_some());
     }
@@ -210,7 +210,7 @@ async fn latch_403_classified_as_suspension_latches() {
         Some(StatusCode::FORBIDDEN) => Verdict::credential_rejected(),
         _ => outcome.verdict(),
     });
-    let client = layer.build().unwrap().layer(service_fn(answer));
+    let client = layer.build().unwrap().layer(service_fn(reply));
     assert_eq!(until_latched(&client, "key", 403).await, 3);
 }
 
@@ -304,7 +304,7 @@ async fn probes_of_many_clients_are_distributed() {
 #[tokio::test(start_paused = true)]
 async fn it_works_beside_circuits_by_key_over_every_host() {
     let layer = builder().by_authority().latch(latch()).build().unwrap();
-    let client = layer.layer(service_fn(answer));
+    let client = layer.layer(service_fn(reply));
     let to = |host: &str, status| {
         let request = Request::builder().uri(format!("http://{host}/"));
         request.header("authorization", "key").body(Status(status)).unwrap()
@@ -329,7 +329,7 @@ async fn latch_unseen_credential_is_never_latched() {
     }
     assert!(handle.latched().is_empty());
     let layer = builder().latch(latch()).credential(AllCalls).build().unwrap();
-    let client = layer.layer(service_fn(answer));
+    let client = layer.layer(service_fn(reply));
     for _ in 0..100 {
         assert!(send(&client, "key", Status(401)).await.is_some());
     }
@@ -338,7 +338,7 @@ async fn latch_unseen_credential_is_never_latched() {
 #[tokio::test(start_paused = true)]
 async fn without_a_latch_no_credential_is_latched() {
     let layer = builder().latch(latch()).no_latch().build().unwrap();
-    let client = layer.layer(service_fn(answer));
+    let client = layer.layer(service_fn(reply));
     for _ in 0..100 {
         assert!(send(&client, "key", Status(401)).await.is_some());
     }
@@ -348,12 +348,12 @@ async fn without_a_latch_no_credential_is_latched() {
 async fn latch_watches_credentials_for_limited_time() {
     let looked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&looked);
-    let key = tower_upstream::key::request_key_fn(move |request: &Request<Answer>| {
+    let key = tower_upstream::key::request_key_fn(move |request: &Request<Reply>| {
         count.fetch_add(1, Ordering::SeqCst);
         KeyRef::secret(request.headers()["authorization"].as_bytes())
     });
     let layer = builder().latch(latch()).credential(key).build().unwrap();
-    let client = layer.layer(service_fn(answer));
+    let client = layer.layer(service_fn(reply));
     let looks = || looked.swap(0, Ordering::SeqCst);
     for _ in 0..10 {
         send(&client, "key", Status(200)).await;
@@ -401,10 +401,10 @@ async fn latch_many_credentials_is_bounded() {
 
 #[tokio::test(start_paused = true)]
 async fn latch_waiting_call_latched_meanwhile_is_rejected() {
-    let (inner, mut upstream) = mock::pair::<Request<Answer>, Response<()>>();
+    let (inner, mut upstream) = mock::pair::<Request<Reply>, Response<()>>();
     upstream.allow(0);
     let layer = builder().key_fn(|head| head.header("key")).latch(latch()).build().unwrap();
-    let other = layer.layer(service_fn(answer));
+    let other = layer.layer(service_fn(reply));
     let failing = |status| to("/", Some(("key", "failing")), status);
     for _ in 0..3 {
         other.clone().oneshot(failing(500)).await.unwrap();
@@ -423,10 +423,10 @@ async fn latch_waiting_call_latched_meanwhile_is_rejected() {
 
 #[tokio::test(start_paused = true)]
 async fn latch_call_rejected_after_wait_is_counted() {
-    let (inner, mut upstream) = mock::pair::<Request<Answer>, Response<()>>();
+    let (inner, mut upstream) = mock::pair::<Request<Reply>, Response<()>>();
     upstream.allow(0);
     let layer = builder().latch(latch()).build().unwrap();
-    let (client, handle) = (layer.layer(service_fn(answer)), layer.handle());
+    let (client, handle) = (layer.layer(service_fn(reply)), layer.handle());
     // Credentials are watched, and a probe waits in its future.
     send(&client, "key", Status(401)).await;
     fails(&client, 3).await;
@@ -486,7 +486,7 @@ async fn open_circuit_refunds_rate_limit_permit() {
         let client = ServiceBuilder::new()
             .layer(limit.clone())
             .layer(layer.build().unwrap())
-            .service_fn(answer);
+            .service_fn(reply);
         assert_eq!(until_latched(&client, "key", 401).await, 3);
         for _ in 0..1_000 {
             assert!(is_latched(&client, "key").await);
@@ -504,7 +504,7 @@ async fn a_tonic_client_sees_what_the_server_said() {
         (Verdict::quota_exhausted(), tonic::Code::ResourceExhausted),
     ] {
         let layer = builder().classify_fn(move |_| verdict).build().unwrap();
-        let client = layer.layer(service_fn(answer));
+        let client = layer.layer(service_fn(reply));
         until_latched(&client, "key", 401).await;
         let error = client.clone().oneshot(with("key", Status(200))).await.unwrap_err();
         assert_eq!(cause_ref::<tonic::Status>(&*error).unwrap().code(), code);

@@ -45,7 +45,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// What the upstream does with a request: its body says so.
 #[derive(Debug)]
-enum Answer {
+enum Reply {
     Status(u16),
     /// A status with a `Retry-After` of so many seconds.
     After(u16, u32),
@@ -55,9 +55,9 @@ enum Answer {
     Hangs,
 }
 
-use Answer::{After, Hangs, Later, Refused, Status};
+use Reply::{After, Hangs, Later, Refused, Status};
 
-async fn answer(request: Request<Answer>) -> Result<Response<()>, BoxError> {
+async fn reply(request: Request<Reply>) -> Result<Response<()>, BoxError> {
     let (status, after) = match request.into_body() {
         Status(status) => (status, None),
         After(status, seconds) => (status, Some(seconds)),
@@ -74,19 +74,19 @@ async fn answer(request: Request<Answer>) -> Result<Response<()>, BoxError> {
 }
 
 trait Upstream:
-    Service<Request<Answer>, Response = Response<()>, Error = BoxError, Future: Send> + Clone + Send
+    Service<Request<Reply>, Response = Response<()>, Error = BoxError, Future: Send> + Clone + Send
 {
 }
 
 impl<S> Upstream for S where
-    S: Service<Request<Answer>, Response = Response<()>, Error = BoxError, Future: Send>
+    S: Service<Request<Reply>, Response = Response<()>, Error = BoxError, Future: Send>
         + Clone
         + Send
 {
 }
 
-async fn ask(client: &impl Upstream, answer: Answer) -> Result<StatusCode, BoxError> {
-    Ok(client.clone().oneshot(Request::new(answer)).await?.status())
+async fn ask(client: &impl Upstream, reply: Reply) -> Result<StatusCode, BoxError> {
+    Ok(client.clone().oneshot(Request::new(reply)).await?.status())
 }
 
 /// Calls, and asserts that the upstream was asked.
@@ -112,7 +112,7 @@ fn builder() -> CircuitBreakerBuilder {
 
 fn build(builder: CircuitBreakerBuilder) -> (impl Upstream, CircuitBreakerHandle) {
     let layer = builder.build().unwrap();
-    (layer.layer(service_fn(answer)), layer.handle())
+    (layer.layer(service_fn(reply)), layer.handle())
 }
 
 /// A call whose status is observed later: polled once, so that it is sent.
@@ -126,7 +126,7 @@ fn send_later(
     (status, call)
 }
 
-fn to(uri: &str, header: Option<(&str, &str)>, status: u16) -> Request<Answer> {
+fn to(uri: &str, header: Option<(&str, &str)>, status: u16) -> Request<Reply> {
     let mut request = Request::builder().uri(uri);
     if let Some((name, value)) = header {
         request = request.header(name, value);

@@ -170,7 +170,7 @@ async fn classify_fn_judges() {
         Some(StatusCode::OK) => Verdict::transient(),
         _ => seen.verdict(),
     });
-    let client = layer.build().unwrap().layer(service_fn(answer));
+    let client = layer.build().unwrap().layer(service_fn(reply));
     for _ in 0..3 {
         passes(&client, 200).await;
     }

@@ -117,9 +117,9 @@ fn peer_zero_and_the_largest_number_panic() {
 async fn peer_state_is_made_anew_at_each_layer_call() {
     let layer = builder().build().unwrap();
     for _ in 0..3 {
-        fails(&layer.layer(service_fn(answer)), 1).await;
+        fails(&layer.layer(service_fn(reply)), 1).await;
     }
-    rejected(&layer.layer(service_fn(answer))).await;
+    rejected(&layer.layer(service_fn(reply))).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -127,7 +127,7 @@ async fn peer_readiness_errors_are_not_counted() {
     #[derive(Clone)]
     struct Broken;
 
-    impl Service<Request<Answer>> for Broken {
+    impl Service<Request<Reply>> for Broken {
         type Response = Response<()>;
         type Error = BoxError;
         type Future = std::future::Pending<Result<Response<()>, BoxError>>;
@@ -136,7 +136,7 @@ async fn peer_readiness_errors_are_not_counted() {
             Poll::Ready(Err(io::Error::from(io::ErrorKind::ConnectionReset).into()))
         }
 
-        fn call(&mut self, _: Request<Answer>) -> Self::Future {
+        fn call(&mut self, _: Request<Reply>) -> Self::Future {
             unreachable!("it is never ready")
         }
     }
@@ -159,13 +159,13 @@ async fn peer_calls_that_time_out_are_not_counted() {
 
     // Below, and above.
     let layer = builder().build().unwrap();
-    let below = ServiceBuilder::new().layer(layer.clone()).timeout(SECOND).service_fn(answer);
+    let below = ServiceBuilder::new().layer(layer.clone()).timeout(SECOND).service_fn(reply);
     for _ in 0..3 {
         below.clone().oneshot(Request::new(Hangs)).await.unwrap_err();
     }
     assert_eq!(layer.handle().status().cause, Cause::Timeout);
     let layer = builder().abandoned_after(SECOND).build().unwrap();
-    let above = ServiceBuilder::new().timeout(SECOND).layer(layer.clone()).service_fn(answer);
+    let above = ServiceBuilder::new().timeout(SECOND).layer(layer.clone()).service_fn(reply);
     for _ in 0..3 {
         above.clone().oneshot(Request::new(Hangs)).await.unwrap_err();
     }
@@ -190,7 +190,7 @@ async fn peer_listeners_are_called_under_the_lock() {
     });
     let layer = builder().observer(observer).key_fn(|head| head.header("key")).build().unwrap();
     _ = handle.set(layer.handle());
-    let client = layer.layer(service_fn(answer));
+    let client = layer.layer(service_fn(reply));
     let call = |key, status| client.clone().oneshot(to("/", Some(("key", key)), status));
     for _ in 0..3 {
         call("a", 500).await.unwrap();
@@ -241,7 +241,7 @@ async fn peer_the_cost_grows_with_the_window() {
     async fn time(window: u32) -> Duration {
         let rate = FailureRate::over_calls(window).at(1.0);
         let layer = CircuitBreakerLayer::builder().failure_rate(rate).build().unwrap();
-        let mut client = layer.layer(service_fn(answer));
+        let mut client = layer.layer(service_fn(reply));
         let mut best = Duration::MAX;
         for _ in 0..3 {
             let start = std::time::Instant::now();

@@ -16,7 +16,7 @@ use CircuitState::{Closed, HalfOpen, Open};
 struct Row {
     at: u64,
     /// What the upstream says; none: it must not be asked.
-    answer: Option<Answer>,
+    reply: Option<Reply>,
     state: CircuitState,
     calls: u64,
     successes: u64,
@@ -27,9 +27,9 @@ struct Row {
 /// How it is after a call: state, calls, successes, failures counted, second of the last failure.
 type After = (CircuitState, u64, u64, u32, Option<u64>);
 
-fn row(at: u64, answer: impl Into<Option<Answer>>, after: After) -> Row {
+fn row(at: u64, reply: impl Into<Option<Reply>>, after: After) -> Row {
     let (state, calls, successes, failures, last_failure) = after;
-    Row { at, answer: answer.into(), state, calls, successes, failures, last_failure }
+    Row { at, reply: reply.into(), state, calls, successes, failures, last_failure }
 }
 
 async fn check(client: impl Upstream, status: impl Fn() -> CircuitStatus, table: Vec<Row>) {
@@ -39,10 +39,10 @@ async fn check(client: impl Upstream, status: impl Fn() -> CircuitStatus, table:
         advance(start + Duration::from_secs(at) - Instant::now()).await;
         let mut request = Request::new(Status(200));
         *request.uri_mut() = "https://api.example/v1/chat/completions".parse().unwrap();
-        let sent = row.answer.is_some();
-        *request.body_mut() = row.answer.unwrap_or(Status(200));
-        let answer = client.clone().oneshot(request).await;
-        let rejected = answer.is_err_and(|error| cause_ref::<CircuitOpen>(&*error).is_some());
+        let sent = row.reply.is_some();
+        *request.body_mut() = row.reply.unwrap_or(Status(200));
+        let reply = client.clone().oneshot(request).await;
+        let rejected = reply.is_err_and(|error| cause_ref::<CircuitOpen>(&*error).is_some());
         assert_eq!(rejected, !sent, "at {at}");
         let status = status();
         assert_eq!(status.state, row.state, "at {at}");
@@ -60,7 +60,7 @@ async fn breaker_a_call_by_call() {
     let layer = circuit_breaker_consecutive::circuit_breaker().build().unwrap();
     let handle = layer.handle();
     check(
-        layer.layer(service_fn(answer)),
+        layer.layer(service_fn(reply)),
         || handle.all().pop().unwrap(),
         vec![
             row(0, Status(200), (Closed, 1, 1, 0, None)),
@@ -124,14 +124,14 @@ async fn breaker_b_call_by_call() {
         row(75, Refused, (Closed, 17, 2, 1, Some(75))),
         row(76, Status(200), (Closed, 18, 3, 0, Some(75))),
     ]);
-    check(layer.layer(service_fn(answer)), || handle.status(), table).await;
+    check(layer.layer(service_fn(reply)), || handle.status(), table).await;
 }
 
 /// By hand neither knew a credential.
 #[tokio::test(start_paused = true)]
 async fn neither_latches_a_credential() {
     let layer = circuit_breaker_leaky::circuit_breaker().build().unwrap();
-    let client = layer.layer(service_fn(answer));
+    let client = layer.layer(service_fn(reply));
     for _ in 0..100 {
         client.clone().oneshot(to("/", Some(("authorization", "key")), 401)).await.unwrap();
     }

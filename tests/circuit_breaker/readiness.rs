@@ -15,7 +15,7 @@ impl Clone for Strict {
     }
 }
 
-impl Service<Request<Answer>> for Strict {
+impl Service<Request<Reply>> for Strict {
     type Response = Response<()>;
     type Error = BoxError;
     type Future = std::pin::Pin<Box<dyn Future<Output = Result<Response<()>, BoxError>> + Send>>;
@@ -25,9 +25,9 @@ impl Service<Request<Answer>> for Strict {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Answer>) -> Self::Future {
+    fn call(&mut self, request: Request<Reply>) -> Self::Future {
         assert!(std::mem::take(&mut self.ready), "called without being ready");
-        Box::pin(answer(request))
+        Box::pin(reply(request))
     }
 }
 
@@ -56,19 +56,19 @@ async fn the_readied_service_is_called_in_place() {
 #[tokio::test(start_paused = true)]
 async fn rejected_call_releases_inner_queue_position() {
     let layer = builder().build().unwrap();
-    let inner = ConcurrencyLimit::new(service_fn(answer), 1);
+    let inner = ConcurrencyLimit::new(service_fn(reply), 1);
     let mut busy = inner.clone();
     busy.ready().await.unwrap();
     // Asked, and not ready: it stands in the semaphore's queue.
     let mut waiting = mock::Spawn::new(layer.layer(inner.clone()));
-    assert_pending!(waiting.poll_ready::<Request<Answer>>());
-    fails(&layer.layer(service_fn(answer)), 3).await;
-    assert_ready_ok!(waiting.poll_ready::<Request<Answer>>());
+    assert_pending!(waiting.poll_ready::<Request<Reply>>());
+    fails(&layer.layer(service_fn(reply)), 3).await;
+    assert_ready_ok!(waiting.poll_ready::<Request<Reply>>());
     assert!(waiting.call(Request::new(Status(200))).await.is_err());
     // The place that gets free must not go to a handle that doesn't ask.
     drop(busy);
     let mut other = mock::Spawn::new(inner);
-    assert_ready_ok!(other.poll_ready::<Request<Answer>>());
+    assert_ready_ok!(other.poll_ready::<Request<Reply>>());
 }
 
 #[tokio::test(start_paused = true)]
@@ -89,7 +89,7 @@ async fn poll_ready_inner_error_counts_as_failure() {
     #[derive(Clone)]
     struct Broken;
 
-    impl Service<Request<Answer>> for Broken {
+    impl Service<Request<Reply>> for Broken {
         type Response = Response<()>;
         type Error = io::Error;
         type Future = std::future::Pending<Result<Response<()>, io::Error>>;
@@ -98,7 +98,7 @@ async fn poll_ready_inner_error_counts_as_failure() {
             Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
         }
 
-        fn call(&mut self, _: Request<Answer>) -> Self::Future {
+        fn call(&mut self, _: Request<Reply>) -> Self::Future {
             unreachable!("it is never ready")
         }
     }
@@ -125,7 +125,7 @@ async fn probe_dropped_while_waiting_releases_slot() {
     let (inner, mut upstream) = mock::pair::<Request<()>, Response<()>>();
     upstream.allow(0);
     let layer = CircuitBreakerLayer::builder().consecutive_failures(1).build().unwrap();
-    let failing = layer.layer(service_fn(answer));
+    let failing = layer.layer(service_fn(reply));
     fails(&failing, 1).await;
     advance(30 * SECOND).await;
     let mut client = layer.layer(inner);
@@ -143,7 +143,7 @@ async fn waiting_call_circuit_opens_meanwhile_is_rejected() {
     let (inner, mut upstream) = mock::pair::<Request<()>, Response<()>>();
     upstream.allow(0);
     let layer = builder().key_fn(|head| head.header("key")).build().unwrap();
-    let failing = layer.layer(service_fn(answer));
+    let failing = layer.layer(service_fn(reply));
     let fail = async |key: &str| {
         for _ in 0..3 {
             let request = Request::builder().header("key", key).body(Status(500)).unwrap();
@@ -168,27 +168,27 @@ async fn waiting_call_circuit_opens_meanwhile_is_rejected() {
 
 #[tokio::test(start_paused = true)]
 async fn poll_ready_circuit_opens_wakes_caller() {
-    let (inner, mut upstream) = mock::pair::<Request<Answer>, Response<()>>();
+    let (inner, mut upstream) = mock::pair::<Request<Reply>, Response<()>>();
     upstream.allow(0);
     let layer = builder().build().unwrap();
-    let failing = layer.layer(service_fn(answer));
+    let failing = layer.layer(service_fn(reply));
     let mut waiting = mock::Spawn::new(layer.layer(inner));
     // Twice, as one that was woken before must hear of it again.
     for _ in 0..2 {
-        assert_pending!(waiting.poll_ready::<Request<Answer>>());
+        assert_pending!(waiting.poll_ready::<Request<Reply>>());
         fails(&failing, 2).await;
         assert!(!waiting.is_woken());
         fails(&failing, 1).await;
         assert!(waiting.is_woken());
-        assert_ready_ok!(waiting.poll_ready::<Request<Answer>>());
+        assert_ready_ok!(waiting.poll_ready::<Request<Reply>>());
         assert!(waiting.call(Request::new(Status(200))).await.is_err());
         layer.handle().reset();
     }
     // And by one that somebody holds open.
-    assert_pending!(waiting.poll_ready::<Request<Answer>>());
+    assert_pending!(waiting.poll_ready::<Request<Reply>>());
     layer.handle().force_open();
     assert!(waiting.is_woken());
-    assert_ready_ok!(waiting.poll_ready::<Request<Answer>>());
+    assert_ready_ok!(waiting.poll_ready::<Request<Reply>>());
 }
 
 #[tokio::test(start_paused = true)]
@@ -197,7 +197,7 @@ async fn poll_ready_circuit_opens_during_poll_is_noticed() {
     #[derive(Clone)]
     struct Opens(CircuitBreakerHandle);
 
-    impl Service<Request<Answer>> for Opens {
+    impl Service<Request<Reply>> for Opens {
         type Response = Response<()>;
         type Error = BoxError;
         type Future = std::future::Pending<Result<Response<()>, BoxError>>;
@@ -207,12 +207,12 @@ async fn poll_ready_circuit_opens_during_poll_is_noticed() {
             Poll::Pending
         }
 
-        fn call(&mut self, _: Request<Answer>) -> Self::Future {
+        fn call(&mut self, _: Request<Reply>) -> Self::Future {
             unreachable!("it is never ready")
         }
     }
 
     let layer = builder().build().unwrap();
     let mut client = mock::Spawn::new(layer.layer(Opens(layer.handle())));
-    assert_ready_ok!(client.poll_ready::<Request<Answer>>());
+    assert_ready_ok!(client.poll_ready::<Request<Reply>>());
 }

@@ -41,7 +41,7 @@ async fn jitter_differs_between_circuits() {
     let open_for = OpenDuration::fixed(10 * SECOND).jitter(0.5);
     let layer = builder().open_for(open_for).seed(1).key_fn(|head| head.header("key"));
     let layer = layer.build().unwrap();
-    let client = layer.layer(service_fn(answer));
+    let client = layer.layer(service_fn(reply));
     for key in ["a", "b"] {
         for _ in 0..3 {
             client.clone().oneshot(to("/", Some(("key", key)), 500)).await.unwrap();

@@ -113,7 +113,7 @@ async fn abandoned_after_counts_outer_timeout() {
     use tower::ServiceBuilder;
 
     let layer = builder().abandoned_after(5 * SECOND).build().unwrap();
-    let client = ServiceBuilder::new().timeout(5 * SECOND).layer(layer.clone()).service_fn(answer);
+    let client = ServiceBuilder::new().timeout(5 * SECOND).layer(layer.clone()).service_fn(reply);
     for _ in 0..3 {
         let error = client.clone().oneshot(Request::new(Hangs)).await.unwrap_err();
         assert!(error.is::<tower::timeout::error::Elapsed>());
@@ -126,7 +126,7 @@ async fn abandoned_unsent_call_is_neutral() {
     let (inner, mut upstream) = mock::pair::<Request<()>, Response<()>>();
     upstream.allow(0);
     let layer = builder().abandoned_after(SECOND).build().unwrap();
-    let failing = layer.layer(service_fn(answer));
+    let failing = layer.layer(service_fn(reply));
     fails(&failing, 3).await;
     advance(10 * SECOND).await;
     let mut client = layer.layer(inner);

@@ -20,10 +20,10 @@ use crate::model::{Admitted, Model, Outcome, Ticket};
 use crate::random::Random;
 
 /// What the upstream will say: a status, or that the connection is refused.
-type Slot = Arc<Mutex<Option<Answer>>>;
+type Slot = Arc<Mutex<Option<Reply>>>;
 
 #[derive(Clone, Copy, Debug)]
-enum Answer {
+enum Reply {
     Status(u16),
     Busy { seconds: u64 },
     Refused,
@@ -64,13 +64,13 @@ impl Driver {
             config.builder().key(key).credential(AllCalls).build().expect("a valid configuration");
         let upstream = service_fn(|request: Request| async move {
             poll_fn(|_| match request.slot.lock().unwrap().take() {
-                Some(Answer::Refused) => {
+                Some(Reply::Refused) => {
                     Poll::Ready(Err(io::Error::from(io::ErrorKind::ConnectionRefused).into()))
                 }
-                Some(Answer::Status(status)) => {
+                Some(Reply::Status(status)) => {
                     Poll::Ready(Response::builder().status(status).body(()).map_err(Into::into))
                 }
-                Some(Answer::Busy { seconds }) => {
+                Some(Reply::Busy { seconds }) => {
                     let busy = Response::builder().status(503).header("retry-after", seconds);
                     Poll::Ready(busy.body(()).map_err(Into::<BoxError>::into))
                 }
@@ -129,8 +129,8 @@ impl Driver {
         let mut context = Context::from_waker(Waker::noop());
         assert!(client.poll_ready(&mut context).is_ready());
         let mut call = client.call(Request { key, slot: Arc::clone(&slot) });
-        let answer = call.as_mut().poll(&mut context);
-        let ticket = match (expected, answer) {
+        let reply = call.as_mut().poll(&mut context);
+        let ticket = match (expected, reply) {
             (Admitted::Passes(ticket), Poll::Pending) => Some(ticket),
             (Admitted::Rejected(_), Poll::Pending) if self.config.dry_run => None,
             (Admitted::Rejected(wait), Poll::Ready(Err(error))) => {
@@ -144,7 +144,7 @@ impl Driver {
                 assert_eq!(Some(open.reason()), self.model(key).reason);
                 return;
             }
-            (expected, answer) => panic!("{answer:?}, not {expected:?}"),
+            (expected, reply) => panic!("{reply:?}, not {expected:?}"),
         };
         self.open.push(Open { key, ticket, slot, call, sent: now });
     }
@@ -152,15 +152,15 @@ impl Driver {
     fn end(&mut self, random: &mut Random) {
         let mut open = self.open.swap_remove(random.below(self.open.len() as u64) as usize);
         let seconds = random.from(1, 10);
-        let (answer, outcome) = match random.below(10) {
-            0..4 => (Answer::Status(200), Outcome::Success),
-            4..6 => (Answer::Status(500), Outcome::Failure(0)),
-            6 => (Answer::Busy { seconds }, Outcome::Failure(seconds * 1_000)),
-            7 => (Answer::Refused, Outcome::Failure(0)),
-            8 => (Answer::Status(404), Outcome::Alive),
-            _ => (Answer::Status(409), Outcome::Alive),
+        let (reply, outcome) = match random.below(10) {
+            0..4 => (Reply::Status(200), Outcome::Success),
+            4..6 => (Reply::Status(500), Outcome::Failure(0)),
+            6 => (Reply::Busy { seconds }, Outcome::Failure(seconds * 1_000)),
+            7 => (Reply::Refused, Outcome::Failure(0)),
+            8 => (Reply::Status(404), Outcome::Alive),
+            _ => (Reply::Status(409), Outcome::Alive),
         };
-        *open.slot.lock().unwrap() = Some(answer);
+        *open.slot.lock().unwrap() = Some(reply);
         let mut context = Context::from_waker(Waker::noop());
         assert!(open.call.as_mut().poll(&mut context).is_ready());
         let now = self.now();

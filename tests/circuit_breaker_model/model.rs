@@ -20,8 +20,8 @@ pub(crate) enum Outcome {
 /// What a call was let through as.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Ticket {
-    /// Which phase let it through: the how many-eth.
-    pub(crate) phase: u64,
+    /// Which model_state let it through: the how many-eth.
+    pub(crate) model_state: u64,
     pub(crate) probe: bool,
 }
 
@@ -32,7 +32,7 @@ pub(crate) enum Admitted {
 }
 
 #[derive(Debug)]
-enum Phase {
+enum ModelState {
     Closed,
     Open { until: u64 },
     HalfOpen { in_flight: u64, ended: Vec<bool>, asked: u64, last: u64 },
@@ -43,11 +43,11 @@ enum Phase {
 #[derive(Debug)]
 pub(crate) struct Model {
     config: Config,
-    phase: Phase,
-    /// The how many-eth phase this is, and since when.
+    model_state: ModelState,
+    /// The how many-eth model_state this is, and since when.
     pub(crate) number: u64,
     pub(crate) since: u64,
-    /// What this phase took in, and a ramp before it.
+    /// What this model_state took in, and a ramp before it.
     taken: AllTaken,
     /// How long it was open at each opening of this streak.
     doublings: u32,
@@ -64,7 +64,7 @@ impl Model {
     pub(crate) fn new(config: Config, now: u64) -> Self {
         Self {
             config,
-            phase: Phase::Closed,
+            model_state: ModelState::Closed,
             number: 0,
             since: now,
             taken: AllTaken::new(config, now),
@@ -79,37 +79,37 @@ impl Model {
     }
 
     pub(crate) fn state(&self) -> CircuitState {
-        match self.phase {
-            Phase::Closed => CircuitState::Closed,
-            Phase::Open { .. } => CircuitState::Open,
-            Phase::HalfOpen { .. } => CircuitState::HalfOpen,
-            Phase::Recovering { .. } => CircuitState::RampUp,
-            Phase::Forced { open: true } => CircuitState::ForcedOpen,
-            Phase::Forced { open: false } => CircuitState::ForcedClosed,
+        match self.model_state {
+            ModelState::Closed => CircuitState::Closed,
+            ModelState::Open { .. } => CircuitState::Open,
+            ModelState::HalfOpen { .. } => CircuitState::HalfOpen,
+            ModelState::Recovering { .. } => CircuitState::RampUp,
+            ModelState::Forced { open: true } => CircuitState::ForcedOpen,
+            ModelState::Forced { open: false } => CircuitState::ForcedClosed,
         }
     }
 
     /// When time alone changes the state.
     pub(crate) fn until(&self) -> Option<u64> {
-        match self.phase {
-            Phase::Open { until } => Some(until),
-            Phase::Recovering { .. } => Some(self.since + self.config.ramp),
+        match self.model_state {
+            ModelState::Open { until } => Some(until),
+            ModelState::Recovering { .. } => Some(self.since + self.config.ramp),
             _ => None,
         }
     }
 
     /// An open circuit with jitter: so long, as is seen, within what is allowed.
     pub(crate) fn opened_until(&mut self, seen: u64) {
-        if let Phase::Open { until } = &mut self.phase {
+        if let ModelState::Open { until } = &mut self.model_state {
             let longest = *until + self.held * self.config.jitter / 100 + 1;
             assert!((*until..=longest).contains(&seen), "open until {seen}, not {until}");
             *until = seen;
         }
     }
 
-    fn enter(&mut self, phase: Phase, now: u64) {
+    fn enter(&mut self, model_state: ModelState, now: u64) {
         let from = self.state();
-        (self.phase, self.since) = (phase, now);
+        (self.model_state, self.since) = (model_state, now);
         self.number += 1;
         self.taken = AllTaken::new(self.config, now);
         let to = self.state();
@@ -119,8 +119,8 @@ impl Model {
     }
 
     pub(crate) fn force(&mut self, open: bool, now: u64) {
-        let already = matches!(self.phase, Phase::Forced { open: held } if held == open);
-        self.enter(Phase::Forced { open }, now);
+        let already = matches!(self.model_state, ModelState::Forced { open: held } if held == open);
+        self.enter(ModelState::Forced { open }, now);
         if open && !already {
             self.reason = Some(OpenReason::Forced);
         }
@@ -128,11 +128,11 @@ impl Model {
 
     pub(crate) fn reset(&mut self, now: u64) {
         (self.doublings, self.held) = (0, 0);
-        self.enter(Phase::Closed, now);
+        self.enter(ModelState::Closed, now);
     }
 
     pub(crate) fn begin(&mut self, now: u64) -> Admitted {
-        if let Phase::Open { until } = self.phase {
+        if let ModelState::Open { until } = self.model_state {
             if now < until {
                 return Admitted::Rejected(Some(until - now));
             }
@@ -141,17 +141,21 @@ impl Model {
                 _ => self.half_open(now),
             }
         }
-        if matches!(self.phase, Phase::Recovering { .. }) && now >= self.since + self.config.ramp {
+        if matches!(self.model_state, ModelState::Recovering { .. })
+            && now >= self.since + self.config.ramp
+        {
             let ramp = std::mem::replace(&mut self.taken, AllTaken::new(self.config, now));
-            self.enter(Phase::Closed, now);
+            self.enter(ModelState::Closed, now);
             self.taken = ramp;
         }
         let (probes, lease) = (self.probes(), self.config.lease);
         let (since, ramp) = (self.since, self.config.ramp);
-        let probe = match &mut self.phase {
-            Phase::Closed | Phase::Forced { open: false } => false,
-            Phase::Open { .. } | Phase::Forced { open: true } => return Admitted::Rejected(None),
-            Phase::Recovering { asked, passed } => {
+        let probe = match &mut self.model_state {
+            ModelState::Closed | ModelState::Forced { open: false } => false,
+            ModelState::Open { .. } | ModelState::Forced { open: true } => {
+                return Admitted::Rejected(None);
+            }
+            ModelState::Recovering { asked, passed } => {
                 // The first passes, and then one for each whole ramp that the callers' times add up to.
                 asked.push(now - since);
                 if asked.iter().sum::<u64>() < *passed * ramp {
@@ -160,16 +164,16 @@ impl Model {
                 *passed += 1;
                 false
             }
-            Phase::HalfOpen { in_flight, ended, last, .. } => {
+            ModelState::HalfOpen { in_flight, ended, last, .. } => {
                 if *in_flight + ended.len() as u64 == probes {
                     if now < *last + lease {
                         return Admitted::Rejected(None);
                     }
-                    // Another round: a new phase of the same state.
+                    // Another round: a new model_state of the same state.
                     self.half_open(now);
                     self.since = since;
                 }
-                let Phase::HalfOpen { in_flight, last, .. } = &mut self.phase else {
+                let ModelState::HalfOpen { in_flight, last, .. } = &mut self.model_state else {
                     unreachable!("half-open")
                 };
                 *in_flight += 1;
@@ -177,19 +181,22 @@ impl Model {
                 true
             }
         };
-        Admitted::Passes(Ticket { phase: self.number, probe })
+        Admitted::Passes(Ticket { model_state: self.number, probe })
     }
 
     fn half_open(&mut self, now: u64) {
-        self.enter(Phase::HalfOpen { in_flight: 0, ended: Vec::new(), asked: 0, last: now }, now);
+        self.enter(
+            ModelState::HalfOpen { in_flight: 0, ended: Vec::new(), asked: 0, last: now },
+            now,
+        );
     }
 
     fn recover(&mut self, now: u64) {
-        let phase = match self.config.ramp {
-            0 => Phase::Closed,
-            _ => Phase::Recovering { asked: Vec::new(), passed: 0 },
+        let model_state = match self.config.ramp {
+            0 => ModelState::Closed,
+            _ => ModelState::Recovering { asked: Vec::new(), passed: 0 },
         };
-        self.enter(phase, now);
+        self.enter(model_state, now);
     }
 
     fn probes(&self) -> u64 {
@@ -206,13 +213,13 @@ impl Model {
         if let Outcome::Failure(_) = outcome {
             self.last_failure = Some(now);
         }
-        if ticket.phase != self.number {
+        if ticket.model_state != self.number {
             return;
         }
         let slow = self.config.slow.is_some_and(|(from, _)| took >= from);
         if ticket.probe {
             self.probed(outcome, slow, now);
-        } else if matches!(self.phase, Phase::Closed | Phase::Recovering { .. }) {
+        } else if matches!(self.model_state, ModelState::Closed | ModelState::Recovering { .. }) {
             self.take(outcome, slow, now);
         }
     }
@@ -226,8 +233,8 @@ impl Model {
 
     fn probed(&mut self, outcome: Outcome, slow: bool, now: u64) {
         let until = self.until_asked(outcome, now);
-        let Phase::HalfOpen { in_flight, ended, asked, .. } = &mut self.phase else {
-            unreachable!("a probe of this phase")
+        let ModelState::HalfOpen { in_flight, ended, asked, .. } = &mut self.model_state else {
+            unreachable!("a probe of this model_state")
         };
         *in_flight -= 1;
         let succeeded = match outcome {
@@ -267,7 +274,7 @@ impl Model {
         }
     }
 
-    /// Until when a server that answers so is left alone.
+    /// Until when a server that replies so is left alone.
     fn until_asked(&self, outcome: Outcome, now: u64) -> u64 {
         match outcome {
             Outcome::Failure(asked) if asked > 0 => now + asked.min(self.config.hint_cap),
@@ -281,7 +288,7 @@ impl Model {
             (0..doublings)
                 .fold(self.config.open_for, |time, _| (time * 2).min(self.config.open_max))
         };
-        if matches!(self.phase, Phase::Closed | Phase::Recovering { .. }) {
+        if matches!(self.model_state, ModelState::Closed | ModelState::Recovering { .. }) {
             // Health takes a doubling back each time that it was closed for as long as it was open.
             let mut healthy = now - self.since;
             while self.doublings > 0 && (self.held == 0 || healthy >= self.held) {
@@ -298,7 +305,7 @@ impl Model {
             self.doublings += 1;
         }
         self.reason = Some(reason);
-        self.enter(Phase::Open { until: now + self.held }, now);
+        self.enter(ModelState::Open { until: now + self.held }, now);
     }
 
     /// What counts towards opening, in a row or leaky.

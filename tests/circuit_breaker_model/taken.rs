@@ -14,7 +14,7 @@ pub(crate) struct Taken {
     pub(crate) asked: u64,
 }
 
-/// All of one phase, and of a ramp before it.
+/// All of one model_state, and of a ramp before it.
 #[derive(Debug)]
 pub(crate) struct AllTaken {
     config: Config,

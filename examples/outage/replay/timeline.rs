@@ -20,7 +20,7 @@ pub(crate) enum Condition {
 
 /// A part of the morning.
 #[derive(Debug)]
-pub(crate) struct Phase {
+pub(crate) struct Stage {
     pub(crate) name: &'static str,
     pub(crate) lasts: Duration,
     pub(crate) regions: [Condition; 3],
@@ -34,49 +34,49 @@ use Condition::{Fails, Hangs, Refuses, Well};
 pub(crate) const LIMIT: u32 = 60;
 
 /// Seventeen minutes.
-pub(crate) const PHASES: [Phase; 6] = [
-    phase("all is well", 60, [Well, Well, Well], LIMIT),
-    phase("the primary accepts and hangs", 420, [Hangs, Well, Well], LIMIT),
-    phase("the limit is halved", 60, [Well, Well, Well], LIMIT / 2),
-    phase("two regions are down", 150, [Refuses, Refuses, Well], LIMIT),
-    phase("no region replies", 60, [Refuses, Refuses, Fails], LIMIT),
-    phase("all is well again", 270, [Well, Well, Well], LIMIT),
+pub(crate) const PHASES: [Stage; 6] = [
+    stage("all is well", 60, [Well, Well, Well], LIMIT),
+    stage("the primary accepts and hangs", 420, [Hangs, Well, Well], LIMIT),
+    stage("the limit is halved", 60, [Well, Well, Well], LIMIT / 2),
+    stage("two regions are down", 150, [Refuses, Refuses, Well], LIMIT),
+    stage("no region replies", 60, [Refuses, Refuses, Fails], LIMIT),
+    stage("all is well again", 270, [Well, Well, Well], LIMIT),
 ];
 
-const fn phase(name: &'static str, seconds: u64, regions: [Condition; 3], limit: u32) -> Phase {
-    Phase { name, lasts: Duration::from_secs(seconds), regions, limit }
+const fn stage(name: &'static str, seconds: u64, regions: [Condition; 3], limit: u32) -> Stage {
+    Stage { name, lasts: Duration::from_secs(seconds), regions, limit }
 }
 
 /// How long the morning is.
 pub(crate) fn length() -> Duration {
-    PHASES.iter().map(|phase| phase.lasts).sum()
+    PHASES.iter().map(|stage| stage.lasts).sum()
 }
 
-/// The phases and when each is.
-pub(crate) fn phases() -> impl Iterator<Item = (Range<Duration>, &'static Phase)> {
-    PHASES.iter().scan(Duration::ZERO, |begins, phase| {
-        let span = *begins..*begins + phase.lasts;
+/// The stages and when each is.
+pub(crate) fn stages() -> impl Iterator<Item = (Range<Duration>, &'static Stage)> {
+    PHASES.iter().scan(Duration::ZERO, |begins, stage| {
+        let span = *begins..*begins + stage.lasts;
         *begins = span.end;
-        Some((span, phase))
+        Some((span, stage))
     })
 }
 
-/// The phase so long after the start; the last one goes on.
-pub(crate) fn at(elapsed: Duration) -> &'static Phase {
-    let mut running = phases().filter(|(span, _)| span.contains(&elapsed));
-    running.next().map_or(&PHASES[PHASES.len() - 1], |(_, phase)| phase)
+/// The stage so long after the start; the last one goes on.
+pub(crate) fn at(elapsed: Duration) -> &'static Stage {
+    let mut running = stages().filter(|(span, _)| span.contains(&elapsed));
+    running.next().map_or(&PHASES[PHASES.len() - 1], |(_, stage)| stage)
 }
 
 /// When, from then on, a region will first refuse connections, or not; `None`: never.
 pub(crate) fn next(from: Duration, region: usize, refuses: bool) -> Option<Duration> {
-    phases()
-        .find(|(span, phase)| span.end > from && (phase.regions[region] == Refuses) == refuses)
+    stages()
+        .find(|(span, stage)| span.end > from && (stage.regions[region] == Refuses) == refuses)
         .map(|(span, _)| span.start.max(from))
 }
 
 /// The span in which no region replies.
 pub(crate) fn none_replies() -> Range<Duration> {
-    let dark = |phase: &Phase| phase.regions.iter().all(|region| *region != Well);
-    let mut spans = phases().filter(|(_, phase)| dark(phase)).map(|(span, _)| span);
-    spans.next().expect("a phase without a region that is well")
+    let dark = |stage: &Stage| stage.regions.iter().all(|region| *region != Well);
+    let mut spans = stages().filter(|(_, stage)| dark(stage)).map(|(span, _)| span);
+    spans.next().expect("a stage without a region that is well")
 }

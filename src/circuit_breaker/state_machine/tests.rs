@@ -9,7 +9,7 @@ use crate::error::CircuitState;
 
 /// The state of the model's circuit.
 #[derive(Clone, Debug, PartialEq)]
-enum Phase {
+enum ModelState {
     Closed,
     Open {
         until: u64,
@@ -28,9 +28,9 @@ enum Probe {
 }
 
 struct Model {
-    phase: Phase,
-    /// How many phases have begun. A call belongs to the phase that let it through.
-    begun: usize,
+    state: ModelState,
+    /// The number of states entered. A call belongs to the state that admitted it.
+    entered: usize,
     open_for: u64,
     hint_cap: u64,
     lease: u64,
@@ -39,22 +39,24 @@ struct Model {
 }
 
 impl Model {
-    fn enter(&mut self, phase: Phase) {
-        self.phase = phase;
-        self.begun += 1;
+    fn enter(&mut self, state: ModelState) {
+        self.state = state;
+        self.entered += 1;
     }
 
     fn admit(&mut self, call: usize, now: u64) -> Result<bool, Option<u64>> {
-        match self.phase {
-            Phase::Open { until } if now < until => return Err(Some(until - now)),
-            Phase::Open { .. } if self.half_open.is_none() => self.enter(Phase::Closed),
-            Phase::Open { .. } => self.enter(Phase::HalfOpen { probes: vec![], last: now }),
+        match self.state {
+            ModelState::Open { until } if now < until => return Err(Some(until - now)),
+            ModelState::Open { .. } if self.half_open.is_none() => self.enter(ModelState::Closed),
+            ModelState::Open { .. } => {
+                self.enter(ModelState::HalfOpen { probes: vec![], last: now });
+            }
             _ => {}
         }
         let Some((most, _)) = self.half_open else {
             return Ok(false);
         };
-        let Phase::HalfOpen { probes, last } = &mut self.phase else {
+        let ModelState::HalfOpen { probes, last } = &mut self.state else {
             return Ok(false);
         };
         if probes.len() < most {
@@ -65,20 +67,20 @@ impl Model {
         if now < *last + self.lease {
             return Err(None);
         }
-        self.enter(Phase::HalfOpen { probes: vec![Probe::InFlight(call)], last: now });
+        self.enter(ModelState::HalfOpen { probes: vec![Probe::InFlight(call)], last: now });
         Ok(true)
     }
 
     fn open(&mut self, now: u64, asked: u64) {
         let open_for = self.open_for.max(asked.min(self.hint_cap));
-        self.enter(Phase::Open { until: now + open_for });
+        self.enter(ModelState::Open { until: now + open_for });
     }
 
-    fn ended(&mut self, call: usize, begun: usize, count: CallResult, now: u64, asked: u64) {
-        if begun != self.begun {
+    fn ended(&mut self, call: usize, entered: usize, count: CallResult, now: u64, asked: u64) {
+        if entered != self.entered {
             return;
         }
-        let Phase::HalfOpen { probes, .. } = &mut self.phase else {
+        let ModelState::HalfOpen { probes, .. } = &mut self.state else {
             return;
         };
         let Some(at) = probes.iter().position(|probe| *probe == Probe::InFlight(call)) else {
@@ -91,17 +93,17 @@ impl Model {
                 probes[at] = Probe::Succeeded;
                 let enough = self.half_open.map_or(0, |(_, enough)| enough);
                 if probes.iter().filter(|probe| **probe == Probe::Succeeded).count() >= enough {
-                    self.enter(Phase::Closed);
+                    self.enter(ModelState::Closed);
                 }
             }
         }
     }
 
     fn state(&self) -> CircuitState {
-        match self.phase {
-            Phase::Closed => CircuitState::Closed,
-            Phase::Open { .. } => CircuitState::Open,
-            Phase::HalfOpen { .. } => CircuitState::HalfOpen,
+        match self.state {
+            ModelState::Closed => CircuitState::Closed,
+            ModelState::Open { .. } => CircuitState::Open,
+            ModelState::HalfOpen { .. } => CircuitState::HalfOpen,
         }
     }
 }
@@ -146,7 +148,7 @@ fn random() -> fastrand::Rng {
 struct Call {
     generation: u32,
     probe: bool,
-    begun: usize,
+    entered: usize,
     ended: bool,
 }
 
@@ -179,7 +181,7 @@ proptest! {
         let start = time::now();
         let mut state_machine = StateMachine::new(start, random());
         let mut model =
-            Model { phase: Phase::Closed, begun: 0, open_for: 100, hint_cap: 200, lease, half_open };
+            Model { state: ModelState::Closed, entered: 0, open_for: 100, hint_cap: 200, lease, half_open };
         let mut now = 0;
         let mut calls: Vec<Call> = Vec::new();
 
@@ -197,7 +199,7 @@ proptest! {
                         (Admission::Pass { probe }, Ok(expected)) => {
                             prop_assert_eq!(probe, expected);
                             let generation = state_machine.generation();
-                            calls.push(Call { generation, probe, begun: model.begun, ended: false });
+                            calls.push(Call { generation, probe, entered: model.entered, ended: false });
                         }
                         (Admission::Reject { until }, Err(expected)) => {
                             prop_assert_eq!(until.map(|until| millis(until - at)), expected);
@@ -209,7 +211,7 @@ proptest! {
                     let number = index.index(calls.len());
                     let call = &mut calls[number];
                     if call.probe && !std::mem::replace(&mut call.ended, true) {
-                        model.ended(number, call.begun, count, now, asked);
+                        model.ended(number, call.entered, count, now, asked);
                         let hint = Some(Duration::from_millis(asked));
                         changed = state_machine.probed(&config, at, call.generation, count, hint);
                     }
@@ -217,7 +219,7 @@ proptest! {
                 Step::Trip(index, asked) if !calls.is_empty() => {
                     let call = &calls[index.index(calls.len())];
                     if !call.probe {
-                        if call.begun == model.begun && model.phase == Phase::Closed {
+                        if call.entered == model.entered && model.state == ModelState::Closed {
                             model.open(now, asked);
                         }
                         let hint = Some(Duration::from_millis(asked));
@@ -225,7 +227,7 @@ proptest! {
                     }
                 }
                 Step::Reset => {
-                    model.enter(Phase::Closed);
+                    model.enter(ModelState::Closed);
                     changed = state_machine.reset(at);
                 }
                 Step::End(..) | Step::Trip(..) => {}
@@ -236,7 +238,7 @@ proptest! {
             if let Some(changed) = changed {
                 prop_assert_eq!((changed.from, changed.to), (before, state_machine.state()));
             }
-            if let Phase::Open { until } = model.phase {
+            if let ModelState::Open { until } = model.state {
                 let seen = state_machine.until(&config).unwrap().saturating_duration_since(start);
                 prop_assert_eq!(millis(seen), until);
             }

@@ -130,7 +130,7 @@ impl Driver {
                 let open = cause_ref::<CircuitOpen>(&*error).expect("a rejection");
                 assert_eq!(open.retry_after(), wait.map(minutes));
             }
-            (expected, answer) => panic!("{answer:?}, not {expected:?}"),
+            (expected, reply) => panic!("{reply:?}, not {expected:?}"),
         }
     }
 

@@ -42,14 +42,14 @@ const DAY: u64 = 24 * 60;
 /// For how long credentials are watched after a refusal, and a circuit matters after its time.
 const WHILE: u64 = 10;
 
-/// What let a call pass: nobody looked, or its credential in this phase.
+/// What let a call pass: nobody looked, or its credential in this model_state.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Ticket(Option<(u64, bool)>);
 
-const WATCHED: Phase = Phase::Watched { refused: 0, asked: 0 };
+const WATCHED: ModelState = ModelState::Watched { refused: 0, asked: 0 };
 
 #[derive(Debug)]
-enum Phase {
+enum ModelState {
     /// Refused so often in a row, and asked until when to be left alone.
     Watched {
         refused: u32,
@@ -66,7 +66,7 @@ enum Phase {
 /// One credential that was looked at.
 #[derive(Debug)]
 pub(super) struct Credential {
-    phase: Phase,
+    model_state: ModelState,
     number: u64,
     since: u64,
     /// How long it was latched at last, and how often that was doubled.
@@ -158,7 +158,7 @@ impl Model {
 impl Credential {
     fn new(now: u64) -> Self {
         Self {
-            phase: WATCHED,
+            model_state: WATCHED,
             number: 0,
             since: now,
             held: 0,
@@ -170,54 +170,54 @@ impl Credential {
     }
 
     pub(super) fn state(&self) -> CircuitState {
-        match self.phase {
-            Phase::Watched { .. } => CircuitState::Closed,
-            Phase::Latched { .. } => CircuitState::Open,
-            Phase::Probing { .. } => CircuitState::HalfOpen,
+        match self.model_state {
+            ModelState::Watched { .. } => CircuitState::Closed,
+            ModelState::Latched { .. } => CircuitState::Open,
+            ModelState::Probing { .. } => CircuitState::HalfOpen,
         }
     }
 
     pub(super) fn until(&self) -> Option<u64> {
-        match self.phase {
-            Phase::Latched { until } => Some(until),
-            Phase::Watched { .. } | Phase::Probing { .. } => None,
+        match self.model_state {
+            ModelState::Latched { until } => Some(until),
+            ModelState::Watched { .. } | ModelState::Probing { .. } => None,
         }
     }
 
     fn is_latched(&self) -> bool {
-        !matches!(self.phase, Phase::Watched { .. })
+        !matches!(self.model_state, ModelState::Watched { .. })
     }
 
-    fn enter(&mut self, phase: Phase, now: u64) {
-        (self.phase, self.since, self.at_rest) = (phase, now, false);
+    fn enter(&mut self, model_state: ModelState, now: u64) {
+        (self.model_state, self.since, self.at_rest) = (model_state, now, false);
         self.number += 1;
     }
 
     /// Nobody watches for a success any more.
     fn forget(&mut self) {
-        if let Phase::Watched { .. } = self.phase {
-            self.phase = WATCHED;
+        if let ModelState::Watched { .. } = self.model_state {
+            self.model_state = WATCHED;
             self.number += 1;
         }
     }
 
     fn begin(&mut self, config: Config, now: u64) -> Result<(u64, bool), Option<u64>> {
-        match self.phase {
-            Phase::Watched { .. } => return Ok((self.number, false)),
-            Phase::Latched { until } if now < until => return Err(Some(until - now)),
+        match self.model_state {
+            ModelState::Watched { .. } => return Ok((self.number, false)),
+            ModelState::Latched { until } if now < until => return Err(Some(until - now)),
             // One at a time, for as long as a latch lasts at first: that one hangs.
-            Phase::Probing { since } if now < since + config.first() => return Err(None),
-            Phase::Latched { .. } | Phase::Probing { .. } => {}
+            ModelState::Probing { since } if now < since + config.first() => return Err(None),
+            ModelState::Latched { .. } | ModelState::Probing { .. } => {}
         }
-        self.enter(Phase::Probing { since: now }, now);
+        self.enter(ModelState::Probing { since: now }, now);
         Ok((self.number, true))
     }
 
     fn end(&mut self, config: Config, outcome: Outcome, probe: bool, now: u64) {
-        match (outcome, &mut self.phase) {
-            (Outcome::Success, Phase::Watched { .. }) => self.phase = WATCHED,
+        match (outcome, &mut self.model_state) {
+            (Outcome::Success, ModelState::Watched { .. }) => self.model_state = WATCHED,
             (Outcome::Success, _) => self.enter(WATCHED, now),
-            (Outcome::Refused(reason, minutes), Phase::Watched { refused, asked }) => {
+            (Outcome::Refused(reason, minutes), ModelState::Watched { refused, asked }) => {
                 *refused += 1;
                 *asked = (*asked).max(now + minutes.min(DAY));
                 if *refused == config.refusals {
@@ -231,7 +231,7 @@ impl Credential {
                 self.reason = Some(reason);
                 self.latch(config, asked, now);
             }
-            (Outcome::Other(_), Phase::Watched { .. }) => {}
+            (Outcome::Other(_), ModelState::Watched { .. }) => {}
             // A probe that proves nothing was one all the same.
             (Outcome::Other(asked), _) => self.latch(config, asked, now),
         }
@@ -246,14 +246,14 @@ impl Credential {
             |times: u32| (0..times).fold(config.first(), |time, _| (time * 2).min(config.max()));
         self.held = doubled(self.doublings).max(asked.min(DAY));
         self.doublings += u32::from(doubled(self.doublings + 1) > doubled(self.doublings));
-        self.enter(Phase::Latched { until: now + self.held }, now);
+        self.enter(ModelState::Latched { until: now + self.held }, now);
     }
 
     fn rest(&mut self, config: Config, now: u64) {
-        let mattered = match self.phase {
-            Phase::Watched { .. } => None,
-            Phase::Latched { until } => Some(until),
-            Phase::Probing { since } => Some(since),
+        let mattered = match self.model_state {
+            ModelState::Watched { .. } => None,
+            ModelState::Latched { until } => Some(until),
+            ModelState::Probing { since } => Some(since),
         };
         let last = mattered.max(self.last_refusal);
         self.at_rest |= last.is_none_or(|last| last + WHILE + config.first() <= now);
