@@ -6,7 +6,7 @@ use std::time::Duration;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-use super::circuits::OpenCircuitCount;
+use super::shared_state::OpenCircuitCount;
 use super::config::OpenCause;
 use super::config::{CloseAt, Config, Recovery};
 use super::shared_state::{AtomicState, StateChange, StateSnapshot};
