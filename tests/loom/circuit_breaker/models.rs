@@ -6,9 +6,9 @@ use std::time::Duration;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-use super::shared_state::OpenCircuitCount;
 use super::config::OpenCause;
 use super::config::{CloseAt, Config, Recovery};
+use super::shared_state::OpenCircuitCount;
 use super::shared_state::{AtomicState, StateChange, StateSnapshot};
 use super::state_machine::Admission;
 use super::{CallResult, CircuitState, FailureRate, OpenDuration, OpenReason};
