@@ -80,11 +80,12 @@ where
         loop {
             match self.as_mut().project() {
                 CallStateProject::Sent { future, in_flight } => {
-                    let mut result = ready!(future.poll(cx)).map_err(Into::into);
-                    if let Ok(response) = &mut result {
+                    // Observed in place: a response is large, and each move copies it.
+                    let mut result = future.poll(cx);
+                    if let Poll::Ready(Ok(response)) = &mut result {
                         in_flight.on_response(response);
                     }
-                    return Poll::Ready(result.map_err(|error| in_flight.on_error(error)));
+                    return result.map_err(|error| in_flight.on_error(error.into()));
                 }
                 CallStateProject::Unsent { unsent } => {
                     let (future, in_flight) = ready!(poll_send(unsent, cx))?;

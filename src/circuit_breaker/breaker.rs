@@ -20,6 +20,7 @@ impl BreakerState {
     }
 
     /// Whether calls are checked by their credentials, since one was refused lately.
+    #[inline]
     pub(super) fn watches_credentials(&self) -> bool {
         self.latches.as_ref().is_some_and(Latches::is_watching)
     }

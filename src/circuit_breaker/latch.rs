@@ -124,6 +124,7 @@ impl Latches {
         &self.circuits
     }
 
+    #[inline]
     pub(super) fn is_watching(&self) -> bool {
         self.refusals.any()
     }

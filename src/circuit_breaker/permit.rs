@@ -21,6 +21,7 @@ pub(super) struct CircuitPermit {
 }
 
 impl CircuitPermit {
+    #[inline]
     pub(super) fn new(circuit: CircuitHandle, generation: u32, probe: bool) -> Self {
         Self { circuit, generation, probe, reported: false }
     }
@@ -65,6 +66,7 @@ impl CircuitPermit {
     }
 
     /// Releases the probe's slot. No report can follow.
+    #[cold]
     fn withdraw(&mut self) {
         if !self.reported {
             self.reported = true;
@@ -73,6 +75,7 @@ impl CircuitPermit {
     }
 
     /// Reports a call that its caller has dropped: it says nothing about the upstream.
+    #[cold]
     fn abandon(&mut self) {
         if !self.reported {
             self.circuit.local().record(CallResult::Neutral);
@@ -92,6 +95,7 @@ impl CircuitPermit {
 }
 
 impl Drop for CircuitPermit {
+    #[inline]
     fn drop(&mut self) {
         if !self.reported {
             self.withdraw();
@@ -123,6 +127,7 @@ impl CallPermit {
     }
 
     /// For a call that was sent through a closed circuit, and isn't timed.
+    #[inline]
     pub(super) fn sent_untimed(circuit: CircuitHandle, generation: u32) -> Self {
         let permit = CircuitPermit::new(circuit, generation, false);
         Self { permit, credential: None, sent: Sent::Yes }
@@ -163,6 +168,7 @@ impl CallPermit {
         }
     }
 
+    #[cold]
     fn report_all(&mut self, verdict: &Verdict) {
         if !self.counts() {
             return;
@@ -201,6 +207,7 @@ impl CallPermit {
 }
 
 impl Drop for CallPermit {
+    #[inline]
     fn drop(&mut self) {
         if !self.permit.reported {
             self.abandon();

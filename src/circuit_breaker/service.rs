@@ -46,6 +46,7 @@ struct Shared<S> {
 
 impl<S> Shared<S> {
     /// Whether `poll_ready` leaves the inner service alone, as some circuit isn't closed.
+    #[inline]
     fn has_open_circuits(&self) -> bool {
         self.open_circuits.is_any() && !self.breaker.circuits.common.config.dry_run
     }
@@ -146,6 +147,7 @@ where
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         // The permit is acquired here and not in `poll_ready`: an unused readiness must not take a
         // probe's slot.
@@ -191,6 +193,7 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
     }
 
     /// Rejects a call.
+    #[cold]
     fn reject<Req>(&mut self, open: Box<CircuitOpen>) -> ResponseFuture<S, Req, C>
     where
         S: Service<Req>,
@@ -200,6 +203,7 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
     }
 
     /// Makes a call that was let through and needs more than its success to be counted.
+    #[cold]
     fn call_admitted<Req>(
         &mut self,
         mut permit: CallPermit,
@@ -222,6 +226,7 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
 
     /// Makes a call while credentials are watched: asks the credential's circuit first, then the
     /// call's own.
+    #[cold]
     fn call_watched<Req>(&mut self, request: Req) -> ResponseFuture<S, Req, C>
     where
         S: Service<Req>,
@@ -244,6 +249,7 @@ impl<S: Clone, C: Clone, K, L> CircuitBreaker<S, C, K, L> {
 
     /// Makes a call that was let through while the inner service isn't ready: `poll_ready` failed,
     /// or didn't wait for it.
+    #[cold]
     fn call_unready<Req>(&mut self, request: Req, permit: CallPermit) -> ResponseFuture<S, Req, C>
     where
         S: Service<Req>,

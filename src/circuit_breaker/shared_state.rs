@@ -361,6 +361,7 @@ impl OpenCircuitCount {
         Self(AtomicUsize::new(0))
     }
 
+    #[inline]
     pub(super) fn is_any(&self) -> bool {
         self.0.load(Ordering::Acquire) > 0
     }
