@@ -86,7 +86,7 @@ fn client() -> ServiceFn<fn(Request) -> Reply> {
     service_fn(|_| Reply { asked: false })
 }
 
-/// An reply that takes a moment, so that the layers' futures are polled twice.
+/// A reply that takes a moment, so that the layers' futures are polled twice.
 struct Reply {
     asked: bool,
 }
@@ -126,7 +126,7 @@ where
         for request in requests {
             let client = client.ready().await.expect("ready");
             let reply = client.call(request).await;
-            assert_eq!(black_box(reply).expect("an reply").status(), 200);
+            assert_eq!(black_box(reply).expect("a reply").status(), 200);
         }
         *round = ALLOCATIONS.get() - before;
     }
@@ -198,7 +198,7 @@ async fn a_circuit_breaker_that_watches_credentials_costs_one_a_call() {
     let refuses = service_fn(|_: Request| async {
         Ok::<_, Infallible>(http::Response::builder().status(401).body(()).expect("a response"))
     });
-    layer.layer(refuses).oneshot(full()).await.expect("an reply");
+    layer.layer(refuses).oneshot(full()).await.expect("a reply");
     assert_eq!(cost(layer.layer(client()), full).await, CALLS);
 }
 
@@ -225,7 +225,7 @@ async fn a_call_that_one_of_many_open_circuits_rejects_costs_one() {
     let mut client = layer.layer(fails);
     let to = |host| http::Request::get(format!("http://{host}.test/")).body(()).expect("valid");
     for host in 0..40 {
-        client.ready().await.expect("ready").call(to(host)).await.expect("an reply");
+        client.ready().await.expect("ready").call(to(host)).await.expect("a reply");
     }
     for round in 0..2 {
         for host in 0..40 {

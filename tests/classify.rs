@@ -1,4 +1,4 @@
-//! What an reply or an error means, observed through the public API alone.
+//! What a reply or an error means, observed through the public API alone.
 //!
 //! The tables here are written by hand from the crate's documentation, not made
 //! from its code; the errors are real ones, of real sockets on the loopback.

@@ -22,7 +22,7 @@ const ROWS: [Row; 14] = [
     ("spent", |client| usd(client.spend_usd)),
     ("  of that for nothing", |client| usd(client.wasted_usd)),
     ("longest without a success", |client| seconds(Some(client.longest_gap))),
-    ("median time to an reply", |client| seconds(client.p50)),
+    ("median time to a reply", |client| seconds(client.p50)),
     ("99 % have theirs within", |client| seconds(client.p99)),
 ];
 

@@ -97,7 +97,7 @@ impl RequestState {
     pub(super) fn moves_to(&mut self, region: usize, set: &RegionSet) {
         let region_state = set.region_state(region);
         if region == self.region {
-            // Its generation is that of the now when it is sent, which is now.
+            // Its generation is that of the time when it is sent, which is now.
             self.attempt.generation = region_state.generation();
         } else {
             self.is_over(set);

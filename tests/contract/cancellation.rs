@@ -86,7 +86,7 @@ async fn finished_and_not_yet_dropped<S: Subject>() {
     let subject = S::new();
     let mut client = subject.over(upstream.inner());
     let mut future = Box::pin(at_once(client.ready()).expect("ready").call(request()));
-    at_once(&mut future).expect("an reply");
+    at_once(&mut future).expect("a reply");
     assert_eq!(upstream.in_flight(), 0);
     serves_as_before(&subject);
     drop(future);

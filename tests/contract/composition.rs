@@ -45,7 +45,7 @@ where
     let mut last = Mark(0);
     for _ in 0..3 {
         let reply = in_time(async { client.ready().await?.call(request()).await }).await;
-        let reply = reply.map_err(Into::into).expect("an reply");
+        let reply = reply.map_err(Into::into).expect("a reply");
         assert_eq!(reply.status(), 200);
         assert_ne!(*reply.body(), last);
         last = reply.into_body();
@@ -101,7 +101,7 @@ async fn below_a_timeout<S: Subject>() {
     assert!(cause_ref::<Elapsed>(&*error).is_some(), "another error: {error}");
     let status = http::StatusCode::GATEWAY_TIMEOUT;
     let http = HttpTimeoutLayer::with_status_code(status, TIMEOUT).layer(client);
-    let reply = in_time(call_any(http.clone())).await.expect("an reply");
+    let reply = in_time(call_any(http.clone())).await.expect("a reply");
     assert_eq!(reply.status(), status);
     assert_eq!(upstream.in_flight(), 0);
     upstream.replies(Reply::Status(200));
@@ -128,7 +128,7 @@ async fn above_a_timeout<S: Subject>() {
     let status = http::StatusCode::GATEWAY_TIMEOUT;
     let http = HttpTimeoutLayer::with_status_code(status, TIMEOUT).layer(upstream.inner());
     let reply = in_time(call(S::new().over(Inner::new(http.clone())), request())).await;
-    assert_eq!(reply.expect("an reply").status(), status);
+    assert_eq!(reply.expect("a reply").status(), status);
     assert_eq!(upstream.in_flight(), 0);
     upstream.replies(Reply::Status(200));
     works(S::new().over(Inner::new(tower))).await;

@@ -26,7 +26,7 @@ async fn a_wait_past_the_deadline_is_not_started<S: Waits>() {
     subject.make_wait(&upstream);
     let before = (subject.held(), subject.spent());
     let client = with_deadline(&subject, &upstream, Duration::from_millis(500));
-    // An reply or an error, but now.
+    // A reply or an error, but now.
     _ = at_once(call(client, request()));
     assert_eq!((subject.held(), subject.spent()), before);
 }
@@ -36,6 +36,6 @@ async fn a_wait_that_ends_in_time_is_waited_for<S: Waits>() {
     let subject = S::new();
     subject.make_wait(&upstream);
     let client = with_deadline(&subject, &upstream, 2 * S::WAIT);
-    in_time(call(client, request())).await.expect("an reply");
+    in_time(call(client, request())).await.expect("a reply");
     assert_eq!(upstream.calls(), 1);
 }

@@ -153,6 +153,6 @@ async fn a_panic_in_it_locks_none_out<S: Subject>() {
     assert!(caught.is_err());
     pass(Duration::from_secs(30)).await;
     let client = subject.over(Upstream::new().inner());
-    in_time(call(client, request())).await.expect("an reply");
+    in_time(call(client, request())).await.expect("a reply");
     subject.look();
 }

@@ -60,7 +60,7 @@ async fn calls_in_place_what_it_readied<S: Subject>() {
     for _ in 0..50 {
         let client = at_once(client.ready()).expect("ready");
         assert!(upstream.ready() <= 1, "one readiness a call");
-        at_once(client.call(request())).expect("an reply");
+        at_once(client.call(request())).expect("a reply");
     }
     assert_eq!(upstream.clones(), clones, "a call that passes takes no other handle");
     let calls = upstream.take_calls();
@@ -129,7 +129,7 @@ async fn a_clone_of_a_ready_service_is_asked_anew<S: Subject>() {
     drop(late);
     // The readiness stayed where it was.
     upstream.readies(Readiness::AtOnce);
-    at_once(client.call(request())).expect("an reply");
+    at_once(client.call(request())).expect("a reply");
 }
 
 /// From `ready` or from `call`, but not from both, and neither panics nor hangs.
@@ -156,7 +156,7 @@ async fn an_error_of_readiness_reaches_the_caller_once<S: Subject>() {
     upstream.readies(Readiness::AtOnce);
     // Failures may have opened a circuit: it must close by itself.
     pass(LONG).await;
-    in_time(call(client, request())).await.expect("an reply, all being well again");
+    in_time(call(client, request())).await.expect("a reply, all being well again");
 }
 
 async fn an_error_of_readiness_after_the_wait_spends_nothing<S: Waits>() {

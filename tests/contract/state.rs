@@ -77,7 +77,7 @@ async fn built_outside_a_runtime<S: Subject>() {
         (subject.over(inner), subject)
     };
     let (service, _subject) = std::thread::spawn(build).join().expect("no runtime is needed");
-    at_once(call(service, request())).expect("an reply");
+    at_once(call(service, request())).expect("a reply");
 }
 
 async fn used_from_other_threads<S: Subject>() {

@@ -20,7 +20,7 @@ contracts! { layers_that_stay:
 /// Its body can't be cloned and hasn't any trait of a body: it can only be passed on.
 async fn the_reply_is_the_inner_services_own<S: Subject>() {
     let upstream = Upstream::that_replies(Reply::ComeBack(204, "7"));
-    let reply = at_once(call(S::new().over(upstream.inner()), request())).expect("an reply");
+    let reply = at_once(call(S::new().over(upstream.inner()), request())).expect("a reply");
     assert_eq!(reply.status(), 204);
     assert_eq!(reply.headers().len(), 1);
     assert_eq!(reply.headers()["retry-after"], "7");
@@ -49,7 +49,7 @@ async fn the_request_arrives_unchanged<S: Subject>() {
     let body = Bytes::from(vec![7; 100_000]);
     let sent = elaborate(&body);
     let (expected, _) = sent.clone().into_parts();
-    at_once(call(S::new().over(upstream.inner()), sent)).expect("an reply");
+    at_once(call(S::new().over(upstream.inner()), sent)).expect("a reply");
     let [arrived] = &upstream.take_calls()[..] else { panic!("one call") };
     assert_eq!(arrived.head.method, expected.method);
     assert_eq!(arrived.head.uri, expected.uri);
@@ -70,7 +70,7 @@ async fn each_call_is_sent_once<S: Subject>() {
     let upstream = Upstream::new();
     let client = S::new().over(upstream.inner());
     for calls in 1..=20 {
-        at_once(call(client.clone(), request())).expect("an reply");
+        at_once(call(client.clone(), request())).expect("a reply");
         assert_eq!(upstream.calls(), calls);
     }
 }

@@ -65,7 +65,7 @@ where
     S: Subject<Layer: Over<Http<Infallible>, Request, Text>>,
 {
     let answered = http_reply(S::new().layer(), |request| ready(Ok(reply(request))));
-    assert_eq!(answered.expect("an reply"), "reply");
+    assert_eq!(answered.expect("a reply"), "reply");
 }
 
 async fn over_http_with_an_error_of_its_own<S>()
@@ -73,7 +73,7 @@ where
     S: Subject<Layer: Over<Http<Failure>, Request, Text>>,
 {
     let answered = http_reply(S::new().layer(), |request| ready(Ok(reply(request))));
-    assert_eq!(answered.expect("an reply"), "reply");
+    assert_eq!(answered.expect("a reply"), "reply");
 }
 
 async fn over_http_with_a_boxed_error<S>()
@@ -81,7 +81,7 @@ where
     S: Subject<Layer: Over<Http<BoxError>, Request, Text>>,
 {
     let answered = http_reply(S::new().layer(), |request| ready(Ok(reply(request))));
-    assert_eq!(answered.expect("an reply"), "reply");
+    assert_eq!(answered.expect("a reply"), "reply");
 }
 
 type NotSync = BoxCloneService<Request, Response, Failure>;
@@ -116,7 +116,7 @@ where
     };
     let client = S::new().layer().layer(service_fn(serve));
     let answered = at_once(client.oneshot(http::Request::new(())));
-    assert_eq!(&**answered.expect("an reply").body(), "reply");
+    assert_eq!(&**answered.expect("a reply").body(), "reply");
 }
 
 /// A service that doubles a number, or not.
@@ -134,7 +134,7 @@ where
     S: Subject<Plain: Over<Double<Infallible>, u32, u64>>,
 {
     let doubled = doubled(&S::plain(), |number| ready(Ok(u64::from(number) * 2)));
-    assert_eq!(doubled.expect("an reply"), 42);
+    assert_eq!(doubled.expect("a reply"), 42);
 }
 
 async fn over_another_protocol_with_an_error_of_its_own<S>()
@@ -161,5 +161,5 @@ where
 {
     let serve: fn(u32) -> Ready<Result<Rc<str>, Infallible>> = |_| ready(Ok("reply".into()));
     let answered = at_once(S::plain().layer(service_fn(serve)).oneshot(1));
-    assert_eq!(&*answered.expect("an reply"), "reply");
+    assert_eq!(&*answered.expect("a reply"), "reply");
 }

@@ -127,7 +127,7 @@ impl Customer {
         if response.status() != StatusCode::OK {
             return Err(response.status().as_str().into());
         }
-        let id = response.headers().get(REQUEST_ID).ok_or("an reply without a number")?;
+        let id = response.headers().get(REQUEST_ID).ok_or("a reply without a number")?;
         let id = id.to_str()?.parse()?;
         response.into_body().collect().await?;
         Ok(id)

@@ -79,7 +79,7 @@ impl Provider {
         self.ledger.lock().unwrap().invoice
     }
 
-    /// How long an reply takes: log-normal, as latencies are.
+    /// How long a reply takes: log-normal, as latencies are.
     fn latency(&self) -> Duration {
         let (u, v) = {
             let mut random = self.random.lock().unwrap();

@@ -16,7 +16,7 @@ pub(crate) struct Peek {
     layer: Marked,
 }
 
-/// The layer over replies that have bodies: an reply's number is one, and is read from what comes
+/// The layer over replies that have bodies: a reply's number is one, and is read from what comes
 /// out. A body that didn't come out whole would be another number, or none.
 #[derive(Clone, Debug)]
 pub(crate) struct Marked(PeekLayer);

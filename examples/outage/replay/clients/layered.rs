@@ -24,7 +24,7 @@ pub(crate) struct Layered<'a> {
 
 /// The five layers and a timeout, for requests that come in bursts of twenty.
 pub(crate) fn layered(with: Layered<'_>) -> Result<Client, InvalidConfig> {
-    // Slack hears of what somebody should look at; what is only good to know is for dashboards.
+    // Slack receives warnings; information is for dashboards.
     let alerts = Alerts::builder()
         .service("outage")
         .sink(Slack::new(with.slack), Severity::Info, with.plain.clone())

@@ -27,7 +27,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A client of which nobody hears.
+    /// A client without alerts.
     fn silent<S>(service: S) -> Self
     where
         S: Service<Request, Response = Response, Error = BoxError> + Clone + Send + Sync + 'static,
